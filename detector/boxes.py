@@ -1,0 +1,68 @@
+"""Boxes: what a detector finds in one frame, and the geometry of boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The boxes found in one frame, most confident first.
+
+    Attributes:
+        boxes: float32, shape (n, 4): x1, y1, x2, y2 in pixels of the frame, clipped to it.
+        confidence: float32, shape (n,), 0 to 1.
+        labels: int64, shape (n,), index into ``classes``.
+        classes: the detector's class names.
+    """
+
+    boxes: np.ndarray
+    confidence: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def of(self, name: str) -> Detections:
+        """Only the boxes of one class.
+
+        Raises:
+            ValueError: the detector has no class of that name.
+        """
+        if name not in self.classes:
+            raise ValueError(f"no class {name!r}; this detector has {', '.join(self.classes)}")
+        keep = self.labels == self.classes.index(name)
+        return Detections(self.boxes[keep], self.confidence[keep], self.labels[keep], self.classes)
+
+
+def area(boxes: np.ndarray) -> np.ndarray:
+    """Areas of boxes, shape (n, 4) to (n,), in square pixels; an inverted box has none."""
+    return np.clip(boxes[:, 2] - boxes[:, 0], 0, None) * np.clip(boxes[:, 3] - boxes[:, 1], 0, None)
+
+
+def intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Areas common to each pair of boxes, shapes (n, 4) and (m, 4) to (n, m), in square pixels."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return np.clip(high - low, 0, None).prod(axis=2)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of each pair of boxes, shapes (n, 4) and (m, 4) to (n, m)."""
+    common = intersection(a, b)
+    return common / np.maximum(area(a)[:, None] + area(b)[None, :] - common, 1e-9)
+
+
+def share_inside(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The share of each box of ``a`` that lies in each box of ``b``, shapes (n, 4) and (m, 4) to (n, m)."""
+    return intersection(a, b) / np.maximum(area(a)[:, None], 1e-9)
+
+
+def from_yolo(rows: np.ndarray, width: float, height: float) -> np.ndarray:
+    """Normalised centre boxes (YOLO's cx, cy, w, h; shape (n, 4)) as corners in pixels of a width x height frame."""
+    scale = np.array([width, height], dtype=np.float64)
+    centre, half = rows[:, :2] * scale, rows[:, 2:4] * scale / 2
+    return np.concatenate([centre - half, centre + half], axis=1)

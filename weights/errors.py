@@ -1,0 +1,40 @@
+"""The one family of errors that facepipe raises on purpose. Each message says what, where, and what to do."""
+
+
+class FacepipeError(Exception):
+    """Base of every error that facepipe raises for bad input, bad files or a missing device."""
+
+
+class FrameError(FacepipeError, TypeError):
+    """An array that is not a frame: wrong type, shape or number of channels."""
+
+
+class ImageError(FacepipeError):
+    """A picture that cannot be read: missing, empty, not a picture, or damaged."""
+
+
+class ImageTooLargeError(ImageError):
+    """A picture over the limit on bytes or on pixels; it was refused before decoding."""
+
+
+class WeightsError(FacepipeError):
+    """A released model that is missing, damaged (hash mismatch) or described by a bad manifest."""
+
+
+class DeviceError(FacepipeError):
+    """A device that was asked for and is not there. facepipe never falls back to another one silently."""
+
+
+class DataError(FacepipeError):
+    """A data set that does not follow its format; the message names the file and, where there is one, the line."""
+
+
+class TrainingError(FacepipeError):
+    """A training run that cannot start, resume or be released."""
+
+
+class MissingExtraError(FacepipeError, ImportError):
+    """A command needs an optional part of facepipe; the message gives the pip line that installs it."""
+
+    def __init__(self, package: str, extra: str):
+        super().__init__(f"{package} is not installed; it comes with: pip install 'facepipe[{extra}]'")

@@ -1,0 +1,256 @@
+"""Manifests: what a released model is, as strict records stored beside it in ``manifest.json``.
+
+The manifest is all that joins the two stages: the pipeline needs nothing of a model but its ONNX file and this.
+The records of the attribute schema and of the crop recipe stand here because manifests carry them; what they *do* is in
+``classifier/schema.py`` and ``classifier/crop.py``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from .errors import WeightsError
+
+Stage = Literal["detector", "classifier"]
+VERSION_PATTERN = re.compile(r"^\d+\.\d+\.\d+([-.][A-Za-z0-9.]+)?$")
+
+
+class Record(BaseModel):
+    """A strict, frozen pydantic model: unknown fields and silent conversions are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, ser_json_inf_nan="null")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Attributes
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class AttributeBase(Record):
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    weight: float = Field(default=1.0, gt=0)
+    """Factor of this attribute's loss in the training sum."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Divides the logits before the softmax (Guo et al., "On Calibration of Modern Neural Networks", 2017)."""
+
+
+class ClassesBase(AttributeBase):
+    classes: tuple[str, ...] = Field(min_length=2, strict=False)
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(classes)) != len(classes):
+            raise ValueError(f"class names must differ, got {classes}")
+        return classes
+
+
+class BinaryAttribute(ClassesBase):
+    """One of two classes; column ``<name>`` of the CSV holds a class name."""
+
+    kind: Literal["binary"] = "binary"
+    classes: tuple[str, ...] = Field(min_length=2, max_length=2, strict=False)
+
+
+class CategoricalAttribute(ClassesBase):
+    """One of several classes without order; column ``<name>`` holds a class name."""
+
+    kind: Literal["categorical"] = "categorical"
+
+
+class OrdinalAttribute(ClassesBase):
+    """One of several classes in order; column ``<name>`` holds a class name."""
+
+    kind: Literal["ordinal"] = "ordinal"
+
+
+class NumericAttribute(AttributeBase):
+    """A number, learnt as a distribution over unit-wide bins and read as its expectation (DEX, Rothe et al. 2015).
+
+    Column ``<name>`` holds the number; ``<name>_lo`` and ``<name>_hi`` hold a closed range where only that is known.
+    """
+
+    kind: Literal["numeric"] = "numeric"
+    unit: str
+    low: float
+    high: float
+    bins: int = Field(ge=2)
+    """Bins of equal width whose centres run from ``low`` to ``high`` inclusive."""
+    interval: float = Field(default=0.8, gt=0, lt=1)
+    """Probability that the reported interval is meant to hold."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> NumericAttribute:
+        if self.high <= self.low:
+            raise ValueError(f"{self.name}: high ({self.high}) must be above low ({self.low})")
+        return self
+
+
+class PointsAttribute(AttributeBase):
+    """Named points; columns ``<point>_x`` and ``<point>_y`` hold pixels of the stored picture.
+
+    "left" is the image's left: ``left_eye`` is the eye nearer to the picture's left edge on an upright face, the person's
+    right eye, as MTCNN, InsightFace and MTFL have it.
+    """
+
+    kind: Literal["points"] = "points"
+    points: tuple[str, ...] = Field(min_length=1, strict=False)
+    mirror: tuple[tuple[str, str], ...] = Field(default=(), strict=False)
+    """Pairs of points that change places when the picture is mirrored."""
+
+    @model_validator(mode="after")
+    def _known(self) -> PointsAttribute:
+        if unknown := {p for pair in self.mirror for p in pair} - set(self.points):
+            raise ValueError(f"{self.name}: mirror names points that are not in points: {sorted(unknown)}")
+        return self
+
+
+Attribute = Annotated[
+    BinaryAttribute | CategoricalAttribute | OrdinalAttribute | NumericAttribute | PointsAttribute,
+    Field(discriminator="kind"),
+]
+
+
+class CropRecipe(Record):
+    """How a face is cut out of a frame, in training and in serving alike (``classifier/crop.py``)."""
+
+    margin: float = Field(ge=0, le=2)
+    """Added on each side, as a fraction of the longer side of the box."""
+    square: Literal[True] = True
+    size: int = Field(ge=16, le=1024)
+    """Side of the crop in pixels."""
+    border: tuple[int, int, int] = Field(default=(114, 114, 114), strict=False)
+    """BGR colour of what lies outside the frame."""
+    interpolation: Literal["area", "linear"] = "area"
+    """How a larger face is shrunk; a smaller one is always enlarged linearly."""
+    min_side: float = Field(default=8.0, ge=1)
+    """Boxes whose longer side has fewer pixels are not classified."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Manifest
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class FileEntry(Record):
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=1)
+    precision: Literal["float32", "float16", "int8"]
+    """How the weights are stored; inputs and outputs are float32 in every case."""
+
+
+class InputSpec(Record):
+    """What the ONNX file expects. ``value = (pixel * scale - mean) / std`` in the order of ``colour``."""
+
+    name: str
+    size: int = Field(ge=16)
+    colour: Literal["RGB", "BGR"]
+    layout: Literal["NCHW", "NHWC"]
+    scale: float = Field(gt=0)
+    mean: tuple[float, float, float] = Field(default=(0.0, 0.0, 0.0), strict=False)
+    std: tuple[float, float, float] = Field(default=(1.0, 1.0, 1.0), strict=False)
+    padding: tuple[int, int, int] | None = Field(default=None, strict=False)
+    """Colour around a letterboxed frame (detector only)."""
+
+
+class TrainingData(Record):
+    name: str
+    count: int = Field(ge=0)
+    """Training rows (pictures)."""
+    labels_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    terms: str
+
+
+class Thresholds(Record):
+    confidence: float = Field(ge=0, le=1)
+    """Detections below it are dropped."""
+    iou: float = Field(ge=0, le=1)
+    """Overlap over which non-maximum suppression drops the weaker box of the same class."""
+    max_detections: int = Field(ge=1)
+
+
+class Metric(Record):
+    name: str
+    value: float | None
+    count: int | None = None
+    """Pictures, boxes or rows measured."""
+
+
+class Metrics(Record):
+    protocol: str
+    command: str
+    values: tuple[Metric, ...] = Field(strict=False)
+
+
+class Manifest(Record):
+    """Everything a user or another stage needs to know of one released model."""
+
+    stage: Stage
+    version: str
+    architecture: str
+    files: tuple[FileEntry, ...] = Field(min_length=1, strict=False)
+    """The first is the one that runs unless another precision is asked for."""
+    input: InputSpec
+    output: str
+    """How the outputs are decoded, in words; ``decoder`` names the code."""
+    decoder: Literal["yolov8", "attributes"]
+    classes: tuple[str, ...] = Field(default=(), strict=False)
+    thresholds: Thresholds | None = None
+    attributes: tuple[Attribute, ...] = Field(default=(), strict=False)
+    crop: CropRecipe | None = None
+    data: tuple[TrainingData, ...] = Field(strict=False)
+    training: dict[str, Any]
+    """Settings of the training command, seed included, as they were used."""
+    metrics: tuple[Metrics, ...] = Field(default=(), strict=False)
+    licence: str
+    facepipe: str
+    date: str
+
+    @field_validator("version")
+    @classmethod
+    def _version(cls, version: str) -> str:
+        if not VERSION_PATTERN.match(version):
+            raise ValueError(f"a version reads like 1.2.3 or 1.2.3-name, got {version!r}")
+        return version
+
+    @field_validator("date")
+    @classmethod
+    def _date(cls, date: str) -> str:
+        datetime.date.fromisoformat(date)
+        return date
+
+    @model_validator(mode="after")
+    def _complete(self) -> Manifest:
+        if self.stage == "detector" and not (self.classes and self.thresholds and self.decoder == "yolov8"):
+            raise ValueError("a detector's manifest needs classes, thresholds and the decoder yolov8")
+        if self.stage == "classifier" and not (self.attributes and self.crop and self.decoder == "attributes"):
+            raise ValueError("a classifier's manifest needs attributes, crop and the decoder attributes")
+        return self
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check a ``manifest.json``.
+
+    Raises:
+        WeightsError: the file is missing, is not JSON or breaks the contract; the message names the field.
+    """
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: no manifest there") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise WeightsError(f"{path}: bad manifest, {where}: {first['msg']}") from error
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write a manifest as indented JSON (UTF-8, one trailing newline)."""
+    path.write_text(json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
