@@ -93,8 +93,8 @@ class ShuffledRectangles(torch.utils.data.Sampler[int]):
 def split_ignored(batch: dict[str, Any], classes: int) -> dict[str, Any]:
     """Take the ignore regions out of a collated batch, in place.
 
-    ``cls``, ``bboxes`` and ``batch_idx`` keep the objects; ``ignored`` becomes a float tensor, shape (n, 5): index of the
-    picture in the batch, then the box (normalised cx, cy, w, h). A batch already split is left alone.
+    ``cls``, ``bboxes`` and ``batch_idx`` keep the objects; ``ignored`` becomes a float tensor, shape (n, 5): index of
+    the picture in the batch, then the box (normalised cx, cy, w, h). A batch already split is left alone.
     """
     if "ignored" not in batch:
         ignored = batch["cls"].view(-1) >= classes

@@ -3,8 +3,8 @@
 DATA.yaml is ultralytics' own (``path``, ``train``, ``val``, ``names``) with these keys more:
 
 ``labelled``
-    A CSV with the columns ``file`` (relative to ``path``) and ``labelled_classes`` (class names joined by ``;``). A class not
-    named there is unlabelled in that picture, not absent. Without the key every class is labelled everywhere.
+    A CSV with the columns ``file`` (relative to ``path``) and ``labelled_classes`` (class names joined by ``;``). A
+    class not named there is unlabelled in that picture, not absent. Without the key every class is labelled everywhere.
 ``ignore``
     A folder that mirrors ``images``: YOLO label files of regions that count neither as object nor as background.
 ``terms``

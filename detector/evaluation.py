@@ -1,9 +1,9 @@
 """Evaluation of a released detector, through the same ``FaceDetector`` that serves.
 
-Protocol. Average precision at IoU 0.5, area under the interpolated precision-recall curve (PASCAL VOC 2010 and later), by
-class over the pictures that are labelled for it. Sizes are those of the picture scaled to a longest side of 640 pixels; a
-box counts by its longer side. Boxes under the least size, ignore regions, and whatever is found there count neither way,
-nor does a found box that is itself under the least size.
+Protocol. Average precision at IoU 0.5, area under the interpolated precision-recall curve (PASCAL VOC 2010 and later),
+by class over the pictures that are labelled for it. Sizes are those of the picture scaled to a longest side of 640
+pixels; a box counts by its longer side. Boxes under the least size, ignore regions, and whatever is found there count
+neither way, nor does a found box that is itself under the least size.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def match(
         least: boxes whose longer side is shorter count neither way.
 
     Returns:
-        correct: bool (n,); counts: bool (n,), False where a found box counts neither way; how many boxes of the truth count.
+        correct: bool (n,); counts: bool (n,), False where a found box counts neither way; how many boxes of the truth
+        count.
     """
     big_enough = longer_side(truth) >= least
     correct = np.zeros(len(found), bool)
@@ -183,9 +184,10 @@ def evaluate(detector: FaceDetector, description: DataDescription, split: str = 
         for key, value in sorted(parts.items())
     }
     protocol = (
-        f"{split} split, {len(pictures)} pictures, labels {description.labels_sha256[:12]}; input {detector.input.size} px, "
-        f"confidence >= {CONFIDENCE:g}, NMS IoU {detector.iou:g}, at most {MAX_DETECTIONS} boxes; IoU {IOU:g}; sizes by the "
-        f"longer side in the picture scaled to {REFERENCE} px; ignore regions and unlabelled classes left out"
+        f"{split} split, {len(pictures)} pictures, labels {description.labels_sha256[:12]}; "
+        f"input {detector.input.size} px, confidence >= {CONFIDENCE:g}, NMS IoU {detector.iou:g}, "
+        f"at most {MAX_DETECTIONS} boxes; IoU {IOU:g}; sizes by the longer side in the picture scaled to "
+        f"{REFERENCE} px; ignore regions and unlabelled classes left out"
     )
     return Evaluation(scores, len(pictures), empty, alarms, threshold, protocol)
 

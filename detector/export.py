@@ -111,8 +111,8 @@ class _Pictures(CalibrationDataReader):
 def quantise_int8(source: Path, target: Path, pictures: Iterable[Path], size: int) -> None:
     """Quantise a float32 model to int8 (static QDQ, one scale a channel of the weights).
 
-    What follows the last convolutions, where scores and box coordinates are decoded, stays in float32: eight bits over 640
-    pixels would round boxes to several pixels.
+    What follows the last convolutions, where scores and box coordinates are decoded, stays in float32: eight bits over
+    640 pixels would round boxes to several pixels.
 
     Args:
         source: the float32 model.
@@ -149,7 +149,7 @@ def _decoding_nodes(model: onnx.ModelProto) -> list[str]:
         node = makers.get(waiting.pop())
         if node is None or node.name in decoding:
             continue
-        if node.op_type == "Conv" and ".dfl" not in node.name and "dfl" not in node.name:
+        if node.op_type == "Shape" or (node.op_type == "Conv" and "dfl" not in node.name):
             continue
         decoding[node.name] = node
         waiting.extend(node.input)

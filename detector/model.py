@@ -21,14 +21,14 @@ from .dataset import split_ignored
 class MaskedDetectionLoss(v8DetectionLoss):
     """YOLOv8's loss, in float32, whose class term passes over unlabelled classes and ignore regions.
 
-    A class term counts for an anchor when its picture is labelled for that class and the anchor's centre lies in no ignore
-    region; an anchor that was assigned to an object always counts.
+    A class term counts for an anchor when its picture is labelled for that class and the anchor's centre lies in no
+    ignore region; an anchor that was assigned to an object always counts.
     """
 
     def __init__(self, model: torch.nn.Module, *args: Any, **kwargs: Any):
         super().__init__(model, *args, **kwargs)
-        self.plain_bce = self.bce
-        self.bce = self.masked_bce
+        self.plain_bce = torch.nn.BCEWithLogitsLoss(reduction="none")
+        self.bce: Any = self.masked_bce
         self.weight: torch.Tensor | None = None
 
     def masked_bce(self, scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

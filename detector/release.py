@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -89,7 +89,7 @@ def release_run(
         },
         licence=LICENCE,
         facepipe=__version__,
-        date=datetime.date.today().isoformat(),
+        date=dt.date.today().isoformat(),
     )
     release = Release(exported, manifest)
     metrics = tuple(measure(release, precision, description) for precision in precisions)

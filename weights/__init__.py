@@ -1,1 +1,2 @@
-"""Released models: manifests, where versions are found and verified, and inference sessions. Imports nothing of ours."""
+"""Released models: manifests, where versions are found and verified, and inference sessions. Imports nothing of
+ours."""

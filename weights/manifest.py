@@ -7,7 +7,7 @@ The records of the attribute schema and of the crop recipe stand here because ma
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import re
 from pathlib import Path
@@ -95,8 +95,8 @@ class NumericAttribute(AttributeBase):
 class PointsAttribute(AttributeBase):
     """Named points; columns ``<point>_x`` and ``<point>_y`` hold pixels of the stored picture.
 
-    "left" is the image's left: ``left_eye`` is the eye nearer to the picture's left edge on an upright face, the person's
-    right eye, as MTCNN, InsightFace and MTFL have it.
+    "left" is the image's left: ``left_eye`` is the eye nearer to the picture's left edge on an upright face, the
+    person's right eye, as MTCNN, InsightFace and MTFL have it.
     """
 
     kind: Literal["points"] = "points"
@@ -223,7 +223,7 @@ class Manifest(Record):
     @field_validator("date")
     @classmethod
     def _date(cls, date: str) -> str:
-        datetime.date.fromisoformat(date)
+        dt.date.fromisoformat(date)
         return date
 
     @model_validator(mode="after")

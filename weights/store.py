@@ -1,8 +1,8 @@
 """Where released models are found, and how a new one joins them.
 
-A release is a folder ``<root>/<stage>/<version>/`` with the model files and ``manifest.json``. Two roots are searched: the
-user's (``FACEPIPE_WEIGHTS``, else the platform's data folder) and the one inside the package. Where both hold a version,
-the user's wins.
+A release is a folder ``<root>/<stage>/<version>/`` with the model files and ``manifest.json``. Two roots are searched:
+the user's (``FACEPIPE_WEIGHTS``, else the platform's data folder) and the one inside the package. Where both hold a
+version, the user's wins.
 """
 
 from __future__ import annotations

@@ -1,0 +1,114 @@
+"""The command ``facepipe``: the app, ``detect``, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import nullcontext
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..weights.errors import FacepipeError
+from . import STARTED, cli_classifier, cli_detector, cli_weights
+
+FAILED, USAGE = 1, 2
+"""Exit codes: some input failed; the command could not start or go on."""
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit: 0 all done, 1 some input failed, 2 wrong usage or a set-up that does not work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a letter that the terminal's encoding lacks must not end the run
+            stream.reconfigure(errors="replace")
+    try:
+        app(args=arguments)
+    except FacepipeError as error:
+        report(str(error))
+        sys.exit(USAGE)
+
+
+def report(message: str) -> None:
+    """Print one error line on standard error."""
+    from .table import printable
+
+    print(f"error: {printable(message)}", file=sys.stderr, flush=True)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"facepipe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def facepipe(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Find faces in photos, and read attributes of each."""
+
+
+@app.command()
+def detect(
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures to read.", show_default=False)],
+    json_target: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON object a line; - is standard output.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Save annotated pictures in this folder.")] = None,
+    conf: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Least confidence of a box. Default: the detector's own.")
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Detector: a version or a release's folder. Default: newest.")
+    ] = None,
+    classifier: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Classifier: a version or a release's folder. Default: newest."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml or directml.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads. Default: one a core.")] = None,
+    timing: Annotated[bool, typer.Option("--timing", help="Print where the time went, on standard error.")] = False,
+) -> None:
+    """Find the faces in pictures and read the attributes of each.
+
+    Exit codes: 0 every picture was read, 1 some could not be (the others are done), 2 wrong usage or set-up.
+    """
+    from .connector import Pipeline
+    from .table import console, print_result
+    from .writers import PictureFolder, json_lines, write_line
+
+    imported = time.perf_counter() - STARTED
+    if json_target is not None and Path(json_target).resolve() in {Path(image).resolve() for image in images}:
+        raise typer.BadParameter(f"--json {json_target} would overwrite that picture")
+    failed = False
+    with Pipeline(detector, classifier, device, threads, conf) as pipeline:
+        screen = None if json_target == "-" else console()
+        folder = None if save is None else PictureFolder(save, images)
+        with nullcontext() if json_target is None else json_lines(json_target) as lines:
+            for result, frame in pipeline.stream(images):
+                if lines is not None:
+                    write_line(result, lines)
+                if result.error is not None:
+                    failed = True
+                    report(result.error)
+                    continue
+                if screen is not None:
+                    print_result(result, screen)
+                if folder is not None and frame is not None:
+                    folder.save(frame, result)
+    if timing:
+        parts = {"import": imported, **pipeline.stopwatch.seconds, "total": time.perf_counter() - STARTED}
+        print("timing: " + ", ".join(f"{part} {spent:.3f} s" for part, spent in parts.items()), file=sys.stderr)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+for commands in (cli_weights, cli_detector, cli_classifier):
+    commands.register(app)

@@ -1,0 +1,87 @@
+"""Results: what facepipe says of one picture. ``Result.model_dump_json()`` is the one source of its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from ..classifier.values import AttributeValue
+
+
+class Part(BaseModel):
+    """A frozen piece of a result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Box(Part):
+    """A rectangle in pixels of the upright frame, clipped to it."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    @classmethod
+    def of(cls, row: Iterable[np.float32]) -> Box:
+        """The box of one row of ``Detections.boxes``."""
+        x1, y1, x2, y2 = (shortest(value) for value in row)
+        return cls(x1=x1, y1=y1, x2=x2, y2=y2)
+
+
+class Face(Part):
+    """A face and what was read of it."""
+
+    box: Box
+    confidence: float
+    """The detector's, 0 to 1; the classifier's probabilities stand apart, in the attributes."""
+    head: int | None
+    """Index into the result's ``heads`` of the head that the face lies in."""
+    attributes: dict[str, AttributeValue] | None
+    """By name; points are in pixels of the upright frame. None where the face could not be classified."""
+    reason: str | None
+    """Why ``attributes`` is None."""
+
+
+class Head(Part):
+    """A head, seen from any side."""
+
+    box: Box
+    confidence: float
+
+
+class ModelUsed(Part):
+    """A released model, named exactly."""
+
+    version: str
+    sha256: str
+    """Of the model file that ran."""
+
+
+class Models(Part):
+    """The models behind a result."""
+
+    detector: ModelUsed
+    classifier: ModelUsed
+
+
+class Result(Part):
+    """What was found in one picture, or why it could not be read (``error``; size and boxes are then missing)."""
+
+    source: str | None
+    """The path as it was given; None for what came without one."""
+    width: int | None
+    height: int | None
+    faces: tuple[Face, ...]
+    """The most confident first."""
+    heads: tuple[Head, ...]
+    """The most confident first."""
+    models: Models
+    error: str | None
+
+
+def shortest(value: np.float32) -> float:
+    """The float with the fewest digits that still is this float32: 0.1 and not 0.10000000149011612."""
+    return float(str(np.float32(value)))

@@ -1,0 +1,217 @@
+"""Released models with random weights, small and made in a moment, for tests of everything that runs models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from facepipe.weights import store
+from facepipe.weights.manifest import Manifest
+from onnx import TensorProto, helper, numpy_helper
+
+VERSION = "99.0.0"
+"""Of the random releases: newer than any real one, so they are the default where they are found at all."""
+DETECTOR_SIZE, STRIDE, CROP_SIZE = 64, 16, 32
+POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+ATTRIBUTES: tuple[dict[str, Any], ...] = (
+    {"kind": "numeric", "name": "age", "unit": "years", "low": 0.0, "high": 100.0, "bins": 101},
+    {"kind": "binary", "name": "gender", "classes": ["female", "male"]},
+    {"kind": "binary", "name": "glasses", "classes": ["no", "yes"]},
+    {"kind": "binary", "name": "smile", "classes": ["no", "yes"]},
+    {"kind": "binary", "name": "mask", "classes": ["no", "yes"]},
+    {
+        "kind": "points",
+        "name": "eyes",
+        "points": POINTS,
+        "mirror": [("left_eye", "right_eye"), ("mouth_left", "mouth_right")],
+    },
+)
+WIDTHS = {"age": 101, "gender": 2, "glasses": 2, "smile": 2, "mask": 2, "eyes": 2 * len(POINTS)}
+
+
+def _save(path: Path, nodes: list[Any], inputs: dict[str, tuple], outputs: dict[str, tuple], constants: dict) -> Path:
+    def infos(named: dict[str, tuple]) -> list[Any]:
+        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in named.items()]
+
+    initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", infos(inputs), infos(outputs), initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+def _detector_onnx(path: Path, seed: int) -> Path:
+    """One random convolution; a grid of 4 x 4 anchors whose boxes and two scores depend on the picture."""
+    random = np.random.default_rng(seed)
+    grid = DETECTOR_SIZE // STRIDE
+    anchors = grid * grid
+    centres = (np.arange(grid) + 0.5) * STRIDE
+    x, y = np.meshgrid(centres, centres)
+    # (1, 6, anchors): sigmoids in 0..1 become centre, sides (10 to 30 px) and scores.
+    factor = np.array([STRIDE, STRIDE, 20, 20, 1, 1], np.float32).reshape(1, 6, 1)
+    offset = np.zeros((1, 6, anchors), np.float32)
+    offset[0, 0], offset[0, 1] = x.ravel() - STRIDE / 2, y.ravel() - STRIDE / 2
+    offset[0, 2:4] = 10
+    return _save(
+        path,
+        [
+            helper.make_node("Conv", ["images", "kernel"], ["raw"], strides=[STRIDE, STRIDE]),
+            helper.make_node("Reshape", ["raw", "flat"], ["rows"]),
+            helper.make_node("Sigmoid", ["rows"], ["parts"]),
+            helper.make_node("Mul", ["parts", "factor"], ["scaled"]),
+            helper.make_node("Add", ["scaled", "offset"], ["output0"]),
+        ],
+        {"images": ("n", 3, DETECTOR_SIZE, DETECTOR_SIZE)},
+        {"output0": ("n", 6, anchors)},
+        {
+            "kernel": random.normal(0, 0.15, (6, 3, STRIDE, STRIDE)).astype(np.float32),
+            "flat": np.array([0, 6, anchors], np.int64),
+            "factor": factor,
+            "offset": offset,
+        },
+    )
+
+
+def _classifier_onnx(path: Path, seed: int) -> Path:
+    """One random matrix for each attribute over the crop's 4 x 4 mean colours."""
+    random = np.random.default_rng(seed)
+    cell = CROP_SIZE // 4
+    nodes = [
+        helper.make_node("Transpose", ["crops"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["planes"], ["cells"], kernel_shape=[cell, cell], strides=[cell, cell]),
+        helper.make_node("Flatten", ["cells"], ["features"]),
+    ]
+    constants = {}
+    for name, width in WIDTHS.items():
+        constants[f"{name}_kernel"] = random.normal(0, 0.01, (48, width)).astype(np.float32)
+        product = f"{name}_product" if name == "eyes" else name
+        nodes.append(helper.make_node("MatMul", ["features", f"{name}_kernel"], [product]))
+    nodes.append(helper.make_node("Sigmoid", ["eyes_product"], ["eyes"]))
+    shape = ("n", CROP_SIZE, CROP_SIZE, 3)
+    return _save(path, nodes, {"crops": shape}, {name: ("n", width) for name, width in WIDTHS.items()}, constants)
+
+
+def _manifest(stage: str, version: str, file: Path, **fields: Any) -> Manifest:
+    return Manifest.model_validate(
+        {
+            "stage": stage,
+            "version": version,
+            "architecture": "random",
+            "files": [store.file_entry(file, "float32")],
+            "output": "random weights",
+            "data": [],
+            "training": {"seed": 0},
+            "metrics": [
+                {"protocol": "none", "command": "none", "values": [{"name": "chance", "value": 0.5, "count": 4}]}
+            ],
+            "licence": "CC0-1.0",
+            "facepipe": "0.1.0",
+            "date": "2026-01-01",
+            **fields,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def publish_detector(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., store.Release]:
+    """``publish_detector(root, version=..., seed=...)`` puts a detector with random weights under a root."""
+
+    def publish(root: Path, version: str = VERSION, seed: int = 11, **fields: Any) -> store.Release:
+        file = _detector_onnx(tmp_path_factory.mktemp("detector") / "model.onnx", seed)
+        manifest = _manifest(
+            "detector",
+            version,
+            file,
+            input={
+                "name": "images",
+                "size": DETECTOR_SIZE,
+                "colour": "RGB",
+                "layout": "NCHW",
+                "scale": 1 / 255,
+                "padding": (114, 114, 114),
+            },
+            decoder="yolov8",
+            classes=("face", "head"),
+            thresholds={"confidence": 0.5, "iou": 0.5, "max_detections": 20},
+            **fields,
+        )
+        return store.publish(manifest, [file], root)
+
+    return publish
+
+
+@pytest.fixture(scope="session")
+def publish_classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., store.Release]:
+    """``publish_classifier(root, version=..., seed=...)`` puts a classifier with random weights under a root."""
+
+    def publish(root: Path, version: str = VERSION, seed: int = 2, **fields: Any) -> store.Release:
+        file = _classifier_onnx(tmp_path_factory.mktemp("classifier") / "model.onnx", seed)
+        manifest = _manifest(
+            "classifier",
+            version,
+            file,
+            input={
+                "name": "crops",
+                "size": CROP_SIZE,
+                "colour": "BGR",
+                "layout": "NHWC",
+                "scale": 1.0,
+                "mean": (103.939, 116.779, 123.68),
+            },
+            decoder="attributes",
+            attributes=ATTRIBUTES,
+            crop={"margin": 0.25, "size": CROP_SIZE},
+            **fields,
+        )
+        return store.publish(manifest, [file], root)
+
+    return publish
+
+
+@pytest.fixture(scope="session")
+def _tiny_root(
+    tmp_path_factory: pytest.TempPathFactory,
+    publish_detector: Callable[..., store.Release],
+    publish_classifier: Callable[..., store.Release],
+) -> Path:
+    root = tmp_path_factory.mktemp("weights")
+    publish_detector(root)
+    publish_classifier(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def detector_release(_tiny_root: Path) -> store.Release:
+    """A detector of 64 px with random weights and two classes. Read only."""
+    return store.open_release(_tiny_root / "detector" / VERSION)
+
+
+@pytest.fixture(scope="session")
+def classifier_release(_tiny_root: Path) -> store.Release:
+    """A classifier of 32 px with random weights and the attributes of the default schema. Read only."""
+    return store.open_release(_tiny_root / "classifier" / VERSION)
+
+
+@pytest.fixture
+def tiny_weights(_tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root that holds both random releases, set as ``FACEPIPE_WEIGHTS``; they are the defaults. Read only."""
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(_tiny_root))
+    return _tiny_root
+
+
+@pytest.fixture
+def photo() -> Callable[..., np.ndarray]:
+    """``photo(seed, height, width)``: a random smooth picture, BGR, in which the random detector finds something."""
+
+    def make(seed: int, height: int = 120, width: int = 160) -> np.ndarray:
+        import cv2
+
+        coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST)
+
+    return make

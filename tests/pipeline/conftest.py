@@ -1,0 +1,84 @@
+"""Pictures on disk: good ones, odd ones and bad ones."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+@pytest.fixture(scope="session")
+def bomb() -> bytes:
+    """A sound PNG of 30000 x 30000 black pixels, one bit each, in about 109 KB."""
+    packer, row = zlib.compressobj(9), bytes(1 + 30000 // 8)
+    packed = b"".join(packer.compress(row * 300) for _ in range(100)) + packer.flush()
+    header = struct.pack(">IIBBBBB", 30000, 30000, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def encode(photo: Callable[..., np.ndarray]) -> Callable[..., bytes]:
+    """``encode(".jpg", frame=None)``: a picture's bytes in the format of a suffix."""
+
+    def make(suffix: str, frame: np.ndarray | None = None) -> bytes:
+        return cv2.imencode(suffix, photo(0) if frame is None else frame)[1].tobytes()
+
+    return make
+
+
+@pytest.fixture
+def bad_inputs(tmp_path: Path, bomb: bytes, encode: Callable[..., bytes]) -> dict[str, Path]:
+    """What cannot be read, by what is wrong with it."""
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    contents = {
+        "empty": b"",
+        "text": b"once upon a time\n" * 20,
+        "truncated": encode(".jpg")[:-400],
+        "bomb": bomb,
+    }
+    for name, content in contents.items():
+        (folder / f"{name}.jpg").write_bytes(content)
+    return {name: folder / f"{name}.jpg" for name in contents} | {"missing": folder / "missing.jpg", "folder": folder}
+
+
+@pytest.fixture
+def odd_inputs(tmp_path: Path, photo: Callable[..., np.ndarray]) -> dict[str, Path]:
+    """What looks unusual and can be read, by what is unusual in it."""
+    frame = photo(1)
+    rgb = Image.fromarray(np.ascontiguousarray(frame[..., ::-1]))
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    pictures = {
+        "grey.png": rgb.convert("L"),
+        "sixteen.png": Image.fromarray(frame[..., 1].astype(np.uint16) * 257),
+        "rgba.png": rgb.convert("RGBA"),
+        "cmyk.jpg": rgb.convert("CMYK"),
+        "one.png": rgb.resize((1, 1)),
+        "blank.jpg": Image.new("RGB", (200, 150), "white"),
+        "größe 名.jpg": rgb,
+    }
+    for name, picture in pictures.items():
+        picture.save(folder / name)
+    for orientation in range(1, 9):
+        (folder / f"exif{orientation}.jpg").write_bytes(_rotated(rgb, orientation))
+    return {path.stem: path for path in sorted(folder.iterdir())}
+
+
+def _rotated(picture: Image.Image, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = io.BytesIO()
+    picture.save(stored, "JPEG", exif=exif, quality=95)
+    return stored.getvalue()

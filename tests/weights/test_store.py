@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from facepipe.weights import store
+from facepipe.weights.errors import WeightsError
+from facepipe.weights.manifest import read_manifest, write_manifest
+from facepipe.weights.store import Release, find, open_release, publish, releases, version_key
+
+Publish = Callable[..., Release]
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty user's root; the package's root is emptied too, so that real releases do not get in the way."""
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "user"))
+    monkeypatch.setattr(store, "PACKAGE_ROOT", tmp_path / "package")
+    return tmp_path / "user"
+
+
+def test_versions_sort_by_number_and_names_come_before_the_release() -> None:
+    expected = ["0.1.0", "0.2.0-rc1", "0.2.0", "0.10.0", "1.0.0-alpha", "1.0.0-beta", "1.0.0", "10.0.0"]
+    assert sorted(set(expected), key=version_key) == expected
+
+
+def test_the_newest_final_version_is_the_default(root: Path, publish_detector: Publish) -> None:
+    publish_detector(root, version="1.0.0-try")
+    assert find("detector").version == "1.0.0-try"
+    for version in ("0.9.0", "0.10.0"):
+        publish_detector(root, version=version)
+    assert find("detector").version == "0.10.0"
+    assert [release.version for release in releases()] == ["0.9.0", "0.10.0", "1.0.0-try"]
+    assert find("detector", "0.9.0").version == "0.9.0"
+    assert find("detector", root / "detector" / "0.9.0").version == "0.9.0"
+    assert find("detector", str(root / "detector" / "0.9.0")).version == "0.9.0"
+
+
+def test_what_is_not_there_is_said(root: Path, publish_detector: Publish) -> None:
+    with pytest.raises(WeightsError, match="no detector is installed") as caught:
+        find("detector")
+    assert str(root) in str(caught.value)
+    with pytest.raises(WeightsError, match="there are: none"):
+        find("detector", "1.0.0")
+    release = publish_detector(root, version="1.0.0")
+    with pytest.raises(WeightsError, match=r"no detector 2.0.0; there are: 1.0.0"):
+        find("detector", "2.0.0")
+    with pytest.raises(WeightsError, match="holds a detector, not a classifier"):
+        find("classifier", release.folder)
+    with pytest.raises(WeightsError, match="no manifest"):
+        find("detector", root / "detector" / "none")
+
+
+def test_the_user_s_release_wins_over_the_package_s(root: Path, tmp_path: Path, publish_detector: Publish) -> None:
+    shipped = publish_detector(tmp_path / "package", version="1.0.0", seed=1)
+    newer = publish_detector(tmp_path / "package", version="2.0.0", seed=1)
+    assert find("detector", "1.0.0").folder == shipped.folder
+    own = publish_detector(root, version="1.0.0", seed=2)
+    assert find("detector", "1.0.0").folder == own.folder
+    assert find("detector").folder == newer.folder
+    assert len(releases("detector")) == 2
+
+
+def test_bytes_are_given_out_only_when_they_agree(root: Path, publish_detector: Publish) -> None:
+    release = publish_detector(root)
+    path = release.folder / "model.onnx"
+    content = path.read_bytes()
+    assert release.read() == release.read("float32") == content
+    release.verify()
+    with pytest.raises(WeightsError, match="no int8 file; it has: float32"):
+        release.read("int8")
+    for damaged in (content[:-1], content + b"\0", content[:-1] + bytes([content[-1] ^ 1])):
+        path.write_bytes(damaged)
+        with pytest.raises(WeightsError, match="not the file that was released"):
+            release.read()
+        with pytest.raises(WeightsError):
+            release.verify()
+    path.unlink()
+    with pytest.raises(WeightsError, match="incomplete"):
+        release.read()
+
+
+def test_a_damaged_model_is_never_run(root: Path, publish_detector: Publish) -> None:
+    from facepipe import FaceDetector
+
+    path = publish_detector(root).folder / "model.onnx"
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(WeightsError, match="SHA-256"):
+        FaceDetector()
+
+
+def test_publishing_happens_or_does_not(root: Path, tmp_path: Path, publish_detector: Publish) -> None:
+    release = publish_detector(root, version="1.0.0", seed=1)
+    with pytest.raises(WeightsError, match="exists"):
+        publish_detector(root, version="1.0.0", seed=2)
+    other = publish_detector(tmp_path / "other", version="1.0.0", seed=2)
+    wrong = tmp_path / "model.onnx"
+    wrong.write_bytes(b"something else")
+    for replace, version in ((True, "1.0.0"), (False, "1.1.0")):
+        manifest = other.manifest.model_copy(update={"version": version})
+        with pytest.raises(WeightsError, match="not the file"):
+            publish(manifest, [wrong], root, replace=replace)
+    assert [path.name for path in (root / "detector").iterdir()] == ["1.0.0"]
+    assert open_release(release.folder).manifest == release.manifest
+    replaced = publish(other.manifest, [other.folder / "model.onnx"], root, replace=True)
+    assert replaced.folder == release.folder
+    assert replaced.entry().sha256 == other.entry().sha256 != release.entry().sha256
+    assert [path.name for path in (root / "detector").iterdir()] == ["1.0.0"]
+
+
+def test_a_folder_that_lies_about_its_version_is_an_error(root: Path, publish_detector: Publish) -> None:
+    release = publish_detector(root, version="1.0.0")
+    release.folder.rename(release.folder.with_name("2.0.0"))
+    with pytest.raises(WeightsError, match="name the folder after it"):
+        releases()
+
+
+def test_manifest_survives_writing_and_reading(
+    detector_release: Release, classifier_release: Release, tmp_path: Path
+) -> None:
+    for release in (detector_release, classifier_release):
+        write_manifest(release.manifest, tmp_path / "manifest.json")
+        assert read_manifest(tmp_path / "manifest.json") == release.manifest
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("surprise",), 1, "surprise"),
+        (("version",), "one", r"reads like 1\.2\.3"),
+        (("date",), "yesterday", "date"),
+        (("stage",), "nose", "stage"),
+        (("files",), [], "files"),
+        (("files", 0, "sha256"), "AB" * 32, "sha256"),
+        (("files", 0, "bytes"), "12", "bytes"),
+        (("files", 0, "name"), "../model.onnx", "name"),
+        (("input", "colour"), "GBR", "colour"),
+        (("input", "size"), 64.5, "size"),
+        (("attributes",), [], "attributes"),
+        (("attributes", 1, "classes"), ["male", "male"], "must differ"),
+        (("attributes", 0, "high"), -5.0, "above low"),
+        (("attributes", 5, "mirror"), [["left_eye", "tail"]], "tail"),
+        (("crop",), None, "crop"),
+        (("crop", "margin"), -1.0, "margin"),
+        (("licence",), None, "licence"),
+    ],
+)
+def test_bad_manifests_name_the_field(
+    place: tuple, value: object, message: str, classifier_release: Release, tmp_path: Path
+) -> None:
+    record = json.loads((classifier_release.folder / "manifest.json").read_text(encoding="utf-8"))
+    inner = record
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = value
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(WeightsError, match=message) as caught:
+        read_manifest(path)
+    assert str(path) in str(caught.value)
+
+
+def test_manifest_that_is_no_json(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    for content in (b"", b"{", b"\xff\xfe", b"[]"):
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match="bad manifest"):
+            read_manifest(path)
