@@ -28,6 +28,8 @@ from .model import FaceDetectionModel, cpu_has_bf16, load_arrays
 
 ARCHITECTURE = "yolov8s.yaml"
 CHECKPOINT_SECONDS = 240
+FINISHED = "finished.txt"
+"""Names the checkpoint of a run that is over; resuming such a run only releases it."""
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,8 @@ def train(settings: DetectorSettings, run: Path, resume: bool = False) -> Path:
     if resume:
         if not last.is_file():
             raise TrainingError(f"{run}: nothing to resume there (no weights/last.pt)")
+        if (run / FINISHED).is_file():
+            return run / (run / FINISHED).read_text(encoding="utf-8").strip()
         settings = DetectorSettings(**json.loads((run / "settings.json").read_text(encoding="utf-8")))
     elif (run / "settings.json").exists():
         raise TrainingError(f"{run}: holds a run already; resume it, or choose another name")
@@ -275,4 +279,6 @@ def train(settings: DetectorSettings, run: Path, resume: bool = False) -> Path:
     (run / "settings.json").write_text(json.dumps(asdict(settings), indent=2) + "\n", encoding="utf-8")
     trainer = FaceTrainer(overrides=arguments)
     trainer.train()
-    return trainer.best if trainer.best.exists() else trainer.last
+    checkpoint = trainer.best if trainer.best.exists() else trainer.last
+    (run / FINISHED).write_text(f"{checkpoint.relative_to(run).as_posix()}\n", encoding="utf-8")
+    return checkpoint

@@ -51,7 +51,7 @@ def train_detector(
     if data is None and not resume:
         raise typer.BadParameter("--data is needed for a new run")
     chosen = DetectorSettings(
-        data=str(data),
+        data=str(data and data.resolve()),
         start=start,
         epochs=epochs,
         imgsz=imgsz,
