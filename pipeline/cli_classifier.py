@@ -139,7 +139,7 @@ def crop(
     confidence: Annotated[float, typer.Option(min=0, max=1, help="Least confidence of a face.")] = 0.25,
     margin: Annotated[
         float, typer.Option(min=0, max=2, help="Added on each side, as a fraction of the longer side of the box.")
-    ] = 0.2,
+    ] = 0.05,
     size: Annotated[int, typer.Option(min=16, max=512, help="Side of the recipe's crop in pixels.")] = 224,
     context: Annotated[
         float, typer.Option(min=0, max=0.5, help="Real picture kept around each crop, in which training jitters.")

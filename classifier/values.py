@@ -1,0 +1,111 @@
+"""Attribute values, and how they are read from a classifier's outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from ..weights.manifest import Attribute, NumericAttribute, PointsAttribute
+
+
+class Value(BaseModel):
+    """A frozen value that turns into plain JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClassValue(Value):
+    """The likeliest class of a binary, categorical or ordinal attribute."""
+
+    value: str
+    probability: float
+    probabilities: dict[str, float]
+    """Of every class; they sum to 1."""
+
+
+class NumericValue(Value):
+    """A number with the interval that holds it with the probability that the attribute's ``interval`` names."""
+
+    value: float
+    unit: str
+    interval: tuple[float, float]
+
+
+class PointsValue(Value):
+    """Named points, x and y in pixels: of the crop when they leave the classifier, of the frame in a result."""
+
+    points: dict[str, tuple[float, float]]
+
+
+AttributeValue = ClassValue | NumericValue | PointsValue
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probabilities of (n, classes) logits divided by a temperature."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    weights = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def bin_centres(attribute: NumericAttribute) -> np.ndarray:
+    """Centres of a numeric attribute's bins, (bins,), in its unit."""
+    return np.linspace(attribute.low, attribute.high, attribute.bins)
+
+
+def expectation(probabilities: np.ndarray, attribute: NumericAttribute) -> np.ndarray:
+    """Expected value, (n,), of distributions over the bins, (n, bins)."""
+    return probabilities @ bin_centres(attribute)
+
+
+def quantiles(probabilities: np.ndarray, attribute: NumericAttribute) -> np.ndarray:
+    """The central interval, (n, 2), with the attribute's ``interval`` of the mass, which lies evenly in each bin."""
+    centres = bin_centres(attribute)
+    half = (centres[1] - centres[0]) / 2
+    edges = np.append(centres - half, centres[-1] + half)
+    tail = (1 - attribute.interval) / 2
+    cumulative = np.concatenate([np.zeros((len(probabilities), 1)), np.cumsum(probabilities, axis=1)], axis=1)
+    found = [np.interp((tail, 1 - tail), row, edges) for row in cumulative]
+    return np.clip(np.array(found).reshape(-1, 2), attribute.low, attribute.high)
+
+
+def decode(attribute: Attribute, output: np.ndarray, size: int) -> list[AttributeValue]:
+    """Read the values of n crops from one output of the classifier.
+
+    Args:
+        attribute: the schema's entry that the output belongs to.
+        output: (n, classes) or (n, bins) logits, or (n, 2 * points) x and y as fractions of the crop's side.
+        size: side of the crop in pixels, the unit of the points given back.
+    """
+    if isinstance(attribute, PointsAttribute):
+        places = np.asarray(output, np.float64).reshape(len(output), len(attribute.points), 2) * size
+        return [
+            PointsValue(points={name: (float(x), float(y)) for name, (x, y) in zip(attribute.points, row, strict=True)})
+            for row in places
+        ]
+    probabilities = softmax(output, attribute.temperature)
+    if isinstance(attribute, NumericAttribute):
+        return [
+            NumericValue(value=float(value), unit=attribute.unit, interval=(float(low), float(high)))
+            for value, (low, high) in zip(
+                expectation(probabilities, attribute), quantiles(probabilities, attribute), strict=True
+            )
+        ]
+    return [
+        ClassValue(
+            value=attribute.classes[int(row.argmax())],
+            probability=float(row.max()),
+            probabilities={name: float(p) for name, p in zip(attribute.classes, row, strict=True)},
+        )
+        for row in probabilities
+    ]
+
+
+def output_width(attribute: Attribute) -> int:
+    """Numbers per face in the attribute's output."""
+    match attribute.kind:
+        case "points":
+            return 2 * len(attribute.points)
+        case "numeric":
+            return attribute.bins
+        case _:
+            return len(attribute.classes)

@@ -1,0 +1,153 @@
+"""Augmentation and batches: points follow their pixels."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from facepipe.classifier.augment import Augmentation, draw_placing, place, place_points, relight
+from facepipe.classifier.batches import CropSource, exact_batches, training_batches
+from facepipe.classifier.crop import cut_face
+from facepipe.classifier.data import SIDECAR, CropSet, read_faces
+from facepipe.classifier.schema import read_schema
+from facepipe.weights.errors import DataError
+from facepipe.weights.manifest import CropRecipe
+
+from .conftest import POINTS
+
+SCHEMA = read_schema()
+EYES = SCHEMA[-1]
+ALWAYS = Augmentation(
+    flip=1, scale=0, shift=0, rotation=0, brightness=0, contrast=0, saturation=0, tint=0, grey=0, coarse=0
+)
+COLOURS = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)])
+"""One for each point."""
+
+
+def marked(size: int = 120) -> tuple[np.ndarray, np.ndarray]:
+    """A picture with a spot of its own colour at each point."""
+    points = np.float32([(40, 45), (80, 48), (62, 66), (46, 84), (76, 86)]) * size / 120
+    image = np.full((size, size, 3), 128, np.uint8)
+    for (x, y), colour in zip(points, COLOURS, strict=True):
+        cv2.circle(image, (round(x - 0.5), round(y - 0.5)), 3 * size // 120, colour.tolist(), -1)
+    return image, points
+
+
+def spot(image: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Centre of the pixels nearest to a colour, in continuous coordinates."""
+    rows, columns = np.nonzero(np.abs(image.astype(int) - colour).max(axis=2) < 60)
+    return np.array([columns.mean(), rows.mean()]) + 0.5
+
+
+def test_a_mirrored_face_swaps_its_paired_points():
+    image, points = marked()
+    placing, mirrored = draw_placing((60, 60, 120), 120, ALWAYS, np.random.default_rng(0))
+    assert mirrored
+    flipped = place(image, placing, 120, (0, 0, 0))
+    np.testing.assert_array_equal(flipped, image[:, ::-1])
+    placed = place_points(points, placing, mirrored, 120, EYES) * 120
+    # What is now the left eye is the picture of what was the right eye, and so for the mouth; the nose stays itself.
+    for index, was in enumerate((1, 0, 2, 4, 3)):
+        np.testing.assert_allclose(placed[index], spot(flipped, COLOURS[was]), atol=1)
+    assert placed[0, 0] < placed[1, 0]
+    assert placed[3, 0] < placed[4, 0]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_points_follow_their_pixels_through_any_placing(seed):
+    image, points = marked()
+    strength = ALWAYS.model_copy(update={"flip": 0.5, "scale": 0.3, "shift": 0.1, "rotation": 40.0})
+    placing, mirrored = draw_placing((60, 60, 110), 96, strength, np.random.default_rng(seed))
+    warped = place(image, placing, 96, (128, 128, 128))
+    placed = place_points(points, placing, mirrored, 96, EYES) * 96
+    order = (1, 0, 2, 4, 3) if mirrored else range(5)
+    for index, was in enumerate(order):
+        np.testing.assert_allclose(placed[index], spot(warped, COLOURS[was]), atol=1.2)
+
+
+def test_points_outside_the_crop_are_unlabelled():
+    placing, _ = draw_placing((10, 10, 10), 32, None, np.random.default_rng(0))
+    placed = place_points(
+        np.float32([(10, 10), (30, 10), (10, 0), (np.nan, np.nan), (12, 12)]), placing, False, 32, EYES
+    )
+    assert np.isnan(placed).any(axis=1).tolist() == [False, True, True, True, False]
+
+
+def test_without_strength_nothing_changes():
+    placing, mirrored = draw_placing((60, 60, 120), 60, None, np.random.default_rng(0))
+    assert not mirrored
+    np.testing.assert_allclose(placing, [[0.5, 0, 0], [0, 0.5, 0]])
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(relight(image, ALWAYS, np.random.default_rng(0)), image)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_light_and_detail_keep_shape_and_kind(seed):
+    image, _ = marked(64)
+    changed = relight(image, Augmentation(coarse=1, grey=0.3), np.random.default_rng(seed))
+    assert changed.shape == image.shape
+    assert changed.dtype == np.uint8
+    assert (changed != image).any()
+
+
+def test_batches_repeat_by_seed_and_step(faces):
+    table = read_faces(faces, SCHEMA).split("train")
+
+    def first(start, count, seed=(0, 0)):
+        stream = training_batches(CropSource(table, 32, (0, 0, 0)), 5, Augmentation(), seed, start)
+        batches = [next(stream) for _ in range(count)]
+        stream.close()
+        return batches
+
+    whole, rest, other = first(0, 9), first(7, 2), first(7, 2, (1, 0))
+    for a, b, c in zip(whole[7:], rest, other, strict=True):
+        np.testing.assert_array_equal(a.images, b.images)
+        np.testing.assert_array_equal(a.targets["eyes"], b.targets["eyes"])
+        assert (a.images != c.images).any()
+
+
+def test_an_epoch_shows_each_row_at_most_once(faces):
+    table = read_faces(faces, SCHEMA).split("train")
+    stream = training_batches(CropSource(table, 32, (0, 0, 0)), 8, ALWAYS, (3,))
+    seen = [next(stream).images for _ in range(len(table) // 8)]
+    stream.close()
+    flat = np.concatenate(seen).reshape(-1, 32 * 32 * 3)
+    assert len(np.unique(flat, axis=0)) == len(flat) == len(table) // 8 * 8
+
+
+def test_kept_pictures_are_the_decoded_ones(faces):
+    table = read_faces(faces, SCHEMA).split("val")
+    rows = np.arange(len(table))
+    kept = CropSource(table, 32, (0, 0, 0), memory=10 * 32 * 32 * 3)
+    for _ in range(2):
+        fresh = CropSource(table, 32, (0, 0, 0))
+        for a, b in zip(exact_batches(kept, 4, rows), exact_batches(fresh, 4, rows), strict=True):
+            np.testing.assert_array_equal(a.images, b.images)
+    assert len(kept._kept) == 10
+
+
+def test_a_broken_picture_is_named(faces, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    path = tmp_path / "faces.csv"
+    path.write_text("file,gender,framing,split\na.png,male,tight,train\n")
+    source = CropSource(read_faces(path, SCHEMA), 32, (0, 0, 0))
+    with pytest.raises(DataError, match=r"a\.png"):
+        source.picture(0)
+
+
+@pytest.mark.parametrize(("context", "size"), [(0.0, 96), (0.25, 96), (0.25, 48)])
+def test_a_stored_crop_gives_what_serving_cuts(tmp_path, context, size):
+    """Training on stored crops sees the same face in the same place as serving does on the photo."""
+    image, points = marked(240)
+    box, recipe = np.array([62.0, 70.0, 178.0, 190.0]), CropRecipe(margin=0.1, size=96)
+    crops = CropSet(recipe=recipe, context=context)
+    stored = cut_face(image, box, crops.stored)
+    cv2.imwrite(str(tmp_path / "a.png"), stored.image)
+    cells = [f"{value:.3f}" for value in stored.to_crop(points).ravel()]
+    header = ",".join(f"{point}_{axis}" for point in POINTS for axis in "xy")
+    (tmp_path / "faces.csv").write_text(f"file,framing,split,{header}\na.png,crop,train,{','.join(cells)}\n")
+    (tmp_path / SIDECAR).write_text(crops.model_dump_json())
+    batch = next(exact_batches(CropSource(read_faces(tmp_path / "faces.csv", SCHEMA), size, recipe.border), 1))
+    served = cut_face(image, box, recipe.model_copy(update={"size": size}))
+    assert np.abs(batch.images[0].astype(int) - served.image).mean() < 3
+    np.testing.assert_allclose(batch.targets["eyes"][0] * size, served.to_crop(points), atol=0.6)

@@ -1,0 +1,288 @@
+"""The train command: it learns, it survives a kill, and what it releases runs where it serves."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from facepipe.classifier import checkpoint
+from facepipe.classifier.batches import CropSource, exact_batches
+from facepipe.classifier.checkpoint import Position
+from facepipe.classifier.data import read_faces
+from facepipe.classifier.recipe import rate_at, read_recipe
+from facepipe.classifier.runtime import AttributeClassifier
+from facepipe.classifier.schema import read_schema
+from facepipe.classifier.start import fit_start, starting_arrays
+from facepipe.pipeline.cli import main
+from facepipe.weights.errors import TrainingError
+from facepipe.weights.manifest import CropRecipe
+from facepipe.weights.store import find
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(["train-classifier", *arguments])
+    return int(left.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, faces, tiny_recipe):
+    """A folder in which the train command ran once, with its root of releases: (folder, root)."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("FACEPIPE_WEIGHTS", str(folder / "weights"))
+        code = run(
+            *("--data", str(faces), "--recipe", str(tiny_recipe), "--start", "none", "--epochs", "10", "--name", "a"),
+            *("--version", "1.0.0", "--export", "int8", "--export", "float16", "--export", "float32"),
+            *("--terms", "points=made here", "--terms", "drawn by a test", "--precision", "float32"),
+        )
+    assert code == 0
+    return folder, folder / "weights"
+
+
+def test_the_run_leaves_its_settings_and_history(trained):
+    folder = trained[0] / "runs" / "classifier" / "a"
+    settings = json.loads((folder / "settings.json").read_text())
+    assert settings["seed"] == 0
+    assert settings["recipe"]["backbone"] == "resnet14"
+    with (folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["stage"] for row in rows] == ["first"] * 5 + ["second"] * 5
+    losses = [float(row["train_loss"]) for row in rows]
+    assert np.mean(losses[-2:]) < 0.8 * losses[0]
+    assert all(float(row[f"train_{name}_loss"]) >= 0 for row in rows for name in ("age", "gender", "eyes"))
+    assert all(float(row["val_mask_loss"]) == 0 for row in rows)  # nobody labels masks here
+
+
+def test_the_release_tells_what_it_is(trained, monkeypatch):
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(trained[1]))
+    release = find("classifier", "1.0.0")
+    release.verify()
+    manifest = release.manifest
+    assert [file.precision for file in manifest.files] == ["int8", "float16", "float32"]
+    assert {entry.name: (entry.count, entry.terms) for entry in manifest.data} == {
+        "ages": (14, "drawn by a test"),
+        "ranges": (6, "drawn by a test"),
+        "points": (12, "made here"),
+    }
+    assert manifest.crop.size == manifest.input.size == 64
+    assert manifest.training["largest_difference_from_keras"]["float32"] < 1e-3
+    assert not any(os.sep in str(manifest.training[name]) for name in ("data", "start"))
+    measured = {metric.name: metric.count for metric in manifest.metrics[0].values}
+    assert measured["gender.accuracy"] == 6
+    assert "mask.accuracy" not in measured
+    sizes = {file.precision: file.bytes for file in manifest.files}
+    assert sizes["int8"] < 0.35 * sizes["float32"]
+    assert sizes["float16"] < 0.55 * sizes["float32"]
+
+
+def test_the_precisions_agree_where_they_serve(trained, faces, monkeypatch):
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(trained[1]))
+    table = read_faces(faces, read_schema()).split("val")
+    crops = next(exact_batches(CropSource(table, 64, (114, 114, 114)), len(table))).images
+    exact = AttributeClassifier("1.0.0", precision="float32").outputs(crops)
+    for precision, share in (("float16", 0.02), ("int8", 0.3)):
+        outputs = AttributeClassifier("1.0.0", precision=precision).outputs(crops)
+        for name, wanted in exact.items():
+            spread = max(float(wanted.std()), 1e-3)
+            assert np.abs(outputs[name] - wanted).mean() < share * spread, (precision, name)
+    values = AttributeClassifier("1.0.0").classify(crops)
+    assert set(values[0]) == {"age", "gender", "glasses", "smile", "mask", "eyes"}
+
+
+def test_evaluation_is_the_manifest_s(trained, faces, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(trained[1]))
+    with pytest.raises(SystemExit) as left:
+        main(["evaluate-classifier", "--data", str(faces), "--classifier", "1.0.0", "--json", str(tmp_path / "m.json")])
+    assert left.value.code == 0
+    found = json.loads((tmp_path / "m.json").read_text())
+    released = find("classifier", "1.0.0").manifest.metrics
+    wanted = {metric.name: metric.value for record in released[:2] for metric in record.values}
+    assert {metric["name"]: metric["value"] for metric in found["values"]} == pytest.approx(wanted)
+    assert {"gender.accuracy", "age.mae", "age.range_hit", "eyes.eye_error"} <= wanted.keys()
+    assert "gender.accuracy" in capsys.readouterr().out
+
+
+def test_a_release_can_be_trained_further(trained, monkeypatch):
+    from facepipe.classifier.model import build_model, get_weights
+
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(trained[1]))
+    folder = trained[0] / "runs" / "classifier" / "a"
+    schema = read_schema()
+    blocks = ("conv1", "conv2", "conv3", "conv4", "conv5")
+    x = np.random.default_rng(0).normal(0, 50, (2, 64, 64, 3)).astype(np.float32)
+    outputs = {}
+    for start in ("1.0.0", str(folder)):
+        model = build_model(schema, 64, "resnet14", blocks)
+        assert fit_start(model, starting_arrays(start), blocks) == []
+        outputs[start] = model.predict_on_batch(x)
+        assert all(np.isfinite(value).all() for value in get_weights(model).values())
+    int8, exact = outputs.values()
+    assert np.abs(int8["age"] - exact["age"]).mean() < 0.2 * exact["age"].std()
+
+
+def test_versions_and_runs_are_not_overwritten(trained, faces, tiny_recipe, monkeypatch, capsys):
+    monkeypatch.chdir(trained[0])
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(trained[1]))
+    common = ("--data", str(faces), "--recipe", str(tiny_recipe), "--start", "none", "--name", "a")
+    assert run(*common, "--version", "1.0.0") == 2
+    assert "exists already" in capsys.readouterr().err
+    assert run(*common, "--version", "1.0.1") == 2
+    assert "--resume" in capsys.readouterr().err
+    assert run(*common[:-1], "b", "--version", "1.0.1", "--resume") == 2
+    assert "no run to resume" in capsys.readouterr().err
+
+
+def test_photos_are_not_trained_on(tmp_path, make_csv, tiny_recipe, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "weights"))
+    path = make_csv("file,gender,split", "a.png,male,train", "a.png,female,val")
+    assert run("--data", str(path), "--recipe", str(tiny_recipe), "--start", "none") == 2
+    assert "facepipe data crop" in capsys.readouterr().err
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from facepipe.classifier.command import train_classifier
+from facepipe.classifier.recipe import read_recipe
+from facepipe.classifier.schema import read_schema
+faces, recipe, folder = map(Path, sys.argv[1:4])
+train_classifier(folder, faces, read_schema(), read_recipe(str(recipe)).changed(epochs=float(sys.argv[4])), "2.0.0",
+                 exports=("float32",), checkpoint_minutes=0.02, progress_seconds=0.0, precision="float32",
+                 resume="resume" in sys.argv, report=lambda line: print(line, flush=True))
+"""
+
+
+def test_a_killed_run_goes_on_where_it_stood(tmp_path, faces, tiny_recipe):
+    """kill -9 in the midst of the second stage; the resumed run begins there and releases."""
+    folder = tmp_path / "runs" / "killed"
+    command = [sys.executable, "-c", KILLED, str(faces), str(tiny_recipe), str(folder), "12"]
+    environment = os.environ | {"FACEPIPE_WEIGHTS": str(tmp_path / "weights")}
+    first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            if (folder / "checkpoint.npz").is_file():
+                before, arrays = checkpoint.read(folder / "checkpoint.npz")
+                if before.stage == 1 and before.step >= 1:
+                    break
+            assert first.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.communicate()
+    stood, _ = checkpoint.read(folder / "checkpoint.npz")
+    assert (stood.stage, stood.step) >= (before.stage, before.step)
+    assert any(
+        name.startswith("optimizer/") and value.size > 1 and np.abs(value).max() > 0 for name, value in arrays.items()
+    )
+    assert not (folder / "weights.npz").exists()
+    second = subprocess.run([*command, "resume"], env=environment, capture_output=True, text=True, check=True)
+    assert f"resuming at stage {stood.stage + 1}, step {stood.step}" in second.stdout
+    assert "stage 1/2" not in second.stdout
+    assert (tmp_path / "weights" / "classifier" / "2.0.0" / "manifest.json").is_file()
+
+
+def test_another_backend_trains_and_exports(tmp_path, faces, tiny_recipe):
+    """PyTorch; the same code, and the export in TensorFlow's process."""
+    folder = tmp_path / "runs" / "torch"
+    command = [sys.executable, "-c", KILLED, str(faces), str(tiny_recipe), str(folder), "1"]
+    environment = os.environ | {"FACEPIPE_WEIGHTS": str(tmp_path / "weights"), "KERAS_BACKEND": "torch"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    difference = json.loads((folder / "export.json").read_text())["float32"]
+    assert difference < 1e-3
+    assert AttributeClassifier(tmp_path / "weights" / "classifier" / "2.0.0").classify(
+        np.zeros((1, 64, 64, 3), np.uint8)
+    )
+
+
+def test_a_time_budget_ends_the_run(tmp_path, faces, tiny_recipe):
+    from facepipe.classifier.training import Settings, Trainer
+
+    table = read_faces(faces, read_schema())
+    settings = Settings(
+        name="budget",
+        data=str(faces),
+        start="none",
+        recipe=read_recipe(str(tiny_recipe)).changed(epochs=100000),
+        attributes=table.attributes,
+        crop=CropRecipe(margin=0.1, size=64),
+        labels_sha256=table.sha256,
+        precision="float32",
+        minutes=0.15,
+        progress_seconds=0.0,
+    )
+    lines: list[str] = []
+    weights = Trainer(settings, table.split("train"), table.split("val"), tmp_path, lines.append).run()
+    assert all(np.isfinite(value).all() for value in weights.values())
+    assert any("stage 2/2 second" in line for line in lines)
+    position, _ = checkpoint.read(tmp_path / "checkpoint.npz")
+    assert position.stage == 2
+
+
+def test_rates_rise_and_fall():
+    stage = read_recipe("resnet50").stages[-1]
+    rates = [rate_at(stage, 0.05, progress) for progress in np.linspace(0, 1, 201)]
+    assert max(rates) == pytest.approx(stage.learning_rate)
+    assert rates.index(max(rates)) == 10
+    assert rates[0] == rates[-1] == pytest.approx(0.01 * stage.learning_rate)
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
+
+
+def test_the_shipped_recipe():
+    recipe = read_recipe()
+    assert sum(stage.epochs for stage in recipe.stages) == 50
+    assert (recipe.batch, recipe.patience, recipe.stages[-1].size) == (32, 5, 224)
+    short = recipe.changed(epochs=5, batch=16, size=96)
+    assert [stage.size for stage in short.stages] == [96, 96, 96]
+    assert sum(stage.epochs for stage in short.stages) == pytest.approx(5)
+    assert short.batch == 16
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("stages: [", "not YAML"),
+        ("backbone: resnet50\nstages: []", "stages"),
+        ("backbone: resnet50\nstages: [{name: a, size: 100, epochs: 1, learning_rate: 1.0e-3}]", "stages.0.size"),
+        (
+            "backbone: r\nstages: [{name: a, size: 64, epochs: 1, learning_rate: 1.0e-3},"
+            " {name: b, size: 32, epochs: 1, learning_rate: 1.0e-3}]",
+            "largest",
+        ),
+    ],
+)
+def test_bad_recipes(tmp_path, text, words):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(TrainingError, match=words):
+        read_recipe(str(path))
+
+
+def test_a_recipe_that_is_not_there():
+    with pytest.raises(TrainingError, match="resnet50"):
+        read_recipe("resnet9000")
+
+
+def test_checkpoints_are_whole_or_absent(tmp_path: Path):
+    path = tmp_path / "checkpoint.npz"
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        checkpoint.read(path)
+    path.write_bytes(b"PK half of a checkpoint")
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        checkpoint.read(path)
+    assert math.isinf(Position().best)
