@@ -52,7 +52,7 @@ def test_mosaic_joins_pictures_of_one_group_and_carries_ignore_regions(detection
 
 
 def test_ignore_regions_are_mirrored_with_the_picture(detection_data: Path) -> None:
-    plain = {"mosaic": 0.0, "translate": 0.0, "scale": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
+    plain: dict[str, Any] = {"mosaic": 0.0, "translate": 0.0, "scale": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
     boxes = {}
     for flip in (0.0, 1.0):
         made = dataset(detection_data, fliplr=flip, **plain)
