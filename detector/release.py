@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .. import __version__
 from ..weights.errors import TrainingError
-from ..weights.manifest import InputSpec, Manifest, Metrics, Thresholds
-from ..weights.store import Release, file_entry, publish
+from ..weights.manifest import InputSpec, Manifest, Metrics, Thresholds, write_manifest
+from ..weights.store import MANIFEST, Release, file_entry, publish
 from .description import DataDescription, read_description
 from .evaluation import evaluate
 from .runtime import FaceDetector
@@ -45,30 +46,38 @@ def release_run(
         TrainingError: the run folder is not one of ours, a precision is unknown, or the export disagrees with PyTorch.
         WeightsError: the version exists.
     """
+    exported = export_run(run, checkpoint, version, precisions, confidence)
+    description = read_description(Path(_settings(run)["data"]))
+    metrics = tuple(measure(exported, precision, description) for precision in precisions)
+    manifest = exported.manifest.model_copy(update={"metrics": metrics})
+    return publish(manifest, [exported.folder / entry.name for entry in manifest.files], root, replace)
+
+
+def export_run(
+    run: Path, checkpoint: Path, version: str, precisions: tuple[str, ...] = ("float16",), confidence: float = 0.25
+) -> Release:
+    """Export a run's checkpoint into its folder ``export``: a working release, neither measured nor installed.
+
+    Arguments and errors are those of :func:`release_run`.
+    """
     from .export import export_float32, quantise_int8, store_float16
 
     if unknown := set(precisions) - set(PRECISIONS):
         raise TrainingError(f"unknown precision {', '.join(sorted(unknown))}; one of {', '.join(PRECISIONS)}")
-    try:
-        settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise TrainingError(f"{run}: not a run folder (no settings.json)") from error
+    settings = _settings(run)
     description = read_description(Path(settings["data"]))
     size = settings["imgsz"]
-    exported = run / "export"
-    exported.mkdir(exist_ok=True)
-    float32 = exported / "detector.float32.onnx"
-    difference = export_float32(checkpoint, float32, size)
+    folder = run / "export"
+    folder.mkdir(exist_ok=True)
+    files = {precision: folder / f"detector.{precision}.onnx" for precision in PRECISIONS}
+    difference = export_float32(checkpoint, files["float32"], size)
     print(f"ONNX against PyTorch: largest difference {difference:.2g}")
-    files = {"float32": float32}
     if "float16" in precisions:
-        files["float16"] = exported / "detector.float16.onnx"
-        store_float16(float32, files["float16"])
+        store_float16(files["float32"], files["float16"])
     if "int8" in precisions:
-        files["int8"] = exported / "detector.int8.onnx"
         pictures = [picture.path for picture in description.pictures["train"]]
         chosen = np.random.default_rng(0).permutation(len(pictures))[:CALIBRATION_PICTURES]
-        quantise_int8(float32, files["int8"], [pictures[index] for index in chosen], size)
+        quantise_int8(files["float32"], files["int8"], [pictures[index] for index in chosen], size)
     manifest = Manifest(
         stage="detector",
         version=version,
@@ -80,21 +89,20 @@ def release_run(
         classes=description.classes,
         thresholds=Thresholds(confidence=confidence, iou=0.6, max_detections=500),
         data=description.training_data(),
-        training={
-            **settings,
-            "data": Path(settings["data"]).name,
-            "start": Path(settings["start"]).name,
-            "export_difference": difference,
-            "history": _history(run),
-        },
+        training={**_lineage(run), "export_difference": difference},
         licence=LICENCE,
         facepipe=__version__,
         date=dt.date.today().isoformat(),
     )
-    release = Release(exported, manifest)
-    metrics = tuple(measure(release, precision, description) for precision in precisions)
-    manifest = manifest.model_copy(update={"metrics": metrics})
-    return publish(manifest, [files[precision] for precision in precisions], root, replace)
+    write_manifest(manifest, folder / MANIFEST)
+    return Release(folder, manifest)
+
+
+def _settings(run: Path) -> dict[str, Any]:
+    try:
+        return json.loads((run / "settings.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise TrainingError(f"{run}: not a run folder (no settings.json)") from error
 
 
 def measure(release: Release, precision: str | None, description: DataDescription, split: str = "val") -> Metrics:
@@ -114,7 +122,18 @@ def measure(release: Release, precision: str | None, description: DataDescriptio
     return metrics
 
 
-def _history(run: Path) -> list[str]:
-    """The lines of ultralytics' results.csv, so that the release keeps its curves."""
+def _lineage(run: Path) -> dict[str, Any]:
+    """A run's settings and curves, and under ``after`` those of the run whose checkpoint it started from."""
+    settings = _settings(run)
     results = run / "results.csv"
-    return results.read_text(encoding="utf-8").splitlines() if results.is_file() else []
+    start = Path(settings["start"])
+    told = {
+        **settings,
+        "data": Path(settings["data"]).name,
+        "start": start.name,
+        "history": results.read_text(encoding="utf-8").splitlines() if results.is_file() else [],
+    }
+    earlier = start.parent.parent
+    if start.suffix == ".pt" and (earlier / "settings.json").is_file():
+        told["after"] = _lineage(earlier)
+    return told

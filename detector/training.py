@@ -103,7 +103,7 @@ class FaceTrainer(DetectionTrainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         if self.device.type == "cpu":
-            torch.set_num_threads(os.cpu_count() or 1)  # ultralytics leaves one core idle
+            torch.set_num_threads(usable_cores())  # ultralytics leaves one core idle
             keep_freed_memory()
         self.saved_at = time.monotonic()
         self.add_callback("on_train_batch_start", FaceTrainer.set_learning_rate)
@@ -202,6 +202,11 @@ class FaceTrainer(DetectionTrainer):
             )  # killed within the first epoch, which ultralytics takes for a finished run
         else:
             super().resume_training(ckpt)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:

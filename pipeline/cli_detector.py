@@ -52,7 +52,7 @@ def train_detector(
         raise typer.BadParameter("--data is needed for a new run")
     chosen = DetectorSettings(
         data=str(data and data.resolve()),
-        start=start,
+        start=start if start == "none" else str(Path(start).resolve()),
         epochs=epochs,
         imgsz=imgsz,
         batch=None if batch == "auto" else _whole_number("--batch", batch),
