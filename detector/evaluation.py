@@ -110,16 +110,15 @@ class Evaluation:
 
     def metrics(self, command: str) -> Metrics:
         """The figures as a manifest keeps them."""
-        values = []
+        precisions, rates = [], []
         for (name, least), scored in self.scores.items():
             where = f"{name} boxes >= {least} px at {REFERENCE}" if least else f"{name} boxes of every size"
-            precision, recall = scored.at(self.confidence)
-            for what, value in (
-                ("AP50", scored.average_precision()),
-                (f"precision at {self.confidence:g}", precision),
-                (f"recall at {self.confidence:g}", recall),
-            ):
-                values.append(Metric(name=f"{what}, {where}", value=_rounded(value), count=scored.positives))
+            average, (precision, recall) = scored.average_precision(), scored.at(self.confidence)
+            precisions.append(Metric(name=f"AP50, {where}", value=_rounded(average), count=scored.positives))
+            for what, value in (("precision", precision), ("recall", recall)):
+                text = f"{what} at {self.confidence:g}, {where}"
+                rates.append(Metric(name=text, value=_rounded(value), count=scored.positives))
+        values = precisions + rates
         if self.empty_pictures:
             alarms = self.false_alarms / self.empty_pictures
             name = f"false alarms a picture at {self.confidence:g}, pictures without a person"

@@ -11,6 +11,8 @@ from ..weights.manifest import Manifest, Metric, Stage
 from ..weights.store import Release, find, releases
 
 app = typer.Typer(no_args_is_help=True, help="Released models: list, show, verify.", rich_markup_mode=None)
+HEADLINE = 6
+"""Metrics of a release that ``list`` tells; ``show`` tells all."""
 MISMATCH = 1
 """Exit code of ``verify`` when a file is not the one that was released."""
 
@@ -34,14 +36,15 @@ def list_releases() -> None:
     for column in ("stage", "version", "", "precision", "MB", "metrics", "where"):
         table.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
     for release in releases():
-        entry = release.entry()
+        manifest, entry = release.manifest, release.entry()
+        headline = [_value(metric) for metrics in manifest.metrics[:1] for metric in metrics.values[:HEADLINE]]
         table.add_row(
             release.stage,
             release.version,
             "*" if find(release.stage).folder == release.folder else "",
-            ", ".join(file.precision for file in release.manifest.files),
+            ", ".join(file.precision for file in manifest.files),
             f"{entry.bytes / 1e6:.1f}",
-            Text(", ".join(_value(metric) for metrics in release.manifest.metrics[:1] for metric in metrics.values)),
+            Text("\n".join(headline)),
             Text(str(release.folder)),
         )
     console().print(table if table.row_count else "no released model here; see: facepipe train-detector --help")
