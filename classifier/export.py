@@ -10,8 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -30,6 +28,7 @@ OPSET = 17
 TOLERANCE = 1e-2
 """Largest difference between Keras and the float32 ONNX file, in logits and in fractions of the crop's side."""
 CALIBRATION_BATCH = 16
+QUANTISED = ["Conv", "Add", "MaxPool", "Relu", "Resize"]
 
 
 def export_run(folder: Path, precisions: tuple[Compression, ...]) -> dict[str, float]:
@@ -61,6 +60,7 @@ def _export(folder: Path, precisions: list[str]) -> None:
     """What the process of its own does."""
     import onnxruntime as ort
 
+    from ..weights.compression import quantise_int8, store_float16
     from .model import build_model, set_weights
     from .start import fit_start, read_arrays
     from .training import Settings
@@ -77,9 +77,11 @@ def _export(folder: Path, precisions: list[str]) -> None:
     files = {precision: folder / f"classifier-{precision}.onnx" for precision in ("float32", *precisions)}
     _to_onnx(folded, settings.attributes, size, files["float32"])
     if "float16" in files:
-        _store_float16(files["float32"], files["float16"])
+        store_float16(files["float32"], files["float16"])
     if "int8" in files:
-        _quantise(files["float32"], files["int8"], images)
+        starts = range(0, len(images), CALIBRATION_BATCH)
+        batches = ({"image": images[start : start + CALIBRATION_BATCH]} for start in starts)
+        quantise_int8(files["float32"], files["int8"], batches, _heatmaps, QUANTISED)
     probe = images[:CALIBRATION_BATCH]
     wanted = {name: np.asarray(value) for name, value in trained(probe, training=False).items()}
     differences = {}
@@ -170,68 +172,9 @@ def weights_of_onnx(content: bytes) -> dict[str, np.ndarray]:
     return weights
 
 
-def _store_float16(source: Path, target: Path) -> None:
-    """Store the weights in half the bytes; a Cast back to float32, which ONNX Runtime folds at load, follows each."""
-    import onnx
-    from onnx import numpy_helper
-
-    proto = onnx.load(source)
-    casts = []
-    for tensor in proto.graph.initializer:
-        array = numpy_helper.to_array(tensor)
-        if array.dtype != np.float32 or array.size < 1024 or np.abs(array).max() > 60000:
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}_half"))
-        casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *proto.graph.node]
-    del proto.graph.node[:]
-    proto.graph.node.extend(nodes)
-    onnx.checker.check_model(proto)
-    onnx.save(proto, target)
-
-
-def _quantise(source: Path, target: Path, images: np.ndarray) -> None:
-    """Static int8 with a scale for each output channel, calibrated on training crops.
-
-    The linear heads and what follows the heatmaps stay in float.
-    """
-    import onnx
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.batches: Iterator[np.ndarray] = iter(
-                [images[start : start + CALIBRATION_BATCH] for start in range(0, len(images), CALIBRATION_BATCH)]
-            )
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            batch = next(self.batches, None)
-            return None if batch is None else {"image": batch}
-
-    with tempfile.TemporaryDirectory() as temporary:
-        ready = Path(temporary) / "ready.onnx"
-        quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
-        heatmaps = [node.name for node in onnx.load(ready).graph.node if "_heatmaps" in node.name]
-        quantize_static(
-            str(ready),
-            str(target),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "Add", "MaxPool", "Relu", "Resize"],
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-            nodes_to_exclude=heatmaps,
-        )
+def _heatmaps(proto: onnx.ModelProto) -> list[str]:
+    """The nodes that make and read the points' heatmaps; they and the linear heads stay in float."""
+    return [node.name for node in proto.graph.node if "_heatmaps" in node.name]
 
 
 if __name__ == "__main__":

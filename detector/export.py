@@ -1,9 +1,9 @@
-"""Export: from a training checkpoint to the ONNX files that serve, in float32, float16 storage or int8."""
+"""Export: from a training checkpoint to ONNX, and what its quantisation needs."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -12,9 +12,6 @@ import onnx
 import torch
 
 from . import ultralytics_setup  # noqa: F401  isort: skip
-from onnx import helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from ultralytics.nn.tasks import load_checkpoint
 
 from ..weights.errors import TrainingError
@@ -72,79 +69,25 @@ def export_float32(checkpoint: Path, target: Path, size: int) -> float:
     return difference
 
 
-def store_float16(source: Path, target: Path) -> None:
-    """Halve a model's size: float weights are stored in float16 and cast back when the model is loaded.
-
-    ONNX Runtime folds the casts, so the model computes in float32 at float32's speed.
-    """
-    model = onnx.load(source)
-    casts = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < 64:
-            continue
-        values = numpy_helper.to_array(tensor)
-        if np.abs(values).max() > np.finfo(np.float16).max:
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.float16"))
-        casts.append(helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
-    for cast in reversed(casts):
-        model.graph.node.insert(0, cast)
-    onnx.checker.check_model(model)
-    onnx.save(model, target)
-
-
-class _Pictures(CalibrationDataReader):
-    """Letterboxed pictures, one at a time, as the detector's input."""
-
-    def __init__(self, pictures: Iterable[Path], size: int):
-        self.pictures = iter(pictures)
-        self.size = size
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        for path in self.pictures:
-            frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if frame is None:
-                continue
-            square, _ = letterbox(frame, self.size)
-            return {INPUT: (square[None, :, :, ::-1].transpose(0, 3, 1, 2) / np.float32(255)).astype(np.float32)}
-        return None
-
-
-def quantise_int8(source: Path, target: Path, pictures: Iterable[Path], size: int) -> None:
-    """Quantise a float32 model to int8 (static QDQ, one scale a channel of the weights).
-
-    What follows the last convolutions, where scores and box coordinates are decoded, stays in float32: eight bits over
-    640 pixels would round boxes to several pixels.
+def calibration_inputs(pictures: Iterable[Path], size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Pictures as the detector's input, one at a time; one that cannot be read is passed over.
 
     Args:
-        source: the float32 model.
-        target: the int8 model.
-        pictures: training pictures that set the ranges of the activations; a hundred or so.
+        pictures: files.
         size: side of the square input in pixels.
     """
-    prepared = target.with_suffix(".prepared.onnx")
-    try:
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        model = onnx.load(prepared)
-        quantize_static(
-            str(prepared),
-            str(target),
-            _Pictures(pictures, size),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-            nodes_to_exclude=_decoding_nodes(model),
-            extra_options={"CalibMovingAverage": True},
-        )
-    finally:
-        prepared.unlink(missing_ok=True)
+    for path in pictures:
+        frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if frame is not None:
+            square, _ = letterbox(frame, size)
+            yield {INPUT: np.ascontiguousarray(square[None, :, :, ::-1].transpose(0, 3, 1, 2)) / np.float32(255)}
 
 
-def _decoding_nodes(model: onnx.ModelProto) -> list[str]:
-    """Names of the head's last convolutions and of all that follows them."""
+def decoding_nodes(model: onnx.ModelProto) -> list[str]:
+    """Names of the head's last convolutions and of all that follows them, where scores and boxes are decoded.
+
+    They stay in float32: eight bits over 640 pixels would round boxes to several pixels.
+    """
     makers = {output: node for node in model.graph.node for output in node.output}
     decoding: dict[str, onnx.NodeProto] = {}
     waiting = [output.name for output in model.graph.output]

@@ -60,7 +60,8 @@ def export_run(
 
     Arguments and errors are those of :func:`release_run`.
     """
-    from .export import export_float32, quantise_int8, store_float16
+    from ..weights.compression import quantise_int8, store_float16
+    from .export import calibration_inputs, decoding_nodes, export_float32
 
     if unknown := set(precisions) - set(PRECISIONS):
         raise TrainingError(f"unknown precision {', '.join(sorted(unknown))}; one of {', '.join(PRECISIONS)}")
@@ -77,7 +78,8 @@ def export_run(
     if "int8" in precisions:
         pictures = [picture.path for picture in description.pictures["train"]]
         chosen = np.random.default_rng(0).permutation(len(pictures))[:CALIBRATION_PICTURES]
-        quantise_int8(files["float32"], files["int8"], [pictures[index] for index in chosen], size)
+        inputs = calibration_inputs((pictures[index] for index in chosen), size)
+        quantise_int8(files["float32"], files["int8"], inputs, decoding_nodes)
     manifest = Manifest(
         stage="detector",
         version=version,

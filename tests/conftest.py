@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ import pytest
 from facepipe.weights import store
 from facepipe.weights.manifest import Manifest
 from onnx import TensorProto, helper, numpy_helper
+
+# The two trainers never share a process but here. tensorflow and triton (torch's compiler) each bring an LLVM; triton
+# crashes when it is loaded after tensorflow, and is harmless before it.
+with contextlib.suppress(ImportError):
+    import triton._C.libtriton  # noqa: F401
 
 VERSION = "99.0.0"
 """Of the random releases: newer than any real one, so they are the default where they are found at all."""
