@@ -1,0 +1,52 @@
+"""The released weights that come with the package: whole, small enough, and at work on the sample photograph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from facepipe import Pipeline
+from facepipe.classifier.values import ClassValue, NumericValue, PointsValue
+from facepipe.weights.store import find, releases
+
+PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
+
+
+@pytest.fixture(autouse=True)
+def only_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path))
+
+
+def test_shipped_files_are_the_released_ones() -> None:
+    shipped = releases()
+    assert {(release.stage, release.version) for release in shipped} >= {
+        ("detector", "0.1.0"),
+        ("classifier", "0.1.0"),
+    }
+    for release in shipped:
+        release.verify()
+        assert release.manifest.metrics, "a release says how good it is"
+        assert all(data.terms for data in release.manifest.data)
+    for stage in ("detector", "classifier"):
+        assert find(stage).folder.parent.parent.name == "weights"
+    assert sum(entry.bytes for release in shipped for entry in release.manifest.files) <= 80e6
+
+
+def test_the_sample_photograph() -> None:
+    with Pipeline() as pipeline:
+        result = pipeline.run(PHOTO)
+    (face,) = result.faces
+    assert face.confidence > 0.5
+    assert (face.box.x1, face.box.y1, face.box.x2, face.box.y2) == pytest.approx((170, 70, 280, 210), abs=30)
+    assert face.head is not None
+    assert face.attributes is not None
+    gender, age, eyes = (face.attributes[name] for name in ("gender", "age", "eyes"))
+    assert isinstance(gender, ClassValue)
+    assert gender.value == "female"
+    assert isinstance(age, NumericValue)
+    assert age.interval[0] <= age.value <= age.interval[1]
+    assert 20 < age.value < 60
+    assert isinstance(eyes, PointsValue)
+    left, right = eyes.points["left_eye"], eyes.points["right_eye"]
+    assert face.box.x1 < left[0] < right[0] < face.box.x2  # the image's left
+    assert max(abs(left[1] - right[1]), 1) < right[0] - left[0]
