@@ -80,7 +80,7 @@ def read_description(path: Path) -> DataDescription:
     """Read and check a DATA.yaml.
 
     Raises:
-        DataError: the file, a key, a picture or a line of the CSV is missing or wrong.
+        DataError: the file, a key, a picture or a line of the CSV or of a label file is missing or wrong.
     """
     import yaml
 
@@ -107,7 +107,7 @@ def read_description(path: Path) -> DataDescription:
         pictures=pictures,
         labels_sha256="",
     )
-    return DataDescription(**{**vars(description), "labels_sha256": _hash_labels(description)})
+    return DataDescription(**{**vars(description), "labels_sha256": _check_and_hash_labels(description)})
 
 
 def _read_labelled(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[str, tuple[bool, ...]]]:
@@ -187,7 +187,7 @@ def read_boxes(path: Path | None, classes: int) -> np.ndarray:
     return np.array(rows, np.float32).reshape(-1, 5)
 
 
-def _hash_labels(description: DataDescription) -> str:
+def _check_and_hash_labels(description: DataDescription) -> str:
     """SHA-256 over names, labelled classes, boxes and ignore regions of every picture, in order of name."""
     digest = hashlib.sha256()
     for split in sorted(description.pictures):
@@ -195,5 +195,6 @@ def _hash_labels(description: DataDescription) -> str:
             digest.update(f"{split} {picture.file} {picture.labelled}\n".encode())
             for file in (description.label_file(picture), description.ignore_file(picture)):
                 if file is not None and file.is_file():
+                    read_boxes(file, len(description.classes))  # a bad line is told before hours of training
                     digest.update(file.read_bytes())
     return digest.hexdigest()

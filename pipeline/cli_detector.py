@@ -29,7 +29,9 @@ def train_detector(
     batch: Annotated[str, typer.Option(help="Pictures a step, or auto.")] = "auto",
     device: Annotated[str, typer.Option(help="cpu, 0, 0,1, ...; empty: the first GPU, else the CPU.")] = "",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    minutes: Annotated[float | None, typer.Option(min=0, help="Train for this long instead of all epochs.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Train for this long (anew when resumed), not all epochs.")
+    ] = None,
     rect: Annotated[bool, typer.Option(help="Batches of like aspect ratio: less padding, no mosaic.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of that name.")] = False,
     name: Annotated[str, typer.Option(help="The run's name; its folder is runs/detector/NAME.")] = "default",

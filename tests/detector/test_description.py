@@ -46,6 +46,10 @@ def test_the_hash_follows_the_labels(detection_data: Path, tmp_path: Path) -> No
             "has no line in the CSV",
         ),
         (lambda root: shutil.rmtree(root / "images" / "val"), "is not a folder"),
+        (
+            lambda root: (root / "labels" / "train" / "faces0.txt").write_text("7 0.5 0.5 0.1 0.1"),
+            r"faces0\.txt: line 1: expected class \(0 to 1\)",
+        ),
     ],
 )
 def test_a_broken_description(
