@@ -89,7 +89,7 @@ def export_run(
         output="(batch, 4 + classes, anchors): centre x, centre y, width, height in input pixels, then a score a class",
         decoder="yolov8",
         classes=description.classes,
-        thresholds=Thresholds(confidence=confidence, iou=0.6, max_detections=500),
+        thresholds=Thresholds(confidence=confidence, iou=0.5, max_detections=500),
         data=description.training_data(),
         training={**_lineage(run), "export_difference": difference},
         licence=LICENCE,
