@@ -13,7 +13,7 @@ import typer
 
 from .. import __version__
 from ..weights.errors import FacepipeError
-from . import STARTED, cli_classifier, cli_detector, cli_weights
+from . import STARTED, cli_classifier, cli_data, cli_detector, cli_evaluate_detector, cli_weights
 
 FAILED, USAGE = 1, 2
 """Exit codes: some input failed; the command could not start or go on."""
@@ -110,5 +110,5 @@ def detect(
         raise typer.Exit(FAILED)
 
 
-for commands in (cli_weights, cli_detector, cli_classifier):
+for commands in (cli_weights, cli_data, cli_detector, cli_evaluate_detector, cli_classifier):
     commands.register(app)

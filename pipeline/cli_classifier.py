@@ -1,4 +1,4 @@
-"""The classifier's commands: ``facepipe train-classifier``, ``evaluate-classifier`` and ``data crop``."""
+"""The classifier's commands: ``facepipe train-classifier`` and ``evaluate-classifier``; and ``data crop``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 RUNS = Path("runs") / "classifier"
-data_app = typer.Typer(no_args_is_help=True, help="Make training data: crop.", rich_markup_mode=None)
 
 
 class Precision(StrEnum):
@@ -34,8 +33,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("train-classifier")(train_classifier)
     app.command("evaluate-classifier")(evaluate_classifier)
-    data_app.command("crop")(crop)
-    app.add_typer(data_app, name="data")
 
 
 def train_classifier(

@@ -1,8 +1,7 @@
-"""The detector's commands: ``facepipe train-detector`` and ``facepipe evaluate-detector``."""
+"""``facepipe train-detector``."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +13,8 @@ RUNS = Path("runs") / "detector"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
+    """Add the command to the app."""
     app.command("train-detector")(train_detector)
-    app.command("evaluate-detector")(evaluate_detector)
 
 
 def train_detector(
@@ -71,23 +69,6 @@ def train_detector(
         run, checkpoint, version or f"0.0.0-{name}", tuple(export or ("float16",)), conf, replace=replace
     )
     print(f"released detector {release.version}: {release.folder}")
-
-
-def evaluate_detector(
-    data: Annotated[Path, typer.Option(help="DATA.yaml of the pictures to measure on.")],
-    detector: Annotated[str | None, typer.Option(help="A version or a release folder; else the newest.")] = None,
-    split: Annotated[str, typer.Option(help="train or val.")] = "val",
-    precision: Annotated[str | None, typer.Option(help="float32, float16 or int8; else the release's default.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there.")] = None,
-) -> None:
-    """Measure a released detector through the code that serves it."""
-    from ..detector.description import read_description
-    from ..detector.release import measure
-    from ..weights.store import find
-
-    metrics = measure(find("detector", detector), precision, read_description(data), split)
-    if json_file:
-        json_file.write_text(json.dumps(metrics.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
 
 
 def _whole_number(option: str, text: str) -> int:

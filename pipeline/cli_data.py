@@ -1,0 +1,17 @@
+"""``facepipe data …``: everything that makes, changes or checks training data. The commands live in modules of their own."""
+
+from __future__ import annotations
+
+import typer
+
+from . import cli_classifier, cli_data_check, cli_data_in
+
+app = typer.Typer(no_args_is_help=True, help="Training data: get, convert, check, cut, label.", rich_markup_mode=None)
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the commands to the app."""
+    app.command("crop")(cli_classifier.crop)
+    cli_data_in.register(app)
+    cli_data_check.register(app)
+    parent.add_typer(app, name="data")
