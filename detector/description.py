@@ -1,6 +1,6 @@
 """The description of a detection data set: DATA.yaml, and what each picture is labelled for.
 
-DATA.yaml is ultralytics' own (``path``, ``train``, ``val``, ``names``) with these keys more:
+DATA.yaml is ultralytics' own (``path``, ``train``, ``val``, optionally ``test``, ``names``) with these keys more:
 
 ``labelled``
     A CSV with the columns ``file`` (relative to ``path``) and ``labelled_classes`` (class names joined by ``;``). A
@@ -15,15 +15,20 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..weights.errors import DataError
+from ..weights.errors import DataError, MissingExtraError
 from ..weights.manifest import TrainingData
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+SPLITS = ("train", "val", "test")
+"""``test`` may be missing."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class DataDescription:
-    """A checked DATA.yaml. ``pictures`` has the splits ``train`` and ``val``."""
+    """A checked DATA.yaml. ``pictures`` has the splits ``train`` and ``val``, and ``test`` where there is one."""
 
     yaml: Path
     root: Path
@@ -82,21 +87,12 @@ def read_description(path: Path) -> DataDescription:
     Raises:
         DataError: the file, a key, a picture or a line of the CSV or of a label file is missing or wrong.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not YAML: {error}") from error
-    if not isinstance(content, dict) or not {"train", "val", "names"} <= set(content):
-        raise DataError(f"{path}: needs the keys train, val and names")
-    names = content["names"]
-    classes = tuple(str(names[key]) for key in sorted(names)) if isinstance(names, dict) else tuple(map(str, names))
+    content = read_yaml(path)
+    classes = class_names(content)
     root = (path.parent / content.get("path", ".")).resolve()
     labelled = _read_labelled(root / content["labelled"], classes) if content.get("labelled") else None
-    pictures = {split: _pictures(path, root, content[split], labelled, classes) for split in ("train", "val")}
+    splits = [split for split in SPLITS if content.get(split)]
+    pictures = {split: _pictures(path, root, content[split], labelled, classes) for split in splits}
     terms = content.get("terms") or {}
     description = DataDescription(
         yaml=path.resolve(),
@@ -110,24 +106,75 @@ def read_description(path: Path) -> DataDescription:
     return DataDescription(**{**vars(description), "labels_sha256": _check_and_hash_labels(description)})
 
 
-def _read_labelled(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[str, tuple[bool, ...]]]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The content of a DATA.yaml.
+
+    Raises:
+        DataError: no such file, not YAML, or one of ``train``, ``val`` and ``names`` is missing.
+        MissingExtraError: PyYAML is not installed.
+    """
     try:
-        handle = path.open(newline="", encoding="utf-8")
+        import yaml
+    except ImportError as error:
+        raise MissingExtraError("PyYAML", "train") from error
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise DataError(f"{path}: {reason}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not YAML: {error}") from error
+    if not isinstance(content, dict) or not {"train", "val", "names"} <= set(content):
+        raise DataError(f"{path}: needs the keys train, val and names")
+    return content
+
+
+def class_names(content: dict[str, Any]) -> tuple[str, ...]:
+    """The class names of a DATA.yaml's content, in order of their numbers."""
+    names = content["names"]
+    return tuple(str(names[key]) for key in sorted(names)) if isinstance(names, dict) else tuple(map(str, names))
+
+
+@dataclass(frozen=True)
+class LabelledLine:
+    """One line of the CSV of labelled classes."""
+
+    file: str
+    source: str
+    labelled: tuple[bool, ...]
+
+
+def labelled_lines(path: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, LabelledLine | str]]:
+    """Number of each line of the CSV of labelled classes, and what it says, or in words what is wrong with it.
+
+    Raises:
+        DataError: the file cannot be read as a CSV, or a column is missing.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    with handle:
-        rows = csv.DictReader(handle)
-        if missing := {"file", "labelled_classes"} - set(rows.fieldnames or ()):
-            raise DataError(f"{path}: line 1: no column {', '.join(sorted(missing))}")
-        found = {}
-        for row in rows:
-            named = {name for name in (row["labelled_classes"] or "").split(";") if name}
-            if unknown := named - set(classes):
-                raise DataError(
-                    f"{path}: line {rows.line_num}: unknown class {', '.join(sorted(unknown))}; "
-                    f"DATA.yaml has {', '.join(classes)}"
-                )
-            found[row["file"]] = (row.get("source") or path.stem, tuple(name in named for name in classes))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error})") from error
+    rows = csv.DictReader(io.StringIO(text, newline=""), restkey="")
+    if missing := {"file", "labelled_classes"} - set(rows.fieldnames or ()):
+        raise DataError(f"{path}: line 1: no column {', '.join(sorted(missing))}")
+    for row in rows:
+        named = {name for name in (row["labelled_classes"] or "").split(";") if name}
+        if unknown := named - set(classes):
+            known = f"unknown class {', '.join(sorted(unknown))}; DATA.yaml has {', '.join(classes)}"
+            yield rows.line_num, known
+        else:
+            labelled = tuple(name in named for name in classes)
+            yield rows.line_num, LabelledLine(row["file"] or "", row.get("source") or path.stem, labelled)
+
+
+def _read_labelled(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[str, tuple[bool, ...]]]:
+    found = {}
+    for number, line in labelled_lines(path, classes):
+        if isinstance(line, str):
+            raise DataError(f"{path}: line {number}: {line}")
+        found[line.file] = (line.source, line.labelled)
     return found
 
 
@@ -172,19 +219,29 @@ def read_boxes(path: Path | None, classes: int) -> np.ndarray:
     if path is None or not path.is_file():
         return np.zeros((0, 5), np.float32)
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, row in label_lines(path, classes):
+        if isinstance(row, str):
+            raise DataError(f"{path}: line {number}: {row}")
+        rows.append(row)
+    return np.array(rows, np.float32).reshape(-1, 5)
+
+
+def label_lines(path: Path, classes: int) -> Iterator[tuple[int, list[float] | str]]:
+    """Number of each line of a YOLO label file that is not blank, and its five numbers, or in words what is wrong."""
+    for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").splitlines(), 1):
         if not line.strip():
             continue
         try:
             row = [float(part) for part in line.split()]
         except ValueError as error:
-            raise DataError(f"{path}: line {number}: {error}") from error
+            yield number, str(error)
+            continue
         if len(row) != 5 or not 0 <= row[0] < classes or row[0] != int(row[0]):
-            raise DataError(f"{path}: line {number}: expected class (0 to {classes - 1}) cx cy w h, got {line!r}")
-        if not all(-0.01 <= value <= 1.01 for value in row[1:]):
-            raise DataError(f"{path}: line {number}: coordinates must be normalised to 0..1, got {line!r}")
-        rows.append(row)
-    return np.array(rows, np.float32).reshape(-1, 5)
+            yield number, f"expected class (0 to {classes - 1}) cx cy w h, got {line!r}"
+        elif not all(-0.01 <= value <= 1.01 for value in row[1:]):
+            yield number, f"coordinates must be normalised to 0..1, got {line!r}"
+        else:
+            yield number, row
 
 
 def _check_and_hash_labels(description: DataDescription) -> str:

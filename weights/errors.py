@@ -29,6 +29,10 @@ class DataError(FacepipeError):
     """A data set that does not follow its format; the message names the file and, where there is one, the line."""
 
 
+class RemoteError(FacepipeError):
+    """A service that data comes from or goes to: no key or a refused one, an unknown name, no answer, a bad answer."""
+
+
 class TrainingError(FacepipeError):
     """A training run that cannot start, resume or be released."""
 

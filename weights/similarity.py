@@ -1,0 +1,71 @@
+"""Pictures that look alike: a perceptual hash, and the grouping of near-duplicates. On the ground floor because both
+stages' data need it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+SIDE, LOW = 32, 8
+"""Pixels a side of the reduced picture, and of the corner of its cosine transform that makes the hash."""
+FLAT = 1.0
+"""Coefficients of no greater size count as zero, so that a flat picture's hash is not made of rounding errors. In the
+units of an orthonormal transform of 32 x 32 grey values 0 to 255: a wave of 1/16 of a grey level."""
+DISTANCE = 6
+"""Most bits in which near-duplicates differ. Measured on 4,568 photos of the training packs: 99 % of the copies saved
+again as JPEG 30, at half size, with gamma 0.7, lighter by 15 % or with 1 % cut off each side lie within 6 bits; of the
+ten million pairs of different files 58 do, all from one fixed camera or reposted. From 8 on, links through third
+pictures join a whole camera's day (33 in one group), and from 14 on unrelated photos."""
+
+
+def perceptual_hash(frame: np.ndarray) -> int:
+    """64 bits that change little when a picture is scaled, compressed again or made lighter.
+
+    The DCT hash of Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010), 3.2.1, in the
+    form of the library ImageHash: grey, scaled to 32 x 32, cosine transform, and for each of the 8 x 8 lowest
+    frequencies whether its coefficient is above their median. It does not see through rotation, mirroring or a crop.
+
+    Args:
+        frame: uint8, BGR or grey, shape (height, width, 3) or (height, width).
+    """
+    grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) if frame.ndim == 3 else frame
+    small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    low = cv2.dct(small)[:LOW, :LOW].reshape(-1)
+    low[np.abs(low) <= FLAT] = 0
+    return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
+
+
+def hamming(a: int, b: int) -> int:
+    """How many bits of two hashes differ."""
+    return (a ^ b).bit_count()
+
+
+def near_duplicates(hashes: Sequence[int], distance: int = DISTANCE) -> list[int]:
+    """Group hashes: two are in one group where steps of at most ``distance`` bits lead from one to the other.
+
+    Args:
+        hashes: 64-bit hashes.
+        distance: most bits in which two near-duplicates differ.
+
+    Returns:
+        For each hash the number of its group; groups are numbered from 0 in order of their first member.
+    """
+    distinct, where = np.unique(np.array(hashes, np.uint64), return_inverse=True)
+    group = np.empty(len(distinct), np.int64)
+    rest, index = distinct, np.arange(len(distinct))  # those in no group yet, and their places in ``distinct``
+    number = -1
+    while len(rest):
+        number += 1
+        group[index[-1]] = number
+        reached = [rest[-1]]
+        rest, index = rest[:-1], index[:-1]
+        while reached and len(rest):  # each hash is compared once with what is left: no list of pairs, however alike
+            near = np.bitwise_count(rest ^ reached.pop()) <= distance
+            if near.any():
+                group[index[near]] = number
+                reached.extend(rest[near])
+                rest, index = rest[~near], index[~near]
+    names: dict[int, int] = {}
+    return [names.setdefault(int(each), len(names)) for each in group[where]]
