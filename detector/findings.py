@@ -1,0 +1,125 @@
+"""What ``facepipe data check`` can find in a data set: the kinds of findings, how grave they are, and their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """``error``: training or its measure would be wrong; ``warning``: look at it; ``note``: good to know."""
+
+    error = "error"
+    warning = "warning"
+    note = "note"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of finding."""
+
+    severity: Severity
+    title: str
+    """What it is, in a few words."""
+    about_picture: bool = False
+    """Whether the picture as a whole can be set aside for it."""
+    aside: bool = False
+    """Whether it is set aside where no kinds are named."""
+
+
+ERROR, WARNING, NOTE = Severity.error, Severity.warning, Severity.note
+KINDS: dict[str, Kind] = {
+    # the set
+    "split": Kind(ERROR, "split without pictures"),
+    "classes": Kind(ERROR, "class numbers that are not 0, 1, 2, …"),
+    "csv-line": Kind(ERROR, "bad line in the CSV of labelled classes"),
+    "csv-missing": Kind(ERROR, "picture without a line in the CSV", True),
+    "csv-orphan": Kind(WARNING, "line of the CSV without a picture"),
+    "csv-double": Kind(WARNING, "two lines of the CSV for one picture"),
+    # files
+    "picture-empty": Kind(ERROR, "picture of zero bytes", True, True),
+    "picture-broken": Kind(ERROR, "picture that cannot be read", True, True),
+    "same-labels": Kind(ERROR, "two pictures that share a label file", True),
+    "extension": Kind(WARNING, "name that says another format", True),
+    "not-read": Kind(WARNING, "file among the pictures that is not read"),
+    "turned": Kind(NOTE, "picture turned by its EXIF orientation", True),
+    "label-missing": Kind(WARNING, "picture without a label file", True),
+    "label-orphan": Kind(WARNING, "label file without a picture"),
+    "ignore-orphan": Kind(WARNING, "ignore file without a picture"),
+    # boxes
+    "label-line": Kind(ERROR, "malformed line of a label file", True),
+    "ignore-line": Kind(ERROR, "malformed line of an ignore file", True),
+    "box-degenerate": Kind(ERROR, "box without an area", True),
+    "box-off": Kind(ERROR, "box wholly out of the picture", True),
+    "box-outside": Kind(WARNING, "box that reaches out of the picture", True),
+    "box-double": Kind(WARNING, "box given twice", True),
+    "box-unlabelled": Kind(WARNING, "box of a class that the picture is not labelled for", True),
+    "box-tiny": Kind(NOTE, "tiny box", True),
+    # classes
+    "class-empty": Kind(WARNING, "class without a box"),
+    "class-rare": Kind(NOTE, "rare class"),
+    # duplicates
+    "copy-across": Kind(ERROR, "same file in two splits", True),
+    "alike-across": Kind(WARNING, "pictures alike in two splits", True),
+    "copy-differs": Kind(WARNING, "same file twice, labelled differently", True),
+    "copy": Kind(NOTE, "same file twice", True),
+    # poor pictures
+    "small": Kind(WARNING, "picture too small", True, True),
+    "blank": Kind(WARNING, "picture with nothing in it", True, True),
+    "dark": Kind(WARNING, "picture too dark", True, True),
+    "bright": Kind(WARNING, "over-exposed picture", True, True),
+    "blurred": Kind(WARNING, "blurred picture", True, True),
+    # the second look
+    "nothing-found": Kind(WARNING, "labelled, but the detector finds nothing", True, True),
+    "not-labelled": Kind(WARNING, "found with confidence, but nothing is labelled", True),
+}
+"""By name, in the order in which they are told within a severity."""
+_ORDER = {name: (list(Severity).index(kind.severity), index) for index, (name, kind) in enumerate(KINDS.items())}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found.
+
+    Attributes:
+        kind: a key of ``KINDS``.
+        file: what it is about, relative to the data set's root.
+        text: a sentence with the particulars.
+        line: of that file, where there is one.
+        picture: the picture concerned, relative to the root, or "".
+        boxes: boxes concerned, x1, y1, x2, y2 as fractions of the picture's sides.
+        other: the other picture of a pair.
+        weight: how bad among its kind; the worst is told first.
+    """
+
+    kind: str
+    file: str
+    text: str
+    line: int | None = None
+    picture: str = ""
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    other: str = ""
+    weight: float = 0.0
+
+    @property
+    def severity(self) -> Severity:
+        return KINDS[self.kind].severity
+
+    @property
+    def where(self) -> str:
+        """File and line."""
+        return self.file if self.line is None else f"{self.file}: line {self.line}"
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors first, then warnings and notes; by kind, then the worst of a kind, then by file and line."""
+    return sorted(findings, key=lambda f: (_ORDER[f.kind], -f.weight, f.file, f.line or 0))
+
+
+def counts(findings: Iterable[Finding]) -> dict[Severity, int]:
+    """How many of each severity."""
+    found = dict.fromkeys(Severity, 0)
+    for finding in findings:
+        found[finding.severity] += 1
+    return found
