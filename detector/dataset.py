@@ -15,15 +15,22 @@ import numpy as np
 import torch
 
 from . import ultralytics_setup  # noqa: F401  isort: skip
+from ultralytics.data.augment import Albumentations, RandomPerspective
 from ultralytics.data.dataset import YOLODataset
 
+from .augmentation import Recipe
 from .description import DataDescription, read_boxes
+from .pixel_steps import BoxRotation, ExposureStep, PlacedStep, blur, noise
+from .views import RandomView
+from .warp import Reframe
 
 
 class PartlyLabelledDataset(YOLODataset):
     """A YOLO data set with labelled classes and ignore regions by picture.
 
-    Samples have, beside ultralytics' own keys, ``labelled``: bool tensor, shape (classes,).
+    ``img_path`` is the list of picture files; ``data`` holds, beside ultralytics' own keys, the ``description`` and,
+    for training pictures, the ``augmentation`` recipe. Samples have, beside ultralytics' own keys, ``labelled``: bool
+    tensor, shape (classes,).
     """
 
     def __init__(self, *args: Any, data: dict[str, Any], **kwargs: Any):
@@ -36,6 +43,12 @@ class PartlyLabelledDataset(YOLODataset):
         for index, labelled in enumerate(self.labelled):
             self.groups.setdefault(labelled, []).append(index)
 
+    def get_img_files(self, img_path: Any) -> list[str]:
+        """The pictures of the description in order of their names; the first of them where a fraction is asked for."""
+        files = sorted(map(str, img_path))
+        part = self.fraction
+        return files[: part if isinstance(part, int) else max(1, round(len(files) * part))]
+
     def get_labels(self) -> list[dict[str, Any]]:
         """Ultralytics' labels, with the picture's ignore regions appended as boxes of class ``nc``."""
         labels = super().get_labels()
@@ -47,6 +60,32 @@ class PartlyLabelledDataset(YOLODataset):
                 label["cls"] = np.concatenate([label["cls"], np.full((len(ignored), 1), classes, np.float32)])
                 label["bboxes"] = np.concatenate([label["bboxes"], ignored[:, 1:]])
         return labels
+
+    def build_transforms(self, hyp: Any = None) -> Any:
+        """Ultralytics' transforms with the steps of the recipe among them; its order is told in ``augmentation``."""
+        transforms = super().build_transforms(hyp)
+        if not self.augment:
+            return transforms
+        recipe: Recipe = self.data["augmentation"]
+        classes = len(self.description.classes)
+        steps = transforms.transforms
+        if not getattr(hyp, "augmentations", None):  # else ultralytics has four of its own wherever albumentations is
+            steps[:] = [step for step in steps if type(step) is not Albumentations]
+        affine = steps[0].transforms
+        place = next(number for number, step in enumerate(affine) if type(step) is RandomPerspective)
+        if recipe.view is not None:
+            affine[place] = RandomView(recipe.view, classes, self.imgsz)
+        turn = next((step for step in recipe.rotation if step.where == "picture"), None)
+        if turn is not None or recipe.zoom is not None:
+            affine.insert(place + 1, Reframe(classes, turn, recipe.zoom))
+        if recipe.exposure is not None:
+            steps.insert(len(steps) - 3, ExposureStep(recipe.exposure))  # before the flips
+        steps[-1:-1] = [
+            *(BoxRotation(step, classes) for step in recipe.rotation if step.where == "boxes"),
+            *(PlacedStep(step, blur(step), classes) for step in recipe.blur),
+            *(PlacedStep(step, noise(step), classes) for step in recipe.noise),
+        ]
+        return transforms
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         self.main = index
@@ -66,17 +105,20 @@ class ShuffledRectangles(torch.utils.data.Sampler[int]):
     """Shuffles a data set whose batches each have a shape of their own (``rect``), which ultralytics leaves in order.
 
     Pictures change places within batches of one shape, and the batches are shuffled; a short last batch stays last, so
-    that batches of ``batch_size`` in a row are those that the data set has given shapes to.
+    that batches of ``batch_size`` in a row are those that the data set has given shapes to. The order depends on the
+    seed and on ``epoch``, which counts up by itself; a resumed run sets it.
     """
 
     def __init__(self, dataset: PartlyLabelledDataset, seed: int):
-        self.dataset = dataset
-        self.generator = np.random.default_rng(seed)
+        self.dataset, self.seed = dataset, seed
+        self.epoch = 0
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __iter__(self) -> Iterator[int]:
+        generator = np.random.default_rng((self.seed, self.epoch))
+        self.epoch += 1
         size = self.dataset.batch_size
         whole = len(self.dataset) // size
         shapes = np.asarray(self.dataset.batch_shapes[:whole])
@@ -84,8 +126,8 @@ class ShuffledRectangles(torch.utils.data.Sampler[int]):
         for shape in np.unique(shapes, axis=0) if whole else ():
             numbers = np.flatnonzero((shapes == shape).all(axis=1))
             members = (numbers[:, None] * size + np.arange(size)).reshape(-1)
-            batches.extend(self.generator.permutation(members).reshape(-1, size))
-        for position in self.generator.permutation(len(batches)):
+            batches.extend(generator.permutation(members).reshape(-1, size))
+        for position in generator.permutation(len(batches)):
             yield from batches[position].tolist()
         yield from range(whole * size, len(self.dataset))
 

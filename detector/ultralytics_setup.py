@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
 from pathlib import Path
@@ -31,12 +32,33 @@ def set_up() -> None:
     try:
         with contextlib.redirect_stdout(said):
             from ultralytics import settings
+            from ultralytics.utils import LOGGER, tqdm
     except ImportError as error:
         raise MissingExtraError("ultralytics", "train") from error
     finally:
         sys.stderr.write(said.getvalue())
     if settings["sync"]:
         settings.update({"sync": False})
+    LOGGER.setLevel(max(LOGGER.level, logging.WARNING))  # training says more (FaceTrainer.train)
+    for handler in LOGGER.handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(_StandardOutput())  # it took the standard output of the import for good
+    tqdm.is_noninteractive_console = _no_terminal  # there a bar would write ten lines a second; it writes its last
+
+
+class _StandardOutput:
+    """The standard output of the moment."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(text) if sys.stdout is not None else len(text)
+
+    def flush(self) -> None:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
+def _no_terminal() -> bool:
+    return sys.stdout is None or not sys.stdout.isatty()
 
 
 set_up()

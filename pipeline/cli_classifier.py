@@ -91,14 +91,14 @@ def train_classifier(
         memory_gb=memory,
         margin=margin,
         exports=shipped,
-        terms=_terms(terms or []),
+        terms=read_terms(terms or []),
         licence=licence,
         replace=replace,
         report=lambda line: print(line, flush=True),
     )
 
 
-def _terms(given: list[str]) -> dict[str, str]:
+def read_terms(given: list[str]) -> dict[str, str]:
     """``source=text`` by source; a text whose part before ``=`` is no single word holds for all."""
     found = {}
     for text in given:

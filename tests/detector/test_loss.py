@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from facepipe.detector.model import FaceDetectionModel, cpu_has_bf16
+from facepipe.detector.model import FaceDetectionModel, FoldedConv, cpu_has_bf16, freeze_statistics
 from ultralytics.cfg import get_cfg
+from ultralytics.nn.modules.conv import Conv
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +81,26 @@ def test_bf16_agrees_with_float32_and_decodes_in_it(model: FaceDetectionModel) -
     assert not torch.equal(plain_raw["scores"], mixed_raw["scores"])  # it really ran in another precision
     torch.testing.assert_close(mixed_raw["scores"], plain_raw["scores"], atol=0.1, rtol=0.02)
     torch.testing.assert_close(mixed[:, :4], plain[:, :4], atol=1.0, rtol=0.02)
+
+
+def test_a_folded_convolution_computes_what_it_replaces_and_keeps_its_statistics() -> None:
+    torch.manual_seed(2)
+    layer = Conv(3, 8, 3, 2)
+    with torch.no_grad():
+        layer.bn.running_mean.uniform_(-1, 1)
+        layer.bn.running_var.uniform_(0.5, 2)
+        layer.bn.weight.uniform_(0.5, 2)
+        layer.bn.bias.uniform_(-1, 1)
+    picture = torch.rand(2, 3, 16, 16)
+    expected = layer.eval()(picture)
+    whole = torch.nn.Sequential(layer)
+    assert freeze_statistics(whole) == 1
+    assert type(whole[0]) is FoldedConv
+    mean = layer.bn.running_mean.clone()
+    got = whole.train()(picture)
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(layer.bn.running_mean, mean)
+    got.sum().backward()
+    for parameter in (layer.conv.weight, layer.bn.weight, layer.bn.bias):
+        assert parameter.grad is not None
+        assert parameter.grad.abs().sum() > 0
