@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,12 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..weights.manifest import Manifest, Metrics, TrainingData
-from ..weights.store import Release, file_entry, publish, user_root
+from ..weights.evaluations import EVALUATION, EVALUATION_FILE
+from ..weights.manifest import Manifest, Metrics, TrainingData, write_manifest
+from ..weights.publishing import EXPORT, publish_run
+from ..weights.release import MANIFEST, Release, file_entry
+from ..weights.store import refuse_existing, user_root
+from ..weights.whole_file import write_whole
 from .batches import CropSource, exact_batches
 from .checkpoint import write_arrays
 from .data import FaceTable
@@ -38,7 +44,7 @@ def release_run(
     root: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> Release:
-    """Export the weights in a run's folder and publish them.
+    """Export the weights in a run's folder into ``export/``, measure the files, and publish them.
 
     Args:
         folder: holds ``settings.json`` and ``weights.npz``.
@@ -50,8 +56,9 @@ def release_run(
 
     Raises:
         TrainingError: the export failed.
-        WeightsError: the version exists.
+        WeightsError: the version exists, or int8 loses too much (``weights.figures``).
     """
+    refuse_existing((root or user_root()) / "classifier" / version, replace)
     train = table.split("train")
     spec = input_spec(settings.crop.size)
     chosen = np.random.default_rng(settings.seed).permutation(len(train))[:CALIBRATION]
@@ -67,13 +74,16 @@ def release_run(
     for name in ("data", "start"):  # names, not the folders of this machine
         training[name] = Path(training[name]).name
     training["largest_difference_from_keras"] = differences
-
-    def manifest(precisions: tuple[str, ...], metrics: tuple[Metrics, ...]) -> Manifest:
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as temporary:
+        staged, reports = Path(temporary) / EXPORT, Path(temporary) / EVALUATION
+        staged.mkdir()
+        for precision in exports:
+            (folder / f"classifier-{precision}.onnx").rename(staged / f"classifier-{precision}.onnx")
         content: dict[str, Any] = {
             "stage": "classifier",
             "version": version,
             "architecture": settings.recipe.backbone,
-            "files": [file_entry(folder / f"classifier-{name}.onnx", name).model_dump() for name in precisions],
+            "files": [file_entry(staged / f"classifier-{name}.onnx", name).model_dump() for name in exports],
             "input": spec.model_dump(),
             "output": "an output for each attribute: logits of classes or bins; points as x, y fractions of the crop",
             "decoder": "attributes",
@@ -81,37 +91,54 @@ def release_run(
             "crop": settings.crop.model_dump(),
             "data": [entry.model_dump() for entry in _training_data(train, terms or {})],
             "training": training,
-            "metrics": [metric.model_dump() for metric in metrics],
             "licence": licence,
             "facepipe": __version__,
             "date": dt.datetime.now(dt.UTC).date().isoformat(),
         }
-        return Manifest.model_validate(content)
+        release = Release(staged, Manifest.model_validate(content))
+        measured = [
+            metrics for name in exports for metrics in _measure(release, name, table, settings, reports, report)
+        ]
+        write_manifest(release.manifest.model_copy(update={"metrics": tuple(measured)}), staged / MANIFEST)
+        for new in (staged, reports):
+            if (folder / new.name).exists():
+                (folder / new.name).rename(Path(temporary) / f"old-{new.name}")
+            new.rename(folder / new.name)
+    published = publish_run(folder, version, replace=replace, root=root)
+    for line in (*map(str, published.losses), *published.remarks):
+        report(line)
+    report(f"classifier {version} is in {published.release.folder}")
+    return published.release
 
-    measured = []
-    for precision in exports:
-        trial = Release(folder, manifest((precision,), ()))
-        found = evaluate(AttributeClassifier(release=trial), table, workers=settings.workers)
-        measured += _headline_and_details(found, precision)
-        shown = ", ".join(f"{metric.name} {metric.value:.4f}" for metric in found.values if "/" not in metric.name)
-        report(f"{precision}, {(folder / f'classifier-{precision}.onnx').stat().st_size / 1e6:.1f} MB: {shown}")
-    files = [folder / f"classifier-{precision}.onnx" for precision in exports]
-    published = publish(manifest(exports, tuple(measured)), files, root or user_root(), replace)
-    report(f"classifier {version} is in {published.folder}")
-    return published
 
-
-def _headline_and_details(metrics: Metrics, precision: str) -> list[Metrics]:
-    """Figures over all rows in one record, those by source and group in another."""
-    parts = (
-        (precision, [metric for metric in metrics.values if "/" not in metric.name]),
-        (f"{precision}, by source and group", [metric for metric in metrics.values if "/" in metric.name]),
+def _measure(
+    release: Release,
+    precision: str,
+    table: FaceTable,
+    settings: Settings,
+    reports: Path,
+    report: Callable[[str], None],
+) -> list[Metrics]:
+    """Measure one file on the val rows and write the report; figures over all rows in one record, others in another."""
+    entry = release.entry(precision)
+    command = (
+        f"facepipe evaluate-classifier --data {table.path.name} --classifier {release.version} "
+        f"--precision {precision} --split val"
     )
-    return [
-        metrics.model_copy(update={"protocol": f"{name}: {metrics.protocol}", "values": tuple(values)})
-        for name, values in parts
-        if values
-    ]
+    classifier = AttributeClassifier(release=release, precision=precision)
+    found = evaluate(classifier, table, workers=settings.workers, command=command)
+    shown = ", ".join(f"{metric.name} {metric.value:.4f}" for metric in found.values if "/" not in metric.name)
+    report(f"{precision}, {entry.bytes / 1e6:.1f} MB: {shown}")
+    overall = tuple(metric for metric in found.values if "/" not in metric.name)
+    details = tuple(metric for metric in found.values if "/" in metric.name)
+    known: dict[str, Any] = {"file_sha256": entry.sha256, "labels_sha256": table.sha256}
+    records = [found.model_copy(update={**known, "values": overall})]
+    if details:
+        protocol = f"by source and group: {found.protocol}"
+        records.append(found.model_copy(update={**known, "values": details, "protocol": protocol}))
+    content = {"metrics": [record.model_dump(mode="json") for record in records]}
+    write_whole(reports / precision / EVALUATION_FILE, f"{json.dumps(content, indent=2)}\n".encode())
+    return records
 
 
 def _training_data(train: FaceTable, terms: dict[str, str]) -> list[TrainingData]:

@@ -1,20 +1,29 @@
-"""``facepipe weights list | show | verify``: the released models that can be used here."""
+"""``facepipe weights list | show | verify | use | publish``: the released models that can be used here."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..weights.errors import WeightsError
 from ..weights.manifest import Manifest, Metric, Stage
-from ..weights.store import Release, find, releases
+from ..weights.store import Broken, Release, find, installed
+from ..weights.store import use as use_version
 
-app = typer.Typer(no_args_is_help=True, help="Released models: list, show, verify.", rich_markup_mode=None)
+if TYPE_CHECKING:
+    from ..weights.publishing import Published
+
+app = typer.Typer(
+    no_args_is_help=True, help="Released models: list, show, verify, use, publish.", rich_markup_mode=None
+)
 HEADLINE = 6
 """Metrics of a release that ``list`` tells; ``show`` tells all."""
 MISMATCH = 1
 """Exit code of ``verify`` when a file is not the one that was released."""
+NEWEST = "newest"
+"""In place of a version: no pin."""
 
 StageArgument = Annotated[Stage, typer.Argument(metavar="STAGE", help="detector or classifier")]
 
@@ -30,24 +39,37 @@ def list_releases() -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from .cli import report
     from .table import console
 
+    good, broken = installed()
+    current: dict[Stage, Path] = {}
+    wrong: dict[str, None] = {}
+    for stage in dict.fromkeys([*(release.stage for release in good), *(bad.stage for bad in broken)]):
+        try:
+            current[stage] = find(stage).folder
+        except WeightsError as error:
+            wrong[str(error)] = None
     table = Table()
     for column in ("stage", "version", "", "precision", "MB", "metrics", "where"):
         table.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
-    for release in releases():
+    for release in good:
         manifest, entry = release.manifest, release.entry()
         headline = [_value(metric) for metrics in manifest.metrics[:1] for metric in metrics.values[:HEADLINE]]
         table.add_row(
             release.stage,
             release.version,
-            "*" if find(release.stage).folder == release.folder else "",
+            "*" if current.get(release.stage) == release.folder else "",
             ", ".join(file.precision for file in manifest.files),
             f"{entry.bytes / 1e6:.1f}",
             Text("\n".join(headline)),
             Text(str(release.folder)),
         )
+    for bad in broken:
+        table.add_row(bad.stage, Text(bad.version), "", "", "", Text(f"BROKEN {bad.reason}"), Text(str(bad.folder)))
     console().print(table if table.row_count else "no released model here; see: facepipe train-detector --help")
+    for message in wrong:
+        report(message)
 
 
 @app.command()
@@ -78,8 +100,15 @@ def verify(
     version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Only this version.")] = None,
 ) -> None:
     """Check every file of the models against size and SHA-256 in their manifests. Exit code 1: one is not right."""
-    chosen = [find(stage, version)] if stage is not None and version is not None else releases(stage)
-    wrong = 0
+    chosen: list[Release] = []
+    broken: list[Broken] = []
+    if stage is not None and version is not None:
+        chosen.append(find(stage, version))
+    else:
+        chosen, broken = installed(stage)
+    for bad in broken:
+        print(f"WRONG {bad.reason}")
+    wrong = len(broken)
     for release in chosen:
         try:
             release.verify()
@@ -88,10 +117,76 @@ def verify(
             print(f"WRONG {error}")
         else:
             print(f"ok    {release.stage} {release.version}  {release.folder}")
-    if not chosen:
+    if not chosen and not broken:
         raise WeightsError("there is no released model to verify")
     if wrong:
         raise typer.Exit(MISMATCH)
+
+
+@app.command()
+def use(
+    stage: StageArgument,
+    version: Annotated[str, typer.Argument(help="A version that is installed, or: newest.")],
+) -> None:
+    """Set which version is used where none is named; `newest` goes back to the newest one."""
+    release = use_version(stage, None if version == NEWEST else version)
+    told = "the newest, whichever that is" if version == NEWEST else "until another is chosen"
+    print(f"{stage} {release.version} is used from now on ({told}): {release.folder}")
+
+
+@app.command()
+def publish(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/detector/NAME.")],
+    version: Annotated[str, typer.Option(help="Name of the version, such as 1.0.0.")],
+    notes: Annotated[
+        str, typer.Option(metavar="TEXT|FILE", help="What the model card says besides: Markdown, or a file of it.")
+    ] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a version of that name.")] = False,
+    most_loss: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Most that int8 may lose against float, in AP50 or accuracy. Default: 0.01 (classifier: 0.003)."
+        ),
+    ] = None,
+) -> None:
+    """Release a run that was exported and evaluated: its files, a manifest and a model card."""
+    from ..weights.publishing import publish_run
+
+    tell_published(publish_run(run, version, _notes(notes), replace, most_loss))
+
+
+def _notes(given: str) -> str:
+    """The text itself, or the content of the file that it names."""
+    path = Path(given)
+    if "\n" in given or not (path.suffix in (".md", ".txt") or (given and len(given) < 256 and path.is_file())):
+        return given
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"--notes {given}: cannot be read ({error})") from error
+
+
+def tell_published(published: Published) -> None:
+    """Print what was published, what int8 loses, and which version is used now."""
+    from ..weights.card import CARD
+
+    release = published.release
+    for loss in published.losses:
+        print(loss)
+    for remark in published.remarks:
+        print(f"note: {remark}")
+    print(f"{release.stage} {release.version} is published: {release.folder}")
+    print(f"its card: {release.folder / CARD}")
+    try:
+        used = find(release.stage)
+    except WeightsError as error:
+        print(f"note: {error}")
+        return
+    if used.folder != release.folder:
+        print(
+            f"{release.stage} {used.version} stays the one that is used where none is named; "
+            f"to change that: facepipe weights use {release.stage} {release.version}"
+        )
 
 
 def _value(metric: Metric) -> str:
@@ -111,6 +206,10 @@ def _rows(release: Release) -> list[tuple[str, str]]:
         ("input", _fields(manifest.input)),
         ("output", manifest.output),
     ]
+    if manifest.documents:
+        rows.insert(2, ("card", ", ".join(each.name for each in manifest.documents)))
+    if manifest.notes:
+        rows.append(("notes", manifest.notes))
     if manifest.classes:
         rows.append(("classes", ", ".join(manifest.classes)))
     if manifest.thresholds is not None:

@@ -13,12 +13,23 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import WeightsError
+from .whole_file import write_whole
 
 Stage = Literal["detector", "classifier"]
 VERSION_PATTERN = re.compile(r"^\d+\.\d+\.\d+([-.][A-Za-z0-9.]+)?$")
+SHA256 = r"^[0-9a-f]{64}$"
+
+
+def _named_like_a_version(text: str) -> str:
+    if not VERSION_PATTERN.match(text):
+        raise ValueError(f"a version reads like 1.2.3 or 1.2.3-name, got {text!r}")
+    return text
+
+
+Version = Annotated[str, AfterValidator(_named_like_a_version)]
 
 
 class Record(BaseModel):
@@ -139,11 +150,21 @@ class CropRecipe(Record):
 
 
 class FileEntry(Record):
+    """A model file of a release."""
+
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: str = Field(pattern=SHA256)
     bytes: int = Field(ge=1)
     precision: Literal["float32", "float16", "int8"]
     """How the weights are stored; inputs and outputs are float32 in every case."""
+
+
+class Document(Record):
+    """A file of a release that no model runs on: its card, and the card's plots."""
+
+    name: str = Field(pattern=r"^(card/)?[A-Za-z0-9_][A-Za-z0-9._-]*$")
+    sha256: str = Field(pattern=SHA256)
+    bytes: int = Field(ge=1)
 
 
 class InputSpec(Record):
@@ -158,13 +179,15 @@ class InputSpec(Record):
     std: tuple[float, float, float] = Field(default=(1.0, 1.0, 1.0), strict=False)
     padding: tuple[int, int, int] | None = Field(default=None, strict=False)
     """Colour around a letterboxed frame (detector only)."""
+    dynamic: bool = False
+    """Height and width of the input may be any multiples of 32, ``size`` being the usual one; else only ``size``."""
 
 
 class TrainingData(Record):
     name: str
     count: int = Field(ge=0)
     """Training rows (pictures)."""
-    labels_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    labels_sha256: str = Field(pattern=SHA256)
     terms: str
 
 
@@ -177,6 +200,9 @@ class Thresholds(Record):
 
 
 class Metric(Record):
+    """One figure. Its name says what was measured and, after a comma or a slash, on what: ``AP50, face boxes of every
+    size``, ``gender.accuracy/UTKFace``."""
+
     name: str
     value: float | None
     count: int | None = None
@@ -184,16 +210,29 @@ class Metric(Record):
 
 
 class Metrics(Record):
+    """The figures of one measurement."""
+
     protocol: str
     command: str
     values: tuple[Metric, ...] = Field(strict=False)
+    file_sha256: str | None = Field(default=None, pattern=SHA256)
+    """The model file that was measured; None in older manifests."""
+    labels_sha256: str | None = Field(default=None, pattern=SHA256)
+    """The data set it was measured on, as in ``TrainingData``."""
+
+
+class Beside(Record):
+    """Another model, measured as the release was."""
+
+    name: str
+    metrics: Metrics
 
 
 class Manifest(Record):
     """Everything a user or another stage needs to know of one released model."""
 
     stage: Stage
-    version: str
+    version: Version
     architecture: str
     files: tuple[FileEntry, ...] = Field(min_length=1, strict=False)
     """The first is the one that runs unless another precision is asked for."""
@@ -209,16 +248,13 @@ class Manifest(Record):
     training: dict[str, Any]
     """Settings of the training command, seed included, as they were used."""
     metrics: tuple[Metrics, ...] = Field(default=(), strict=False)
+    beside: tuple[Beside, ...] = Field(default=(), strict=False)
     licence: str
     facepipe: str
     date: str
-
-    @field_validator("version")
-    @classmethod
-    def _version(cls, version: str) -> str:
-        if not VERSION_PATTERN.match(version):
-            raise ValueError(f"a version reads like 1.2.3 or 1.2.3-name, got {version!r}")
-        return version
+    notes: str = ""
+    """What the publisher says, in Markdown; a section of the card."""
+    documents: tuple[Document, ...] = Field(default=(), strict=False)
 
     @field_validator("date")
     @classmethod
@@ -248,9 +284,22 @@ def read_manifest(path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise WeightsError(f"{path}: bad manifest, {where}: {first['msg']}") from error
+        raise WeightsError(f"{path}: bad manifest, {where}: {first['msg']}{_made_with(path)}") from error
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _made_with(path: Path) -> str:
+    """Which facepipe wrote a manifest that this one does not understand; a newer one may know more fields."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return ""
+    maker = content.get("facepipe") if isinstance(content, dict) else None
+    return f" (it was written by facepipe {maker})" if isinstance(maker, str) else ""
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a manifest as indented JSON (UTF-8, one trailing newline)."""
-    path.write_text(json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write a manifest as indented JSON (UTF-8, one trailing newline), whole or not at all."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    write_whole(path, f"{text}\n".encode())

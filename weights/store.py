@@ -1,83 +1,58 @@
 """Where released models are found, and how a new one joins them.
 
-A release is a folder ``<root>/<stage>/<version>/`` with the model files and ``manifest.json``. Two roots are searched:
-the user's (``FACEPIPE_WEIGHTS``, else the platform's data folder) and the one inside the package. Where both hold a
-version, the user's wins.
+A release is a folder ``<root>/<stage>/<version>/`` with the model files and ``manifest.json``; one that was published
+from a run holds a ``MODEL_CARD.md`` too. Two roots are searched: the user's (``FACEPIPE_WEIGHTS``, else the platform's
+data folder) and the one inside the package. Where both hold a version, the user's wins. Where no version is named, the
+one that is pinned (``weights/pins.py``) or else the newest is meant.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 from .errors import WeightsError
-from .manifest import FileEntry, Manifest, Stage, read_manifest, write_manifest
+from .manifest import VERSION_PATTERN, Manifest, Stage, write_manifest
+from .pins import CURRENT, read_pins, write_pin
+from .release import MANIFEST, Release, file_entry, open_release
 
-MANIFEST = "manifest.json"
+__all__ = [
+    "MANIFEST",
+    "Broken",
+    "Release",
+    "file_entry",
+    "find",
+    "installed",
+    "open_release",
+    "publish",
+    "refuse_existing",
+    "releases",
+    "use",
+    "user_root",
+    "version_key",
+]
+
 PACKAGE_ROOT = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Release:
-    """One released model: its folder and its manifest."""
+class Broken:
+    """A folder among the releases whose manifest cannot be used."""
 
+    stage: Stage
     folder: Path
-    manifest: Manifest
-
-    @property
-    def stage(self) -> Stage:
-        return self.manifest.stage
+    reason: str
 
     @property
     def version(self) -> str:
-        return self.manifest.version
-
-    def entry(self, precision: str | None = None) -> FileEntry:
-        """The file stored in ``precision``, or the release's default file.
-
-        Raises:
-            WeightsError: the release has no such file.
-        """
-        for entry in self.manifest.files:
-            if precision in (None, entry.precision):
-                return entry
-        have = ", ".join(entry.precision for entry in self.manifest.files)
-        raise WeightsError(f"{self.stage} {self.version} has no {precision} file; it has: {have}")
-
-    def read(self, precision: str | None = None) -> bytes:
-        """The bytes of a model file, given out only after its size and SHA-256 agree with the manifest.
-
-        Raises:
-            WeightsError: the file is missing or is not the one that was released.
-        """
-        entry = self.entry(precision)
-        path = self.folder / entry.name
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise WeightsError(f"{path}: cannot be read ({error.strerror}); the release is incomplete") from error
-        if len(content) != entry.bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
-            raise WeightsError(
-                f"{path}: not the file that was released as {self.stage} {self.version} "
-                f"(size or SHA-256 differs from the manifest); put the original back or remove the folder"
-            )
-        return content
-
-    def verify(self) -> None:
-        """Check every file of the release against the manifest.
-
-        Raises:
-            WeightsError: as for :meth:`read`.
-        """
-        for entry in self.manifest.files:
-            self.read(entry.precision)
+        """The folder's name, which ought to be a version."""
+        return self.folder.name
 
 
 def user_root() -> Path:
@@ -89,36 +64,38 @@ def user_root() -> Path:
     return Path(platformdirs.user_data_dir("facepipe", appauthor=False)) / "weights"
 
 
-def open_release(folder: Path) -> Release:
-    """Read the release in a folder; files are verified when they are read.
+def installed(stage: Stage | None = None) -> tuple[list[Release], list[Broken]]:
+    """Every release that can be used, oldest version first within its stage, and those that cannot.
 
-    Raises:
-        WeightsError: no manifest, or a bad one.
+    A bad manifest stops nobody who does not name that version.
     """
-    return Release(folder, read_manifest(folder / MANIFEST))
-
-
-def releases(stage: Stage | None = None) -> list[Release]:
-    """Every release that can be used, oldest version first within its stage.
-
-    Raises:
-        WeightsError: a folder holds a bad manifest, or one that does not agree with the folder's name.
-    """
-    found: dict[tuple[str, str], Release] = {}
+    found: dict[tuple[str, str], Release | Broken] = {}
     for root in (PACKAGE_ROOT, user_root()):
         for each in get_args(Stage):
             if stage not in (None, each) or not (root / each).is_dir():
                 continue
             for folder in sorted((root / each).iterdir()):
-                if not (folder / MANIFEST).is_file():
-                    continue
-                release = open_release(folder)
-                if (release.stage, release.version) != (each, folder.name):
-                    raise WeightsError(
-                        f"{folder}: the manifest says {release.stage} {release.version}; name the folder after it"
-                    )
-                found[each, folder.name] = release
-    return sorted(found.values(), key=lambda release: (release.stage, version_key(release.version)))
+                if (folder / MANIFEST).is_file():
+                    found[each, folder.name] = _open(each, folder)
+    good = [release for release in found.values() if isinstance(release, Release)]
+    broken = [release for release in found.values() if isinstance(release, Broken)]
+    return sorted(good, key=lambda release: (release.stage, version_key(release.version))), broken
+
+
+def _open(stage: Stage, folder: Path) -> Release | Broken:
+    try:
+        release = open_release(folder)
+    except WeightsError as error:
+        return Broken(stage, folder, str(error))
+    if (release.stage, release.version) != (stage, folder.name):
+        told = f"{release.stage} {release.version}"
+        return Broken(stage, folder, f"{folder}: the manifest says {told}; name the folder after it")
+    return release
+
+
+def releases(stage: Stage | None = None) -> list[Release]:
+    """Every release that can be used, oldest version first within its stage."""
+    return installed(stage)[0]
 
 
 def version_key(version: str) -> tuple[int, int, int, bool, str]:
@@ -128,43 +105,88 @@ def version_key(version: str) -> tuple[int, int, int, bool, str]:
 
 
 def find(stage: Stage, version: str | Path | None = None) -> Release:
-    """The release of a stage by version, by folder, or (None) the newest.
+    """The release of a stage by version, by folder, or (None) the one in use: the pinned one, else the newest.
 
     Raises:
-        WeightsError: there is none; the message lists those there are.
+        WeightsError: there is none, or it is broken; the message lists those there are, or says what to do.
     """
     if version is not None and (isinstance(version, Path) or os.sep in version or (os.altsep or os.sep) in version):
         release = open_release(Path(version))
         if release.stage != stage:
             raise WeightsError(f"{version}: holds a {release.stage}, not a {stage}")
         return release
-    known = releases(stage)
-    if version is None:
-        final = [release for release in known if version_key(release.version)[3]]
-        if known:
-            return (final or known)[-1]
-        raise WeightsError(f"no {stage} is installed; looked in {PACKAGE_ROOT / stage} and {user_root() / stage}")
+    known, broken = installed(stage)
+    if version is not None:
+        return _named(stage, version, known, broken)
+    root = user_root()
+    if pinned := read_pins(root).get(stage):
+        try:
+            return _named(stage, pinned, known, broken)
+        except WeightsError as error:
+            raise WeightsError(
+                f"{root / CURRENT} says to use {stage} {pinned}, but: {error}. Choose another "
+                f"(facepipe weights use {stage} VERSION) or the newest (facepipe weights use {stage} newest)"
+            ) from error
+    return _newest(stage, known, broken)
+
+
+def _named(stage: Stage, version: str, known: list[Release], broken: list[Broken]) -> Release:
     for release in known:
         if release.version == version:
             return release
+    for bad in broken:
+        if bad.version == version:
+            raise WeightsError(bad.reason)
     have = ", ".join(release.version for release in known) or "none"
     raise WeightsError(f"no {stage} {version}; there are: {have}")
 
 
-def file_entry(path: Path, precision: str) -> FileEntry:
-    """The manifest's line for a model file."""
-    content = path.read_bytes()
-    return FileEntry.model_validate(
-        {
-            "name": path.name,
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "bytes": len(content),
-            "precision": precision,
-        }
-    )
+def _newest(stage: Stage, known: list[Release], broken: list[Broken]) -> Release:
+    """The newest final version, else the newest of all.
+
+    Raises:
+        WeightsError: there is none, or a broken one is newer: an older one is never taken for it in silence.
+    """
+    final = [release for release in known if version_key(release.version)[3]]
+    newest = (final or known)[-1] if known else None
+    for bad in broken:
+        if not VERSION_PATTERN.match(bad.version) or not version_key(bad.version)[3]:
+            continue
+        if not final or version_key(bad.version) > version_key(final[-1].version):
+            raise WeightsError(
+                f"the newest {stage} cannot be used: {bad.reason}. Mend or remove {bad.folder}, or choose "
+                f"another version: facepipe weights use {stage} VERSION"
+            )
+    if newest is None:
+        raise WeightsError(f"no {stage} is installed; looked in {PACKAGE_ROOT / stage} and {user_root() / stage}")
+    return newest
 
 
-def publish(manifest: Manifest, files: Iterable[Path], root: Path | None = None, replace: bool = False) -> Release:
+def use(stage: Stage, version: str | None) -> Release:
+    """Set which version of a stage is used where none is named, or (None) have the newest used again.
+
+    Returns:
+        The release in use from now on.
+
+    Raises:
+        WeightsError: there is no such version, its files are not those that were released (nothing changes then), or
+            ``current.json`` is damaged.
+    """
+    root = user_root()
+    known, broken = installed(stage)
+    release = _newest(stage, known, broken) if version is None else _named(stage, version, known, broken)
+    release.verify()
+    write_pin(root, stage, version)
+    return release
+
+
+def publish(
+    manifest: Manifest,
+    files: Iterable[Path],
+    root: Path | None = None,
+    replace: bool = False,
+    documents: Mapping[str, bytes] | None = None,
+) -> Release:
     """Copy model files and their manifest into a root, as one step that either happens or does not.
 
     Args:
@@ -172,22 +194,44 @@ def publish(manifest: Manifest, files: Iterable[Path], root: Path | None = None,
         files: the model files, wherever they are now.
         root: the folder of releases; None means the user's.
         replace: allow a version that is already there to be replaced.
+        documents: contents, by name, of ``manifest.documents``.
 
     Raises:
-        WeightsError: the version exists, or a file is not the one the manifest describes.
+        WeightsError: the version exists, a file is not the one the manifest describes, or nothing can be written there.
     """
     target = (root or user_root()) / manifest.stage / manifest.version
-    if target.exists() and not replace:
-        raise WeightsError(f"{target}: this version exists; choose another, or remove it first")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".publish-", dir=target.parent) as temporary:
-        staged = Path(temporary) / manifest.version
-        staged.mkdir()
-        for file in files:
-            shutil.copyfile(file, staged / file.name)
-        write_manifest(manifest, staged / MANIFEST)
-        Release(staged, manifest).verify()
-        if target.exists():
-            target.rename(Path(temporary) / "replaced")
-        staged.rename(target)
+    refuse_existing(target, replace)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".publish-", dir=target.parent) as temporary:
+            staged = Path(temporary) / manifest.version
+            staged.mkdir()
+            for file in files:
+                shutil.copyfile(file, staged / file.name)
+            for name, content in (documents or {}).items():
+                (staged / name).parent.mkdir(exist_ok=True)
+                (staged / name).write_bytes(content)
+            write_manifest(manifest, staged / MANIFEST)
+            Release(staged, manifest).verify()
+            _put(staged, target, Path(temporary) / "replaced")
+    except OSError as error:
+        raise WeightsError(f"{target}: cannot be written: {error}") from error
     return open_release(target)
+
+
+def refuse_existing(target: Path, replace: bool) -> None:
+    """Raise WeightsError where a version is there already and must not be replaced."""
+    if target.exists() and not replace:
+        raise WeightsError(f"{target}: this version exists; choose another, or --replace it")
+
+
+def _put(staged: Path, target: Path, replaced: Path) -> None:
+    """Move a finished folder to its place; what was there comes back if that fails."""
+    if target.exists():
+        target.rename(replaced)
+    try:
+        staged.rename(target)
+    except OSError:
+        if replaced.exists():
+            replaced.rename(target)
+        raise

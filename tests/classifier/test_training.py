@@ -26,7 +26,8 @@ from facepipe.classifier.start import fit_start, starting_arrays
 from facepipe.pipeline.cli import main
 from facepipe.weights.errors import TrainingError
 from facepipe.weights.manifest import CropRecipe
-from facepipe.weights.store import find
+from facepipe.weights.publishing import publish_run
+from facepipe.weights.store import find, open_release
 
 
 def run(*arguments: str) -> int:
@@ -82,9 +83,24 @@ def test_the_release_tells_what_it_is(trained, monkeypatch):
     measured = {metric.name: metric.count for metric in manifest.metrics[0].values}
     assert measured["gender.accuracy"] == 6
     assert "mask.accuracy" not in measured
+    documents = {document.name for document in manifest.documents}
+    assert documents >= {"MODEL_CARD.md"}
+    card = (release.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert all(f"{metric.value:.4f}" in card for metric in manifest.metrics[0].values if metric.value is not None)
     sizes = {file.precision: file.bytes for file in manifest.files}
     assert sizes["int8"] < 0.35 * sizes["float32"]
     assert sizes["float16"] < 0.55 * sizes["float32"]
+
+
+def test_a_run_can_be_published_again(trained, monkeypatch, tmp_path):
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "weights"))
+    folder = trained[0] / "runs" / "classifier" / "a"
+    published = publish_run(folder, "1.5.0").release
+    published.verify()
+    first = open_release(trained[1] / "classifier" / "1.0.0").manifest
+    assert published.manifest.files == first.files
+    assert [metrics.values for metrics in published.manifest.metrics] == [metrics.values for metrics in first.metrics]
+    assert "--classifier 1.5.0 " in published.manifest.metrics[0].command
 
 
 def test_the_precisions_agree_where_they_serve(trained, faces, monkeypatch):

@@ -75,3 +75,82 @@ def test_verify_finds_a_changed_file(run: Callable, tmp_path: Path) -> None:
     assert run("verify", "detector", "99.0.0")[0] == 0
     assert run("verify", "classifier", "99.0.0")[0] == 0
     assert run("verify", "detector", "1.2.3")[0] == 2
+
+
+def marked(out: str) -> set[tuple[str, str]]:
+    rows = [[cell.strip() for cell in line.split("│")] for line in out.splitlines() if line.startswith("│")]
+    return {(row[1], row[2]) for row in rows if row[3] == "*"}
+
+
+def test_use_and_back(run: Callable, tmp_path: Path) -> None:
+    code, out, _ = run("use", "detector", "98.0.0")
+    assert code == 0
+    assert "detector 98.0.0 is used from now on" in out
+    assert marked(run("list")[1]) == {("detector", "98.0.0"), ("classifier", "99.0.0")}
+    code, out, _ = run("use", "detector", "newest")
+    assert code == 0
+    assert "detector 99.0.0 is used from now on (the newest, whichever that is)" in out
+    assert marked(run("list")[1]) == {("detector", "99.0.0"), ("classifier", "99.0.0")}
+    code, _, err = run("use", "detector", "1.2.3")
+    assert code == 2
+    assert "there are: 0.1.0" in err
+
+
+def test_list_goes_on_when_the_chosen_version_is_gone(run: Callable, tmp_path: Path) -> None:
+    run("use", "detector", "98.0.0")
+    (tmp_path / "weights" / "detector" / "98.0.0").rename(tmp_path / "away")
+    code, out, err = run("list")
+    assert code == 0
+    assert marked(out) == {("classifier", "99.0.0")}
+    assert "facepipe weights use detector newest" in err
+    assert run("show", "detector", "99.0.0")[0] == 0
+
+
+def test_a_broken_release_is_listed_with_the_reason(run: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "weights" / "detector" / "98.0.0" / "manifest.json"
+    path.write_text("{", encoding="utf-8")
+    code, out, err = run("list")
+    assert code == 0
+    assert "BROKEN" in out
+    assert not err
+    assert marked(out) == {("detector", "99.0.0"), ("classifier", "99.0.0")}
+    assert run("show", "detector", "99.0.0")[0] == 0
+    code, _, err = run("show", "detector", "98.0.0")
+    assert code == 2
+    assert "bad manifest" in err
+    code, out, _ = run("verify")
+    assert code == 1
+    assert out.count("WRONG") == 1
+    assert str(path) in out
+
+
+def test_publish(run: Callable, make_run: Callable, tmp_path: Path) -> None:
+    folder = make_run(int8=0.9, float16=0.901)
+    notes = tmp_path / "notes.md"
+    notes.write_text("Not for *doors*.", encoding="utf-8")
+    code, out, _ = run("publish", str(folder), "--version", "98.5.0", "--notes", str(notes))
+    assert code == 0
+    assert "float16 0.9010, int8 0.9000, loss 0.0010 (at most 0.01)" in out
+    assert "detector 98.5.0 is published" in out
+    assert "detector 99.0.0 stays the one that is used where none is named" in out
+    card = (tmp_path / "weights" / "detector" / "98.5.0" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "Not for *doors*." in card
+    assert "MODEL_CARD.md" in run("show", "detector", "98.5.0")[1]
+    assert run("verify", "detector", "98.5.0")[0] == 0
+    code, _, err = run("publish", str(folder), "--version", "98.5.0")
+    assert code == 2
+    assert "this version exists" in err
+    code, out, _ = run("publish", str(folder), "--version", "98.5.0", "--replace", "--notes", "Words.")
+    assert code == 0
+    assert "Words." in run("show", "detector", "98.5.0")[1]
+    code, out, _ = run("publish", str(folder), "--version", "100.0.0")
+    assert "stays the one" not in out
+    for arguments, message in (
+        ((str(folder), "--version", "1.0.0", "--notes", "gone.md"), "gone.md: cannot be read"),
+        ((str(tmp_path / "none"), "--version", "1.0.0"), "no such folder"),
+        ((str(folder), "--version", "1.0"), "reads like 1.2.3"),
+    ):
+        code, _, err = run("publish", *arguments)
+        assert code == 2
+        assert message in err
+    assert run("publish", str(folder))[0] == 2

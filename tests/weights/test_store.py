@@ -4,11 +4,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from facepipe import Pipeline
 from facepipe.weights import store
 from facepipe.weights.errors import WeightsError
 from facepipe.weights.manifest import read_manifest, write_manifest
-from facepipe.weights.store import Release, find, open_release, publish, releases, version_key
+from facepipe.weights.store import Release, find, installed, open_release, publish, releases, use, version_key
 
 Publish = Callable[..., Release]
 
@@ -110,11 +112,173 @@ def test_publishing_happens_or_does_not(root: Path, tmp_path: Path, publish_dete
     assert [path.name for path in (root / "detector").iterdir()] == ["1.0.0"]
 
 
-def test_a_folder_that_lies_about_its_version_is_an_error(root: Path, publish_detector: Publish) -> None:
+def lying(root: Path, publish_detector: Publish, version: str) -> str:
+    """A folder whose manifest names another version."""
+    publish_detector(root, version="77.0.0").folder.rename(root / "detector" / version)
+    return "name the folder after it"
+
+
+def unreadable(root: Path, publish_detector: Publish, version: str) -> str:
+    """A manifest that is no JSON."""
+    (publish_detector(root, version=version).folder / "manifest.json").write_text("{", encoding="utf-8")
+    return "bad manifest"
+
+
+def from_the_future(root: Path, publish_detector: Publish, version: str) -> str:
+    """A manifest with a field that this facepipe does not know."""
+    path = publish_detector(root, version=version).folder / "manifest.json"
+    content = json.loads(path.read_text(encoding="utf-8")) | {"telepathy": True, "facepipe": "9.8.7"}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return r"telepathy.*\(it was written by facepipe 9\.8\.7\)"
+
+
+@pytest.mark.parametrize("damage", [lying, unreadable, from_the_future])
+def test_a_bad_manifest_stops_nobody_who_names_another_version(
+    damage: Callable[..., str], root: Path, publish_detector: Publish, publish_classifier: Publish
+) -> None:
+    publish_detector(root, version="2.0.0")
+    publish_classifier(root, version="1.0.0")
+    message = damage(root, publish_detector, "1.0.0")
+    good, broken = installed()
+    assert [(release.stage, release.version) for release in good] == [("classifier", "1.0.0"), ("detector", "2.0.0")]
+    assert [(bad.stage, bad.version) for bad in broken] == [("detector", "1.0.0")]
+    assert find("detector", "2.0.0").version == find("detector").version == "2.0.0"
+    assert find("classifier").version == "1.0.0"
+    with pytest.raises(WeightsError, match=message) as caught:
+        find("detector", "1.0.0")
+    assert str(root / "detector" / "1.0.0") in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [lying, unreadable, from_the_future])
+def test_an_older_version_is_not_taken_for_a_broken_newest_one(
+    damage: Callable[..., str], root: Path, publish_detector: Publish
+) -> None:
+    publish_detector(root, version="2.0.0")
+    message = damage(root, publish_detector, "3.0.0")
+    with pytest.raises(WeightsError, match=f"the newest detector cannot be used: .*{message}"):
+        find("detector")
+    assert use("detector", "2.0.0").version == find("detector").version == "2.0.0"
+    with pytest.raises(WeightsError, match="the newest detector cannot be used"):
+        use("detector", None)
+    assert find("detector").version == "2.0.0"
+
+
+def test_a_broken_trial_or_folder_is_never_the_newest(root: Path, publish_detector: Publish) -> None:
+    publish_detector(root, version="2.0.0")
+    unreadable(root, publish_detector, "3.0.0-try")
+    publish_detector(root, version="4.0.0").folder.rename(root / "detector" / "old")
+    assert find("detector").version == "2.0.0"
+    assert sorted(bad.version for bad in installed("detector")[1]) == ["3.0.0-try", "old"]
+
+
+def test_a_broken_own_version_hides_the_shipped_one(root: Path, tmp_path: Path, publish_detector: Publish) -> None:
+    publish_detector(tmp_path / "package", version="1.0.0")
+    unreadable(root, publish_detector, "1.0.0")
+    with pytest.raises(WeightsError, match="bad manifest"):
+        find("detector", "1.0.0")
+
+
+def test_a_version_can_be_chosen_and_given_back(
+    root: Path, tmp_path: Path, publish_detector: Publish, publish_classifier: Publish
+) -> None:
+    publish_detector(tmp_path / "package", version="1.0.0")
+    publish_detector(root, version="2.0.0")
+    publish_classifier(root, version="1.0.0")
+    assert use("detector", "1.0.0").version == "1.0.0"
+    assert find("detector").folder == tmp_path / "package" / "detector" / "1.0.0"
+    assert find("classifier").version == "1.0.0"
+    assert json.loads((root / "current.json").read_text(encoding="utf-8")) == {"detector": "1.0.0"}
+    publish_detector(root, version="3.0.0")
+    assert find("detector").version == "1.0.0", "a newer one changes nothing"
+    assert find("detector", "2.0.0").version == "2.0.0"
+    use("classifier", "1.0.0")
+    assert use("detector", None).version == find("detector").version == "3.0.0"
+    assert json.loads((root / "current.json").read_text(encoding="utf-8")) == {"classifier": "1.0.0"}
+    assert sorted(path.name for path in root.iterdir()) == ["classifier", "current.json", "detector"]
+
+
+def test_only_what_is_there_and_whole_can_be_chosen(root: Path, publish_detector: Publish) -> None:
     release = publish_detector(root, version="1.0.0")
-    release.folder.rename(release.folder.with_name("2.0.0"))
-    with pytest.raises(WeightsError, match="name the folder after it"):
-        releases()
+    publish_detector(root, version="2.0.0")
+    with pytest.raises(WeightsError, match=r"no detector 5\.0\.0; there are: 1\.0\.0, 2\.0\.0"):
+        use("detector", "5.0.0")
+    (release.folder / "model.onnx").write_bytes(b"something else")
+    with pytest.raises(WeightsError, match="not the file that was released"):
+        use("detector", "1.0.0")
+    assert not (root / "current.json").exists()
+    assert find("detector").version == "2.0.0"
+
+
+def test_a_chosen_version_that_is_gone_is_an_error_with_the_mend(root: Path, publish_detector: Publish) -> None:
+    publish_detector(root, version="1.0.0")
+    gone = publish_detector(root, version="2.0.0")
+    use("detector", "2.0.0")
+    gone.folder.rename(root / "away")
+    with pytest.raises(
+        WeightsError, match=r"no detector 2\.0\.0; there are: 1\.0\.0.*weights use detector newest"
+    ) as caught:
+        find("detector")
+    assert str(root / "current.json") in str(caught.value)
+    assert find("detector", "1.0.0").version == "1.0.0"
+    use("detector", None)
+    assert find("detector").version == "1.0.0"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"\xff\xfe", b'{"nose": "1.0.0"}', b'{"detector": 1}', b'{"detector": "../../x"}'],
+)
+def test_a_damaged_choice_is_an_error_and_is_never_written_over(
+    content: bytes, root: Path, publish_detector: Publish
+) -> None:
+    publish_detector(root, version="1.0.0")
+    path = root / "current.json"
+    path.write_bytes(content)
+    for call in (lambda: find("detector"), lambda: use("detector", "1.0.0"), lambda: use("detector", None)):
+        with pytest.raises(WeightsError, match="remove the file") as caught:
+            call()
+        assert str(path) in str(caught.value)
+    assert path.read_bytes() == content
+    assert find("detector", "1.0.0").version == "1.0.0"
+    path.unlink()
+    assert find("detector").version == "1.0.0"
+
+
+def test_a_choice_that_cannot_be_written_changes_nothing(
+    root: Path, publish_detector: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("1.0.0", "2.0.0"):
+        publish_detector(root, version=version)
+    use("detector", "1.0.0")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(WeightsError, match=r"current\.json: cannot be written \(No space left"):
+        use("detector", "2.0.0")
+    assert find("detector").version == "1.0.0"
+    assert sorted(path.name for path in root.iterdir()) == ["current.json", "detector"]
+
+
+def test_a_pipeline_works_with_either_version(
+    root: Path, publish_detector: Publish, publish_classifier: Publish, photo: Callable[..., np.ndarray]
+) -> None:
+    """The classifier stays; the detector goes to another version and back."""
+    for version, seed in (("1.0.0", 11), ("2.0.0", 5)):
+        publish_detector(root, version=version, seed=seed)
+    publish_classifier(root, version="1.0.0")
+    results: dict[str, list] = {}
+    for choice in ("1.0.0", "2.0.0", "1.0.0", None):
+        use("detector", choice)
+        with Pipeline() as pipeline:
+            result = pipeline.run(photo(0))
+        assert result.models.detector.version == (choice or "2.0.0")
+        assert result.models.classifier.version == "1.0.0"
+        assert result.faces
+        boxes = [face.box for face in result.faces]
+        assert results.setdefault(result.models.detector.version, boxes) == boxes
+    assert results["1.0.0"] != results["2.0.0"]
 
 
 def test_manifest_survives_writing_and_reading(

@@ -1,0 +1,66 @@
+"""Which version of a stage is used where none is named: ``current.json`` in the user's root.
+
+The file holds ``{"detector": "1.0.0"}``: a version a stage. A stage that it does not name uses its newest release.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ConfigDict, RootModel, ValidationError
+
+from .errors import WeightsError
+from .manifest import Stage, Version
+from .whole_file import write_whole
+
+CURRENT = "current.json"
+
+
+class Pins(RootModel[dict[Stage, Version]]):
+    """The content of ``current.json``: a version by stage."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+def read_pins(root: Path) -> dict[Stage, str]:
+    """The pinned version by stage; empty where nothing is pinned.
+
+    Args:
+        root: the user's folder of releases.
+
+    Raises:
+        WeightsError: the file cannot be read or is not as described above; the message says how to mend it.
+    """
+    path = root / CURRENT
+    try:
+        return Pins.model_validate_json(path.read_bytes()).root
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise WeightsError(
+            f"{path}: does not say which versions to use, {where}: {first['msg']}; "
+            f"remove the file, and the newest versions are used again"
+        ) from error
+
+
+def write_pin(root: Path, stage: Stage, version: str | None) -> None:
+    """Pin a stage to a version, or (None) let its newest be used again. The file is replaced as one step.
+
+    Raises:
+        WeightsError: the file that is there is damaged, or the folder cannot be written to.
+    """
+    pins = read_pins(root)
+    if version is None:
+        pins.pop(stage, None)
+    else:
+        pins[stage] = version
+    path = root / CURRENT
+    content = Pins(dict(sorted(pins.items()))).model_dump_json(indent=2) + "\n"
+    try:
+        write_whole(path, content.encode())
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written ({error.strerror})") from error
