@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 
@@ -59,6 +60,29 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def share_inside(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The share of each box of ``a`` that lies in each box of ``b``, shapes (n, 4) and (m, 4) to (n, m)."""
     return intersection(a, b) / np.maximum(area(a)[:, None], 1e-9)
+
+
+def strongest(
+    boxes: np.ndarray, confidence: np.ndarray, labels: np.ndarray, overlap: float, least: float = 0.0
+) -> np.ndarray:
+    """Non-maximum suppression within each class: the boxes that no stronger one of their class overlaps.
+
+    Args:
+        boxes: corners, shape (n, 4).
+        confidence: shape (n,).
+        labels: classes, shape (n,).
+        overlap: intersection over union at which the weaker box goes.
+        least: boxes of no more confidence go, too.
+
+    Returns:
+        Indices of those that stay, int64, most confident first.
+    """
+    if not len(boxes):
+        return np.zeros(0, np.int64)
+    corner_and_sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    kept = cv2.dnn.NMSBoxesBatched(corner_and_sides.tolist(), confidence.tolist(), labels.tolist(), least, overlap)
+    keep = np.asarray(kept, dtype=np.int64).reshape(-1)
+    return keep[np.argsort(-confidence[keep], kind="stable")]
 
 
 def from_yolo(rows: np.ndarray, width: float, height: float) -> np.ndarray:

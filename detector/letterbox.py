@@ -1,4 +1,4 @@
-"""Letterboxing: a frame of any shape in a square of one size, and boxes back again."""
+"""Letterboxing: a frame of any shape in a square of one size or in a lean rectangle, and boxes back again."""
 
 from __future__ import annotations
 
@@ -7,42 +7,78 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+STRIDE = 32
+"""Sides of a free input are multiples of it: the coarsest of YOLOv8's three grids has one cell in so many pixels."""
+GREY = (114, 114, 114)
+"""Colour (BGR) of the padding that YOLO was trained with."""
+
 
 @dataclass(frozen=True)
 class Letterbox:
-    """The transform from frame to square: ``square = frame * scale + (left, top)``."""
+    """The transform from frame to input: ``input = frame * scale + (left, top)``.
+
+    Attributes:
+        width, height: of the frame, in pixels.
+        inner: width and height of the scaled frame, in pixels.
+        outer: width and height of the input that holds it.
+    """
 
     scale: float
     left: int
     top: int
     width: int
     height: int
+    inner: tuple[int, int]
+    outer: tuple[int, int]
+
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Rows and columns of the input that the scaled frame fills."""
+        return slice(self.top, self.top + self.inner[1]), slice(self.left, self.left + self.inner[0])
+
+    def resize(self, frame: np.ndarray) -> np.ndarray:
+        """The scaled frame, uint8, shape (inner height, inner width, 3); the frame itself where its size fits."""
+        if self.inner == (self.width, self.height):
+            return frame
+        return cv2.resize(frame, self.inner, interpolation=cv2.INTER_AREA if self.scale < 0.5 else cv2.INTER_LINEAR)
 
     def to_frame(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes of the square, shape (n, 4), as float32 boxes of the frame, clipped to it."""
+        """Boxes of the input, shape (n, 4), as float32 boxes of the frame, clipped to it."""
         moved = (boxes - np.array([self.left, self.top] * 2)) / self.scale
         return np.clip(moved, 0, [self.width, self.height] * 2).astype(np.float32)
 
 
+def fit(width: int, height: int, size: int, stride: int | None = None) -> Letterbox:
+    """Where a frame goes whose longer side is scaled to ``size``: in the middle of the input.
+
+    Args:
+        width: of the frame, in pixels.
+        height: of the frame.
+        size: longer side of the scaled frame in pixels; a multiple of ``stride``.
+        stride: None for a square input; else the input is the least rectangle whose sides are multiples of it.
+    """
+    scale = size / max(height, width)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    outer = (size, size) if stride is None else (-(-inner[0] // stride) * stride, -(-inner[1] // stride) * stride)
+    return Letterbox(scale, (outer[0] - inner[0]) // 2, (outer[1] - inner[1]) // 2, width, height, inner, outer)
+
+
 def letterbox(
-    frame: np.ndarray, size: int, padding: tuple[int, int, int] = (114, 114, 114)
+    frame: np.ndarray, size: int, padding: tuple[int, int, int] = GREY, stride: int | None = None
 ) -> tuple[np.ndarray, Letterbox]:
-    """Scale a frame to fit a square and pad the rest evenly on both sides.
+    """Scale a frame to fit an input and pad the rest evenly on both sides.
 
     Args:
         frame: BGR image, uint8, shape (height, width, 3).
-        size: side of the square in pixels.
-        padding: BGR colour of the rest; 114 grey is what YOLO was trained with.
+        size: longer side of the scaled frame in pixels.
+        padding: BGR colour of the rest.
+        stride: see :func:`fit`.
 
     Returns:
-        The square, uint8, shape (size, size, 3), and the transform that takes boxes back to frame pixels.
+        The input, uint8, shape (size, size, 3) unless a stride was given, and the transform that takes boxes back to
+        frame pixels.
     """
-    height, width = frame.shape[:2]
-    scale = size / max(height, width)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if inner != (width, height):
-        frame = cv2.resize(frame, inner, interpolation=cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR)
-    left, top = (size - inner[0]) // 2, (size - inner[1]) // 2
-    square = np.full((size, size, 3), padding, dtype=np.uint8)
-    square[top : top + inner[1], left : left + inner[0]] = frame
-    return square, Letterbox(scale, left, top, width, height)
+    box = fit(frame.shape[1], frame.shape[0], size, stride)
+    padded = np.full((box.outer[1], box.outer[0], 3), padding, dtype=np.uint8)
+    padded[box.place] = box.resize(frame)
+    return padded, box

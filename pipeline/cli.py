@@ -13,7 +13,7 @@ import typer
 
 from .. import __version__
 from ..weights.errors import FacepipeError
-from . import STARTED, cli_classifier, cli_data, cli_detector, cli_evaluate_detector, cli_weights
+from . import STARTED, cli_classifier, cli_data, cli_detector, cli_evaluate_detector, cli_export_detector, cli_weights
 
 FAILED, USAGE = 1, 2
 """Exit codes: some input failed; the command could not start or go on."""
@@ -75,6 +75,16 @@ def detect(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml or directml.")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads. Default: one a core.")] = None,
     timing: Annotated[bool, typer.Option("--timing", help="Print where the time went, on standard error.")] = False,
+    imgsz: Annotated[
+        int | None,
+        typer.Option(min=32, help="Longer side of a picture for the detector, in pixels. Default: the detector's own."),
+    ] = None,
+    tiles: Annotated[
+        bool, typer.Option("--tiles", help="Look at pictures larger than that in tiles too, for small faces.")
+    ] = False,
+    tile_size: Annotated[
+        int | None, typer.Option(min=32, help="Side of such a tile, in pixels; implies --tiles. Default: --imgsz.")
+    ] = None,
 ) -> None:
     """Find the faces in pictures and read the attributes of each.
 
@@ -88,7 +98,7 @@ def detect(
     if json_target is not None and Path(json_target).resolve() in {Path(image).resolve() for image in images}:
         raise typer.BadParameter(f"--json {json_target} would overwrite that picture")
     failed = False
-    with Pipeline(detector, classifier, device, threads, conf) as pipeline:
+    with Pipeline(detector, classifier, device, threads, conf, imgsz=imgsz, tiles=tile_size or tiles) as pipeline:
         screen = None if json_target == "-" else console()
         folder = None if save is None else PictureFolder(save, images)
         with nullcontext() if json_target is None else json_lines(json_target) as lines:
@@ -110,5 +120,5 @@ def detect(
         raise typer.Exit(FAILED)
 
 
-for commands in (cli_weights, cli_data, cli_detector, cli_evaluate_detector, cli_classifier):
+for commands in (cli_weights, cli_data, cli_detector, cli_export_detector, cli_evaluate_detector, cli_classifier):
     commands.register(app)

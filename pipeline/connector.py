@@ -41,16 +41,21 @@ class Pipeline:
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
         confidence: least confidence of a face or a head, 0 to 1; None takes the detector's own.
         limits: caps on the size of pictures.
+        imgsz: pixels that a picture's longer side is scaled to for the detector, see ``FaceDetector``; None takes the
+            release's own.
+        tiles: True, or the side of a tile in pixels, has larger pictures looked at in tiles too, see ``FaceDetector``.
 
-    ``device``, ``threads`` and ``confidence`` go to the models that are loaded here; models at hand have their own.
+    ``device``, ``threads``, ``confidence``, ``imgsz`` and ``tiles`` go to the models that are loaded here; models at
+    hand have their own.
 
     Attributes:
         models: versions and hashes of both models.
         stopwatch: wall time spent so far in ``load``, ``read``, ``detect`` and ``classify``.
 
     Raises:
-        WeightsError: no such release, or a damaged one.
+        WeightsError: no such release, a damaged one, or one that cannot run at ``imgsz``.
         DeviceError: the device is not there.
+        MissingExtraError: tiles are asked for and supervision is not installed.
     """
 
     def __init__(
@@ -61,12 +66,14 @@ class Pipeline:
         threads: int | None = None,
         confidence: float | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        imgsz: int | None = None,
+        tiles: bool | int = False,
     ):
         self.limits = limits
         self.stopwatch = Stopwatch()
         with self.stopwatch.measure("load"):
             if not isinstance(detector, FaceDetector):
-                detector = FaceDetector(_version(detector), device, threads, confidence)
+                detector = FaceDetector(_version(detector), device, threads, confidence, imgsz=imgsz, tiles=tiles)
             if not isinstance(classifier, AttributeClassifier):
                 classifier = AttributeClassifier(_version(classifier), device, threads)
         if missing := {"face", "head"} - set(detector.classes):

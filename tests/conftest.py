@@ -83,6 +83,46 @@ def _detector_onnx(path: Path, seed: int) -> Path:
     )
 
 
+def _dynamic_detector_onnx(path: Path, seed: int) -> Path:
+    """The same as ``_detector_onnx``, with a grid that follows from the picture's height and width."""
+    random = np.random.default_rng(seed)
+    return _save(
+        path,
+        [
+            helper.make_node("Conv", ["images", "kernel"], ["raw"], strides=[STRIDE, STRIDE]),
+            helper.make_node("Sigmoid", ["raw"], ["parts"]),
+            helper.make_node("Split", ["parts", "widths"], ["x_part", "y_part", "side_part", "scores"], axis=1),
+            # Anchors count their place in the grid: running sums of ones.
+            helper.make_node("Mul", ["x_part", "zero"], ["zeros"]),
+            helper.make_node("Add", ["zeros", "one"], ["ones"]),
+            helper.make_node("CumSum", ["ones", "x_axis"], ["column"], exclusive=1),
+            helper.make_node("CumSum", ["ones", "y_axis"], ["row"], exclusive=1),
+            helper.make_node("Add", ["x_part", "column"], ["x_cell"]),
+            helper.make_node("Add", ["y_part", "row"], ["y_cell"]),
+            helper.make_node("Mul", ["x_cell", "stride"], ["x"]),
+            helper.make_node("Mul", ["y_cell", "stride"], ["y"]),
+            helper.make_node("Mul", ["side_part", "twenty"], ["side_scaled"]),
+            helper.make_node("Add", ["side_scaled", "ten"], ["sides"]),
+            helper.make_node("Concat", ["x", "y", "sides", "scores"], ["grid"], axis=1),
+            helper.make_node("Reshape", ["grid", "flat"], ["output0"]),
+        ],
+        {"images": ("n", 3, "height", "width")},
+        {"output0": ("n", 6, "anchors")},
+        {
+            "kernel": random.normal(0, 0.15, (6, 3, STRIDE, STRIDE)).astype(np.float32),
+            "widths": np.array([1, 1, 2, 2], np.int64),
+            "flat": np.array([0, 6, -1], np.int64),
+            "zero": np.float32(0),
+            "one": np.float32(1),
+            "ten": np.float32(10),
+            "twenty": np.float32(20),
+            "stride": np.float32(STRIDE),
+            "x_axis": np.int64(3),
+            "y_axis": np.int64(2),
+        },
+    )
+
+
 def _classifier_onnx(path: Path, seed: int) -> Path:
     """One random matrix for each attribute over the crop's 4 x 4 mean colours."""
     random = np.random.default_rng(seed)
@@ -125,10 +165,13 @@ def _manifest(stage: str, version: str, file: Path, **fields: Any) -> Manifest:
 
 @pytest.fixture(scope="session")
 def publish_detector(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., store.Release]:
-    """``publish_detector(root, version=..., seed=...)`` puts a detector with random weights under a root."""
+    """``publish_detector(root, version=..., seed=..., dynamic=...)`` puts a random detector under a root."""
 
-    def publish(root: Path, version: str = VERSION, seed: int = 11, **fields: Any) -> store.Release:
-        file = _detector_onnx(tmp_path_factory.mktemp("detector") / "model.onnx", seed)
+    def publish(
+        root: Path, version: str = VERSION, seed: int = 11, dynamic: bool = False, **fields: Any
+    ) -> store.Release:
+        write = _dynamic_detector_onnx if dynamic else _detector_onnx
+        file = write(tmp_path_factory.mktemp("detector") / "model.onnx", seed)
         manifest = _manifest(
             "detector",
             version,
@@ -140,6 +183,7 @@ def publish_detector(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
                 "layout": "NCHW",
                 "scale": 1 / 255,
                 "padding": (114, 114, 114),
+                "dynamic": dynamic,
             },
             decoder="yolov8",
             classes=("face", "head"),
@@ -195,6 +239,14 @@ def _tiny_root(
 def detector_release(_tiny_root: Path) -> store.Release:
     """A detector of 64 px with random weights and two classes. Read only."""
     return store.open_release(_tiny_root / "detector" / VERSION)
+
+
+@pytest.fixture(scope="session")
+def dynamic_release(
+    tmp_path_factory: pytest.TempPathFactory, publish_detector: Callable[..., store.Release]
+) -> store.Release:
+    """The same detector with a free height and width. Read only."""
+    return publish_detector(tmp_path_factory.mktemp("dynamic"), "98.0.0", dynamic=True)
 
 
 @pytest.fixture(scope="session")

@@ -156,12 +156,13 @@ def _packed(path: Path, width: int) -> bytes:
     """A plot as a PNG of 64 colours that is at most so wide."""
     try:
         from PIL import Image
+        from PIL.PngImagePlugin import PngImageFile
     except ImportError as error:
         raise MissingExtraError("Pillow", "train") from error
     try:
-        with Image.open(path) as opened:
+        with PngImageFile(path) as opened:  # not Image.open, which ultralytics replaces where it is imported
             plot = opened.convert("RGB")
-    except OSError as error:
+    except (OSError, SyntaxError) as error:
         raise WeightsError(f"{path}: cannot be read as a picture ({error})") from error
     if plot.width > width:
         plot = plot.resize((width, max(1, round(plot.height * width / plot.width))), Image.Resampling.LANCZOS)

@@ -64,7 +64,7 @@ def bounds(frame: np.ndarray) -> np.ndarray:
 
 
 def test_the_shipped_recipes_are_what_they_say() -> None:
-    assert shipped() == ("roboflow", "ultralytics", "views")
+    assert shipped() == ("finish", "roboflow", "ultralytics", "views")
     plain = read_recipe("ultralytics").arguments()
     from ultralytics.utils import DEFAULT_CFG_DICT
 
@@ -135,7 +135,7 @@ def test_a_wrong_recipe_is_told_with_its_file(tmp_path: Path, text: str, said: s
 
 
 def test_an_unknown_recipe_names_those_there_are() -> None:
-    with pytest.raises(TrainingError, match="gone: no such augmentation; one of roboflow, ultralytics, views"):
+    with pytest.raises(TrainingError, match="gone: no such augmentation; one of finish, roboflow, ultralytics, views"):
         read_recipe("gone")
 
 
