@@ -10,6 +10,10 @@ venv=${VENV:-.venv-test}
 rm -rf "$venv"
 "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[train,dev]'
+# The roboflow SDK as README says: by itself it would bring opencv-python-headless in beside opencv-python.
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps roboflow
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    python-dotenv requests-toolbelt filetype tqdm 'pillow-avif-plugin<2'
 
 "$venv/bin/ruff" check
 "$venv/bin/ruff" format --check

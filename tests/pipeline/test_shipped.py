@@ -21,6 +21,7 @@ def test_shipped_files_are_the_released_ones() -> None:
     shipped = releases()
     assert {(release.stage, release.version) for release in shipped} >= {
         ("detector", "0.1.0"),
+        ("detector", "1.0.0"),
         ("classifier", "0.1.0"),
     }
     for release in shipped:
