@@ -66,11 +66,12 @@ def detect(
         float | None, typer.Option(min=0, max=1, help="Least confidence of a box. Default: the detector's own.")
     ] = None,
     detector: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Detector: a version or a release's folder. Default: newest.")
+        str | None,
+        typer.Option(metavar="VERSION", help="Detector: a version or a release's folder. Default: that in use."),
     ] = None,
     classifier: Annotated[
         str | None,
-        typer.Option(metavar="VERSION", help="Classifier: a version or a release's folder. Default: newest."),
+        typer.Option(metavar="VERSION", help="Classifier: a version or a release's folder. Default: that in use."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml or directml.")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads. Default: one a core.")] = None,

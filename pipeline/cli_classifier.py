@@ -110,7 +110,9 @@ def read_terms(given: list[str]) -> dict[str, str]:
 
 def evaluate_classifier(
     data: Annotated[Path, typer.Option(help="CSV of labelled crops.")],
-    classifier: Annotated[str | None, typer.Option(help="A version, or a release's folder. Default: newest.")] = None,
+    classifier: Annotated[
+        str | None, typer.Option(help="A version, or a release's folder. Default: that in use.")
+    ] = None,
     split: Annotated[str, typer.Option(help="train or val.")] = "val",
     precision: Annotated[Compression | None, typer.Option(help="Of the release's files. Default: its first.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")] = None,
@@ -132,7 +134,7 @@ def crop(
     source: Annotated[Path, typer.Argument(metavar="SOURCE.csv", help="CSV of labelled photos.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the crops and their CSV.")],
     schema: Annotated[Path | None, typer.Option(help="YAML of the attributes. Default: the shipped one.")] = None,
-    detector: Annotated[str | None, typer.Option(metavar="VERSION", help="Default: the newest.")] = None,
+    detector: Annotated[str | None, typer.Option(metavar="VERSION", help="Default: that in use.")] = None,
     confidence: Annotated[float, typer.Option(min=0, max=1, help="Least confidence of a face.")] = 0.25,
     margin: Annotated[
         float, typer.Option(min=0, max=2, help="Added on each side, as a fraction of the longer side of the box.")

@@ -39,7 +39,9 @@ def check(
     persons: Annotated[
         bool, typer.Option("--persons", help="Let the detector look at each picture too; takes its time.")
     ] = False,
-    detector: Annotated[str | None, typer.Option(metavar="VERSION", help="For --persons. Default: newest.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="For --persons. Default: that in use.")
+    ] = None,
     aside: Annotated[
         Path | None,
         typer.Option("--set-aside", metavar="DIR", help="Move poor and broken pictures there, with their labels."),
@@ -120,8 +122,8 @@ def prelabel(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the new set.")],
     form: Annotated[Format, typer.Option("--as", help="What the labelling tool is to read.")] = Format.yolo,
     attributes: Annotated[bool, typer.Option("--attributes", help="Read the attributes of each face too.")] = False,
-    detector: Annotated[str | None, typer.Option(metavar="VERSION", help="Default: the newest.")] = None,
-    classifier: Annotated[str | None, typer.Option(metavar="VERSION", help="Default: the newest.")] = None,
+    detector: Annotated[str | None, typer.Option(metavar="VERSION", help="Default: that in use.")] = None,
+    classifier: Annotated[str | None, typer.Option(metavar="VERSION", help="Default: that in use.")] = None,
     conf: Annotated[
         float | None, typer.Option(min=0, max=1, help="Least confidence of a box. Default: the detector's own.")
     ] = None,

@@ -18,7 +18,9 @@ def closeups(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The new data set's folder.")],
     source: Annotated[list[str] | None, typer.Option(help="A source to take; may be repeated. Default: all.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Most pictures of a source in a split.")] = None,
-    detector: Annotated[str | None, typer.Option(metavar="VERSION", help="Finds the boxes. Default: newest.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Finds the boxes. Default: that in use.")
+    ] = None,
     schema: Annotated[Path | None, typer.Option(help="YAML of the attributes. Default: the shipped one.")] = None,
     train_only: Annotated[
         bool, typer.Option("--train-only", help="Leave the validation rows out: the set is to be joined to another.")

@@ -35,7 +35,7 @@ def evaluate_detector(
         typer.Option(
             metavar="VERSION[@PRECISION]|FOLDER|KIND:FILE",
             help="A version or a release folder, or a peer: yunet:, scrfd: or yolov8: and an ONNX file. Repeated: side "
-            "by side. Default: the newest version.",
+            "by side. Default: the version in use.",
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
