@@ -18,11 +18,11 @@ from . import ultralytics_setup  # noqa: F401  isort: skip
 from ultralytics.cfg import get_cfg
 from ultralytics.utils import LOGGER
 
+from ..weights.contact_sheet import Cell, Mark, contact_sheet, write_sheet
+from ..weights.whole_file import write_whole
 from .augmentation import Recipe
-from .contact_sheet import Cell, Mark, contact_sheet, write_sheet
 from .dataset import PartlyLabelledDataset
 from .description import DataDescription
-from .run_record import write_text
 
 SHEET, CONTENT = "augmentation.png", "augmentation.yaml"
 COLOURS = ((80, 220, 80), (60, 160, 255), (230, 120, 230), (240, 200, 60), (60, 230, 230))
@@ -93,7 +93,7 @@ def write_augmentation(
     recipe: Recipe, description: DataDescription, run: Path, imgsz: int, rect: bool, seed: int
 ) -> None:
     """Write a run's recipe as it is used into the run's folder, and a sheet of what it does, if there is none yet."""
-    write_text(run / CONTENT, yaml.safe_dump(recipe.told(), sort_keys=False, allow_unicode=True))
+    write_whole(run / CONTENT, yaml.safe_dump(recipe.told(), sort_keys=False, allow_unicode=True).encode())
     if not (run / SHEET).exists():
         write_sheet(run / SHEET, augmented_sheet(recipe, description, imgsz, rect=rect, seed=seed))
 

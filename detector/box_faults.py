@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..weights.findings import Finding
 from .boxes import from_yolo, iou
-from .findings import Finding
 from .inventory import Entry
 
 REFERENCE = 640

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..weights.errors import ImageError
+from ..weights.findings import Finding, in_order
 from ..weights.similarity import DISTANCE, hamming, near_duplicates, perceptual_hash
 from .box_faults import box_faults, sides_at_reference
 from .description import SPLITS, DataDescription
-from .findings import Finding, in_order
 from .inventory import Entry, take_inventory
 from .picture_quality import Quality, is_flat, measure, poor
 from .second_look import second_look

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..weights.contact_sheet import Cell, Mark, contact_sheet
 from ..weights.errors import ImageError
+from ..weights.findings import Finding, Severity
 from .boxes import from_yolo
 from .check import Checked, CheckReport, Opener
-from .contact_sheet import Cell, Mark, contact_sheet
-from .findings import Finding, Severity
 
 COLOURS = ((96, 220, 64), (255, 168, 64), (64, 208, 255), (255, 96, 224), (208, 208, 64), (160, 128, 255))
 """BGR, by class number; the first two are those of ``facepipe detect --save``."""

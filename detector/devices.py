@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 
 import torch
@@ -50,11 +49,6 @@ def check_several(device: str, rect: bool, batch: int | None) -> None:
         raise TrainingError("rect orders the pictures by shape, which several GPUs cannot share out: leave it out")
     if batch is not None and batch % count:
         raise TrainingError(f"batch {batch} cannot be shared out evenly over {count} GPUs")
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..weights.errors import DataError
+from ..weights.findings import Finding
 from .description import (
     IMAGE_SUFFIXES,
     SPLITS,
@@ -26,7 +27,6 @@ from .description import (
     labelled_lines,
     read_yaml,
 )
-from .findings import Finding
 
 BESIDE = {"", ".cache", ".csv", ".db", ".ini", ".json", ".md", ".npy", ".txt", ".xml", ".yaml", ".yml"}
 """Suffixes of files that may lie among pictures without being any."""

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..weights.errors import TrainingError
+from ..weights.run_record import ENVIRONMENT
 from .augmentation import FOLDER
-from .run_record import ENVIRONMENT, HISTORY, OLD_HISTORY
+from .run_record import HISTORY, OLD_HISTORY
 from .settings import SETTINGS, DetectorSettings, read_settings
 
 EARLIER = 20

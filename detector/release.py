@@ -7,7 +7,6 @@ working release with the figures of its files, and ``evaluation/<precision>/``. 
 from __future__ import annotations
 
 import datetime as dt
-import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..weights.evaluations import EVALUATION
 from ..weights.manifest import VERSION_PATTERN, InputSpec, Manifest, Thresholds, write_manifest
 from ..weights.publishing import EXPORT, Published, publish_run
 from ..weights.release import MANIFEST, Release, file_entry, open_release
+from ..weights.run_record import trial_version
 from ..weights.store import refuse_existing, user_root
 from .description import DataDescription, Picture, read_description
 from .lineage import environment, lineage
@@ -94,7 +94,7 @@ def export_run(
     """Export a run's checkpoint into its folder ``export``: a working release, neither measured nor installed.
 
     An earlier export and its evaluation are replaced; if this one fails they stay. Arguments and errors are those of
-    :func:`release_run`; without a version it is called :func:`trial_version` until it is published.
+    :func:`release_run`; without a version it is called ``trial_version(run)`` until it is published.
     """
     if unknown := set(precisions) - set(PRECISIONS):
         raise TrainingError(f"unknown precision {', '.join(sorted(unknown))}; one of {', '.join(PRECISIONS)}")
@@ -162,12 +162,6 @@ def evaluate_run(run: Path, description: DataDescription, split: str = "val") ->
     manifest = release.manifest.model_copy(update={"metrics": metrics})
     write_manifest(manifest, release.folder / MANIFEST)
     return Release(release.folder, manifest)
-
-
-def trial_version(run: Path) -> str:
-    """The version that an export has before it is published: ``0.0.0-NAME``, without what a version cannot hold."""
-    name = re.sub(r"[^A-Za-z0-9.]+", ".", run.resolve().name).strip(".")
-    return f"0.0.0-{name}" if name else "0.0.0"
 
 
 def calibration_pictures(description: DataDescription, count: int = CALIBRATION_PICTURES) -> list[Picture]:

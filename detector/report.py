@@ -10,8 +10,8 @@ from typing import Any
 
 import cv2
 
+from ..weights.contact_sheet import contact_sheet
 from ..weights.errors import DataError
-from .contact_sheet import contact_sheet
 from .evaluation import Evaluation
 from .matching import BIG, RANGES
 from .plots import plot_calibration, plot_precision_recall, plot_thresholds, require

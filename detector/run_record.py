@@ -8,23 +8,18 @@ again after a kill takes the old one's place.
 from __future__ import annotations
 
 import csv
-import datetime as dt
 import io
 import json
-import os
-import platform
-import subprocess
-import tempfile
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from ..weights import run_record
 from ..weights.errors import DataError, TrainingError
+from ..weights.whole_file import write_whole
 from .description import DataDescription
 
-ENVIRONMENT, CLOCK, HISTORY, OLD_HISTORY = "environment.json", "clock.json", "history.csv", "results.csv"
+CLOCK, HISTORY, OLD_HISTORY = "clock.json", "history.csv", "results.csv"
 PACKAGES = (
     "torch",
     "torchvision",
@@ -41,52 +36,19 @@ PACKAGES = (
 """Packages whose version is told, where they are installed."""
 VALIDATED = ("metrics/", "val/")
 """How names of figures begin that only a validation gives."""
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one step that happens or does not."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def environment(description: DataDescription, device: str) -> dict[str, Any]:
     """Where a training runs, and on what."""
     import torch
 
-    from .devices import usable_cores
-
-    packages = {}
-    for name in PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            continue
     gpus = [torch.cuda.get_device_name(int(number)) for number in device.split(",") if number.isdigit()]
-    return {
-        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "facepipe": __version__,
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": packages,
-        "device": device,
-        "gpus": gpus,
-        "processor": _processor(),
-        "cores": usable_cores(),
-        "data": {
-            "labels_sha256": description.labels_sha256,
-            "pictures": {split: len(pictures) for split, pictures in description.pictures.items()},
-            "classes": list(description.classes),
-        },
+    data = {
+        "labels_sha256": description.labels_sha256,
+        "pictures": {split: len(pictures) for split, pictures in description.pictures.items()},
+        "classes": list(description.classes),
     }
+    return run_record.environment(PACKAGES, data, device=device, gpus=gpus)
 
 
 def record_environment(run: Path, description: DataDescription, device: str) -> None:
@@ -95,21 +57,8 @@ def record_environment(run: Path, description: DataDescription, device: str) -> 
     Raises:
         TrainingError: the labels are not those that the run began with, or the file is damaged.
     """
-    path = run / ENVIRONMENT
-    now = environment(description, device)
-    if path.is_file():
-        try:
-            first = json.loads(path.read_text(encoding="utf-8"))
-            began_with = first["data"]["labels_sha256"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{path}: not the environment of a run: {error}") from error
-        if began_with != description.labels_sha256:
-            raise TrainingError(
-                f"{description.yaml}: not the labels that {run.name} began with; start a new run from its weights "
-                f"(--start {run / 'weights' / 'last.pt'})"
-            )
-        now = {**first, "resumed": [*first.get("resumed", []), now]}
-    write_text(path, json.dumps(now, indent=2) + "\n")
+    otherwise = f"start a new run from its weights (--start {run / 'weights' / 'last.pt'})"
+    run_record.record_environment(run, environment(description, device), str(description.yaml), otherwise)
 
 
 def seconds_used(run: Path) -> float:
@@ -130,7 +79,7 @@ def seconds_used(run: Path) -> float:
 
 def record_seconds(run: Path, seconds: float) -> None:
     """Write the clock."""
-    write_text(run / CLOCK, json.dumps({"seconds": round(seconds, 1)}) + "\n")
+    write_whole(run / CLOCK, json.dumps({"seconds": round(seconds, 1)}).encode() + b"\n")
 
 
 def read_history(run: Path) -> list[dict[str, float | None]]:
@@ -175,30 +124,4 @@ def add_to_history(run: Path, epoch: int, seconds: float, figures: Mapping[str, 
     writer.writerow(names)
     for row in rows:
         writer.writerow(["" if (value := row.get(name)) is None else f"{value:.6g}" for name in names])
-    write_text(run / HISTORY, text.getvalue())
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that the code lies in, with ``+changes`` where it was edited since; None elsewhere."""
-    if not (ROOT / ".git").exists():
-        return None
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(ROOT), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-
-    try:
-        edited = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("+changes" if edited else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
+    write_whole(run / HISTORY, text.getvalue().encode())

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..weights.errors import DataError
+from ..weights.findings import Finding
 from .box_faults import sides_at_reference
 from .boxes import from_yolo, iou, share_inside
-from .findings import Finding
 from .inventory import Entry
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..weights.errors import TrainingError
+from ..weights.whole_file import write_whole
 from .augmentation import AFFINE, DEFAULT, Recipe, as_recipe, read_recipe
 from .overrides import RESUMABLE, check_overrides
-from .run_record import write_text
 
 ARCHITECTURE = "yolov8s.yaml"
 SETTINGS = "settings.json"
@@ -166,7 +166,7 @@ class DetectorSettings:
 
     def write(self, run: Path) -> None:
         """Write them into the run's folder."""
-        write_text(run / SETTINGS, json.dumps(asdict(self), indent=2) + "\n")
+        write_whole(run / SETTINGS, f"{json.dumps(asdict(self), indent=2)}\n".encode())
 
 
 def read_settings(run: Path) -> DetectorSettings:

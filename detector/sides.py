@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from ..weights.errors import DataError
-from ..weights.similarity import near_duplicates, perceptual_hash
+from ..weights.similarity import copied_from, join_groups, near_duplicates, perceptual_hash
 from .box_fitting import Fitted
 from .layout import DataSet
-from .splitting import copied_from, join_groups, part
+from .splitting import part
 
 
 def group_alike(fitted: Sequence[Fitted], target: DataSet) -> tuple[list[int], dict[int, str]]:

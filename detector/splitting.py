@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Mapping, Sequence
-from pathlib import PurePath
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,8 +10,6 @@ from ..weights.errors import DataError
 from .description import SPLITS
 
 DEFAULT_SHARES = {"train": 0.85, "val": 0.15}
-ROBOFLOW_COPY = re.compile(r"\.rf\.[0-9A-Za-z]+$")
-"""Roboflow's exports end a name so; augmented copies of one picture share what stands before."""
 
 
 def read_shares(text: str) -> dict[str, float]:
@@ -29,37 +25,6 @@ def read_shares(text: str) -> dict[str, float]:
     if len(shares) not in (2, 3) or not all(share > 0 for share in shares) or abs(sum(shares) - 1) > 1e-6:
         raise DataError(f"--split takes the shares of train, val and perhaps test, such as 0.7,0.15,0.15, got {text!r}")
     return dict(zip(SPLITS, shares, strict=False))
-
-
-def copied_from(path: PurePath) -> str | None:
-    """The name of the picture that Roboflow made a picture from, None for pictures that are not Roboflow's."""
-    return ROBOFLOW_COPY.sub("", path.stem) if ROBOFLOW_COPY.search(path.stem) else None
-
-
-def join_groups(*keys: Sequence[Hashable]) -> list[int]:
-    """Group items that share any of their keys, directly or through others.
-
-    Args:
-        keys: for each kind of key, the key of each item; None is no key.
-
-    Returns:
-        The number of each item's group, from 0.
-    """
-    parent = list(range(len(keys[0])))
-
-    def root(item: int) -> int:
-        while parent[item] != item:
-            parent[item] = parent[parent[item]]
-            item = parent[item]
-        return item
-
-    for each in keys:
-        first: dict[Hashable, int] = {}
-        for item, key in enumerate(each):
-            if key is not None:
-                parent[root(item)] = root(first.setdefault(key, item))
-    names: dict[int, int] = {}
-    return [names.setdefault(root(item), len(names)) for item in range(len(parent))]
 
 
 def part(

@@ -19,10 +19,11 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.plotting import plot_labels
 
+from ..weights.run_record import usable_cores
 from .curves import draw_curves
 from .dataset import PartlyLabelledDataset, ShuffledRectangles, split_ignored
 from .description import read_description
-from .devices import keep_freed_memory, usable_cores
+from .devices import keep_freed_memory
 from .loggers import loggers
 from .model import FaceDetectionModel, cpu_has_bf16, freeze_statistics, load_arrays
 from .run_record import HISTORY, VALIDATED, add_to_history

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .contact_sheet import Cell, Mark
+from ..weights.contact_sheet import Cell, Mark
 from .evaluation import Evaluation
 from .matching import BIG, CLEAR, EVERY, longer_side
 from .observation import Observed, read_picture

@@ -10,15 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .figure_tables import count_text, metrics_tables, value_text
-from .figures import FEW, comparable, losses, measure_and_subject, metrics_of, values_of
-from .manifest import VERSION_PATTERN, FileEntry, Manifest, Metric
+from .classifier_card import classifier_sections
+from .figure_tables import by_group, count_text, metrics_tables, value_text
+from .figures import EVERYTHING, FEW, comparable, losses, measure_and_subject, metrics_of, values_of
+from .manifest import VERSION_PATTERN, FileEntry, Manifest, Metric, Metrics
 from .markdown import listed, table, tree
+from .names import joined, label
 
 CARD = "MODEL_CARD.md"
 SEVERAL = 3
 """The worst figure of a measure is pointed out where it has at least so many."""
-LOWER_IS_BETTER = ("alarm", "error", "mae", "loss", "false")
+LOWER_IS_BETTER = ("alarm", "error", "mae", "loss", "false", "gap", "ece", "width")
+ASIDE = ("before calibration", "after calibration", "training rows")
+"""Subjects that are no subjects of their own, but other ways to look at the same rows."""
 PLOT_TITLES = {
     "pr": "Precision and recall",
     "calibration": "Confidence against the share that is right",
@@ -26,6 +30,9 @@ PLOT_TITLES = {
     "reliability": "Probability against the share that is right",
     "confusion": "Confusions",
     "coverage": "Accuracy by coverage",
+    "intervals": "Intervals: how often they hold the label",
+    "bands": "Errors by band of the label",
+    "groups": "By group, with 95 % intervals",
     "curves": "Training curves",
 }
 """Titles of plots by the stem of their files; no other picture goes into a release (``weights/publishing.py``)."""
@@ -48,6 +55,7 @@ def model_card(manifest: Manifest, plots: Sequence[str] = (), most_loss: float |
         _head(manifest),
         _usage(manifest),
         _figures(manifest, plots),
+        *classifier_sections(manifest),
         _beside(manifest),
         _comparison(manifest, most_loss),
         _data(manifest),
@@ -64,7 +72,8 @@ def _head(manifest: Manifest) -> list[str]:
     if manifest.stage == "detector":
         what = f"Finds {listed(manifest.classes)} boxes in photos, with a confidence each."
     else:
-        what = f"Reads {listed(attribute.name for attribute in manifest.attributes)} of a cut-out face."
+        region = manifest.crop.region if manifest.crop is not None else "face"
+        what = f"Reads {listed(attribute.name for attribute in manifest.attributes)} of a cut-out {region}."
     spec = manifest.input
     other = ", or any other multiples of 32" if spec.dynamic else ""
     facts = [
@@ -72,7 +81,8 @@ def _head(manifest: Manifest) -> list[str]:
         ["input", f"{spec.size} x {spec.size} pixels{other}, {spec.colour}"],
     ]
     if manifest.crop is not None:
-        facts.append(["crop", f"{manifest.crop.margin:g} of the box's longer side around it"])
+        crop = manifest.crop
+        facts.append(["crop", f"the {crop.region}, {crop.margin:g} of its box's longer side around it"])
     if manifest.thresholds is not None:
         limits = manifest.thresholds
         told = f"confidence {limits.confidence:g}, NMS IoU {limits.iou:g}, at most {limits.max_detections} boxes"
@@ -88,7 +98,7 @@ def _head(manifest: Manifest) -> list[str]:
         for number, entry in enumerate(manifest.files)
     ]
     return [
-        f"# facepipe {manifest.stage} {manifest.version}",
+        f"# facepipe {manifest.stage} {label(manifest)}",
         "",
         what,
         "",
@@ -98,14 +108,14 @@ def _head(manifest: Manifest) -> list[str]:
 
 
 def _usage(manifest: Manifest) -> list[str]:
-    stage, version = manifest.stage, manifest.version
+    stage, version = manifest.stage, label(manifest)
     return [
         "## Use",
         "",
         "```sh",
         f"facepipe detect photo.jpg --{stage} {version}",
         f"facepipe weights use {stage} {version}    # from now on, where no version is named",
-        f"facepipe weights use {stage} newest    # and back",
+        f"facepipe weights use {stage} {joined(manifest.name, 'newest')}    # and back",
         "```",
         "",
         "```python",
@@ -128,6 +138,9 @@ def _figures(manifest: Manifest, plots: Sequence[str]) -> list[str]:
         if not measured:
             lines += ["Not measured.", ""]
         for metrics in measured:
+            metrics = metrics if number == 0 else _without_groups(metrics)
+            if not metrics.values:
+                continue
             if metrics.protocol != told:
                 lines += [f"{metrics.protocol}.", ""]
                 told = metrics.protocol
@@ -136,6 +149,12 @@ def _figures(manifest: Manifest, plots: Sequence[str]) -> list[str]:
             for plot in shown:
                 lines += [f"![{PLOT_TITLES.get(_stem(plot), _stem(plot))}]({plot})", ""]
     return lines
+
+
+def _without_groups(metrics: Metrics) -> Metrics:
+    """The figures but those by group, which the card gives of the default file alone; the manifest has all."""
+    values = tuple(metric for metric in metrics.values if not by_group(metric))
+    return metrics.model_copy(update={"values": values})
 
 
 def _comparison(manifest: Manifest, most_loss: float | None) -> list[str]:
@@ -174,7 +193,7 @@ def _beside(manifest: Manifest) -> list[str]:
     if not manifest.beside:
         return []
     default = manifest.files[0]
-    columns = {f"{manifest.stage} {manifest.version} ({default.precision})": values_of(manifest, default)}
+    columns = {f"{manifest.stage} {label(manifest)} ({default.precision})": values_of(manifest, default)}
     for other in manifest.beside:
         name = f"{manifest.stage} {other.name}" if VERSION_PATTERN.match(other.name) else other.name
         columns.setdefault(name, {}).update({metric.name: metric for metric in other.metrics.values})
@@ -243,8 +262,9 @@ def _limits(manifest: Manifest) -> list[str]:
     figures = [metric for metrics in measured for metric in metrics.values]
     by_measure: dict[str, list[Metric]] = {}
     for metric in figures:
-        if metric.value is not None:
-            by_measure.setdefault(measure_and_subject(metric.name)[0], []).append(metric)
+        measure, subject = measure_and_subject(metric.name)
+        if metric.value is not None and subject not in ASIDE:
+            by_measure.setdefault(measure, []).append(metric)
     for measure, metrics_here in by_measure.items():
         if len(metrics_here) >= SEVERAL:
             lower = any(word in measure.lower() for word in LOWER_IS_BETTER)
@@ -252,9 +272,9 @@ def _limits(manifest: Manifest) -> list[str]:
             subject = measure_and_subject(worst.name)[1]
             lines.append(f"- Worst {measure}: {value_text(worst)}, of {subject} (n {count_text(worst) or 'not told'}).")
     rough = dict.fromkeys(
-        f"{measure_and_subject(metric.name)[1]} (n {metric.count})"
+        f"{_subject(metric)} (n {metric.count})"
         for metric in figures
-        if 0 < (metric.count or 0) < FEW
+        if 0 < (metric.count or 0) < FEW and metric.interval is None and _subject(metric) not in ASIDE
     )
     if rough:
         lines.append(f"- Rough, being of fewer than {FEW}: {listed(rough)}.")
@@ -266,13 +286,19 @@ def _limits(manifest: Manifest) -> list[str]:
     return ["## Limits", "", *lines, ""]
 
 
+def _subject(metric: Metric) -> str:
+    """What a figure is of; of a classifier's figures over all rows the attribute."""
+    measure, subject = measure_and_subject(metric.name)
+    return measure.partition(".")[0] if subject == EVERYTHING and "." in measure else subject
+
+
 def _again(manifest: Manifest) -> list[str]:
     """The commands that made and measured the release, as far as the manifest tells them."""
     commands = [str(run["command"]) for run in training_runs(manifest) if run.get("command")]
-    commands.append(f"facepipe weights publish RUN --version {manifest.version}")
+    commands.append(f"facepipe weights publish RUN --version {label(manifest)}")
     measured = (*manifest.metrics, *(other.metrics for other in manifest.beside))
     commands += [metrics.command for metrics in measured if metrics.command]
-    commands.append(f"facepipe weights verify {manifest.stage} {manifest.version}")
+    commands.append(f"facepipe weights verify {manifest.stage} {label(manifest)}")
     return ["## Make and measure it again", "", "```sh", *dict.fromkeys(commands), "```", ""]
 
 

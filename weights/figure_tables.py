@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from .figures import measure_and_subject
 from .manifest import Metric, Metrics
 from .markdown import table
 
+GROUP = re.compile(r"(\w+)=")
+"""A feature of a group and its value follow: ``gender=female, race=asian``."""
 WIDEST = 8
 """Most columns of figures in a table; where both measures and subjects are more, figures stand below each other."""
 
 
 def metrics_tables(metrics: Metrics) -> list[str]:
-    """The figures of one measurement: a table for those of named groups (``race=...``) each, and for the others one for
-    all the measures that are of the same subjects."""
+    """The figures of one measurement: a table for those of named groups (``race=...``, ``gender=..., race=...``) each,
+    one for the gaps between groups, and for the others one for all the measures that are of the same subjects."""
     groups: dict[str, list[Metric]] = {}
     for metric in metrics.values:
-        subject = measure_and_subject(metric.name)[1]
-        groups.setdefault(subject.partition("=")[0] if "=" in subject.partition(" ")[0] else "", []).append(metric)
+        groups.setdefault(_kind(metric), []).append(metric)
     return [line for group in groups.values() for related in _related(group) for line in _metrics_table(related)]
+
+
+def by_group(metric: Metric) -> bool:
+    """Whether a figure is of a group of people, or of the gap between two."""
+    return _kind(metric) != ""
+
+
+def _kind(metric: Metric) -> str:
+    measure, subject = measure_and_subject(metric.name)
+    if measure.endswith("_gap"):
+        return "gap"
+    return " x ".join(GROUP.findall(subject)) if GROUP.match(subject) else ""
 
 
 def _related(metrics: Sequence[Metric]) -> list[list[Metric]]:
@@ -62,8 +76,10 @@ def _metrics_table(metrics: Sequence[Metric]) -> list[str]:
 
 
 def value_text(metric: Metric) -> str:
-    """A figure to four decimals."""
-    return "not measured" if metric.value is None else f"{metric.value:.4f}"
+    """A figure to four decimals, with its confidence interval to three where there is one."""
+    if metric.value is None:
+        return "not measured"
+    return f"{metric.value:.4f}" + ("" if metric.interval is None else " [{:.3f}, {:.3f}]".format(*metric.interval))
 
 
 def count_text(metric: Metric) -> str:

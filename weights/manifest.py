@@ -53,6 +53,8 @@ class AttributeBase(Record):
 
 class ClassesBase(AttributeBase):
     classes: tuple[str, ...] = Field(min_length=2, strict=False)
+    abstain_below: float = Field(default=0.0, ge=0, lt=1)
+    """Where the likeliest class has a smaller probability than this, the value is null; the probabilities stay."""
 
     @field_validator("classes")
     @classmethod
@@ -82,7 +84,7 @@ class OrdinalAttribute(ClassesBase):
 
 
 class NumericAttribute(AttributeBase):
-    """A number, learnt as a distribution over unit-wide bins and read as its expectation (DEX, Rothe et al. 2015).
+    """A number: a distribution over bins, read as its expectation (DEX, Rothe et al. 2015), or one linear output.
 
     Column ``<name>`` holds the number; ``<name>_lo`` and ``<name>_hi`` hold a closed range where only that is known.
     """
@@ -91,10 +93,16 @@ class NumericAttribute(AttributeBase):
     unit: str
     low: float
     high: float
-    bins: int = Field(ge=2)
-    """Bins of equal width whose centres run from ``low`` to ``high`` inclusive."""
+    bins: int | None = Field(default=None, ge=2)
+    """Bins of equal width whose centres run from ``low`` to ``high`` inclusive. None: one linear output, 0 at ``low``
+    and 1 at ``high`` (regression)."""
+    estimate: Literal["mean", "median"] = "mean"
+    """What is read from a distribution over bins. The median errs least in absolute terms, the mean in squared ones."""
     interval: float = Field(default=0.8, gt=0, lt=1)
     """Probability that the reported interval is meant to hold."""
+    widen: float = 0.0
+    """Added below and above to the interval, in ``unit``, so that it holds as often as it says (split conformal
+    quantile regression, Romano et al., NeurIPS 2019). Without bins the interval is the value plus and minus this."""
 
     @model_validator(mode="after")
     def _ordered(self) -> NumericAttribute:
@@ -131,6 +139,9 @@ Attribute = Annotated[
 class CropRecipe(Record):
     """How a face is cut out of a frame, in training and in serving alike (``classifier/crop.py``)."""
 
+    region: Literal["face", "head", "torso"] = "face"
+    """What is cut: the face's box, the box of the head that the face lies in, or the torso below it, whose box is
+    derived from the face's (``classifier/region.py``)."""
     margin: float = Field(ge=0, le=2)
     """Added on each side, as a fraction of the longer side of the box."""
     square: Literal[True] = True
@@ -207,6 +218,8 @@ class Metric(Record):
     value: float | None
     count: int | None = None
     """Pictures, boxes or rows measured."""
+    interval: tuple[float, float] | None = Field(default=None, strict=False)
+    """95 % confidence interval of the value, where one was worked out."""
 
 
 class Metrics(Record):
@@ -232,6 +245,9 @@ class Manifest(Record):
     """Everything a user or another stage needs to know of one released model."""
 
     stage: Stage
+    name: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*)?$")
+    """Which of several classifiers this is: ``shirt`` for ``shirt@0.1.0``. Empty for the detector and for the
+    classifier of faces, which is also called ``face``."""
     version: Version
     architecture: str
     files: tuple[FileEntry, ...] = Field(min_length=1, strict=False)
@@ -244,6 +260,8 @@ class Manifest(Record):
     thresholds: Thresholds | None = None
     attributes: tuple[Attribute, ...] = Field(default=(), strict=False)
     crop: CropRecipe | None = None
+    features: int | None = Field(default=None, ge=1)
+    """Width of the output ``features``, the pooled numbers before the heads; None where the file has no such output."""
     data: tuple[TrainingData, ...] = Field(strict=False)
     training: dict[str, Any]
     """Settings of the training command, seed included, as they were used."""

@@ -1,13 +1,15 @@
 """Which version of a stage is used where none is named: ``current.json`` in the user's root.
 
-The file holds ``{"detector": "1.0.0"}``: a version a stage. A stage that it does not name uses its newest release.
+The file holds ``{"detector": "1.0.0", "classifier/shirt": "0.1.0"}``: a version by stage, or by stage and name
+(``weights/names.py``). What it does not name uses its newest release.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ConfigDict, RootModel, ValidationError
+from pydantic import ConfigDict, Field, RootModel, ValidationError
 
 from .errors import WeightsError
 from .manifest import Stage, Version
@@ -16,14 +18,22 @@ from .whole_file import write_whole
 CURRENT = "current.json"
 
 
-class Pins(RootModel[dict[Stage, Version]]):
-    """The content of ``current.json``: a version by stage."""
+Key = Annotated[str, Field(pattern=r"^(detector|classifier(/[a-z][a-z0-9_]*)?)$")]
+
+
+class Pins(RootModel[dict[Key, Version]]):
+    """The content of ``current.json``: a version by what :func:`pin_key` gives."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
 
-def read_pins(root: Path) -> dict[Stage, str]:
-    """The pinned version by stage; empty where nothing is pinned.
+def pin_key(stage: Stage, name: str = "") -> str:
+    """``detector``, ``classifier`` or ``classifier/shirt``."""
+    return f"{stage}/{name}" if name else stage
+
+
+def read_pins(root: Path) -> dict[str, str]:
+    """The pinned version by :func:`pin_key`; empty where nothing is pinned.
 
     Args:
         root: the user's folder of releases.
@@ -47,17 +57,18 @@ def read_pins(root: Path) -> dict[Stage, str]:
         ) from error
 
 
-def write_pin(root: Path, stage: Stage, version: str | None) -> None:
-    """Pin a stage to a version, or (None) let its newest be used again. The file is replaced as one step.
+def write_pin(root: Path, stage: Stage, version: str | None, name: str = "") -> None:
+    """Pin a stage, or one name in it, to a version, or (None) let its newest be used again. The file is replaced as one
+    step.
 
     Raises:
         WeightsError: the file that is there is damaged, or the folder cannot be written to.
     """
     pins = read_pins(root)
     if version is None:
-        pins.pop(stage, None)
+        pins.pop(pin_key(stage, name), None)
     else:
-        pins[stage] = version
+        pins[pin_key(stage, name)] = version
     path = root / CURRENT
     content = Pins(dict(sorted(pins.items()))).model_dump_json(indent=2) + "\n"
     try:

@@ -18,6 +18,7 @@ from .errors import MissingExtraError, WeightsError
 from .evaluations import EVALUATION, read_evaluations
 from .figures import RULES, Loss, losses, metrics_of
 from .manifest import VERSION_PATTERN, FileEntry, Manifest, Stage
+from .names import FACE, joined, label, place, split_name
 from .release import MANIFEST, Release, document, open_release
 from .store import publish, refuse_existing, user_root
 
@@ -60,7 +61,7 @@ def publish_run(
 
     Args:
         run: the run's folder.
-        version: name of the version, such as ``1.0.0``.
+        version: name of the version, such as ``1.0.0``; ``shirt@0.1.0`` calls a classifier ``shirt``.
         notes: Markdown for the card.
         replace: allow a version that is already there to be replaced.
         most_loss: what int8 may lose, in place of the stage's own limit (``figures.RULES``).
@@ -71,21 +72,24 @@ def publish_run(
             loses too much, or the version exists or has a bad name.
         MissingExtraError: Pillow, which packs the plots, is not installed.
     """
-    if not VERSION_PATTERN.match(version):
-        raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {version!r}")
     exported = _exported(run)
     before = exported.manifest
-    target = (root or user_root()) / before.stage / version
-    refuse_existing(target, replace)
+    name, number = split_name(before.stage, version)
+    if number is None or not VERSION_PATTERN.match(number):
+        raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {version!r}")
+    if "@" not in version:
+        name = exported.name
+    refuse_existing(place(root or user_root(), before.stage, name, number), replace)
     evaluations = read_evaluations(run, before.files, f"measure it with: {_evaluated_by(run, before.stage)}")
     plots = _plots(run, before.files[0])
     manifest = before.model_copy(
         update={
-            "version": version,
+            "version": number,
+            "name": name,
             "date": dt.date.today().isoformat(),
             "notes": notes.strip(),
             "metrics": tuple(
-                metrics.model_copy(update={"command": _renamed(metrics.command, before, version)})
+                metrics.model_copy(update={"command": _renamed(metrics.command, before, joined(name, number))})
                 for metrics in evaluations.metrics
             ),
             "beside": evaluations.beside,
@@ -131,9 +135,10 @@ def _renamed(command: str, manifest: Manifest, version: str) -> str:
     """A measuring command with the version in place of what the files were called before they had one."""
     words = command.split(" ")
     for number, word in enumerate(words[1:], 1):
-        name, at, precision = word.partition("@")
-        if words[number - 1] == f"--{manifest.stage}" and name == manifest.version:
-            words[number] = f"{version}{at}{precision}"
+        for before in (label(manifest), f"{FACE}@{manifest.version}"):
+            if words[number - 1] == f"--{manifest.stage}" and f"{word}@".startswith(f"{before}@"):
+                words[number] = version + word.removeprefix(before)
+                break
     return " ".join(words)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .errors import WeightsError
 from .manifest import Document, FileEntry, Manifest, Stage, read_manifest
+from .names import FACE, joined
 
 MANIFEST = "manifest.json"
 
@@ -27,6 +28,16 @@ class Release:
     def version(self) -> str:
         return self.manifest.version
 
+    @property
+    def name(self) -> str:
+        """Which of several classifiers this is; empty for the classifier of faces and for a detector."""
+        return "" if self.manifest.name == FACE else self.manifest.name
+
+    @property
+    def label(self) -> str:
+        """What it is called among those of its stage: ``1.0.0`` or ``shirt@0.1.0``."""
+        return joined(self.name, self.version)
+
     def entry(self, precision: str | None = None) -> FileEntry:
         """The file stored in ``precision``, or the release's default file.
 
@@ -37,7 +48,7 @@ class Release:
             if precision in (None, entry.precision):
                 return entry
         have = ", ".join(entry.precision for entry in self.manifest.files)
-        raise WeightsError(f"{self.stage} {self.version} has no {precision} file; it has: {have}")
+        raise WeightsError(f"{self.stage} {self.label} has no {precision} file; it has: {have}")
 
     def read(self, precision: str | None = None) -> bytes:
         """The bytes of a model file, given out only after its size and SHA-256 agree with the manifest.
@@ -55,7 +66,7 @@ class Release:
             raise WeightsError(f"{path}: cannot be read ({error.strerror}); the release is incomplete") from error
         if len(content) != entry.bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
             raise WeightsError(
-                f"{path}: not the file that was released as {self.stage} {self.version} "
+                f"{path}: not the file that was released as {self.stage} {self.label} "
                 f"(size or SHA-256 differs from the manifest); put the original back or remove the folder"
             )
         return content

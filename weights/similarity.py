@@ -3,7 +3,9 @@ stages' data need it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Hashable, Sequence
+from pathlib import PurePath
 
 import cv2
 import numpy as np
@@ -18,6 +20,8 @@ DISTANCE = 6
 again as JPEG 30, at half size, with gamma 0.7, lighter by 15 % or with 1 % cut off each side lie within 6 bits; of the
 ten million pairs of different files 58 do, all from one fixed camera or reposted. From 8 on, links through third
 pictures join a whole camera's day (33 in one group), and from 14 on unrelated photos."""
+ROBOFLOW_COPY = re.compile(r"\.rf\.[0-9A-Za-z]+$")
+"""Roboflow's exports end a name so; augmented copies of one picture share what stands before."""
 
 
 def perceptual_hash(frame: np.ndarray) -> int:
@@ -69,3 +73,34 @@ def near_duplicates(hashes: Sequence[int], distance: int = DISTANCE) -> list[int
                 rest, index = rest[~near], index[~near]
     names: dict[int, int] = {}
     return [names.setdefault(int(each), len(names)) for each in group[where]]
+
+
+def copied_from(path: PurePath) -> str | None:
+    """The name of the picture that Roboflow made a picture from, None for pictures that are not Roboflow's."""
+    return ROBOFLOW_COPY.sub("", path.stem) if ROBOFLOW_COPY.search(path.stem) else None
+
+
+def join_groups(*keys: Sequence[Hashable]) -> list[int]:
+    """Group items that share any of their keys, directly or through others.
+
+    Args:
+        keys: for each kind of key, the key of each item; None is no key.
+
+    Returns:
+        The number of each item's group, from 0.
+    """
+    parent = list(range(len(keys[0])))
+
+    def root(item: int) -> int:
+        while parent[item] != item:
+            parent[item] = parent[parent[item]]
+            item = parent[item]
+        return item
+
+    for each in keys:
+        first: dict[Hashable, int] = {}
+        for item, key in enumerate(each):
+            if key is not None:
+                parent[root(item)] = root(first.setdefault(key, item))
+    names: dict[int, int] = {}
+    return [names.setdefault(root(item), len(names)) for item in range(len(parent))]

@@ -1,7 +1,8 @@
 """Where released models are found, and how a new one joins them.
 
 A release is a folder ``<root>/<stage>/<version>/`` with the model files and ``manifest.json``; one that was published
-from a run holds a ``MODEL_CARD.md`` too. Two roots are searched: the user's (``FACEPIPE_WEIGHTS``, else the platform's
+from a run holds a ``MODEL_CARD.md`` too. A classifier with a name of its own (``weights/names.py``) lies in
+``<root>/classifier/<name>/<version>/``. Two roots are searched: the user's (``FACEPIPE_WEIGHTS``, else the platform's
 data folder) and the one inside the package. Where both hold a version, the user's wins. Where no version is named, the
 one that is pinned (``weights/pins.py``) or else the newest is meant.
 """
@@ -12,14 +13,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 from .errors import WeightsError
 from .manifest import VERSION_PATTERN, Manifest, Stage, write_manifest
-from .pins import CURRENT, read_pins, write_pin
+from .names import FACE, NAME_PATTERN, joined, place, split_name
+from .pins import CURRENT, pin_key, read_pins, write_pin
 from .release import MANIFEST, Release, file_entry, open_release
 
 __all__ = [
@@ -48,11 +50,18 @@ class Broken:
     stage: Stage
     folder: Path
     reason: str
+    name: str = ""
+    """Of the classifier among whose versions the folder lies."""
 
     @property
     def version(self) -> str:
         """The folder's name, which ought to be a version."""
         return self.folder.name
+
+    @property
+    def label(self) -> str:
+        """``1.0.0`` or ``shirt@0.1.0``."""
+        return joined(self.name, self.version)
 
 
 def user_root() -> Path:
@@ -65,36 +74,49 @@ def user_root() -> Path:
 
 
 def installed(stage: Stage | None = None) -> tuple[list[Release], list[Broken]]:
-    """Every release that can be used, oldest version first within its stage, and those that cannot.
+    """Every release that can be used, oldest version first within its stage and name, and those that cannot.
 
     A bad manifest stops nobody who does not name that version.
     """
-    found: dict[tuple[str, str], Release | Broken] = {}
+    found: dict[tuple[str, str, str], Release | Broken] = {}
     for root in (PACKAGE_ROOT, user_root()):
         for each in get_args(Stage):
             if stage not in (None, each) or not (root / each).is_dir():
                 continue
-            for folder in sorted((root / each).iterdir()):
-                if (folder / MANIFEST).is_file():
-                    found[each, folder.name] = _open(each, folder)
+            for name, folder in _folders(each, root / each):
+                found[each, name, folder.name] = _open(each, name, folder)
     good = [release for release in found.values() if isinstance(release, Release)]
     broken = [release for release in found.values() if isinstance(release, Broken)]
-    return sorted(good, key=lambda release: (release.stage, version_key(release.version))), broken
+    return sorted(good, key=lambda release: (release.stage, release.name, version_key(release.version))), broken
 
 
-def _open(stage: Stage, folder: Path) -> Release | Broken:
+def _folders(stage: Stage, within: Path) -> Iterator[tuple[str, Path]]:
+    """The folders that hold a manifest, each with the name among whose versions it lies."""
+    for folder in sorted(within.iterdir()):
+        if (folder / MANIFEST).is_file():
+            yield "", folder
+        elif stage == "classifier" and NAME_PATTERN.match(folder.name) and folder.is_dir():
+            yield from ((folder.name, each) for each in sorted(folder.iterdir()) if (each / MANIFEST).is_file())
+
+
+def _open(stage: Stage, name: str, folder: Path) -> Release | Broken:
     try:
         release = open_release(folder)
     except WeightsError as error:
-        return Broken(stage, folder, str(error))
-    if (release.stage, release.version) != (stage, folder.name):
-        told = f"{release.stage} {release.version}"
-        return Broken(stage, folder, f"{folder}: the manifest says {told}; name the folder after it")
+        return Broken(stage, folder, str(error), name)
+    if (release.stage, release.name, release.version) != (stage, name, folder.name):
+        told = place(Path(), release.stage, release.name, release.version)
+        return Broken(
+            stage,
+            folder,
+            f"{folder}: the manifest says {release.stage} {release.label}; name the folder after it ({told})",
+            name,
+        )
     return release
 
 
 def releases(stage: Stage | None = None) -> list[Release]:
-    """Every release that can be used, oldest version first within its stage."""
+    """Every release that can be used, oldest version first within its stage and name."""
     return installed(stage)[0]
 
 
@@ -105,7 +127,12 @@ def version_key(version: str) -> tuple[int, int, int, bool, str]:
 
 
 def find(stage: Stage, version: str | Path | None = None) -> Release:
-    """The release of a stage by version, by folder, or (None) the one in use: the pinned one, else the newest.
+    """The release of a stage by version, by folder, or the one in use: the pinned one, else the newest.
+
+    Args:
+        stage: detector or classifier.
+        version: ``1.0.0``; of a classifier with a name ``shirt@0.1.0``, or ``shirt`` for the one in use; a release's
+            folder; None for the one in use of those without a name.
 
     Raises:
         WeightsError: there is none, or it is broken; the message lists those there are, or says what to do.
@@ -115,33 +142,49 @@ def find(stage: Stage, version: str | Path | None = None) -> Release:
         if release.stage != stage:
             raise WeightsError(f"{version}: holds a {release.stage}, not a {stage}")
         return release
-    known, broken = installed(stage)
-    if version is not None:
-        return _named(stage, version, known, broken)
+    name, number = ("", None) if version is None else split_name(stage, version)
+    known, broken = _of(stage, name)
+    if number is not None:
+        return _named(stage, name, number, known, broken)
     root = user_root()
-    if pinned := read_pins(root).get(stage):
+    if pinned := read_pins(root).get(pin_key(stage, name)):
         try:
-            return _named(stage, pinned, known, broken)
+            return _named(stage, name, pinned, known, broken)
         except WeightsError as error:
             raise WeightsError(
-                f"{root / CURRENT} says to use {stage} {pinned}, but: {error}. Choose another "
-                f"(facepipe weights use {stage} VERSION) or the newest (facepipe weights use {stage} newest)"
+                f"{root / CURRENT} says to use {stage} {joined(name, pinned)}, but: {error}. Choose another "
+                f"(facepipe weights use {stage} {joined(name, 'VERSION')}) or the newest "
+                f"(facepipe weights use {stage} {joined(name, 'newest')})"
             ) from error
-    return _newest(stage, known, broken)
+    return _newest(stage, name, known, broken)
 
 
-def _named(stage: Stage, version: str, known: list[Release], broken: list[Broken]) -> Release:
+def _of(stage: Stage, name: str) -> tuple[list[Release], list[Broken]]:
+    """The releases of a stage under one name, oldest first, and the broken ones.
+
+    Raises:
+        WeightsError: nothing of that name is installed.
+    """
+    good, broken = installed(stage)
+    known, bad = [each for each in good if each.name == name], [each for each in broken if each.name == name]
+    if name and not known and not bad:
+        have = sorted({each.name or FACE for each in good})
+        raise WeightsError(f"no {stage} is called {name!r}; there are: {', '.join(have) or 'none'}")
+    return known, bad
+
+
+def _named(stage: Stage, name: str, version: str, known: list[Release], broken: list[Broken]) -> Release:
     for release in known:
         if release.version == version:
             return release
     for bad in broken:
         if bad.version == version:
             raise WeightsError(bad.reason)
-    have = ", ".join(release.version for release in known) or "none"
-    raise WeightsError(f"no {stage} {version}; there are: {have}")
+    have = ", ".join(release.label for release in known) or "none"
+    raise WeightsError(f"no {stage} {joined(name, version)}; there are: {have}")
 
 
-def _newest(stage: Stage, known: list[Release], broken: list[Broken]) -> Release:
+def _newest(stage: Stage, name: str, known: list[Release], broken: list[Broken]) -> Release:
     """The newest final version, else the newest of all.
 
     Raises:
@@ -153,9 +196,10 @@ def _newest(stage: Stage, known: list[Release], broken: list[Broken]) -> Release
         if not VERSION_PATTERN.match(bad.version) or not version_key(bad.version)[3]:
             continue
         if not final or version_key(bad.version) > version_key(final[-1].version):
+            called = f"{stage} {name}" if name else stage
             raise WeightsError(
-                f"the newest {stage} cannot be used: {bad.reason}. Mend or remove {bad.folder}, or choose "
-                f"another version: facepipe weights use {stage} VERSION"
+                f"the newest {called} cannot be used: {bad.reason}. Mend or remove {bad.folder}, or choose "
+                f"another version: facepipe weights use {stage} {joined(name, 'VERSION')}"
             )
     if newest is None:
         raise WeightsError(f"no {stage} is installed; looked in {PACKAGE_ROOT / stage} and {user_root() / stage}")
@@ -163,7 +207,11 @@ def _newest(stage: Stage, known: list[Release], broken: list[Broken]) -> Release
 
 
 def use(stage: Stage, version: str | None) -> Release:
-    """Set which version of a stage is used where none is named, or (None) have the newest used again.
+    """Set which version of a stage is used where none is named, or have the newest used again.
+
+    Args:
+        stage: detector or classifier.
+        version: ``1.0.0`` or ``shirt@0.1.0``; None, or a name alone, for the newest.
 
     Returns:
         The release in use from now on.
@@ -173,10 +221,11 @@ def use(stage: Stage, version: str | None) -> Release:
             ``current.json`` is damaged.
     """
     root = user_root()
-    known, broken = installed(stage)
-    release = _newest(stage, known, broken) if version is None else _named(stage, version, known, broken)
+    name, number = ("", None) if version is None else split_name(stage, version)
+    known, broken = _of(stage, name)
+    release = _newest(stage, name, known, broken) if number is None else _named(stage, name, number, known, broken)
     release.verify()
-    write_pin(root, stage, version)
+    write_pin(root, stage, number, name)
     return release
 
 
@@ -199,7 +248,9 @@ def publish(
     Raises:
         WeightsError: the version exists, a file is not the one the manifest describes, or nothing can be written there.
     """
-    target = (root or user_root()) / manifest.stage / manifest.version
+    if manifest.name == FACE:
+        manifest = manifest.model_copy(update={"name": ""})
+    target = place(root or user_root(), manifest.stage, manifest.name, manifest.version)
     refuse_existing(target, replace)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -19,12 +19,13 @@ from facepipe.detector.description import read_description
 from facepipe.detector.lineage import lineage, training_command
 from facepipe.detector.measure import measure
 from facepipe.detector.model import FaceDetectionModel
-from facepipe.detector.release import calibration_pictures, release_run, trial_version
+from facepipe.detector.release import calibration_pictures, release_run
 from facepipe.detector.settings import DetectorSettings
 from facepipe.detector.threshold import choose_threshold, empty_pictures, least_threshold
 from facepipe.pipeline.cli import main
 from facepipe.weights.errors import TrainingError, WeightsError
 from facepipe.weights.release import Release
+from facepipe.weights.run_record import trial_version
 from facepipe.weights.store import find, open_release
 
 

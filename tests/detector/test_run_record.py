@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pytest
 from facepipe import __version__
-from facepipe.detector import run_record
 from facepipe.detector.curves import draw_curves
 from facepipe.detector.description import DataDescription, read_description
 from facepipe.detector.run_record import (
@@ -22,10 +21,10 @@ from facepipe.detector.run_record import (
     record_environment,
     record_seconds,
     seconds_used,
-    write_text,
 )
 from facepipe.detector.schedule import Schedule
 from facepipe.detector.settings import DetectorSettings, read_settings
+from facepipe.weights import run_record
 from facepipe.weights.errors import DataError, TrainingError
 
 FIGURES = {"train/box_loss": 1.5, "metrics/mAP50(B)": 0.25, "lr/pg0": 0.001}
@@ -100,18 +99,6 @@ def test_the_history_of_an_older_run_is_read(tmp_path: Path) -> None:
     (tmp_path / "clock.json").write_text("{}")
     with pytest.raises(TrainingError, match=r"clock\.json: not a run's clock"):
         seconds_used(tmp_path)
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_text(tmp_path / "a.txt", "before")
-
-    def fail(*_: Any) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(run_record.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_text(tmp_path / "a.txt", "after")
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "before")]
 
 
 def test_curves_are_drawn_with_and_without_validation(tmp_path: Path) -> None:

@@ -274,7 +274,7 @@ def test_a_pipeline_works_with_either_version(
         with Pipeline() as pipeline:
             result = pipeline.run(photo(0))
         assert result.models.detector.version == (choice or "2.0.0")
-        assert result.models.classifier.version == "1.0.0"
+        assert result.models.classifiers["face"].version == "1.0.0"
         assert result.faces
         boxes = [face.box for face in result.faces]
         assert results.setdefault(result.models.detector.version, boxes) == boxes

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from facepipe.detector.census import as_json, by_class, by_source
 from facepipe.detector.check import CheckReport
-from facepipe.detector.findings import KINDS, Severity, counts, in_order
 from facepipe.pipeline.reader import read_frame
 from facepipe.weights.errors import DataError
+from facepipe.weights.findings import BOX_KINDS, KINDS, Severity, counts, in_order
 
 Check = Callable[[Path], CheckReport]
 FACE = "images/train/faces0.png"
@@ -236,7 +236,7 @@ ALONG = {
 
 
 def test_every_kind_is_planted_here_but_the_detector_s() -> None:
-    assert set(FAULTS) == set(KINDS) - {"nothing-found", "not-labelled"}
+    assert set(FAULTS) == set(BOX_KINDS) - {"nothing-found", "not-labelled"}
 
 
 def test_a_clean_set(clean: Path, check: Check) -> None:

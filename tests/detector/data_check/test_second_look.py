@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from facepipe.detector.boxes import Detections
 from facepipe.detector.description import Picture
-from facepipe.detector.findings import Finding
 from facepipe.detector.inventory import Entry
 from facepipe.detector.second_look import second_look
 from facepipe.weights.errors import DataError
+from facepipe.weights.findings import Finding
 
 CLASSES = ("face", "head")
 

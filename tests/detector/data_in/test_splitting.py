@@ -6,8 +6,9 @@ from pathlib import PurePath
 
 import numpy as np
 import pytest
-from facepipe.detector.splitting import DEFAULT_SHARES, copied_from, join_groups, part, read_shares
+from facepipe.detector.splitting import DEFAULT_SHARES, part, read_shares
 from facepipe.weights.errors import DataError
+from facepipe.weights.similarity import copied_from, join_groups
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..weights.errors import DataError
-from ..weights.whole_file import write_whole
+from .errors import DataError
+from .whole_file import write_whole
 
 PAGE, CELL, SHADE, INK = (128, 128, 128), (104, 104, 104), (24, 24, 24), (245, 245, 245)
 GAP, CAPTION, LETTER = 8, 20, 11

@@ -29,7 +29,7 @@ class Kind:
 
 
 ERROR, WARNING, NOTE = Severity.error, Severity.warning, Severity.note
-KINDS: dict[str, Kind] = {
+BOX_KINDS: dict[str, Kind] = {
     # the set
     "split": Kind(ERROR, "split without pictures"),
     "classes": Kind(ERROR, "class numbers that are not 0, 1, 2, …"),
@@ -74,6 +74,23 @@ KINDS: dict[str, Kind] = {
     "nothing-found": Kind(WARNING, "labelled, but the detector finds nothing", True, True),
     "not-labelled": Kind(WARNING, "found with confidence, but nothing is labelled", True),
 }
+"""What can be wrong with a detector's data set; some of it with a classifier's, too."""
+FACE_KINDS: dict[str, Kind] = {
+    "row": Kind(ERROR, "row that breaks the format"),
+    "picture-missing": Kind(ERROR, "picture that is not there"),
+    "number-outside": Kind(ERROR, "number that the schema calls impossible"),
+    "number-beyond": Kind(WARNING, "number beyond the schema's range: it is learnt as the end of it"),
+    "number-unlike": Kind(WARNING, "number outside its own range"),
+    "point-outside": Kind(ERROR, "point outside its picture"),
+    "points-mirrored": Kind(ERROR, "left and right points that have changed places"),
+    "group-across": Kind(ERROR, "group in two splits"),
+    "alike-differs": Kind(WARNING, "pictures alike, labelled differently"),
+    "class-missing": Kind(WARNING, "class without a row"),
+    "class-few": Kind(NOTE, "class with few rows"),
+    "unlabelled": Kind(WARNING, "row without any label"),
+}
+"""What can be wrong with a classifier's labelled faces besides."""
+KINDS = BOX_KINDS | FACE_KINDS
 """By name, in the order in which they are told within a severity."""
 _ORDER = {name: (list(Severity).index(kind.severity), index) for index, (name, kind) in enumerate(KINDS.items())}
 

@@ -1,0 +1,58 @@
+"""What a release is called: ``1.0.0``, or ``shirt@0.1.0`` where several classifiers stand beside each other.
+
+The classifier of faces and the detector need no name; ``face`` is another word for the classifier without one. Named
+classifiers lie a folder deeper: ``<root>/classifier/shirt/0.1.0/``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from .errors import WeightsError
+from .manifest import VERSION_PATTERN, Manifest, Stage
+
+FACE = "face"
+"""The classifier without a name, where it has to be told from others."""
+NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]*$")
+
+
+def split_name(stage: Stage, text: str) -> tuple[str, str | None]:
+    """Take a name and a version apart.
+
+    Args:
+        stage: only classifiers have names.
+        text: ``1.0.0``, ``shirt@0.1.0``, ``shirt``, ``face@1.0.0`` or ``face``.
+
+    Returns:
+        The name, empty for the classifier of faces and for a detector; and the version, None where only a name stands
+        there. What reads like neither is given back as a version, of which there will be none.
+
+    Raises:
+        WeightsError: a detector with a name, or a name that cannot be one.
+    """
+    name, at, version = text.partition("@")
+    if not at and (stage == "detector" or not NAME_PATTERN.match(text)):
+        return "", text
+    if stage == "detector":
+        raise WeightsError(f"{text!r}: detectors have versions only, such as 1.0.0; names are for classifiers")
+    if not NAME_PATTERN.match(name):
+        raise WeightsError(f"{text!r}: a classifier is named like shirt@1.0.0, in small letters, digits and _")
+    if at and not VERSION_PATTERN.match(version):
+        raise WeightsError(f"{text!r}: a version reads like 1.2.3 or 1.2.3-name, got {version!r}")
+    return ("" if name == FACE else name), version if at else None
+
+
+def joined(name: str, version: str) -> str:
+    """``1.0.0`` or ``shirt@0.1.0``: what :func:`split_name` takes apart."""
+    return f"{name}@{version}" if name else version
+
+
+def label(manifest: Manifest) -> str:
+    """What a release is called among those of its stage: ``1.0.0`` or ``shirt@0.1.0``."""
+    return joined("" if manifest.name == FACE else manifest.name, manifest.version)
+
+
+def place(root: Path, stage: Stage, name: str, version: str) -> Path:
+    """The folder of a release under a root."""
+    return root / stage / name / version if name else root / stage / version
