@@ -27,12 +27,15 @@ class Augmentation(Record):
     brightness: float = Field(default=0.2, ge=0, lt=1)
     contrast: float = Field(default=0.3, ge=0, lt=1)
     saturation: float = Field(default=0.4, ge=0, le=1)
+    """Colours are multiplied by a factor between 1 - saturation and 1 + saturation: 0.3 for 0.7 to 1.3."""
     tint: float = Field(default=0.06, ge=0, lt=1)
     """Largest gain or loss of one colour channel."""
     grey: float = Field(default=0.04, ge=0, le=1)
     """Probability of a grey picture."""
     coarse: float = Field(default=0.2, ge=0, le=1)
     """Probability of losing detail: shrunk and enlarged again, blurred, or saved as a poor JPEG."""
+    rim: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a border of one colour, where a crop reaches over its photo's edge, is filled (``rim.py``)."""
 
 
 def draw_placing(

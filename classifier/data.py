@@ -1,21 +1,20 @@
-"""Labelled faces: the CSV, its checks and its split, and batches of crops with their targets.
+"""Labelled faces: the table of their rows, and its checks.
 
-The CSV has one row a picture: ``file`` (relative to the CSV), ``source``, ``split`` (train or val), ``group`` (rows of
-one group stay on one side of a split), ``framing``, and the columns of the schema's attributes: ``<name>`` for a class
-or a number, ``<name>_lo`` and ``<name>_hi`` for a number of which only a closed range is known, ``<point>_x`` and
-``<point>_y`` in pixels of the stored picture. Blank means unlabelled. ``x1,y1,x2,y2`` may give a face's box for
-``facepipe data crop``. Other columns are kept as text, for reports by group.
+A label file (CSV or Parquet) has one row a picture: ``file`` (relative to the file), ``source``, ``split`` (train, val
+or test), ``group`` (rows of one group stay on one side of a split), ``framing``, and the columns of the schema's
+attributes: ``<name>`` for a class or a number, ``<name>_lo`` and ``<name>_hi`` for a number of which only a closed
+range is known, ``<point>_x`` and ``<point>_y`` in pixels of the stored picture. Blank means unlabelled, and each row
+may have any of the labels. ``x1,y1,x2,y2`` may give a face's box for ``facepipe data crop``. Other columns are kept as
+text, for balancing and for reports by group.
 
-``framing`` says what the picture is: ``crop``, made by ``facepipe data crop`` (``crop.json`` beside the CSV holds the
+``framing`` says what the picture is: ``crop``, made by ``facepipe data crop`` (``crop.json`` beside the file holds the
 recipe); ``tight``, already such a crop; blank, a photo from which ``facepipe data crop`` has yet to cut the face.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import math
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,13 +23,16 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from ..weights.errors import DataError
-from ..weights.manifest import Attribute, CropRecipe, NumericAttribute, PointsAttribute, Record
+from ..weights.manifest import Attribute, CropRecipe, Record
+from .labels import given_box, label_columns, target
+from .parting import SPLITS, deal_out
+from .recipe import Split
+from .table_files import Rows, read_table_file
 
 SIDECAR = "crop.json"
 FRAMINGS = ("", "tight", "crop")
-BOX = ("x1", "y1", "x2", "y2")
-VAL_SHARE = 0.15
-"""Share of the groups that become validation rows where the CSV has no split."""
+KNOWN = ("source", "split", "group", "framing")
+"""Columns that every table has, blank where its source lacks them."""
 
 
 class CropSet(Record):
@@ -52,18 +54,22 @@ class CropSet(Record):
 
 @dataclass(frozen=True)
 class FaceTable:
-    """The rows of a CSV of faces, by column.
+    """Rows of labelled faces, by column.
 
     Attributes:
-        path: the CSV.
-        sha256: of its content.
+        path: the label file or folder; the first of several.
+        sha256: of its content; of all where there are several.
         files: the pictures.
-        lines: line of each row in the CSV.
+        lines: line of each row in its label file; its number where it has none.
+        places: where each row stands, in words.
         columns: every column as text, (n,) each.
         targets: for each attribute, float32 with NaN where unlabelled: (n,) class index; (n, 3) number, low, high;
             (n, points, 2) x and y in pixels of the stored picture.
         boxes: float32 (n, 4) given boxes, NaN where there is none.
         crops: how ``framing=crop`` rows were made; None where there is no ``crop.json``.
+        contexts: float64 (n,), real picture around each row's crop as in ``CropSet.context``; 0 for other framings, NaN
+            for a crop without a ``crop.json``.
+        weights: float32 (n,), how often a row is drawn, relative to the others.
     """
 
     path: Path
@@ -71,10 +77,13 @@ class FaceTable:
     attributes: tuple[Attribute, ...]
     files: tuple[Path, ...]
     lines: np.ndarray
+    places: np.ndarray
     columns: dict[str, np.ndarray]
     targets: dict[str, np.ndarray]
     boxes: np.ndarray
     crops: CropSet | None
+    contexts: np.ndarray
+    weights: np.ndarray
 
     def __len__(self) -> int:
         return len(self.files)
@@ -86,22 +95,25 @@ class FaceTable:
             self,
             files=tuple(self.files[i] for i in indices),
             lines=self.lines[indices],
+            places=self.places[indices],
             columns={name: values[indices] for name, values in self.columns.items()},
             targets={name: values[indices] for name, values in self.targets.items()},
             boxes=self.boxes[indices],
+            contexts=self.contexts[indices],
+            weights=self.weights[indices],
         )
 
     def split(self, name: str) -> FaceTable:
-        """The rows of ``train`` or ``val``.
+        """The rows of ``train``, ``val`` or ``test``.
 
         Raises:
             DataError: there is none.
         """
         chosen = self.columns["split"] == name
         if not chosen.any():
-            raise DataError(
-                f"{self.path}: no rows in split {name!r}; there are: {dict(Counter(self.columns['split']))}"
-            )
+            counted = Counter(self.columns["split"].tolist())
+            there = ", ".join(f"{split} ({rows})" for split, rows in counted.items())
+            raise DataError(f"{self.path}: no rows in split {name!r}; there are: {there}")
         return self.rows(chosen)
 
     def require_crops(self, recipe: CropRecipe | None = None) -> None:
@@ -112,14 +124,13 @@ class FaceTable:
         """
         framing = self.columns["framing"]
         if (framing == "").any():
-            line = self.lines[framing == ""][0]
             raise DataError(
-                f"{self.path}, line {line}: framing is blank, so this is not known to be a crop of a face; run "
+                f"{self.places[framing == ''][0]}: framing is blank, so this is not known to be a crop of a face; run "
                 f"'facepipe data crop {self.path} --out DIR' and use DIR/{self.path.name}, or set framing to 'tight'"
             )
-        if (framing == "crop").any():
-            if self.crops is None:
-                raise DataError(f"{self.path}: rows with framing=crop need {SIDECAR} beside the CSV")
+        if np.isnan(self.contexts).any():
+            raise DataError(f"{self.places[np.isnan(self.contexts)][0]}: framing=crop needs {SIDECAR} beside the file")
+        if (framing == "crop").any() and self.crops is not None:
             ours = self.crops.recipe
             if recipe is not None and ours.model_copy(update={"size": recipe.size}) != recipe:
                 raise DataError(f"{self.path}: the crops were cut as {ours!r}, not as {recipe!r}")
@@ -141,139 +152,130 @@ def read_crops(folder: Path) -> CropSet | None:
         raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from error
 
 
-def read_faces(path: Path, attributes: tuple[Attribute, ...], seed: int = 0, must_exist: bool = True) -> FaceTable:
-    """Read a CSV of labelled faces and check every cell that the schema uses.
+def read_faces(
+    path: Path,
+    attributes: tuple[Attribute, ...],
+    seed: int = 0,
+    must_exist: bool = True,
+    split: Split | None = None,
+) -> FaceTable:
+    """Read a CSV or Parquet file of labelled faces and check every cell that the schema uses.
 
     Args:
-        path: the CSV.
+        path: the file.
         attributes: the schema.
         seed: of the split, where the column ``split`` is missing or blank throughout.
         must_exist: check that the pictures are there.
+        split: shares of the validation and test rows there.
 
     Raises:
         DataError: a missing file, column, or a value that is not in the schema; the message names the line.
+        MissingExtraError: a Parquet file, and pyarrow is not installed.
     """
-    try:
-        content = path.read_bytes()
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error})") from error
-    reader = csv.DictReader(text.splitlines(), restkey="")
-    names = [name for name in reader.fieldnames or () if name]
-    if "file" not in names:
-        raise DataError(f"{path}, line 1: no column 'file'; the columns are: {', '.join(names) or 'none'}")
-    used = {name for attribute in attributes for name in _columns(attribute)} & set(names)
+    table = make_table(read_table_file(path), attributes, must_exist)
+    if (table.columns["split"] == "").any():
+        table.columns["split"] = deal_out(table.columns["group"], table.columns["split"], split or Split(), seed)
+    return table
+
+
+def _stop(index: int, error: DataError) -> None:
+    raise error
+
+
+def make_table(
+    rows: Rows,
+    attributes: tuple[Attribute, ...],
+    must_exist: bool = True,
+    weight: float = 1.0,
+    on_fault: Callable[[int, DataError], None] = _stop,
+) -> FaceTable:
+    """The table of what a source says; its column ``split`` is blank throughout where the source has none.
+
+    Args:
+        rows: of one source.
+        attributes: the schema.
+        must_exist: check that the pictures are there.
+        weight: of each row.
+        on_fault: takes each fault of a row and the row's index, and what is wrong counts as unlabelled. By
+            default the first is raised.
+
+    Raises:
+        DataError: as :func:`read_faces`.
+    """
+    used = {name for attribute in attributes for name in label_columns(attribute)} & set(rows.names)
     if not used:
         raise DataError(
-            f"{path}, line 1: no column of any attribute of the schema; the columns are: {', '.join(names)}"
+            f"{rows.path}: no column of any attribute of the schema; the columns are: {', '.join(rows.names)}"
         )
-
-    lines: list[int] = []
-    columns: dict[str, list[str]] = {name: [] for name in (*names, "source", "split", "group", "framing")}
+    if not rows.cells:
+        raise DataError(f"{rows.path}: no rows")
+    without_split = [not cells.get("split") for cells in rows.cells]
     targets: dict[str, list[np.ndarray]] = {attribute.name: [] for attribute in attributes}
     boxes: list[np.ndarray] = []
-    for row in reader:
-        where = f"{path}, line {reader.line_num}"
-        cells = {name: (row.get(name) or "").strip() for name in columns}
-        if not cells["file"]:
-            raise DataError(f"{where}: 'file' is blank")
-        if cells["framing"] not in FRAMINGS:
-            raise DataError(f"{where}: framing must be tight, crop or blank, got {cells['framing']!r}")
-        if cells["split"] not in ("", "train", "val"):
-            raise DataError(f"{where}: split must be train or val, got {cells['split']!r}")
-        for name, cell in cells.items():
-            columns[name].append(cell)
+    for index, (cells, where) in enumerate(zip(rows.cells, rows.places, strict=True)):
+        for text in _faults(cells, rows.root if must_exist else None):
+            on_fault(index, DataError(f"{where}: {text}"))
+        if without_split[index] and not all(without_split):
+            on_fault(index, DataError(f"{where}: split is blank here, not elsewhere"))
         for attribute in attributes:
-            targets[attribute.name].append(_target(attribute, cells, where))
-        box = np.array([_number(cells.get(name, ""), name, where) for name in BOX], np.float32)
-        if np.isnan(box).any() != np.isnan(box).all():
-            raise DataError(f"{where}: a box needs all of {', '.join(BOX)}, or none")
-        boxes.append(box)
-        lines.append(reader.line_num)
-    if not lines:
-        raise DataError(f"{path}: no rows")
-    files = tuple(path.parent / name for name in columns["file"])
-    for file, line in zip(files, lines, strict=True):
-        if must_exist and not file.is_file():
-            raise DataError(f"{path}, line {line}: no such picture: {file}")
-    arrays = {name: np.array(values) for name, values in columns.items()}
-    if (arrays["split"] == "").all():
-        arrays["split"] = _split(arrays["group"], seed)
-    elif (arrays["split"] == "").any():
-        raise DataError(
-            f"{path}, line {lines[int((arrays['split'] == '').argmax())]}: split is blank here, not elsewhere"
-        )
+            try:
+                value = target(attribute, cells, where)
+            except DataError as error:
+                on_fault(index, error)
+                value = target(attribute, {}, where)
+            targets[attribute.name].append(value)
+        try:
+            boxes.append(given_box(cells, where))
+        except DataError as error:
+            on_fault(index, error)
+            boxes.append(given_box({}, where))
+    files = tuple(rows.root / cells["file"] for cells in rows.cells)
+    names = dict.fromkeys((*rows.names, *KNOWN))
+    columns = {name: np.array([cells.get(name, "") for cells in rows.cells]) for name in names}
+    crops = read_crops(rows.root)
+    context = np.nan if crops is None else crops.context
     return FaceTable(
-        path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
+        path=rows.path,
+        sha256=rows.sha256,
         attributes=attributes,
         files=files,
-        lines=np.array(lines),
-        columns=arrays,
+        lines=np.array(rows.lines),
+        places=np.array(rows.places),
+        columns=columns,
         targets={name: np.stack(values) for name, values in targets.items()},
         boxes=np.stack(boxes),
-        crops=read_crops(path.parent),
+        crops=crops,
+        contexts=np.where(columns["framing"] == "crop", context, 0.0),
+        weights=np.full(len(files), weight, np.float32),
     )
 
 
-def _columns(attribute: Attribute) -> tuple[str, ...]:
-    if isinstance(attribute, PointsAttribute):
-        return tuple(f"{point}_{axis}" for point in attribute.points for axis in "xy")
-    if isinstance(attribute, NumericAttribute):
-        return (attribute.name, f"{attribute.name}_lo", f"{attribute.name}_hi")
-    return (attribute.name,)
-
-
-def _number(cell: str, name: str, where: str) -> float:
-    if not cell:
-        return math.nan
-    try:
-        number = float(cell)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise DataError(f"{where}: {name} must be a number, got {cell!r}")
-    return number
-
-
-def _target(attribute: Attribute, cells: dict[str, str], where: str) -> np.ndarray:
-    """One row's label as numbers; NaN where unlabelled."""
-    names = _columns(attribute)
-    if isinstance(attribute, PointsAttribute):
-        places = np.array([_number(cells.get(name, ""), name, where) for name in names], np.float32).reshape(-1, 2)
-        if (np.isnan(places).sum(axis=1) == 1).any():
-            raise DataError(f"{where}: a point of {attribute.name} has only one of x and y")
-        return places
-    if isinstance(attribute, NumericAttribute):
-        value, low, high = (_number(cells.get(name, ""), name, where) for name in names)
-        if math.isnan(low) != math.isnan(high):
-            raise DataError(f"{where}: a range of {attribute.name} needs both {names[1]} and {names[2]}")
-        if low > high:
-            raise DataError(f"{where}: {names[1]} is above {names[2]}")
-        return np.array([value, low, high], np.float32)
-    cell = cells.get(attribute.name, "")
-    if cell and cell not in attribute.classes:
-        raise DataError(f"{where}: {attribute.name} must be one of {', '.join(attribute.classes)}, got {cell!r}")
-    return np.array(attribute.classes.index(cell) if cell else math.nan, np.float32)
-
-
-def _split(groups: np.ndarray, seed: int) -> np.ndarray:
-    """Share out whole groups; a row with a blank group is a group of its own."""
-    keys = np.array([group or f"\0{index}" for index, group in enumerate(groups)])
-    names = np.unique(keys)
-    val = np.random.default_rng(seed).permutation(names)[: max(1, round(VAL_SHARE * len(names)))]
-    return np.where(np.isin(keys, val), "val", "train")
+def _faults(cells: dict[str, str], root: Path | None) -> Iterator[str]:
+    """What is wrong with a row's cells of every table; the picture is looked for below ``root``."""
+    if not cells["file"]:
+        yield "'file' is blank"
+    elif root is not None and not (root / cells["file"]).is_file():
+        yield f"no such picture: {root / cells['file']}"
+    if cells.get("framing", "") not in FRAMINGS:
+        yield f"framing must be tight, crop or blank, got {cells['framing']!r}"
+    if cells.get("split", "") not in ("", *SPLITS):
+        yield f"split must be train, val or test, got {cells['split']!r}"
 
 
 def read_picture(path: Path) -> np.ndarray:
     """Decode a stored picture: BGR, uint8, upright.
 
     Raises:
-        DataError: it cannot be decoded.
+        DataError: it is missing or cannot be decoded.
     """
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    try:
+        content = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+    except cv2.error as error:  # more pixels than OpenCV takes
+        raise DataError(f"{path}: cannot be decoded: {error.err or error}") from error
     if image is None:
         raise DataError(f"{path}: not a picture that can be decoded")
     return image

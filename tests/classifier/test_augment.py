@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.classifier.augment import Augmentation, draw_placing, place, place_points, relight
-from facepipe.classifier.batches import CropSource, exact_batches, training_batches
+from facepipe.classifier.batches import BrokenPictures, CropSource, exact_batches, training_batches
 from facepipe.classifier.crop import cut_face
 from facepipe.classifier.data import SIDECAR, CropSet, read_faces
+from facepipe.classifier.rim import fill_rim, find_rim
 from facepipe.classifier.schema import read_schema
 from facepipe.weights.errors import DataError
 from facepipe.weights.manifest import CropRecipe
@@ -51,6 +52,38 @@ def test_a_mirrored_face_swaps_its_paired_points():
         np.testing.assert_allclose(placed[index], spot(flipped, COLOURS[was]), atol=1)
     assert placed[0, 0] < placed[1, 0]
     assert placed[3, 0] < placed[4, 0]
+
+
+def test_batches_mirror_points_onto_the_marks_of_the_mirrored_picture(tmp_path):
+    """From the CSV to the batch: each named point of the mirrored crop lies on the spot that has its colour."""
+    image, points = marked()
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    names = ",".join(f"{point}_{axis}" for point in POINTS for axis in "xy")
+    cells = ",".join(f"{value:.2f}" for value in points.ravel())
+    (tmp_path / "faces.csv").write_text(f"file,framing,split,{names}\na.png,tight,train,{cells}\n")
+    table = read_faces(tmp_path / "faces.csv", SCHEMA)
+    for flip in (0, 1):
+        strength = ALWAYS.model_copy(update={"flip": float(flip)})
+        batch = next(training_batches(CropSource(table, 96, (0, 0, 0)), 1, strength, (0,)))
+        for index, was in enumerate((1, 0, 2, 4, 3) if flip else range(5)):
+            np.testing.assert_allclose(
+                batch.targets["eyes"][0, index] * 96, spot(batch.images[0], COLOURS[was]), atol=1
+            )
+        assert batch.targets["eyes"][0, 0, 0] < batch.targets["eyes"][0, 1, 0]
+
+
+def test_saturation_of_a_recipe_is_a_factor_of_the_colours():
+    """0.3 means 0.7 to 1.3, and nothing else of the picture changes."""
+    image = np.full((8, 8, 3), (90, 120, 150), np.uint8)
+    strength = ALWAYS.model_copy(update={"saturation": 0.3})
+    grey = float(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[0, 0])
+    factors = []
+    for seed in range(200):
+        changed = relight(image, strength, np.random.default_rng(seed)).astype(float)[0, 0]
+        factors.append((changed[2] - changed[0]) / 60)
+        np.testing.assert_allclose(changed, grey + factors[-1] * (np.array([90, 120, 150]) - grey), atol=1.5)
+    assert 0.69 < min(factors) < 0.73
+    assert 1.27 < max(factors) < 1.31
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -126,13 +159,131 @@ def test_kept_pictures_are_the_decoded_ones(faces):
     assert len(kept._kept) == 10
 
 
-def test_a_broken_picture_is_named(faces, tmp_path):
-    (tmp_path / "a.png").write_bytes(b"no picture")
+# ---------------------------------------------------------------------------------------------------------------------
+# The rim
+# ---------------------------------------------------------------------------------------------------------------------
+
+GREY = (114, 114, 114)
+
+
+def rimmed(size: int = 64, rim: int = 16) -> np.ndarray:
+    """Stripes with a grey border above and at the left, and a patch of that grey in their midst."""
+    image = np.zeros((size, size, 3), np.uint8)
+    image[:, ::2] = (40, 80, 200)
+    image[30:36, 30:36] = GREY
+    image[:rim] = image[:, :rim] = GREY
+    return image
+
+
+def test_the_rim_is_what_joins_the_edge():
+    coded = cv2.imdecode(cv2.imencode(".jpg", rimmed(), (cv2.IMWRITE_JPEG_QUALITY, 92))[1], cv2.IMREAD_COLOR)
+    for image in (rimmed(), coded):
+        rim = find_rim(image, GREY)
+        assert rim[:14].all()
+        assert rim[:, :14].all()
+        assert not rim[19:, 19:].any()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_filled_rim_is_no_longer_the_border_and_the_rest_stays(seed):
+    image = rimmed()
+    filled = fill_rim(image, GREY, np.random.default_rng(seed))
+    np.testing.assert_array_equal(filled[19:, 19:], image[19:, 19:])
+    assert (np.abs(filled[:14].astype(int) - 114).max(axis=2) > 10).mean() > 0.9
+
+
+def test_a_reflection_shows_what_lies_on_the_other_side():
+    image = np.full((64, 64, 3), GREY, np.uint8)
+    image[20:] = np.arange(44)[:, None, None] * 2 + 140
+    random = np.random.default_rng(2)  # draws a reflection, not one colour
+    filled = fill_rim(image, GREY, random)
+    means = filled[:20].mean(axis=(1, 2))
+    assert (np.diff(means) < 0).all()  # brighter upwards, as the picture is downwards
+    assert means[4] == pytest.approx(image[2 * 22 - 4, 0, 0], abs=4)  # the rim is two pixels broader
+
+
+def test_a_crop_without_a_rim_or_with_nothing_else_stays():
+    whole = np.random.default_rng(0).integers(0, 100, (32, 32, 3), dtype=np.uint8)
+    assert fill_rim(whole, GREY, np.random.default_rng(0)) is whole
+    empty = np.full((32, 32, 3), GREY, np.uint8)
+    assert fill_rim(empty, GREY, np.random.default_rng(0)) is empty
+
+
+def test_rims_are_off_by_default_and_leave_other_draws_alone(faces):
+    """A run that was begun before there were rims goes on with the batches that it would have had."""
+    table = read_faces(faces, SCHEMA).split("train")
+    assert Augmentation().rim == 0
+    shifted = Augmentation(shift=0.5, flip=0)
+
+    def images(strength):
+        stream = training_batches(CropSource(table, 32, GREY), 8, strength, (0,))
+        found = next(stream).images
+        stream.close()
+        return found
+
+    without, always = images(shifted), images(shifted.model_copy(update={"rim": 1.0}))
+    assert [find_rim(image, GREY).mean() > 0.02 for image in images(shifted.model_copy(update={"coarse": 0}))].count(
+        True
+    )
+    assert (without != always).any()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Broken pictures
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """20 rows of which the fourth's picture is none."""
+    for index in range(20):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((20, 20, 3), 10 * index, np.uint8))
+    (tmp_path / "3.png").write_bytes(b"no picture")
     path = tmp_path / "faces.csv"
-    path.write_text("file,gender,framing,split\na.png,male,tight,train\n")
-    source = CropSource(read_faces(path, SCHEMA), 32, (0, 0, 0))
-    with pytest.raises(DataError, match=r"a\.png"):
-        source.picture(0)
+    rows = [f"{index}.png,male,40,tight,train" for index in range(20)]
+    path.write_text("\n".join(["file,gender,age,framing,split", *rows]))
+    return read_faces(path, SCHEMA)
+
+
+def test_a_broken_picture_is_named(broken):
+    source = CropSource(broken, 32, (0, 0, 0))
+    with pytest.raises(DataError, match=r"3\.png"):
+        source.picture(3)
+    with pytest.raises(DataError, match=r"3\.png"):
+        next(exact_batches(source, 20))
+
+
+def test_training_goes_on_without_a_broken_picture(broken):
+    told: list[str] = []
+
+    def epoch():
+        source = CropSource(broken, 16, GREY, broken=BrokenPictures(len(broken), told.append))
+        stream = training_batches(source, 5, ALWAYS, (0,))
+        found = [next(stream) for _ in range(8)]  # two epochs
+        stream.close()
+        return found
+
+    first, again = epoch(), epoch()
+    assert len(told) == 2  # once each run
+    assert "3.png" in told[0]
+    labels = np.concatenate([batch.targets["gender"] for batch in first])
+    assert np.isnan(labels).sum() == 2
+    images = np.concatenate([batch.images for batch in first])
+    assert (images[np.isnan(labels)] == 114).all()
+    assert np.isnan(np.concatenate([batch.targets["age"] for batch in first])[np.isnan(labels)]).all()
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a.images, b.images)
+
+
+def test_many_broken_pictures_are_an_error(broken):
+    for index in (5, 9):
+        broken.files[index].unlink()
+    told: list[str] = []
+    source = CropSource(broken, 16, GREY, broken=BrokenPictures(len(broken), told.append, share=0.1))
+    with pytest.raises(DataError, match="broken picture 3 of 20 rows, more than the 2"):
+        for _ in exact_batches(source, 4):
+            pass
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize(("context", "size"), [(0.0, 96), (0.25, 96), (0.25, 48)])

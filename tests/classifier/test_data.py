@@ -80,7 +80,7 @@ def test_blank_is_unlabelled_and_other_columns_are_kept(make_csv):
         ("file,gender", "b.png,male", "no such picture"),
         ("file,gender", ",male", "'file' is blank"),
         ("file,gender,framing", "a.png,male,loose", "framing must be"),
-        ("file,gender,split", "a.png,male,test", "split must be"),
+        ("file,gender,split", "a.png,male,dev", "split must be train, val or test"),
         ("file,gender,x1,y1,x2,y2", "a.png,male,1,2,3,", "a box needs all"),
         ("path,gender", "a.png,male", "no column 'file'"),
         ("file,hat", "a.png,cap", "no column of any attribute"),
