@@ -10,13 +10,34 @@ from pydantic import Field, ValidationError
 from ..weights.errors import DataError
 from ..weights.manifest import Attribute, Record
 
-DEFAULT = Path(__file__).parent / "schemas" / "face.yaml"
+FOLDER = Path(__file__).parent / "schemas"
+"""Of the shipped schemas."""
+DEFAULT = FOLDER / "face.yaml"
 
 
 class Schema(Record):
     """The attributes that a classifier learns, in the order of its outputs."""
 
     attributes: tuple[Attribute, ...] = Field(min_length=1, strict=False)
+
+
+def find_schema(name: str, beside: Path | None = None) -> Path:
+    """The file of a schema that a recipe or an option names.
+
+    Args:
+        name: a shipped schema's name, or the path of a YAML file.
+        beside: the folder that a relative path starts from, such as the recipe's; None means the working folder.
+
+    Raises:
+        DataError: a name without ``.yaml`` is not a shipped schema's.
+    """
+    if Path(name).suffix in (".yaml", ".yml"):
+        return (beside or Path()) / name
+    path = FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+        raise DataError(f"no schema is called {name!r}; give a .yaml file, or one of: {shipped}")
+    return path
 
 
 def read_schema(path: Path = DEFAULT) -> tuple[Attribute, ...]:

@@ -1,0 +1,74 @@
+"""Residual networks (He et al., "Deep Residual Learning", CVPR 2016) whose batch norms can be left out block by block.
+
+``resnet50`` is ResNet50 v1 with the layer names of ``keras.applications``; its ImageNet weights fit. ``resnet18`` has
+basic blocks as torchvision builds them (padding on both sides, the stride in a block's first convolution).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import keras
+from keras import layers
+
+EPSILON = 1.001e-5
+"""Of the batch norms, as keras.applications has it."""
+MOMENTUM = 0.9
+"""Of the batch norms' moving statistics: they must not lag behind weights that move fast (see batchnorm.py)."""
+DEPTHS = {"resnet50": (3, 4, 6, 3), "resnet18": (2, 2, 2, 2), "resnet14": (1, 1, 1, 1)}
+"""Residual units of conv2 to conv5. ``resnet14`` is for trying things out: ResNet50 with a quarter of the depth."""
+BASIC = {"resnet18"}
+"""Those whose units are two 3 x 3 convolutions; the others' narrow, convolve and widen."""
+
+
+def residual_maps(name: str, image: Any, norms: Collection[str], l2: float) -> list[Any]:
+    """The maps of strides 8, 16 and 32.
+
+    Args:
+        name: a key of ``DEPTHS``.
+        image: the input, (n, size, size, 3).
+        norms: blocks with batch norms; the others have none and expect weights with them folded in.
+        l2: factor of the squared kernels in the loss.
+    """
+
+    def conv(x: Any, filters: int, kernel: int, name: str, stride: int = 1, active: bool = True) -> Any:
+        regularizer = keras.regularizers.L2(l2) if l2 else None
+        padding = "valid" if stride > 1 else "same"
+        x = layers.Conv2D(
+            filters,
+            kernel,
+            stride,
+            padding,
+            kernel_initializer="he_normal",
+            kernel_regularizer=regularizer,
+            name=f"{name}_conv",
+        )(x)
+        if name[:5] in norms:
+            x = layers.BatchNormalization(epsilon=EPSILON, momentum=MOMENTUM, name=f"{name}_bn")(x)
+        return layers.ReLU(name=f"{name}_relu")(x) if active else x
+
+    x = layers.ZeroPadding2D(3, name="conv1_pad")(image)
+    x = conv(x, 64, 7, "conv1", stride=2)
+    x = layers.MaxPooling2D(3, 2, name="pool1_pool")(layers.ZeroPadding2D(1, name="pool1_pad")(x))
+    maps = []
+    for stage, units in enumerate(DEPTHS[name], 2):
+        filters = 32 << stage - 1
+        for index in range(1, units + 1):
+            unit, stride = f"conv{stage}_block{index}", 2 if index == 1 and stage > 2 else 1
+            shortcut = x
+            if name in BASIC:
+                if stride > 1:
+                    shortcut = conv(x, filters, 1, f"{unit}_0", stride, active=False)
+                    x = layers.ZeroPadding2D(1, name=f"{unit}_1_pad")(x)
+                x = conv(x, filters, 3, f"{unit}_1", stride)
+                x = conv(x, filters, 3, f"{unit}_2", active=False)
+            else:
+                if index == 1:
+                    shortcut = conv(x, 4 * filters, 1, f"{unit}_0", stride, active=False)
+                x = conv(x, filters, 1, f"{unit}_1", stride)
+                x = conv(x, filters, 3, f"{unit}_2")
+                x = conv(x, 4 * filters, 1, f"{unit}_3", active=False)
+            x = layers.ReLU(name=f"{unit}_out")(layers.Add(name=f"{unit}_add")([shortcut, x]))
+        maps.append(x)
+    return maps[1:]
