@@ -1,4 +1,4 @@
-"""The one way a face is cut out of a frame, for the training set and for serving alike.
+"""The one way a box is cut out of a frame, for the training set and for serving alike (``region.py`` says which box).
 
 Coordinates are continuous, as those of boxes: pixel (column i, row j) covers ``i..i+1`` by ``j..j+1``, its centre lies
 at ``(i + 0.5, j + 0.5)``, and a crop of side S spans ``0..S``.
@@ -40,7 +40,8 @@ class FaceCrop:
         return (np.asarray(points, np.float64) - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
 
 
-def _refuse(reason: str) -> FaceCrop:
+def refuse(reason: str) -> FaceCrop:
+    """No crop, and why."""
     return FaceCrop(None, reason, np.eye(2, 3))
 
 
@@ -61,16 +62,16 @@ def cut_face(frame: np.ndarray, box: np.ndarray, recipe: CropRecipe) -> FaceCrop
     height, width = frame.shape[:2]
     x1, y1, x2, y2 = (float(value) for value in box)
     if not np.isfinite((x1, y1, x2, y2)).all():
-        return _refuse("the box is not finite")
+        return refuse("the box is not finite")
     if x2 <= x1 or y2 <= y1:
-        return _refuse("the box is empty")
+        return refuse("the box is empty")
     if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
-        return _refuse("the box lies outside the frame")
+        return refuse("the box lies outside the frame")
     longer = max(x2 - x1, y2 - y1)
     if longer < recipe.min_side:
-        return _refuse(f"too small: {longer:.1f} px, at least {recipe.min_side:g} are needed")
+        return refuse(f"too small: {longer:.1f} px, at least {recipe.min_side:g} are needed")
     if longer > LARGEST * max(width, height):
-        return _refuse("the box is far larger than the frame")
+        return refuse("the box is far larger than the frame")
     side = longer * (1 + 2 * recipe.margin)
     left, top = (x1 + x2 - side) / 2, (y1 + y2 - side) / 2
     shrink = side > recipe.size and recipe.interpolation == "area"
@@ -85,7 +86,7 @@ def cut_face(frame: np.ndarray, box: np.ndarray, recipe: CropRecipe) -> FaceCrop
     rows = slice(max(int(np.floor(top)) - reach, 0), min(int(np.ceil(top + side)) + reach, height))
     visible = frame[rows, columns]
     if visible.size == 0:
-        return _refuse("the box lies outside the frame")
+        return refuse("the box lies outside the frame")
     across = down = 1.0
     if shrink:
         small = int(np.ceil(visible.shape[1] * scale)), int(np.ceil(visible.shape[0] * scale))

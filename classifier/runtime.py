@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from ..weights.errors import FrameError, WeightsError
-from ..weights.manifest import Attribute, CropRecipe, InputSpec
+from ..weights.manifest import Attribute, CropRecipe, FileEntry, InputSpec
 from ..weights.session import open_session
 from ..weights.store import Release, find
 from .values import AttributeValue, decode, output_width
 
 BATCH = 32
 """Most crops in one call of the session."""
+FEATURES = "features"
+"""Name of the output that holds the pooled numbers before the heads."""
 
 
 def prepare(crops: np.ndarray, spec: InputSpec) -> np.ndarray:
@@ -29,7 +31,8 @@ class AttributeClassifier:
     """Reads the attributes of faces with a released classifier.
 
     Args:
-        version: a version, a release's folder, or None for the newest.
+        version: a version (``1.0.0``; of a classifier with a name ``shirt@0.1.0``, or ``shirt``), a release's folder,
+            or None for the one in use.
         device: see :func:`facepipe.weights.session.open_session`.
         threads: threads within one operator; None leaves it to ONNX Runtime.
         release: a release at hand, in place of ``version``.
@@ -59,6 +62,8 @@ class AttributeClassifier:
             raise WeightsError(
                 f"{self.release.folder}: crops are {self.crop.size} px, the input takes {self.input.size} px"
             )
+        self.features: int | None = manifest.features
+        self.entry: FileEntry = self.release.entry(precision)
         self._session = open_session(self.release.read(precision), device, threads)
         widths = {output.name: output.shape[-1] for output in self._session.get_outputs()}
         for attribute in self.attributes:
@@ -67,28 +72,62 @@ class AttributeClassifier:
                     f"{self.release.folder}: the model's output {attribute.name!r} should have "
                     f"{output_width(attribute)} numbers a face, it has {widths.get(attribute.name, 'no such output')}"
                 )
+        if self.features is not None and widths.get(FEATURES) != self.features:
+            raise WeightsError(
+                f"{self.release.folder}: the model's output {FEATURES!r} should have {self.features} numbers a face, "
+                f"it has {widths.get(FEATURES, 'no such output')}"
+            )
 
-    def outputs(self, crops: np.ndarray) -> dict[str, np.ndarray]:
+    def feature_width(self) -> int:
+        """Numbers a face in ``features``.
+
+        Raises:
+            WeightsError: this release gives no features.
+        """
+        if self.features is None:
+            raise WeightsError(
+                f"classifier {self.release.label} gives no features: its model has no such output. Use a version whose "
+                f"manifest says 'features' (facepipe weights list), or train and publish one with this facepipe"
+            )
+        return self.features
+
+    def outputs(self, crops: np.ndarray, features: bool = False) -> dict[str, np.ndarray]:
         """The raw outputs, one (n, width) float32 array for each attribute.
 
         Args:
-            crops: BGR, uint8, (n, size, size, 3) as the crop recipe makes them.
+            crops: BGR, uint8, (n, size, size, 3) as the crop recipe makes them; n may be 0.
+            features: give ``features`` too, (n, width): the pooled numbers before the heads, for models of your own.
+                They are **no identity embedding**: nothing was done to make two pictures of one person alike, or those
+                of two persons different, and they are not fit to recognise anybody.
 
         Raises:
             FrameError: the array is not such a batch.
+            WeightsError: features are asked for, and this release has none.
         """
         size = self.input.size
         if not isinstance(crops, np.ndarray) or crops.dtype != np.uint8 or crops.shape[1:] != (size, size, 3):
             got = f"{crops.dtype} {crops.shape}" if isinstance(crops, np.ndarray) else type(crops).__name__
             raise FrameError(f"crops must be a uint8 array (n, {size}, {size}, 3) in BGR, got {got}")
-        names = [attribute.name for attribute in self.attributes]
-        rows = [
-            self._session.run(names, {self.input.name: prepare(crops[start : start + BATCH], self.input)})
+        widths = {attribute.name: output_width(attribute) for attribute in self.attributes}
+        if features:
+            widths[FEATURES] = self.feature_width()
+        rows = [  # only what is named is given out, and what only the others need is not computed
+            self._session.run([*widths], {self.input.name: prepare(crops[start : start + BATCH], self.input)})
             for start in range(0, len(crops), BATCH)
         ]
         if not rows:
-            return {attribute.name: np.zeros((0, output_width(attribute)), np.float32) for attribute in self.attributes}
-        return {name: np.concatenate(parts) for name, parts in zip(names, zip(*rows, strict=True), strict=True)}
+            return {name: np.zeros((0, width), np.float32) for name, width in widths.items()}
+        return {name: np.concatenate(parts) for name, parts in zip(widths, zip(*rows, strict=True), strict=True)}
+
+    def values(self, outputs: dict[str, np.ndarray]) -> list[dict[str, AttributeValue]]:
+        """Read the attributes of n crops from what :meth:`outputs` gave.
+
+        Returns:
+            One dict for each crop, in order: attribute name to value. Points are in pixels of the crop.
+        """
+        columns = [decode(attribute, outputs[attribute.name], self.input.size) for attribute in self.attributes]
+        names = [attribute.name for attribute in self.attributes]
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
     def classify(self, crops: np.ndarray) -> list[dict[str, AttributeValue]]:
         """Read every attribute of each crop.
@@ -97,12 +136,9 @@ class AttributeClassifier:
             crops: BGR, uint8, (n, size, size, 3) as the crop recipe makes them; n may be 0.
 
         Returns:
-            One dict for each crop, in order: attribute name to value. Points are in pixels of the crop.
+            As :meth:`values`.
 
         Raises:
             FrameError: the array is not such a batch.
         """
-        outputs = self.outputs(crops)
-        columns = [decode(attribute, outputs[attribute.name], self.input.size) for attribute in self.attributes]
-        names = [attribute.name for attribute in self.attributes]
-        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        return self.values(self.outputs(crops))

@@ -20,7 +20,8 @@ from ..classifier.data import FaceTable
 from ..detector.closeups import Chosen, OneFace, choose
 from ..detector.runtime import FaceDetector
 from ..weights.errors import DataError, FacepipeError
-from .cropping import CLEARANCE, find_boxes, labelled_points
+from .cropping import CLEARANCE, labelled_points
+from .finding import find_boxes
 from .reader import read_frame
 
 CHUNK = 180

@@ -1,4 +1,4 @@
-"""``Pipeline``: the detector and the classifier joined. Frames in, results out."""
+"""``Pipeline``: the detector and the classifiers joined. Frames in, results out."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any, Self, overload
 
 import numpy as np
 
-from ..classifier.crop import FaceCrop, cut_face
-from ..classifier.runtime import AttributeClassifier
-from ..classifier.values import AttributeValue, PointsValue
-from ..detector.boxes import Detections, area, share_inside
+from ..detector.boxes import Detections
 from ..detector.runtime import FaceDetector
 from ..weights.errors import FacepipeError, WeightsError
 from ..weights.store import Release
+from .classifiers import Chosen, Classifiers, Placed, Reading
+from .matching import match_heads
 from .reader import DEFAULT_LIMITS, Frame, Limits, Source, read_frame, source_name
 from .results import Box, Face, Head, Models, ModelUsed, Result, shortest
 from .stopwatch import Stopwatch
@@ -23,8 +22,6 @@ from .stopwatch import Stopwatch
 FRAMES, PIXELS = 8, 64_000_000
 """Frames are taken together up to this number, or until they have this many pixels (192 MB); their crops are classified
 in one call."""
-SHARE_IN_HEAD = 0.7
-"""A face belongs to a head when at least this share of its area lies in the head's box."""
 
 
 class Pipeline:
@@ -36,8 +33,9 @@ class Pipeline:
 
     Args:
         detector: a version, a release's folder, a ``FaceDetector`` at hand, or None for the newest release.
-        classifier: the same, with ``AttributeClassifier``.
-        device: where both run, see ``weights.session.open_session``.
+        classifier: the same, with ``AttributeClassifier``: ``"1.0.0"``; of one that has a name ``"shirt@0.1.0"``, or
+            ``"shirt"``; or a list of these, of classifiers that read different attributes.
+        device: where all of them run, see ``weights.session.open_session``.
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
         confidence: least confidence of a face or a head, 0 to 1; None takes the detector's own.
         limits: caps on the size of pictures.
@@ -49,11 +47,12 @@ class Pipeline:
     hand have their own.
 
     Attributes:
-        models: versions and hashes of both models.
+        models: versions and hashes of the models.
         stopwatch: wall time spent so far in ``load``, ``read``, ``detect`` and ``classify``.
 
     Raises:
-        WeightsError: no such release, a damaged one, or one that cannot run at ``imgsz``.
+        WeightsError: no such release, a damaged one, one that cannot run at ``imgsz``, or two classifiers that read an
+            attribute of the same name.
         DeviceError: the device is not there.
         MissingExtraError: tiles are asked for and supervision is not installed.
     """
@@ -61,7 +60,7 @@ class Pipeline:
     def __init__(
         self,
         detector: str | os.PathLike[str] | FaceDetector | None = None,
-        classifier: str | os.PathLike[str] | AttributeClassifier | None = None,
+        classifier: Chosen | Sequence[Chosen] | None = None,
         device: str = "cpu",
         threads: int | None = None,
         confidence: float | None = None,
@@ -74,12 +73,14 @@ class Pipeline:
         with self.stopwatch.measure("load"):
             if not isinstance(detector, FaceDetector):
                 detector = FaceDetector(_version(detector), device, threads, confidence, imgsz=imgsz, tiles=tiles)
-            if not isinstance(classifier, AttributeClassifier):
-                classifier = AttributeClassifier(_version(classifier), device, threads)
+            classifiers = Classifiers(classifier, device, threads)
         if missing := {"face", "head"} - set(detector.classes):
             raise WeightsError(f"{detector.release.folder}: this detector does not find: {', '.join(sorted(missing))}")
-        self.models = Models(detector=_used(detector.release), classifier=_used(classifier.release))
-        self._stages: tuple[FaceDetector, AttributeClassifier] | None = (detector, classifier)
+        self.models = Models(
+            detector=_used(detector.release),
+            classifiers={name: _used(each.release) for name, each in classifiers.by_name.items()},
+        )
+        self._stages: tuple[FaceDetector, Classifiers] | None = (detector, classifiers)
 
     def __enter__(self) -> Self:
         return self
@@ -88,20 +89,36 @@ class Pipeline:
         self.close()
 
     def close(self) -> None:
-        """Let go of both models. Nothing can be run afterwards."""
+        """Let go of the models. Nothing can be run afterwards."""
         self._stages = None
 
-    @overload
-    def run(self, source: list[Any] | tuple[Any, ...]) -> list[Result]: ...
+    def _open(self) -> tuple[FaceDetector, Classifiers]:
+        if self._stages is None:
+            raise FacepipeError("this pipeline is closed; make a new one")
+        return self._stages
+
+    @property
+    def feature_widths(self) -> dict[str, int]:
+        """Numbers a face in ``Face.features``, by classifier.
+
+        Raises:
+            WeightsError: a classifier gives none (0.1.0, say); the message says what to do.
+        """
+        return self._open()[1].feature_widths
 
     @overload
-    def run(self, source: Source) -> Result: ...
+    def run(self, source: list[Any] | tuple[Any, ...], features: bool = False) -> list[Result]: ...
 
-    def run(self, source: Source | list[Any] | tuple[Any, ...]) -> Result | list[Result]:
+    @overload
+    def run(self, source: Source, features: bool = False) -> Result: ...
+
+    def run(self, source: Source | list[Any] | tuple[Any, ...], features: bool = False) -> Result | list[Result]:
         """Analyse one picture, or a list of them.
 
         Args:
             source: a path, encoded bytes, a uint8 array (BGR, grey, BGRA) or a PIL image; or a list or tuple of these.
+            features: fill ``Face.features``, the pooled numbers before the heads, for models of your own. They are no
+                identity embedding: not trained, and not fit, to recognise persons.
 
         Returns:
             The picture's result; of a list, one result each in the same order. In a list a picture that cannot be read
@@ -109,21 +126,24 @@ class Pipeline:
 
         Raises:
             FrameError, ImageError, ImageTooLargeError: a single picture that cannot be read.
+            WeightsError: features are asked for, and a classifier gives none.
         """
         if isinstance(source, list | tuple):
-            return [result for result, _ in self.stream(source)]
+            return [result for result, _ in self.stream(source, features)]
         with self.stopwatch.measure("read"):
             frame = read_frame(source, self.limits)
-        return self._analyse([(source_name(source), frame)])[0]
+        return self._analyse([(source_name(source), frame)], features)[0]
 
-    def stream(self, sources: Iterable[Source]) -> Iterator[tuple[Result, Frame | None]]:
+    def stream(self, sources: Iterable[Source], features: bool = False) -> Iterator[tuple[Result, Frame | None]]:
         """Analyse any number of pictures, a few at a time, and give each result with its frame as soon as it is there.
 
         Results come in the order of the sources. A picture that cannot be read gives a result with ``error``, no frame.
+        ``features`` as for :meth:`run`.
         """
         waiting = iter(sources)
         while chunk := self._read_some(waiting):
-            done = iter(self._analyse([(name, frame) for name, frame in chunk if isinstance(frame, np.ndarray)]))
+            readable = [(name, frame) for name, frame in chunk if isinstance(frame, np.ndarray)]
+            done = iter(self._analyse(readable, features))
             for name, frame in chunk:
                 if isinstance(frame, np.ndarray):
                     yield next(done), frame
@@ -160,36 +180,38 @@ class Pipeline:
             error=str(error),
         )
 
-    def _analyse(self, named: Sequence[tuple[str | None, Frame]]) -> list[Result]:
-        """Detect in all frames, classify the crops of all of them in one call, and regroup by frame."""
-        if self._stages is None:
-            raise FacepipeError("this pipeline is closed; make a new one")
-        detector, classifier = self._stages
+    def _analyse(self, named: Sequence[tuple[str | None, Frame]], features: bool = False) -> list[Result]:
+        """Detect in all frames, classify the crops of all of them together, and regroup by frame."""
+        detector, classifiers = self._open()
+        if features:
+            _ = classifiers.feature_widths  # raises before anything is done
         frames = [frame for _, frame in named]
         with self.stopwatch.measure("detect"):
             detections = detector.detect(frames)
         with self.stopwatch.measure("classify"):
-            crops = [
-                [cut_face(frame, box, classifier.crop) for box in found.of("face").boxes]
-                for frame, found in zip(frames, detections, strict=True)
-            ]
-            images = [crop.image for row in crops for crop in row if crop.image is not None]
-            values = iter(classifier.classify(np.stack(images)) if images else [])
+            places = [_matched(found) for found in detections]
+            readings = classifiers.read(
+                [
+                    Placed(frame, faces.boxes, [None if head is None else heads.boxes[head] for head in matched])
+                    for frame, (faces, heads, matched) in zip(frames, places, strict=True)
+                ],
+                features,
+            )
         return [
-            self._result(source, frame, found, row, values)
-            for (source, frame), found, row in zip(named, detections, crops, strict=True)
+            self._result(source, frame, *place, read, features)
+            for (source, frame), place, read in zip(named, places, readings, strict=True)
         ]
 
     def _result(
         self,
         source: str | None,
         frame: Frame,
-        found: Detections,
-        crops: Sequence[FaceCrop],
-        values: Iterator[dict[str, AttributeValue]],
+        faces: Detections,
+        heads: Detections,
+        matched: Sequence[int | None],
+        readings: Sequence[Reading],
+        features: bool,
     ) -> Result:
-        """Build one frame's result; takes the next item of ``values`` for every crop that has an image."""
-        faces, heads = found.of("face"), found.of("head")
         return Result(
             source=source,
             width=frame.shape[1],
@@ -199,12 +221,12 @@ class Pipeline:
                     box=Box.of(box),
                     confidence=shortest(confidence),
                     head=head,
-                    attributes=None if crop.image is None else _in_frame(next(values), crop),
-                    reason=crop.reason,
+                    attributes=read.attributes or None,
+                    reason=None if read.attributes else _in_one(read.reasons),
+                    reasons=read.reasons,
+                    features=read.features if features else None,
                 )
-                for box, confidence, head, crop in zip(
-                    faces.boxes, faces.confidence, match_heads(faces.boxes, heads.boxes), crops, strict=True
-                )
+                for box, confidence, head, read in zip(faces.boxes, faces.confidence, matched, readings, strict=True)
             ),
             heads=tuple(
                 Head(box=Box.of(box), confidence=shortest(confidence))
@@ -215,39 +237,17 @@ class Pipeline:
         )
 
 
-def match_heads(faces: np.ndarray, heads: np.ndarray) -> list[int | None]:
-    """Give each face the head that it lies in, and each head at most one face.
-
-    Pairs are taken by the share of the face inside the head (in steps of a tenth), the tighter head first among equals.
-
-    Args:
-        faces: boxes, (n, 4), in frame pixels.
-        heads: boxes, (m, 4).
-
-    Returns:
-        For each face the index of its head, or None.
-    """
-    shares, sizes = share_inside(faces, heads), area(heads)
-    pairs = sorted(
-        zip(*np.nonzero(shares >= SHARE_IN_HEAD), strict=True),
-        key=lambda pair: (-round(float(shares[pair]), 1), float(sizes[pair[1]])),
-    )
-    matched: dict[int, int] = {}
-    for face, head in pairs:
-        if face not in matched and head not in matched.values():
-            matched[int(face)] = int(head)
-    return [matched.get(face) for face in range(len(faces))]
+def _matched(found: Detections) -> tuple[Detections, Detections, list[int | None]]:
+    """The faces of a frame, its heads, and for each face its head."""
+    faces, heads = found.of("face"), found.of("head")
+    return faces, heads, match_heads(faces.boxes, heads.boxes)
 
 
-def _in_frame(attributes: dict[str, AttributeValue], crop: FaceCrop) -> dict[str, AttributeValue]:
-    """Take the points among a face's attributes from pixels of its crop to pixels of the frame (two decimals)."""
-    moved: dict[str, AttributeValue] = {}
-    for name, value in attributes.items():
-        if isinstance(value, PointsValue):
-            places = crop.to_frame(np.array(list(value.points.values()))).round(2).tolist()
-            value = PointsValue(points={point: (x, y) for point, (x, y) in zip(value.points, places, strict=True)})
-        moved[name] = value
-    return moved
+def _in_one(reasons: dict[str, str]) -> str:
+    """Several classifiers' reasons as one text; a reason that all of them have stands alone."""
+    if len(set(reasons.values())) == 1:
+        return next(iter(reasons.values()))
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
 
 
 def _version(chosen: str | os.PathLike[str] | None) -> str | Path | None:

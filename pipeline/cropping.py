@@ -1,4 +1,5 @@
-"""Training crops from labelled photos: the detector finds the face, ``classifier/crop.py`` cuts it, labels move along.
+"""Training crops from labelled photos: the detector finds the face, ``classifier/region.py`` cuts it (or its head, or
+its torso), labels move along.
 
 This is the code that serves, run ahead of training: the same detector, the same crop recipe.
 """
@@ -16,11 +17,14 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from ..classifier.crop import cut_face
-from ..classifier.data import BOX, SIDECAR, CropSet, FaceTable
+from ..classifier.data import SIDECAR, CropSet, FaceTable
+from ..classifier.labels import BOX
+from ..classifier.region import cut_region, region_box
 from ..detector.runtime import FaceDetector
 from ..weights.errors import DataError, FacepipeError
 from ..weights.manifest import PointsAttribute
+from .finding import find_faces, pick_face
+from .matching import match_heads
 from .reader import read_frame
 
 CHUNK = 180
@@ -28,6 +32,10 @@ CHUNK = 180
 CLEARANCE = 0.1
 """Border around a picture when the detector first looks at it, as a fraction of its longer side: faces that fill a
 picture need some."""
+
+
+Place = tuple[np.ndarray, np.ndarray | None]
+"""The labelled face's box and that of its head, None where none was found or the CSV gave the face's."""
 
 
 @dataclass
@@ -48,73 +56,6 @@ class CropReport:
     retried: int = 0
     missed: list[tuple[str, str]] = field(default_factory=list)
     csv: Path = Path()
-
-
-def find_boxes(
-    detector: FaceDetector, frames: list[np.ndarray], pad: float, across: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Detect faces in pictures laid out on sheets of the detector's input size.
-
-    Args:
-        frames: pictures of any size; each is scaled to fill its cell.
-        pad: border around each, as a fraction of its longer side.
-        across: cells in a row and in a column of a sheet; 1 gives each picture a sheet of its own.
-
-    Returns:
-        For each picture the faces' boxes (n, 4) in its pixels and their confidence (n,), most confident first.
-    """
-    side = detector.input.size
-    border = detector.input.padding or (114, 114, 114)
-    cell = side / across
-    found: list[tuple[np.ndarray, np.ndarray]] = []
-    sheets, places = [], []
-    for start in range(0, len(frames), across * across):
-        sheet = np.full((side, side, 3), border, np.uint8)
-        placed = []
-        for index, frame in enumerate(frames[start : start + across * across]):
-            height, width = frame.shape[:2]
-            scale = cell / (max(height, width) * (1 + 2 * pad))
-            size = max(int(width * scale), 1), max(int(height * scale), 1)
-            small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-            corner = np.array([index % across, index // across]) * cell
-            x, y = (corner + (cell - np.array(size)) / 2).astype(int)
-            sheet[y : y + size[1], x : x + size[0]] = small
-            placed.append((corner, np.array([x, y]), np.array(size) / (width, height)))
-        sheets.append(sheet)
-        places.append(placed)
-    for detections, placed in zip(detector.detect(sheets), places, strict=True):
-        faces = detections.of("face")
-        centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
-        for corner, origin, scales in placed:
-            here = ((centres >= corner) & (centres < corner + cell)).all(axis=1)
-            boxes = (faces.boxes[here].reshape(-1, 2, 2) - origin) / scales
-            found.append((boxes.reshape(-1, 4), faces.confidence[here]))
-    return found
-
-
-def pick_face(boxes: np.ndarray, shape: tuple[int, ...], points: np.ndarray) -> int | None:
-    """The face that a picture's labels belong to.
-
-    Args:
-        boxes: (n, 4) in pixels of the picture.
-        shape: of the picture.
-        points: labelled points, (m, 2); m may be 0.
-
-    Returns:
-        With points, the box that holds most of them, if it holds more than half. Without, the largest and most central
-        one (greatest square root of its area minus its distance from the picture's centre). None if there is none.
-    """
-    if not len(boxes):
-        return None
-    sides = np.sqrt(np.clip(boxes[:, 2] - boxes[:, 0], 0, None) * np.clip(boxes[:, 3] - boxes[:, 1], 0, None))
-    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    centre = points.mean(axis=0) if len(points) else np.array([shape[1], shape[0]]) / 2
-    worth = sides - np.linalg.norm(middle - centre, axis=1)
-    if not len(points):
-        return int(worth.argmax())
-    inside = ((points[None] >= boxes[:, None, :2]) & (points[None] <= boxes[:, None, 2:])).all(axis=2).mean(axis=1)
-    best = int(np.lexsort((worth, inside))[-1])
-    return best if inside[best] > 0.5 else None
 
 
 def crop_table(
@@ -149,7 +90,7 @@ def crop_table(
     Raises:
         DataError: the CSV exists, or a row is a crop already.
     """
-    target = out / table.path.name
+    target = out / f"{table.path.stem}.csv"
     if target.exists():
         raise DataError(f"{target}: exists; choose another folder, or remove it first")
     if (table.columns["framing"] == "crop").any():
@@ -164,14 +105,16 @@ def crop_table(
             frames = {
                 row: frame for row, frame in zip(rows, pool.map(work.read, rows), strict=True) if frame is not None
             }
-            boxes: dict[int, np.ndarray | None] = {row: None for row in frames if kept[row]}
-            boxes |= {row: table.boxes[row] for row in frames if not kept[row] and np.isfinite(table.boxes[row]).all()}
+            boxes: dict[int, Place | None] = {row: None for row in frames if kept[row]}
+            given = [row for row in frames if not kept[row] and np.isfinite(table.boxes[row]).all()]
+            boxes |= {row: (table.boxes[row], None) for row in given}
             blind = [row for row in frames if row not in boxes]
             if blind:
                 eyes = eyes or detector()
-                boxes |= _detect(eyes, {row: frames[row] for row in blind}, table, across, CLEARANCE)
+                region = crops.recipe.region
+                boxes |= _detect(eyes, {row: frames[row] for row in blind}, table, across, CLEARANCE, region)
                 again = {row: frames[row] for row in blind if row not in boxes}
-                second = _detect(eyes, again, table, 1, pad) if again else {}
+                second = _detect(eyes, again, table, 1, pad, region) if again else {}
                 work.report.retried += len(second)
                 boxes |= second
             list(pool.map(lambda row: work.write(row, frames[row], kept[row], boxes.get(row)), frames))  # noqa: B023
@@ -188,18 +131,27 @@ def crop_table(
 
 
 def _detect(
-    detector: FaceDetector, frames: dict[int, np.ndarray], table: FaceTable, across: int, pad: float
-) -> dict[int, np.ndarray | None]:
-    """The labelled face's box in each picture in which there is one."""
+    detector: FaceDetector, frames: dict[int, np.ndarray], table: FaceTable, across: int, pad: float, region: str
+) -> dict[int, Place | None]:
+    """The labelled face's box, and its head's, in each picture in which there is one.
+
+    Labelled points lie in the region: those of a torso tell whose torso it is.
+    """
     limit = 1.25 * detector.input.size / across
     small = [row for row, frame in frames.items() if max(frame.shape[:2]) <= limit]
     large = [row for row in frames if row not in set(small)]
-    chosen: dict[int, np.ndarray | None] = {}
+    chosen: dict[int, Place | None] = {}
     for rows, cells in ((small, across), (large, 1)):
-        found = find_boxes(detector, [frames[row] for row in rows], pad, cells)
-        for row, (boxes, _) in zip(rows, found, strict=True):
-            if (face := pick_face(boxes, frames[row].shape, labelled_points(table, row))) is not None:
-                chosen[row] = boxes[face]
+        found = find_faces(detector, [frames[row] for row in rows], pad, cells)
+        for row, each in zip(rows, found, strict=True):
+            shape, points = frames[row].shape, labelled_points(table, row)
+            heads = [None if head is None else each.heads[head] for head in match_heads(each.faces, each.heads)]
+            boxes = each.faces
+            if len(points) and len(boxes):
+                regions = [region_box(region, *place, shape)[0] for place in zip(boxes, heads, strict=True)]
+                boxes = np.array([np.full(4, np.nan) if box is None else box for box in regions])
+            if (face := pick_face(boxes, shape, points)) is not None:
+                chosen[row] = each.faces[face], heads[face]
     return chosen
 
 
@@ -226,11 +178,11 @@ class _Work:
             self._miss(row, str(error))
             return None
 
-    def write(self, row: int, frame: np.ndarray, tight: bool, box: np.ndarray | None) -> None:
+    def write(self, row: int, frame: np.ndarray, tight: bool, place: Place | None) -> None:
         table = self.table
         cells = {name: str(values[row]) for name, values in table.columns.items() if name not in BOX}
         stem = f"{table.files[row].stem}-{table.lines[row]}"
-        if box is None:
+        if place is None:
             if not tight and self.missed == "drop":
                 self._miss(
                     row, "no face found" + (" at the labelled points" if len(labelled_points(table, row)) else "")
@@ -241,7 +193,7 @@ class _Work:
             self.report.tight += tight
             self.report.whole += not tight
         else:
-            crop = cut_face(frame, box, self.recipe)
+            crop = cut_region(frame, *place, self.recipe)
             if crop.image is None:
                 self._miss(row, str(crop.reason))
                 return

@@ -57,9 +57,9 @@ def label(index: int, face: Face) -> list[str]:
 
 
 def in_words(value: AttributeValue) -> str:
-    """``male 0.98``, ``34 years (28-41)``; nothing for points, which are drawn."""
+    """``male 0.98``, ``34 years (28-41)``, ``?`` of an unsure classifier; nothing for points, which are drawn."""
     if isinstance(value, ClassValue):
-        return f"{value.value} {value.probability:.2f}"
+        return "?" if value.value is None else f"{value.value} {value.probability:.2f}"
     if isinstance(value, NumericValue):
         return f"{value.value:.0f} {value.unit} ({value.interval[0]:.0f}-{value.interval[1]:.0f})"
     return ""

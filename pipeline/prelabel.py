@@ -16,7 +16,8 @@ from ..detector.formats.pictures import pictures_below
 from ..detector.runtime import BATCH, FaceDetector
 from ..weights.errors import DataError, FacepipeError
 from ..weights.similarity import perceptual_hash
-from .connector import Pipeline, match_heads
+from .connector import Pipeline
+from .matching import match_heads
 from .reader import read_frame
 from .results import Box, Result, shortest
 
@@ -185,8 +186,8 @@ def to_review(pictures: Sequence[Prelabelled], limit: float, classes: Sequence[s
             if found.reason is not None:
                 rows.append(ReviewRow(URGENCY["not classified"], number, found.reason, found))
             for name, value in (found.attributes or {}).items():
-                if isinstance(value, ClassValue) and value.probability < UNSURE:
-                    text = f"{name} unsure: {value.value} {value.probability:.2f}"
+                if isinstance(value, ClassValue) and (value.value is None or value.probability < UNSURE):
+                    text = f"{name} unsure: {value.likeliest} {value.probability:.2f}"
                     rows.append(ReviewRow(URGENCY["attribute"], number, text, found))
         alone = _headless(picture) if both else []
         rows += [ReviewRow(URGENCY["no head"], number, "a face without a head", face) for face in alone]

@@ -86,12 +86,16 @@ def _cvat_attribute(attribute: Attribute) -> dict[str, Any]:
 
 
 def plain_values(found: FoundBox, attributes: Sequence[Attribute]) -> dict[str, str | int | float]:
-    """A face's attributes as plain values; without points."""
+    """A face's attributes as plain values, without points.
+
+    Where the classifier is unsure it is the likeliest class, for a tool would put the first of its list there;
+    ``review.csv`` lists it.
+    """
     values: dict[str, str | int | float] = {}
     for attribute in attributes:
         value = (found.attributes or {}).get(attribute.name)
         if isinstance(value, ClassValue):
-            values[attribute.name] = value.value
+            values[attribute.name] = value.likeliest
         elif isinstance(value, NumericValue) and isinstance(attribute, NumericAttribute):
             decimals = _decimals(attribute)
             values[attribute.name] = round(value.value, decimals) if decimals else round(value.value)
@@ -99,6 +103,6 @@ def plain_values(found: FoundBox, attributes: Sequence[Attribute]) -> dict[str, 
 
 
 def _decimals(attribute: NumericAttribute) -> int:
-    """Decimals that tell two neighbouring bins apart: none for years of age."""
-    step = (attribute.high - attribute.low) / (attribute.bins - 1)
+    """Decimals that tell two neighbouring bins apart, or hundredths of the range: none for years of age."""
+    step = (attribute.high - attribute.low) / ((attribute.bins or 101) - 1)
     return max(0, math.ceil(-math.log10(step)))

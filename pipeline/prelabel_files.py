@@ -14,7 +14,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from ..classifier.values import AttributeValue, PointsValue
+from ..classifier.values import AttributeValue, ClassValue, PointsValue
 from ..detector.box_fitting import Row
 from ..detector.description import IMAGE_SUFFIXES
 from ..detector.layout import DataSet, building, free_name, link_or_copy, put
@@ -180,7 +180,7 @@ def _review(pictures: Sequence[Prelabelled], review: Sequence[ReviewRow], names:
 def _attributes(
     pictures: Sequence[Prelabelled], names: Mapping[int, str], attributes: Sequence[Attribute], source: str
 ) -> bytes:
-    """``attributes.csv``: the faces, as ``data crop`` and then ``train-classifier`` take them."""
+    """``attributes.csv``: the faces, as ``data crop`` and then ``train-classifier`` take them; blank where unsure."""
     header = ["file", "source", "line", "confidence", "x1", "y1", "x2", "y2"]
     for attribute in attributes:
         if isinstance(attribute, PointsAttribute):
@@ -199,9 +199,13 @@ def _attributes(
                 if isinstance(attribute, PointsAttribute):
                     cells += _places(found.attributes[attribute.name], attribute)
                 else:
-                    cells.append(plain[attribute.name])
+                    cells.append("" if _unsure(found.attributes[attribute.name]) else plain[attribute.name])
             rows.append(cells)
     return _csv(header, rows)
+
+
+def _unsure(value: AttributeValue) -> bool:
+    return isinstance(value, ClassValue) and value.value is None
 
 
 def _places(value: AttributeValue, attribute: PointsAttribute) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..classifier.values import AttributeValue
 
@@ -40,9 +40,16 @@ class Face(Part):
     head: int | None
     """Index into the result's ``heads`` of the head that the face lies in."""
     attributes: dict[str, AttributeValue] | None
-    """By name; points are in pixels of the upright frame. None where the face could not be classified."""
+    """Of all classifiers, by attribute name; points are in pixels of the upright frame. None where no classifier could
+    read the face."""
     reason: str | None
     """Why ``attributes`` is None."""
+    reasons: dict[str, str] = {}
+    """By classifier, why its attributes are missing; where only the torso lies outside the frame, those of the face are
+    there. Empty where every classifier read the face."""
+    features: dict[str, tuple[float, ...]] | None = Field(default=None, exclude=True, repr=False)
+    """By classifier, the pooled numbers before its heads, where ``Pipeline.run(..., features=True)`` asked for them;
+    never a part of the JSON. They are no identity embedding: neither trained nor fit to recognise persons."""
 
 
 class Head(Part):
@@ -64,7 +71,8 @@ class Models(Part):
     """The models behind a result."""
 
     detector: ModelUsed
-    classifier: ModelUsed
+    classifiers: dict[str, ModelUsed]
+    """By name, in the order in which they were switched on; ``face`` is the one without a name of its own."""
 
 
 class Result(Part):

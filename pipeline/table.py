@@ -39,13 +39,13 @@ def result_table(result: Result) -> Table:
             f"{box.x1:.0f},{box.y1:.0f} – {box.x2:.0f},{box.y2:.0f}",
             f"{face.confidence:.2f}",
             "–" if face.head is None else str(face.head),
-            *(Text(_cell(face.attributes[name])) if face.attributes else Text("–") for name in names),
+            *(Text(_cell((face.attributes or {}).get(name))) for name in names),
         )
     return table
 
 
 def print_result(result: Result, to: Console) -> None:
-    """Print one picture's table, or one line where no face was found; faces that were not classified say why below."""
+    """Print one picture's table, or one line where no face was found; below it, what could not be read and why."""
     if not result.faces:
         to.print(Text(_title(result), style="bold"))
         return
@@ -53,6 +53,9 @@ def print_result(result: Result, to: Console) -> None:
     for index, face in enumerate(result.faces):
         if face.reason:
             to.print(Text(f"face {index} was not classified: {face.reason}"))
+            continue
+        for name, reason in face.reasons.items():
+            to.print(Text(f"face {index} has nothing of {name}: {reason}"))
 
 
 def _title(result: Result) -> str:
@@ -63,7 +66,11 @@ def _title(result: Result) -> str:
     )
 
 
-def _cell(value: AttributeValue) -> str:
+def _cell(value: AttributeValue | None) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, ClassValue) and value.value is None:
+        return f"unsure\n({value.likeliest} {value.probability:.2f})"
     if isinstance(value, ClassValue):
         return f"{value.value} {value.probability:.2f}"
     if isinstance(value, NumericValue):

@@ -14,7 +14,8 @@ from facepipe.classifier.data import CropSet, read_crops, read_faces
 from facepipe.classifier.schema import read_schema
 from facepipe.detector.boxes import Detections
 from facepipe.pipeline.cli import main
-from facepipe.pipeline.cropping import crop_table, find_boxes, pick_face
+from facepipe.pipeline.cropping import crop_table
+from facepipe.pipeline.finding import find_boxes, pick_face
 from facepipe.weights.errors import DataError
 from facepipe.weights.manifest import CropRecipe
 
@@ -183,6 +184,79 @@ def test_the_face_that_the_labels_belong_to():
     assert pick_face(boxes[:0], (200, 200), nothing) is None
 
 
+def torsos(folder: Path, name: str, centres: list[tuple[int, int]]) -> None:
+    """A photo of faces, blue below the first and green below the second, which has a white button."""
+    image, _ = photo(folder, name, centres, 60, (320, 420))
+    for (x, y), colour in zip(centres, ((200, 0, 0), (0, 200, 0)), strict=False):
+        image[y + 40 : y + 290, max(x - 90, 0) : x + 90] = colour
+    if len(centres) > 1:
+        x, y = centres[1]
+        image[y + 106 : y + 115, x - 4 : x + 5] = 255
+    cv2.imwrite(str(folder / name), image)
+
+
+def test_torsos_are_cut_below_the_face_and_their_points_move_along(tmp_path):
+    """The labelled points lie on the second face's torso, and tell that it is that one's."""
+    torsos(tmp_path, "two.png", [(100, 60), (310, 60)])
+    torsos(tmp_path, "low.png", [(200, 280)])
+    points = np.array([(300, 150), (330, 150), (310, 170), (300, 190), (330, 190)], float)
+    path = write_csv(
+        tmp_path,
+        [
+            {"file": "two.png", "source": "s"} | cells(points),
+            {"file": "low.png", "source": "s"},
+            {"file": "two.png", "source": "s", "x1": "77", "y1": "37", "x2": "123", "y2": "83"},
+        ],
+    )
+    crops = CropSet(recipe=CropRecipe(region="torso", margin=0.0, size=64), context=0.25)
+    out = tmp_path / "out"
+    report = crop_table(
+        read_faces(path, SCHEMA), out, crops, DiscFinder, across=1, extension="png", report=lambda line: None
+    )
+    assert report.cut == 2
+    assert [file for file, _ in report.missed] == ["low.png"]
+    assert "torso" in report.missed[0][1]
+    assert read_crops(out).recipe.region == "torso"
+    made = read_faces(out / "faces.csv", SCHEMA)
+    made.require_crops(crops.recipe)
+    second, first = (cv2.imread(str(file)) for file in made.files)
+    for stored, colour in ((second, (0, 200, 0)), (first, (200, 0, 0))):
+        assert (stored[62:78, 62:78] == colour).all()
+    x, y = made.targets["eyes"][0][2].astype(int)
+    assert (second[y, x] == 255).all(), "the third point lies on the button"
+    assert (second == 255).all(axis=2).mean() < 0.05
+
+
+def test_a_head_is_cut_where_the_detector_found_it(tmp_path):
+    _, points = photo(tmp_path, "one.png", [(100, 75)])
+    path = write_csv(tmp_path, [{"file": "one.png", "source": "s"} | cells(points)])
+
+    class WithHeads(DiscFinder):
+        """A head's box lies around each face's, 20 px above it on a sheet where the photo is 160 px wide."""
+
+        def _one(self, frame):
+            faces = super()._one(frame)
+            heads = faces.boxes + np.array([-4, -20, 4, 4], np.float32)
+            labels = np.repeat([0, 1], len(faces))
+            return Detections(np.concatenate([faces.boxes, heads]), np.ones(len(labels)), labels, faces.classes)
+
+    crops = CropSet(recipe=CropRecipe(region="head", margin=0.0, size=64), context=0.0)
+    crop_table(
+        read_faces(path, SCHEMA),
+        tmp_path / "out",
+        crops,
+        WithHeads,
+        across=1,
+        extension="png",
+        report=lambda line: None,
+    )
+    stored = cv2.imread(str(tmp_path / "out" / "images" / "one-2.png"))
+    red = (stored[..., 2] > 150).any(axis=1)
+    face = np.nonzero(red)[0]
+    assert face[0] == pytest.approx(64 * 20 / 67, abs=6), "above the face there is the head"
+    assert 63 - face[-1] == pytest.approx(64 * 4 / 67, abs=6)
+
+
 def test_the_command(tmp_path, tiny_weights, photo, capsys):
     """With the detector of random weights: whatever it finds, every row is cut or accounted for."""
     for seed in range(4):
@@ -195,3 +269,11 @@ def test_the_command(tmp_path, tiny_weights, photo, capsys):
     assert len(made) == 4
     assert "left out" in capsys.readouterr().out
     made.require_crops()
+    with pytest.raises(SystemExit) as left:
+        main(["data", "crop", str(path), "--out", str(tmp_path / "torso"), "--size", "32", "--region", "torso"])
+    assert left.value.code == 0
+    assert read_crops(tmp_path / "torso").recipe.region == "torso"
+    assert "torso lies" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as left:
+        main(["data", "crop", str(path), "--out", str(tmp_path / "foot"), "--region", "foot"])
+    assert left.value.code == 2

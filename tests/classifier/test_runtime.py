@@ -53,6 +53,28 @@ def test_outputs_that_the_manifest_does_not_describe(classifier_release):
         AttributeClassifier(release=Release(classifier_release.folder, manifest.model_copy(update={"crop": larger})))
 
 
+def test_features_are_an_output_more_where_the_release_has_them(publish_colours, classifier, tmp_path):
+    colours = AttributeClassifier(release=publish_colours(tmp_path, "shirt"))
+    pictures = crops(colours, BATCH + 3)
+    outputs = colours.outputs(pictures, features=True)
+    assert outputs.keys() == {"shirt_colour", "features"}
+    np.testing.assert_allclose(outputs["features"], pictures.mean(axis=(1, 2)), rtol=1e-3)
+    assert outputs["features"].dtype == np.float32
+    assert colours.outputs(pictures).keys() == {"shirt_colour"}
+    assert colours.outputs(pictures[:0], features=True)["features"].shape == (0, 3)
+    assert len(colours.classify(pictures)) == len(pictures)
+    with pytest.raises(WeightsError, match=r"classifier 99\.0\.0 gives no features.*weights list"):
+        classifier.outputs(crops(classifier, 1), features=True)
+
+
+def test_features_that_the_manifest_does_not_describe(publish_colours, tmp_path):
+    for name, told in (("wide", {"features": 5}), ("lost", {"features": 3})):
+        release = publish_colours(tmp_path, name, features=3 if name == "wide" else None)
+        changed = Release(release.folder, release.manifest.model_copy(update=told))
+        with pytest.raises(WeightsError, match=f"'features' should have {told['features']} numbers"):
+            AttributeClassifier(release=changed)
+
+
 def test_a_device_that_is_not_there(classifier_release):
     with pytest.raises(DeviceError, match="unknown device"):
         AttributeClassifier(release=classifier_release, device="abacus")

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facepipe import AttributeClassifier, FaceDetector, FacepipeError, Pipeline
-from facepipe.classifier.values import AttributeValue, ClassValue, NumericValue, PointsValue
+from facepipe.classifier.values import ClassValue, NumericValue, PointsValue
 from facepipe.detector.boxes import Detections
-from facepipe.pipeline.connector import FRAMES, match_heads
+from facepipe.pipeline.connector import FRAMES
+from facepipe.pipeline.matching import match_heads
 from facepipe.pipeline.reader import Limits
 from facepipe.pipeline.results import Result
 from facepipe.weights.errors import DeviceError, FrameError, ImageError, ImageTooLargeError, WeightsError
@@ -78,13 +79,13 @@ def test_crops_of_all_frames_go_into_one_call(
 ) -> None:
     classifier = AttributeClassifier(release=classifier_release)
     calls: list[int] = []
-    classify = classifier.classify
+    outputs = classifier.outputs
 
-    def counting(crops: np.ndarray) -> list[dict[str, AttributeValue]]:
+    def counting(crops: np.ndarray, features: bool = False) -> dict[str, np.ndarray]:
         calls.append(len(crops))
-        return classify(crops)
+        return outputs(crops, features)
 
-    monkeypatch.setattr(classifier, "classify", counting)
+    monkeypatch.setattr(classifier, "outputs", counting)
     results = Pipeline(FaceDetector(release=detector_release), classifier).run([photo(seed) for seed in range(5)])
     assert calls == [sum(len(result.faces) for result in results)]
 
@@ -230,15 +231,17 @@ def test_json_contract(pipeline: Pipeline, photo: Photo, tmp_path: Path) -> None
     record = json.loads(result.model_dump_json())
     assert list(record) == ["source", "width", "height", "faces", "heads", "models", "error"]
     face = record["faces"][0]
-    assert list(face) == ["box", "confidence", "head", "attributes", "reason"]
+    assert list(face) == ["box", "confidence", "head", "attributes", "reason", "reasons"]
     assert list(face["box"]) == ["x1", "y1", "x2", "y2"]
     assert set(face["attributes"]["gender"]) == {"value", "probability", "probabilities"}
     assert set(face["attributes"]["age"]) == {"value", "unit", "interval"}
     assert len(face["attributes"]["eyes"]["points"]["left_eye"]) == 2
     assert list(record["heads"][0]) == ["box", "confidence"]
-    for stage in ("detector", "classifier"):
-        assert set(record["models"][stage]) == {"version", "sha256"}
-        assert len(record["models"][stage]["sha256"]) == 64
+    assert list(record["models"]) == ["detector", "classifiers"]
+    assert list(record["models"]["classifiers"]) == ["face"]
+    for model in (record["models"]["detector"], record["models"]["classifiers"]["face"]):
+        assert set(model) == {"version", "sha256"}
+        assert len(model["sha256"]) == 64
     assert Result.model_validate_json(result.model_dump_json()) == result
     record = json.loads(failed.model_dump_json())
     assert (record["width"], record["height"], record["faces"], record["heads"]) == (None, None, [], [])

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from facepipe import Pipeline
+from facepipe import FaceDetector, Pipeline
 from facepipe.classifier.data import read_faces
 from facepipe.classifier.runtime import AttributeClassifier
 from facepipe.classifier.values import ClassValue, NumericValue
@@ -19,12 +19,14 @@ from facepipe.detector.conversion import convert
 from facepipe.detector.description import read_boxes, read_description
 from facepipe.detector.formats import read
 from facepipe.pipeline.opening import open_stored
-from facepipe.pipeline.prelabel import FoundBox, Prelabelled, gather, to_review
+from facepipe.pipeline.prelabel import FoundBox, Prelabelled, gather, prelabel, to_review
 from facepipe.pipeline.prelabel_coco import cvat_labels, plain_values
+from facepipe.pipeline.prelabel_files import Form, write_set
 from facepipe.pipeline.reader import read_frame
 from facepipe.pipeline.results import Box
 from facepipe.weights.errors import DataError
 from facepipe.weights.manifest import NumericAttribute
+from facepipe.weights.store import Release
 
 from ...detector.data_in.roboflow_server import KEY, Service, serve
 
@@ -359,6 +361,35 @@ def test_cvat_labels(run: Run, pictures: Path, tmp_path: Path) -> None:
         "face", 0.9, (0, 0, 9, 9), attributes={"pitch": NumericValue(value=0.3456, unit="rad", interval=(0, 1))}
     )
     assert plain_values(box, [fine]) == {"pitch": 0.3}
+
+
+def test_an_unsure_class_is_suggested_and_reviewed_but_no_label_of_a_csv(
+    pictures: Path, tmp_path: Path, publish_detector: Callable[..., Release], publish_colours: Callable[..., Release]
+) -> None:
+    """The classifier says nothing below a probability of 0.999, and so it does of most pictures."""
+    detector = FaceDetector(release=publish_detector(tmp_path / "weights"), confidence=0.5)
+    release = publish_colours(tmp_path / "weights", "face", abstain_below=0.999)
+    classifier = AttributeClassifier(release=release)
+    labelled = list(prelabel(gather([pictures]), detector, classifier))
+    values = [
+        value
+        for picture in labelled
+        for each in picture.boxes
+        for value in (each.attributes or {}).values()
+        if isinstance(value, ClassValue)
+    ]
+    unsure = [value for value in values if value.value is None]
+    assert len(unsure) > 0
+    review = to_review(labelled, 0.0, ("face", "head"))
+    told = [row.what for row in review if "unsure" in row.what]
+    assert sorted(told) == sorted(f"face_colour unsure: {value.likeliest} {value.probability:.2f}" for value in unsure)
+    form = Form("coco")
+    write_set(tmp_path / "out", labelled, review, ("face", "head"), classifier.attributes, form)
+    cells = [row["face_colour"] for row in rows(tmp_path / "out" / "attributes.csv")]
+    assert sorted(cells) == sorted(value.value or "" for value in values)
+    content = json.loads((tmp_path / "out" / "_annotations.coco.json").read_text())
+    given = [each["attributes"]["face_colour"] for each in content["annotations"] if each["attributes"]]
+    assert sorted(given) == sorted(value.likeliest for value in values)
 
 
 @pytest.fixture
