@@ -28,8 +28,9 @@ def recalibrate(model: keras.Model, batches: Iterable[Any]) -> int:
     norms = [norm for norm in batch_norms(model) if norm.trainable]
     if not norms:
         return 0
-    # One forward pass up to the last of them; run outside fit, so that each batch sees its own momentum.
-    trunk = keras.Model(model.inputs, norms[-1].output)
+    # One forward pass up to the last of them, and to where branches have met; run outside fit, so that each batch sees
+    # its own momentum.
+    trunk = keras.Model(model.inputs, [model.features, norms[-1].output])
     kept = [norm.momentum for norm in norms]
     count = 0
     try:

@@ -6,12 +6,18 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from ..weights.errors import TrainingError
 from .model import get_weights, set_weights
+
+if TYPE_CHECKING:
+    from .learner import Learner
+
+LOG_VARIANCES = "learner/log_variances"
 
 
 @dataclass
@@ -21,6 +27,8 @@ class Position:
     stage: int = 0
     step: int = 0
     """Batches done in this stage."""
+    epochs: float = 0.0
+    """Epochs done in the stages before it."""
     seconds: float = 0.0
     """Running time of all stages so far, pauses between a kill and the resumption left out."""
     stage_start: float = 0.0
@@ -29,21 +37,39 @@ class Position:
     """Lowest validation loss of this stage."""
     waited: int = 0
     """Validations since then."""
+    validated: int = -1
+    """The step of the last validation in this stage."""
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an ``.npz`` in one step."""
+    """Write an ``.npz`` in one step. What a kill in the midst of it leaves, the next one overwrites."""
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
     os.replace(part, path)
 
 
-def save(path: Path, model: keras.Model, position: Position) -> None:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read such a file.
+
+    Raises:
+        TrainingError: it is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise TrainingError(f"{path}: no checkpoint to resume from ({error})") from error
+
+
+def save(path: Path, learner: Learner, position: Position) -> None:
     """Write a checkpoint."""
-    arrays = {f"weight/{name}": value for name, value in get_weights(model).items()}
-    for index, variable in enumerate(model.optimizer.variables):
-        arrays[f"optimizer/{index}"] = np.asarray(keras.ops.convert_to_numpy(variable))
+    arrays = {f"weight/{name}": value for name, value in get_weights(learner.network).items()}
+    arrays |= {f"random/{name}": _array(variable) for name, variable in _random_states(learner.network).items()}
+    for index, variable in enumerate(learner.optimizer.variables):
+        arrays[f"optimizer/{index}"] = _array(variable)
+    if learner.log_variances is not None:
+        arrays[LOG_VARIANCES] = _array(learner.log_variances)
     arrays["position"] = np.array(json.dumps(asdict(position)))
     write_arrays(path, arrays)
 
@@ -52,14 +78,13 @@ def read(path: Path) -> tuple[Position, dict[str, np.ndarray]]:
     """Read a checkpoint.
 
     Raises:
-        TrainingError: there is none.
+        TrainingError: there is none, or it is another program's.
     """
+    arrays = read_arrays(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise TrainingError(f"{path}: no checkpoint to resume from ({error})") from error
-    return Position(**json.loads(str(arrays.pop("position")))), arrays
+        return Position(**json.loads(str(arrays.pop("position")))), arrays
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{path}: not a checkpoint of this facepipe ({error})") from error
 
 
 def weights_in(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -67,9 +92,34 @@ def weights_in(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name.removeprefix("weight/"): value for name, value in arrays.items() if name.startswith("weight/")}
 
 
-def restore(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Put a checkpoint's weights and optimizer into a compiled model of the same stage."""
-    set_weights(model, weights_in(arrays))
-    model.optimizer.build(model.trainable_variables)
-    for index, variable in enumerate(model.optimizer.variables):
-        variable.assign(arrays[f"optimizer/{index}"])
+def restore(learner: Learner, arrays: dict[str, np.ndarray]) -> None:
+    """Put a checkpoint's weights, optimizer and random states into a learner of the same stage.
+
+    Raises:
+        TrainingError: they are of another network or optimizer.
+    """
+    set_weights(learner.network, weights_in(arrays))
+    states = {f"random/{name}": variable for name, variable in _random_states(learner.network).items()}
+    states |= {f"optimizer/{index}": variable for index, variable in enumerate(learner.optimizer.variables)}
+    if learner.log_variances is not None:
+        states[LOG_VARIANCES] = learner.log_variances
+    for name, variable in states.items():
+        if name not in arrays or arrays[name].shape != tuple(variable.shape):
+            raise TrainingError(
+                f"the checkpoint has no {name} of shape {tuple(variable.shape)}: it is of another recipe"
+            )
+        variable.assign(arrays[name])
+
+
+def _random_states(network: keras.Model) -> dict[str, Any]:
+    """What dropout draws next, so that a resumed run draws what it would have drawn."""
+    return {
+        f"{layer.name}/{index}": variable
+        for layer in network.layers
+        for index, variable in enumerate(layer.variables)
+        if "seed_generator" in variable.path
+    }
+
+
+def _array(variable: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable))

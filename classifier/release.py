@@ -1,9 +1,8 @@
-"""From a run's weights to a released version: export, measurement, manifest, publication."""
+"""From a run's weights to a released version: export, calibration, measurement, manifest, publication."""
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,133 +11,245 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..weights.evaluations import EVALUATION, EVALUATION_FILE
-from ..weights.manifest import Manifest, Metrics, TrainingData, write_manifest
-from ..weights.publishing import EXPORT, publish_run
+from ..weights.errors import TrainingError
+from ..weights.evaluations import EVALUATION
+from ..weights.manifest import Attribute, Manifest, Metrics, TrainingData, write_manifest
+from ..weights.names import place
+from ..weights.publishing import EXPORT, Published, publish_run
 from ..weights.release import MANIFEST, Release, file_entry
+from ..weights.run_record import trial_version
+from ..weights.session import open_session
 from ..weights.store import refuse_existing, user_root
-from ..weights.whole_file import write_whole
-from .batches import CropSource, exact_batches
+from .backbones import find_backbone
+from .batches import BrokenPictures, CropSource, exact_batches
+from .calibration import LEAST_ROWS, Abstention, calibrate, calibration_metrics, halves
 from .checkpoint import write_arrays
 from .data import FaceTable
-from .evaluation import evaluate
+from .evaluation import assemble
+from .evaluation_tables import sentences
 from .export import Compression, export_run
-from .runtime import AttributeClassifier, prepare
-from .training import Settings, input_spec
+from .lineage import lineage
+from .observation import Observation, observe
+from .overfitting import ROWS, training_sample
+from .report import write_report
+from .runtime import FEATURES, AttributeClassifier, prepare
+from .settings import Settings
 
 CALIBRATION = 256
 """Training crops on which int8 is calibrated."""
 UNKNOWN_TERMS = "unknown: ask the data's owner"
 LICENCE = "AGPL-3.0-or-later; trained on data with the terms above"
+OUTPUT = (
+    "an output for each attribute: logits of classes or bins, a number without bins as a fraction of its range, points "
+    "as x, y fractions of the crop; and 'features', the pooled numbers before the heads"
+)
 
 
 def release_run(
     folder: Path,
     settings: Settings,
     table: FaceTable,
-    version: str,
+    version: str | None = None,
     exports: tuple[Compression, ...] = ("int8",),
     terms: dict[str, str] | None = None,
     licence: str = LICENCE,
     replace: bool = False,
     root: Path | None = None,
     report: Callable[[str], None] = print,
-) -> Release:
-    """Export the weights in a run's folder into ``export/``, measure the files, and publish them.
+    abstention: Abstention | None = None,
+    notes: str = "",
+    most_loss: float | None = None,
+) -> Published | None:
+    """Export the weights in a run's folder into ``export/``, calibrate and measure the files, and publish them.
 
     Args:
         folder: holds ``settings.json`` and ``weights.npz``.
-        table: all rows of the data; the train rows calibrate int8, the val rows are measured.
+        table: all rows of the data; train rows calibrate int8, val rows fit the calibration and are measured.
+        version: the version's name; None publishes nothing: ``export/`` is a working release by its folder.
         exports: files of the release, the default one first. Each is measured.
         terms: of each source; the key "" holds for those not named.
         replace: whether a version that exists is replaced.
         root: the folder of releases; None means the user's.
+        abstention: when a class is left unsaid; None means the usual rule.
+        notes: Markdown for the card.
+        most_loss: most accuracy that int8 may lose against float; None means the project's limit.
 
     Raises:
-        TrainingError: the export failed.
+        TrainingError: the export failed, or the files to ship are the same twice.
         WeightsError: the version exists, or int8 loses too much (``weights.figures``).
+        MissingExtraError: scipy, fairlearn or matplotlib is not installed.
     """
-    refuse_existing((root or user_root()) / "classifier" / version, replace)
-    train = table.split("train")
-    spec = input_spec(settings.crop.size)
-    chosen = np.random.default_rng(settings.seed).permutation(len(train))[:CALIBRATION]
-    crops = exact_batches(CropSource(train, settings.crop.size, settings.crop.border), 32, chosen, settings.workers)
-    images = np.concatenate([prepare(batch.images, spec) for batch in crops])
-    write_arrays(folder / "calibration.npz", {"images": images})
-    differences = export_run(folder, exports)
-    (folder / "calibration.npz").unlink()
+    if not exports or len(set(exports)) < len(exports):
+        raise TrainingError(f"the files to ship must differ, got {', '.join(exports) or 'none'}")
+    if version is not None:  # told before the work, not after it
+        refuse_existing(place(root or user_root(), "classifier", settings.classifier_name, version), replace)
+    train, val = table.split("train"), table.split("val")
+    differences = _export(folder, settings, train, exports, report)
     for precision, difference in differences.items():
         report(f"largest difference from Keras, {precision}: {difference:.3g}")
-
-    training = settings.model_dump(mode="json", exclude={"attributes", "crop"})
-    for name in ("data", "start"):  # names, not the folders of this machine
-        training[name] = Path(training[name]).name
-    training["largest_difference_from_keras"] = differences
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as temporary:
         staged, reports = Path(temporary) / EXPORT, Path(temporary) / EVALUATION
         staged.mkdir()
         for precision in exports:
             (folder / f"classifier-{precision}.onnx").rename(staged / f"classifier-{precision}.onnx")
-        content: dict[str, Any] = {
-            "stage": "classifier",
-            "version": version,
-            "architecture": settings.recipe.backbone,
-            "files": [file_entry(staged / f"classifier-{name}.onnx", name).model_dump() for name in exports],
-            "input": spec.model_dump(),
-            "output": "an output for each attribute: logits of classes or bins; points as x, y fractions of the crop",
-            "decoder": "attributes",
-            "attributes": [attribute.model_dump() for attribute in settings.attributes],
-            "crop": settings.crop.model_dump(),
-            "data": [entry.model_dump() for entry in _training_data(train, terms or {})],
-            "training": training,
-            "licence": licence,
-            "facepipe": __version__,
-            "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        }
-        release = Release(staged, Manifest.model_validate(content))
-        measured = [
-            metrics for name in exports for metrics in _measure(release, name, table, settings, reports, report)
-        ]
-        write_manifest(release.manifest.model_copy(update={"metrics": tuple(measured)}), staged / MANIFEST)
+        (folder / "classifier-float32.onnx").unlink(missing_ok=True)
+        release = Release(staged, _manifest(folder, staged, settings, train, version, exports, terms or {}, licence))
+        update = {**release.manifest.training, "largest_difference_from_keras": differences}
+        release = _with(release, training=update)
+        release = _measured(release, table, train, val, settings, reports, report, abstention or Abstention())
+        write_manifest(release.manifest, staged / MANIFEST)
         for new in (staged, reports):
             if (folder / new.name).exists():
                 (folder / new.name).rename(Path(temporary) / f"old-{new.name}")
             new.rename(folder / new.name)
-    published = publish_run(folder, version, replace=replace, root=root)
-    for line in (*map(str, published.losses), *published.remarks):
-        report(line)
-    report(f"classifier {version} is in {published.release.folder}")
-    return published.release
+    if version is None:
+        return None
+    return publish_run(folder, version, notes, replace, most_loss, root)
 
 
-def _measure(
+def _export(
+    folder: Path,
+    settings: Settings,
+    train: FaceTable,
+    exports: tuple[Compression, ...],
+    report: Callable[[str], None],
+) -> dict[str, float]:
+    """Write the files into the run's folder; differences from Keras by precision."""
+    size = settings.crop.size
+    spec = find_backbone(settings.recipe.backbone).input_spec(size)
+    chosen = np.random.default_rng(settings.seed).permutation(len(train))[:CALIBRATION]
+    source = CropSource(train, size, settings.crop.border, broken=BrokenPictures(len(train), report))
+    crops = exact_batches(source, 32, chosen, settings.workers)
+    path = folder / "calibration.npz"
+    write_arrays(path, {"images": np.concatenate([prepare(batch.images, spec) for batch in crops])})
+    try:
+        return export_run(folder, exports)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _manifest(
+    folder: Path,
+    staged: Path,
+    settings: Settings,
+    train: FaceTable,
+    version: str | None,
+    exports: tuple[Compression, ...],
+    terms: dict[str, str],
+    licence: str,
+) -> Manifest:
+    """The manifest before calibration and measurement."""
+    files = [file_entry(staged / f"classifier-{precision}.onnx", precision) for precision in exports]
+    content: dict[str, Any] = {
+        "stage": "classifier",
+        "name": settings.classifier_name,
+        "version": version or trial_version(folder),
+        "architecture": settings.recipe.backbone,
+        "files": [file.model_dump() for file in files],
+        "input": find_backbone(settings.recipe.backbone).input_spec(settings.crop.size).model_dump(),
+        "output": OUTPUT,
+        "decoder": "attributes",
+        "attributes": [attribute.model_dump() for attribute in settings.attributes],
+        "crop": settings.crop.model_dump(),
+        "features": _feature_width((staged / files[0].name).read_bytes()),
+        "data": [entry.model_dump() for entry in _training_data(train, terms)],
+        "training": lineage(folder, settings),
+        "licence": licence,
+        "facepipe": __version__,
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+    }
+    return Manifest.model_validate(content)
+
+
+def _feature_width(model: bytes) -> int | None:
+    """Width of the file's output ``features``; None where it has none."""
+    widths = {output.name: output.shape[-1] for output in open_session(model).get_outputs()}
+    return widths.get(FEATURES)
+
+
+def _measured(
     release: Release,
-    precision: str,
     table: FaceTable,
+    train: FaceTable,
+    val: FaceTable,
     settings: Settings,
     reports: Path,
     report: Callable[[str], None],
-) -> list[Metrics]:
-    """Measure one file on the val rows and write the report; figures over all rows in one record, others in another."""
-    entry = release.entry(precision)
-    command = (
-        f"facepipe evaluate-classifier --data {table.path.name} --classifier {release.version} "
-        f"--precision {precision} --split val"
+    rule: Abstention,
+) -> Release:
+    """The release with calibrated attributes and the figures of every file, whose reports are written.
+
+    Calibration is fitted with the default file, whose training rows are measured too.
+    """
+    data, first = settings.data, release.manifest.files[0].precision
+    fitted = halves(val)
+    before: tuple[Attribute, ...] = release.manifest.attributes
+    after: tuple[Attribute, ...] | None = None
+    measured: list[Metrics] = []
+    for entry in release.manifest.files:
+        classifier = AttributeClassifier(release=release, precision=entry.precision)
+        raw = observe(classifier, val, settings.workers, report=report)
+        if after is None:
+            half = raw.rows(fitted)
+            after = calibrate(before, half.outputs, half.targets, rule)
+            for line in calibration_lines(before, after):
+                report(line)
+        trained: Observation | None = None
+        if entry.precision == first:
+            sample = training_sample(train, val, ROWS, settings.seed)
+            trained = observe(classifier, sample, settings.workers, report=report)
+            trained = trained.read_as(after)
+        evaluation = assemble(classifier, raw.read_as(after), "val", trained, data=data)
+        held = raw.rows(~fitted)
+        values = tuple(calibration_metrics(before, after, held.outputs, held.targets)) if len(held.table) else ()
+        records = evaluation.records()
+        further: tuple[Metrics, ...] = ()
+        if values:
+            protocol = (
+                f"calibration: fitted on {int(fitted.sum()):,} of the rows with the {first} file, measured on the "
+                f"other {len(held.table):,}: {evaluation.protocol}. ECE over 15 bins of equal width; a class is unsaid "
+                f"below {rule}; attributes with fewer than {LEAST_ROWS} labelled rows are left as they are"
+            )
+            further = (records[0].model_copy(update={"protocol": protocol, "values": values}),)
+        write_report(evaluation, reports / entry.precision, further)
+        measured += [*records, *further]
+        shown = ", ".join(
+            f"{metric.name} {metric.value:.4f}" for metric in evaluation.overall if _headline(metric.name)
+        )
+        report(f"{entry.precision}, {entry.bytes / 1e6:.1f} MB: {shown}")
+        if entry.precision == first:
+            for line in sentences(evaluation):
+                report(line)
+    told = {"rule": str(rule), "rows": int(fitted.sum()), "file": first}
+    return _with(
+        release,
+        attributes=after or before,
+        metrics=tuple(measured),
+        training={**release.manifest.training, "calibration": told},
     )
-    classifier = AttributeClassifier(release=release, precision=precision)
-    found = evaluate(classifier, table, workers=settings.workers, command=command)
-    shown = ", ".join(f"{metric.name} {metric.value:.4f}" for metric in found.values if "/" not in metric.name)
-    report(f"{precision}, {entry.bytes / 1e6:.1f} MB: {shown}")
-    overall = tuple(metric for metric in found.values if "/" not in metric.name)
-    details = tuple(metric for metric in found.values if "/" in metric.name)
-    known: dict[str, Any] = {"file_sha256": entry.sha256, "labels_sha256": table.sha256}
-    records = [found.model_copy(update={**known, "values": overall})]
-    if details:
-        protocol = f"by source and group: {found.protocol}"
-        records.append(found.model_copy(update={**known, "values": details, "protocol": protocol}))
-    content = {"metrics": [record.model_dump(mode="json") for record in records]}
-    write_whole(reports / precision / EVALUATION_FILE, f"{json.dumps(content, indent=2)}\n".encode())
-    return records
+
+
+def calibration_lines(before: tuple[Attribute, ...], after: tuple[Attribute, ...]) -> list[str]:
+    """What calibration changed, in words."""
+    lines = []
+    for old, new in zip(before, after, strict=True):
+        if old == new:
+            continue
+        told = [f"temperature {new.temperature:g}"]
+        if (below := getattr(new, "abstain_below", 0.0)) > 0:
+            told.append(f"unsaid below {below:g}")
+        if new.kind == "numeric":
+            told.append(f"interval widened by {new.widen:g} {new.unit} on both sides")
+        lines.append(f"{new.name}: {', '.join(told)}")
+    return lines
+
+
+def _headline(name: str) -> bool:
+    return name.rpartition(".")[2] in ("accuracy", "mae", "range_hit", "eye_error", "point_error_of_side")
+
+
+def _with(release: Release, **update: Any) -> Release:
+    return Release(release.folder, release.manifest.model_copy(update=update))
 
 
 def _training_data(train: FaceTable, terms: dict[str, str]) -> list[TrainingData]:

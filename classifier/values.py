@@ -17,10 +17,17 @@ class Value(BaseModel):
 class ClassValue(Value):
     """The likeliest class of a binary, categorical or ordinal attribute."""
 
-    value: str
+    value: str | None
+    """None where ``probability`` is below the attribute's ``abstain_below``: too unsure to say."""
     probability: float
+    """Of the likeliest class."""
     probabilities: dict[str, float]
     """Of every class; they sum to 1."""
+
+    @property
+    def likeliest(self) -> str:
+        """The class that ``probability`` is of, where ``value`` is None too."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
 
 
 class NumericValue(Value):
@@ -49,6 +56,8 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 def bin_centres(attribute: NumericAttribute) -> np.ndarray:
     """Centres of a numeric attribute's bins, (bins,), in its unit."""
+    if attribute.bins is None:
+        raise ValueError(f"{attribute.name} is learnt by regression and has no bins")
     return np.linspace(attribute.low, attribute.high, attribute.bins)
 
 
@@ -57,15 +66,49 @@ def expectation(probabilities: np.ndarray, attribute: NumericAttribute) -> np.nd
     return probabilities @ bin_centres(attribute)
 
 
-def quantiles(probabilities: np.ndarray, attribute: NumericAttribute) -> np.ndarray:
-    """The central interval, (n, 2), with the attribute's ``interval`` of the mass, which lies evenly in each bin."""
+def quantiles(probabilities: np.ndarray, attribute: NumericAttribute, shares: tuple[float, ...]) -> np.ndarray:
+    """The numbers below which these shares of each distribution lie, (n, shares); the mass lies evenly in each bin."""
     centres = bin_centres(attribute)
     half = (centres[1] - centres[0]) / 2
     edges = np.append(centres - half, centres[-1] + half)
-    tail = (1 - attribute.interval) / 2
     cumulative = np.concatenate([np.zeros((len(probabilities), 1)), np.cumsum(probabilities, axis=1)], axis=1)
-    found = [np.interp((tail, 1 - tail), row, edges) for row in cumulative]
-    return np.clip(np.array(found).reshape(-1, 2), attribute.low, attribute.high)
+    found = [np.interp(shares, row, edges) for row in cumulative]
+    return np.clip(np.array(found).reshape(-1, len(shares)), attribute.low, attribute.high)
+
+
+def central_interval(probabilities: np.ndarray, attribute: NumericAttribute) -> np.ndarray:
+    """The interval, (n, 2), with the attribute's ``interval`` of the mass and equal tails; not yet widened."""
+    tail = (1 - attribute.interval) / 2
+    return quantiles(probabilities, attribute, (tail, 1 - tail))
+
+
+def numbers(attribute: NumericAttribute, output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values, (n,), and intervals, (n, 2), in the attribute's unit, both within ``low`` to ``high``.
+
+    Args:
+        output: (n, bins) logits, or (n, 1) of which 0 means ``low`` and 1 ``high``.
+    """
+    if attribute.bins is None:
+        scaled = np.asarray(output, np.float64).reshape(-1)
+        values = np.clip(attribute.low + scaled * (attribute.high - attribute.low), attribute.low, attribute.high)
+        raw = np.stack([values, values], axis=1)
+    else:
+        probabilities = softmax(output, attribute.temperature)
+        median = attribute.estimate == "median"
+        values = quantiles(probabilities, attribute, (0.5,))[:, 0] if median else expectation(probabilities, attribute)
+        raw = central_interval(probabilities, attribute)
+    return values, widened(raw, attribute)
+
+
+def widened(intervals: np.ndarray, attribute: NumericAttribute) -> np.ndarray:
+    """Intervals, (n, 2), with ``widen`` added below and above, clipped to the attribute's range.
+
+    Where a negative ``widen`` would make the ends cross, both become their middle.
+    """
+    ends = intervals + np.array([-attribute.widen, attribute.widen])
+    crossed = ends[:, 0] > ends[:, 1]
+    ends[crossed] = ends[crossed].mean(axis=1, keepdims=True)
+    return np.clip(ends, attribute.low, attribute.high)
 
 
 def decode(attribute: Attribute, output: np.ndarray, size: int) -> list[AttributeValue]:
@@ -73,7 +116,8 @@ def decode(attribute: Attribute, output: np.ndarray, size: int) -> list[Attribut
 
     Args:
         attribute: the schema's entry that the output belongs to.
-        output: (n, classes) or (n, bins) logits, or (n, 2 * points) x and y as fractions of the crop's side.
+        output: (n, classes) or (n, bins) logits, (n, 1) for a number without bins, or (n, 2 * points) x and y as
+            fractions of the crop's side.
         size: side of the crop in pixels, the unit of the points given back.
     """
     if isinstance(attribute, PointsAttribute):
@@ -82,21 +126,18 @@ def decode(attribute: Attribute, output: np.ndarray, size: int) -> list[Attribut
             PointsValue(points={name: (float(x), float(y)) for name, (x, y) in zip(attribute.points, row, strict=True)})
             for row in places
         ]
-    probabilities = softmax(output, attribute.temperature)
     if isinstance(attribute, NumericAttribute):
         return [
             NumericValue(value=float(value), unit=attribute.unit, interval=(float(low), float(high)))
-            for value, (low, high) in zip(
-                expectation(probabilities, attribute), quantiles(probabilities, attribute), strict=True
-            )
+            for value, (low, high) in zip(*numbers(attribute, output), strict=True)
         ]
     return [
         ClassValue(
-            value=attribute.classes[int(row.argmax())],
+            value=attribute.classes[int(row.argmax())] if row.max() >= attribute.abstain_below else None,
             probability=float(row.max()),
             probabilities={name: float(p) for name, p in zip(attribute.classes, row, strict=True)},
         )
-        for row in probabilities
+        for row in softmax(output, attribute.temperature)
     ]
 
 
@@ -106,6 +147,6 @@ def output_width(attribute: Attribute) -> int:
         case "points":
             return 2 * len(attribute.points)
         case "numeric":
-            return attribute.bins
+            return attribute.bins or 1
         case _:
             return len(attribute.classes)

@@ -223,6 +223,57 @@ def publish_classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[...
     return publish
 
 
+COLOURS = ("blue", "green", "red")
+"""Classes of the colour classifiers, in the order of a BGR picture's channels."""
+
+
+@pytest.fixture(scope="session")
+def publish_colours(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., store.Release]:
+    """``publish_colours(root, "shirt", region="torso")``: a classifier made by hand that names the crop's main colour.
+
+    It is called ``shirt`` and reads the attribute ``shirt_colour``; its features are the crop's mean blue, green, red.
+    """
+
+    def publish(
+        root: Path,
+        name: str,
+        version: str = "0.1.0",
+        region: str = "face",
+        attribute: str | None = None,
+        features: int | None = 3,
+        abstain_below: float = 0.0,
+        called: str | None = None,
+    ) -> store.Release:
+        attribute = attribute or f"{name}_colour"
+        outputs: dict[str, tuple] = {attribute: ("n", len(COLOURS))}
+        if features:
+            outputs["features"] = ("n", 3)
+        file = _save(
+            tmp_path_factory.mktemp("colours") / "model.onnx",
+            [
+                helper.make_node("ReduceMean", ["crops"], ["features"], axes=[1, 2], keepdims=0),
+                helper.make_node("Mul", ["features", "factor"], [attribute]),
+            ],
+            {"crops": ("n", CROP_SIZE, CROP_SIZE, 3)},
+            outputs,
+            {"factor": np.float32(0.05)},
+        )
+        manifest = _manifest(
+            "classifier",
+            version,
+            file,
+            name=name if called is None else called,
+            input={"name": "crops", "size": CROP_SIZE, "colour": "BGR", "layout": "NHWC", "scale": 1.0},
+            decoder="attributes",
+            attributes=[{"kind": "categorical", "name": attribute, "classes": COLOURS, "abstain_below": abstain_below}],
+            crop={"region": region, "margin": 0.0, "size": CROP_SIZE},
+            features=features,
+        )
+        return store.publish(manifest, [file], root)
+
+    return publish
+
+
 @pytest.fixture(scope="session")
 def _tiny_root(
     tmp_path_factory: pytest.TempPathFactory,

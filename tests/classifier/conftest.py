@@ -89,6 +89,12 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_faces(tmp_path_factory.mktemp("faces") / "data")
 
 
+@pytest.fixture(scope="session")
+def draw_faces() -> Callable[..., Path]:
+    """``draw_faces(folder, count)`` writes so many tight colour-coded faces and their CSV into a new folder."""
+    return write_faces
+
+
 @pytest.fixture
 def make_csv(tmp_path: Path) -> Callable[..., Path]:
     """``make_csv(header, *lines)`` writes a CSV beside one picture, ``a.png``."""
