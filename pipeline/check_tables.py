@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from ..detector.census import BANDS, by_class, by_source
 from ..detector.check import CheckReport
-from ..detector.findings import KINDS, Finding, Severity, counts
+from ..weights.findings import KINDS, Finding, Severity, counts
 from .table import printable
 
 STYLES = {Severity.error: "bold red", Severity.warning: "yellow", Severity.note: "cyan"}
@@ -26,8 +27,14 @@ def print_report(report: CheckReport, to: Console, most: int | None = 10) -> Non
     """
     to.print(_sources(report))
     to.print(_classes(report))
+    print_findings(report.findings, to, most)
+    to.print(Text(summary(report)), soft_wrap=True)
+
+
+def print_findings(findings: Sequence[Finding], to: Console, most: int | None = 10) -> None:
+    """Print findings by their kind, ``most`` of each."""
     kinds: dict[str, list[Finding]] = defaultdict(list)
-    for finding in report.findings:
+    for finding in findings:
         kinds[finding.kind].append(finding)
     for name, found in kinds.items():
         kind = KINDS[name]
@@ -37,7 +44,11 @@ def print_report(report: CheckReport, to: Console, most: int | None = 10) -> Non
             to.print(Text(f"    {printable(finding.where)}: {printable(finding.text)}"), soft_wrap=True)
         if most is not None and len(found) > most:
             to.print(Text(f"    … and {len(found) - most:,} more (--all prints them)", style="dim"))
-    to.print(Text(summary(report)), soft_wrap=True)
+
+
+def tally(found: Mapping[Severity, int]) -> str:
+    """``2 errors, 1 warning``."""
+    return ", ".join(f"{count:,} {severity}{'' if count == 1 else 's'}" for severity, count in found.items() if count)
 
 
 def summary(report: CheckReport) -> str:
@@ -48,8 +59,7 @@ def summary(report: CheckReport) -> str:
     found = counts(report.findings)
     if not report.findings:
         return f"{read}, nothing wrong: every file is whole, every label line sound, no picture is in two splits"
-    words = [f"{count:,} {severity}{'' if count == 1 else 's'}" for severity, count in found.items() if count]
-    return f"{read}: {', '.join(words)}"
+    return f"{read}: {tally(found)}"
 
 
 def _sources(report: CheckReport) -> Table:

@@ -28,8 +28,8 @@ def augmented(
     """Show what an augmentation recipe makes of training pictures, with boxes and ignore regions."""
     from ..detector.augmentation import read_recipe
     from ..detector.augmented import augmented_sheet
-    from ..detector.contact_sheet import write_sheet
     from ..detector.description import read_description
+    from ..weights.contact_sheet import write_sheet
 
     recipe = read_recipe(augmentation)
     sheet = augmented_sheet(recipe, read_description(data), imgsz, count, rect, seed, columns)

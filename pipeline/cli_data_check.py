@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from ..detector.set_aside import Moved
+    from ..weights.findings import Finding
 
 FAULTY = 1
 """Exit code: the data set has errors; some pictures could not be read."""
@@ -30,7 +31,10 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    data: Annotated[Path, typer.Argument(metavar="DATA.yaml", help="The data set.")],
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="A detector's DATA.yaml; or labelled faces: CSV, Parquet, or a folder."),
+    ],
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write a contact sheet: worst findings, then a sample.")
     ] = None,
@@ -56,22 +60,36 @@ def check(
     every: Annotated[bool, typer.Option("--all", help="Print every finding, not ten of a kind.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that read. Default: one a core.")] = None,
     seed: Annotated[int, typer.Option(help="Of the sheet's sample.")] = 0,
+    schema: Annotated[
+        Path | None, typer.Option(help="YAML of the faces' attributes. Default: the shipped one.")
+    ] = None,
 ) -> None:
-    """Look for faults in a data set: files, labels, boxes, duplicates, poor pictures.
+    """Look for faults in a data set: files, labels, boxes or attributes, duplicates, poor pictures, balance.
 
     Exit codes: 0 no errors, 1 errors (with --strict: or warnings), 2 wrong usage. What was set aside no longer counts.
     """
     from ..detector.census import as_json
     from ..detector.check import check_data
     from ..detector.check_sheet import check_sheet
-    from ..detector.contact_sheet import write_sheet
-    from ..detector.findings import KINDS, Severity, counts
     from ..detector.set_aside import restore, set_aside
+    from ..weights.contact_sheet import write_sheet
+    from ..weights.findings import KINDS
     from .check_tables import print_report
+    from .face_check import check_faces, is_faces
     from .opening import open_stored
     from .progress import progress
     from .table import console
 
+    if is_faces(data):
+        if persons or detector or aside or kinds or restore_from:
+            raise typer.BadParameter("--persons, --set-aside and --restore go with a detector's DATA.yaml")
+        findings, content = check_faces(data, schema, sheet, every, workers, seed)
+        if json_file is not None:
+            _write_json(json_file, content)
+        _exit(findings, strict)
+        return
+    if schema is not None:
+        raise typer.BadParameter("--schema goes with labelled faces")
     if restore_from is not None:
         moved = restore(data, restore_from)
         print(f"{data}: moved back {_moved(moved)}")
@@ -105,7 +123,14 @@ def check(
         if moved.pictures:
             print(f"to take it back: facepipe data check {data} --restore {aside}")
         left = [finding for finding in left if finding.picture not in files]
-    found = counts(left)
+    _exit(left, strict)
+
+
+def _exit(findings: list[Finding], strict: bool) -> None:
+    """Leave with ``FAULTY`` where there are errors, or with ``strict`` warnings."""
+    from ..weights.findings import Severity, counts
+
+    found = counts(findings)
     if found[Severity.error] or (strict and found[Severity.warning]):
         raise typer.Exit(FAULTY)
 

@@ -10,6 +10,7 @@ import typer
 from ..weights.errors import TrainingError
 from .cli_export_detector import confidence, tell_exported
 from .cli_weights import tell_published
+from .options import typed
 
 RUNS = Path("runs") / "detector"
 RESUMING = {
@@ -81,7 +82,7 @@ def train_detector(
     from ..detector.release import release_run
     from ..detector.training import DetectorSettings, train
 
-    given = {key for key in context.params if _typed(context, key)}
+    given = {key for key in context.params if typed(context, key)}
     if data is None and not resume:
         raise typer.BadParameter("--data is needed for a new run")
     if resume and (closed := sorted(given - RESUMING)):
@@ -118,12 +119,6 @@ def train_detector(
         tell_exported(run)
     else:
         tell_published(published)
-
-
-def _typed(context: typer.Context, option: str) -> bool:
-    """Whether an option stood on the command line."""
-    source = context.get_parameter_source(option)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _whole_number(option: str, text: str) -> int:

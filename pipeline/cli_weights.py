@@ -43,11 +43,12 @@ def list_releases() -> None:
     from .table import console
 
     good, broken = installed()
-    current: dict[Stage, Path] = {}
+    current: set[Path] = set()
     wrong: dict[str, None] = {}
-    for stage in dict.fromkeys([*(release.stage for release in good), *(bad.stage for bad in broken)]):
+    all_of = [(release.stage, release.name) for release in good] + [(bad.stage, bad.name) for bad in broken]
+    for stage, name in dict.fromkeys(all_of):
         try:
-            current[stage] = find(stage).folder
+            current.add(find(stage, name or None).folder)
         except WeightsError as error:
             wrong[str(error)] = None
     table = Table()
@@ -58,15 +59,15 @@ def list_releases() -> None:
         headline = [_value(metric) for metrics in manifest.metrics[:1] for metric in metrics.values[:HEADLINE]]
         table.add_row(
             release.stage,
-            release.version,
-            "*" if current.get(release.stage) == release.folder else "",
+            release.label,
+            "*" if release.folder in current else "",
             ", ".join(file.precision for file in manifest.files),
             f"{entry.bytes / 1e6:.1f}",
             Text("\n".join(headline)),
             Text(str(release.folder)),
         )
     for bad in broken:
-        table.add_row(bad.stage, Text(bad.version), "", "", "", Text(f"BROKEN {bad.reason}"), Text(str(bad.folder)))
+        table.add_row(bad.stage, Text(bad.label), "", "", "", Text(f"BROKEN {bad.reason}"), Text(str(bad.folder)))
     console().print(table if table.row_count else "no released model here; see: facepipe train-detector --help")
     for message in wrong:
         report(message)
@@ -75,7 +76,7 @@ def list_releases() -> None:
 @app.command()
 def show(
     stage: StageArgument,
-    version: Annotated[str, typer.Argument(help="A version, or a release's folder.")],
+    version: Annotated[str, typer.Argument(help="A version, NAME@VERSION, or a release's folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest itself.")] = False,
 ) -> None:
     """Show what a model is: files, input, outputs, training data, metrics, licence."""
@@ -97,7 +98,9 @@ def show(
 @app.command()
 def verify(
     stage: Annotated[Stage | None, typer.Argument(metavar="[STAGE]", help="Only this stage.")] = None,
-    version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Only this version.")] = None,
+    version: Annotated[
+        str | None, typer.Argument(metavar="[VERSION]", help="Only this version, or NAME@VERSION.")
+    ] = None,
 ) -> None:
     """Check every file of the models against size and SHA-256 in their manifests. Exit code 1: one is not right."""
     chosen: list[Release] = []
@@ -116,7 +119,7 @@ def verify(
             wrong += 1
             print(f"WRONG {error}")
         else:
-            print(f"ok    {release.stage} {release.version}  {release.folder}")
+            print(f"ok    {release.stage} {release.label}  {release.folder}")
     if not chosen and not broken:
         raise WeightsError("there is no released model to verify")
     if wrong:
@@ -126,18 +129,22 @@ def verify(
 @app.command()
 def use(
     stage: StageArgument,
-    version: Annotated[str, typer.Argument(help="A version that is installed, or: newest.")],
+    version: Annotated[
+        str, typer.Argument(help="A version that is installed, or: newest. Of a classifier with a name: NAME@VERSION.")
+    ],
 ) -> None:
     """Set which version is used where none is named; `newest` goes back to the newest one."""
-    release = use_version(stage, None if version == NEWEST else version)
-    told = "the newest, whichever that is" if version == NEWEST else "until another is chosen"
-    print(f"{stage} {release.version} is used from now on ({told}): {release.folder}")
+    name, _, number = version.rpartition("@")
+    newest = number == NEWEST
+    release = use_version(stage, (name or None) if newest else version)
+    told = "the newest, whichever that is" if newest else "until another is chosen"
+    print(f"{stage} {release.label} is used from now on ({told}): {release.folder}")
 
 
 @app.command()
 def publish(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/detector/NAME.")],
-    version: Annotated[str, typer.Option(help="Name of the version, such as 1.0.0.")],
+    version: Annotated[str, typer.Option(help="Name of the version, such as 1.0.0 or shirt@0.1.0.")],
     notes: Annotated[
         str, typer.Option(metavar="TEXT|FILE", help="What the model card says besides: Markdown, or a file of it.")
     ] = "",
@@ -175,17 +182,17 @@ def tell_published(published: Published) -> None:
         print(loss)
     for remark in published.remarks:
         print(f"note: {remark}")
-    print(f"{release.stage} {release.version} is published: {release.folder}")
+    print(f"{release.stage} {release.label} is published: {release.folder}")
     print(f"its card: {release.folder / CARD}")
     try:
-        used = find(release.stage)
+        used = find(release.stage, release.name or None)
     except WeightsError as error:
         print(f"note: {error}")
         return
     if used.folder != release.folder:
         print(
-            f"{release.stage} {used.version} stays the one that is used where none is named; "
-            f"to change that: facepipe weights use {release.stage} {release.version}"
+            f"{release.stage} {used.label} stays the one that is used where none is named; "
+            f"to change that: facepipe weights use {release.stage} {release.label}"
         )
 
 
@@ -198,7 +205,7 @@ def _rows(release: Release) -> list[tuple[str, str]]:
     manifest: Manifest = release.manifest
     entries = [f"{file.name}  {file.precision}  {file.bytes:,} bytes\nSHA-256 {file.sha256}" for file in manifest.files]
     rows = [
-        ("model", f"{manifest.stage} {manifest.version}, {manifest.architecture}"),
+        ("model", f"{release.stage} {release.label}, {manifest.architecture}"),
         ("folder", str(release.folder)),
         ("released", f"{manifest.date} with facepipe {manifest.facepipe}"),
         ("licence", manifest.licence),
@@ -218,6 +225,8 @@ def _rows(release: Release) -> list[tuple[str, str]]:
         rows.append(("attributes", "\n".join(f"{a.name}: {_fields(a, skip=('name',))}" for a in manifest.attributes)))
     if manifest.crop is not None:
         rows.append(("crop", _fields(manifest.crop)))
+    if manifest.features is not None:
+        rows.append(("features", f"{manifest.features} numbers a face"))
     rows.append(("training data", "\n".join(f"{d.name}: {d.count:,} pictures; {d.terms}" for d in manifest.data)))
     rows.append(("training", "\n".join(f"{key}: {value}" for key, value in manifest.training.items())))
     for metrics in manifest.metrics:

@@ -1,0 +1,286 @@
+"""Trains every shipped recipe on the same rows for the same number of pictures, and tells what came of it.
+
+    python benchmarks/recipes.py --data crops/faces.csv --start-npz resnet50_imagenet_conv1to4.npz
+
+Each recipe gets a run's folder under ``--out``; one that is done is not done again, an interrupted one goes on. The
+table of docs/recipes.md and docs/recipes.json are written anew after every recipe, and docs/pictures/recipes.png at the
+end. The budget is so small that the figures say nothing about what a recipe can reach: docs/recipes.md says so, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from facepipe.classifier.command import import_keras, train_classifier
+from facepipe.classifier.comparison import compare, draw_comparison
+from facepipe.classifier.history import read_history
+from facepipe.classifier.recipe import Recipe, read_recipe, recipe_path, shipped_recipes
+from facepipe.classifier.schema import find_schema, read_schema
+from facepipe.classifier.table_files import read_table_file
+from facepipe.weights.errors import FacepipeError
+from facepipe.weights.whole_file import write_whole
+from recipe_data import Amount, guesses, subset
+from rich.console import Console
+from rich.table import Table
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+DONE = "benchmark.json"
+MARKS = ("<!-- table -->", "<!-- /table -->")
+COST = {
+    "resnet50": 0.11,
+    "resnet18": 0.06,
+    "mobilenetv2": 0.06,
+    "efficientnetb0": 0.09,
+    "inceptionv3": 0.14,
+    "convnet": 0.04,
+}
+"""Seconds that training takes for a picture of 224 px on two CPU cores, roughly; other sizes by their pixels."""
+FIXED = 45.0
+"""Seconds a recipe for building, validating, exporting and measuring, roughly."""
+RECALIBRATION = 12
+"""Batches on which batch norms are measured anew, in place of the recipes' own, which suit long trainings."""
+COLUMNS: tuple[tuple[str, str, str], ...] = (
+    ("age error, years (UTKFace)", "age.mae/utkface", "{:.1f}"),
+    ("age in the right range (FairFace)", "age.range_hit/fairface", "{:.2f}"),
+    ("gender (UTKFace)", "gender.accuracy/utkface", "{:.2f}"),
+    ("gender (FairFace)", "gender.accuracy/fairface", "{:.2f}"),
+    ("eye error", "eyes.eye_error", "{:.2f}"),
+    ("glasses", "glasses.accuracy", "{:.2f}"),
+    ("smile", "smile.accuracy", "{:.2f}"),
+    ("shirt colour", "shirt_colour.accuracy", "{:.2f}"),
+)
+
+
+def start_of(recipe: Recipe, arrays: Path | None) -> str:
+    """Where a recipe starts: the given arrays for ResNet50, which they are of, and at random otherwise."""
+    return str(arrays) if arrays is not None and recipe.backbone == "resnet50" else "none"
+
+
+def seconds_of(recipe: Recipe, images: int) -> float:
+    """About how long a recipe takes."""
+    whole = sum(stage.epochs for stage in recipe.stages)
+    pixels = sum(stage.epochs / whole * (stage.size / 224) ** 2 for stage in recipe.stages)
+    return FIXED * len(recipe.stages) ** 0.5 + images * pixels * COST.get(recipe.backbone, 0.1)
+
+
+def run_one(
+    name: str,
+    recipe: Recipe,
+    sources: list[str],
+    folder: Path,
+    images: int,
+    start: str,
+    seed: int,
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train and measure one recipe; what is known of it afterwards is also written to its folder."""
+    import keras
+
+    rows = [cell for text in sources for cell in read_table_file(Path(text)).cells]
+    count = sum(cell.get("split") == "train" for cell in rows)
+    cut = recipe.changed(epochs=images / count).model_copy(update={"recalibration": RECALIBRATION})
+    began = time.perf_counter()
+    resumed = (folder / "settings.json").is_file()
+    train_classifier(
+        folder,
+        sources,
+        attributes_of(recipe, name),
+        cut,
+        start=start,
+        resume=resumed,
+        seed=seed,
+        exports=("float32",),
+        progress_seconds=60.0,
+        report=report,
+    )
+    keras.backend.clear_session()
+    run = compare([folder])[0]
+    known = {
+        "recipe": name,
+        "backbone": recipe.backbone,
+        "size": recipe.size,
+        "start": "random" if start == "none" else "ImageNet (conv1 to conv4)",
+        "train_rows": count,
+        "images": cut.batch * steps(folder),
+        "seconds": None if resumed else round(time.perf_counter() - began, 1),
+        "parameters": run.parameters,
+        "milliseconds": run.milliseconds,
+        "loss": run.loss,
+        "figures": read_figures(folder),
+    }
+    write_whole(folder / DONE, f"{json.dumps(known, indent=2)}\n".encode())
+    return known
+
+
+def attributes_of(recipe: Recipe, name: str) -> tuple[Any, ...]:
+    """The schema that a recipe names."""
+    return read_schema(find_schema(recipe.schema_file, recipe_path(name).parent))
+
+
+def steps(folder: Path) -> int:
+    """Training steps of all stages together."""
+    by_stage: dict[object, float] = {}
+    for row in read_history(folder):
+        by_stage[row["stage"]] = max(float(row["step"] or 0), by_stage.get(row["stage"], 0.0))
+    return int(sum(by_stage.values()))
+
+
+def read_figures(folder: Path) -> dict[str, float]:
+    """The figures that training's end measured on the val rows, through the exported file."""
+    content = json.loads((folder / "evaluation" / "float32" / "evaluation.json").read_text(encoding="utf-8"))
+    records = content["metrics"] if isinstance(content["metrics"], list) else [content["metrics"]]
+    figures: dict[str, float] = {}
+    for record in records:
+        if not record["protocol"].startswith("training rows"):
+            figures |= {each["name"]: each["value"] for each in record["values"] if each["value"] is not None}
+    return figures
+
+
+def markdown(runs: list[dict[str, Any]], base: dict[str, float], protocol: str) -> str:
+    """The table, its columns being those that any recipe has a figure for."""
+    columns = [each for each in COLUMNS if any(each[1] in run["figures"] for run in runs)]
+    heads = [
+        "recipe",
+        "backbone, px",
+        "start",
+        "parameters",
+        "ms a crop",
+        "training, s",
+        *(each[0] for each in columns),
+    ]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    for run in runs:
+        spent = "–" if run["seconds"] is None else f"{run['seconds']:.0f}"
+        cells = [
+            f"`{run['recipe']}`",
+            f"{run['backbone']}, {run['size']}",
+            run["start"],
+            f"{run['parameters'] / 1e6:.1f} M",
+            f"{run['milliseconds']:.1f}",
+            spent,
+            *(_cell(run["figures"].get(name), form) for _, name, form in columns),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    cells = ["always the commonest", *["–"] * 5, *(_cell(base.get(name), form) for _, name, form in columns)]
+    lines.append(f"| {' | '.join(cells)} |")
+    return f"{protocol}\n\n" + "\n".join(lines) + "\n"
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)
+
+
+def write_docs(text: str, docs: Path) -> None:
+    """Put the table between its marks in recipes.md."""
+    page = (docs / "recipes.md").read_text(encoding="utf-8")
+    before, found, rest = page.partition(MARKS[0])
+    _, ended, after = rest.partition(MARKS[1])
+    if not (found and ended):
+        raise FacepipeError(f"{docs / 'recipes.md'}: no {MARKS[0]} … {MARKS[1]} to write the table between")
+    write_whole(docs / "recipes.md", f"{before}{MARKS[0]}\n{text}{MARKS[1]}{after}".encode())
+
+
+def picture(folders: list[Path], path: Path) -> None:
+    """The curves of all runs in one picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_comparison(folders, path)
+
+
+def estimates(recipes: dict[str, Recipe], images: int, done: set[str]) -> tuple[Table, float]:
+    """What is to be done and about how long it takes."""
+    shown, total = Table(title=f"{images} pictures each; times are rough guesses for two idle CPU cores"), 0.0
+    for heading in ("recipe", "backbone", "px", "about"):
+        shown.add_column(heading)
+    for name, recipe in recipes.items():
+        spent = 0.0 if name in done else seconds_of(recipe, images)
+        total += spent
+        shown.add_row(name, recipe.backbone, str(recipe.size), "done" if name in done else f"{spent:.0f} s")
+    shown.add_row("all", "", "", f"{total / 60:.0f} minutes")
+    return shown, total
+
+
+def told(images: int, amount: Amount) -> str:
+    """How the table was made, in words."""
+    return (
+        f"About {images} pictures each, from at most {amount.train} training rows of each source; measured on at most "
+        f"{amount.val} validation rows of each, through the exported float32 file. Accuracies are shares of the rows, "
+        f"the eye error is a share of the distance between the eyes. {os.cpu_count()} CPU cores; the seconds are all "
+        "that a recipe takes: building, training, validation, export and measurement."
+    )
+
+
+def agree(out: Path, budget: dict[str, Any]) -> None:
+    """Note the budget in the folder of the runs, so that one table never holds runs of two.
+
+    Raises:
+        FacepipeError: the runs in it were made with another.
+    """
+    path = out / "budget.json"
+    if path.is_file() and (before := json.loads(path.read_text(encoding="utf-8"))) != budget:
+        raise FacepipeError(f"{out}: holds runs with {before}, not {budget}; give another --out, or the same budget")
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(path, f"{json.dumps(budget)}\n".encode())
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Label file of crops with sources utkface, fairface and mtfl.")],
+    start_npz: Annotated[
+        Path | None, typer.Option(help="ImageNet arrays of ResNet50. Default: it starts at random.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option("--recipe", help="Only these. Default: all that ship.")] = None,
+    images: Annotated[int, typer.Option(min=2, help="Pictures that each recipe sees in training.")] = 640,
+    train: Annotated[int, typer.Option(min=1, help="Training rows of each source.")] = 100,
+    val: Annotated[int, typer.Option(min=1, help="Validation rows of each source.")] = 75,
+    size: Annotated[int | None, typer.Option(min=32, help="Side of all inputs. Default: each recipe's own.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs.")] = Path("runs") / "recipes",
+    docs: Annotated[Path, typer.Option(metavar="DIR", help="Where recipes.md is.")] = DOCS,
+    most_minutes: Annotated[float, typer.Option(help="Do not begin if it is likely to take longer.")] = 25.0,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only say how long it would take.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the rows and of the trainings.")] = 0,
+) -> None:
+    """Run the recipes that are not done yet, and write the table."""
+    console = Console()
+    recipes = {name: read_recipe(name).changed(size=size) for name in only or shipped_recipes()}
+    done = {name for name in recipes if (out / name / DONE).is_file()}
+    shown, total = estimates(recipes, images, done)
+    console.print(shown)
+    if estimate:
+        return
+    agree(out, {"images": images, "train": train, "val": val, "size": size, "seed": seed})
+    if total > 60 * most_minutes:
+        raise FacepipeError(
+            f"about {total / 60:.0f} minutes; take fewer --images, some --recipe, or more --most-minutes"
+        )
+    import_keras()
+    amount = Amount(train, val, seed)
+    runs: list[dict[str, Any]] = []
+    base: dict[str, float] = {}
+    for name, recipe in recipes.items():
+        sources = subset(data, name, attributes_of(recipe, name), amount, out / "data" / name)
+        base |= guesses([cell for text in sources for cell in read_table_file(Path(text)).cells])
+        if name in done:
+            runs.append(json.loads((out / name / DONE).read_text(encoding="utf-8")))
+        else:
+            console.rule(name)
+            folder, start = out / name, start_of(recipe, start_npz)
+            runs.append(run_one(name, recipe, sources, folder, images, start, seed, partial(print, flush=True)))
+        protocol = told(images, amount)
+        content = {"protocol": protocol, "data": data.name, "seed": seed, "guesses": base, "runs": runs}
+        write_whole(docs / "recipes.json", f"{json.dumps(content, indent=2)}\n".encode())
+        write_docs(markdown(runs, base, protocol), docs)
+    picture([out / name for name in recipes], docs / "pictures" / "recipes.png")
+    console.print(f"{docs / 'recipes.md'}, {docs / 'recipes.json'} and {docs / 'pictures' / 'recipes.png'} are written")
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except FacepipeError as error:
+        raise SystemExit(f"error: {error}") from error
