@@ -11,13 +11,14 @@ from ..weights.errors import MissingExtraError, TrainingError, WeightsError
 from ..weights.manifest import VERSION_PATTERN, Attribute, CropRecipe
 from ..weights.names import place, split_name
 from ..weights.publishing import Published
-from ..weights.run_record import environment, record_environment
+from ..weights.run_record import ENVIRONMENT, environment, record_environment
 from ..weights.store import refuse_existing, user_root
 from .data import FaceTable
 from .export import Compression
+from .history import HISTORY
 from .recipe import Recipe
 from .region import Region
-from .settings import FINAL, SETTINGS, Precision, Settings, read_settings
+from .settings import BEST, CHECKPOINT, FINAL, SETTINGS, Precision, Settings, read_settings
 from .sources import read_data
 
 MARGIN = 0.05
@@ -165,10 +166,24 @@ def train_classifier(
     kept = f", {rest} kept for tests" if rest else ""
     report(f"{folder}: {len(train)} crops to train on, {len(val)} to validate{kept}")
     if trainer is not None:
-        trainer.run(resume)
+        try:
+            trainer.run(resume)
+        except TrainingError:
+            _forget_unbegun(folder)
+            raise
     return release_run(
         folder, settings, table, version, exports, terms, licence or LICENCE, replace=replace, report=report
     )
+
+
+def _forget_unbegun(folder: Path) -> None:
+    """Remove what a run left that failed before its first checkpoint, so that its name is free again."""
+    if any((folder / name).exists() for name in (CHECKPOINT, BEST, FINAL, HISTORY)):
+        return
+    for name in (SETTINGS, ENVIRONMENT):
+        (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _environment(settings: Settings, table: FaceTable) -> dict[str, object]:

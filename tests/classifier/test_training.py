@@ -194,6 +194,15 @@ def test_versions_and_runs_are_not_overwritten(trained, faces, tiny_recipe, monk
     assert not Path("runs/classifier/b").exists()
 
 
+def test_a_run_that_could_not_begin_leaves_its_name_free(faces, tiny_recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    wanted = ("--data", str(faces), "--recipe", str(tiny_recipe), "--name", "mine")
+    np.savez(tmp_path / "other.npz", something=np.zeros(3, np.float32))
+    assert run(*wanted, "--start", "other.npz") == 2
+    assert "fit no layer" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "classifier" / "mine").exists()
+
+
 def test_options_that_do_not_go_together(trained, faces, monkeypatch, capsys):
     monkeypatch.chdir(trained[0])
     for arguments, words in (
