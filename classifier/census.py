@@ -95,16 +95,5 @@ def as_json(report: FaceReport) -> dict[str, Any]:
         "readable": sum(seen.size is not None for seen in report.seen),
         "by_label": [vars(row) for row in by_label(table)],
         "by_group": [vars(row) for row in by_group(table)],
-        "findings": [
-            {
-                "severity": finding.severity.value,
-                "kind": finding.kind,
-                "file": finding.file,
-                "line": finding.line,
-                "picture": finding.picture,
-                "other": finding.other or None,
-                "text": finding.text,
-            }
-            for finding in report.findings
-        ],
+        "findings": [finding.told() for finding in report.findings],
     }

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..weights.errors import MissingExtraError
 from ..weights.manifest import ClassesBase, NumericAttribute
+from ..weights.plotting import require_matplotlib, save_figure
 from .evaluation import Evaluation
 from .groups import SMALLEST, GroupFigure, band_names, bands
 from .reliability import answers, coverage_curve, interval_curve, interval_now, reliability
@@ -198,26 +198,15 @@ def _by_kind(figures: list[GroupFigure]) -> list[GroupFigure]:
     return sorted(figures, key=lambda figure: (kinds.index(tuple(figure.group)), figure.named))
 
 
-def require() -> Any:
-    """matplotlib's figure module, without pyplot's state or a screen.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib import figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "train") from error
-    return figure
-
-
 def _panels(
     count: int, size: tuple[float, float], most: int = ACROSS, heights: list[float] | None = None
 ) -> tuple[Any, list[Any]]:
     """A figure with panels of ``size`` inches, at most ``most`` in a row; ``heights`` of the rows in proportion."""
     across = min(count, most)
     down = math.ceil(count / across)
-    figure = require().Figure(figsize=(size[0] * across, size[1] * down + 0.3), dpi=120, layout="constrained")
+    figure = require_matplotlib().Figure(
+        figsize=(size[0] * across, size[1] * down + 0.3), dpi=120, layout="constrained"
+    )
     panels = list(figure.subplots(down, across, squeeze=False, height_ratios=heights).flat)
     for number, axes in enumerate(panels):
         axes.tick_params(labelsize=7)
@@ -247,6 +236,6 @@ def _finish(
 
 
 def _save(figure: Any, path: Path) -> bool:
-    """Saved by the Agg canvas, which ``Figure`` has of itself; says that there is a plot."""
-    figure.savefig(path, format="png", metadata={"Software": None})
+    """Write the plot, and say that there is one."""
+    save_figure(figure, path)
     return True

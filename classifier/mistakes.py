@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..weights.manifest import Attribute, ClassesBase, NumericAttribute, PointsAttribute
+from ..weights.plotting import require_matplotlib
 from .batches import CropSource
 from .evaluation import Evaluation
-from .evaluation_plots import require
 from .observation import Observation
 from .scores import row_errors
 from .values import numbers, softmax
@@ -66,7 +66,7 @@ def plot_worst(evaluation: Evaluation, path: Path, most: int = MOST) -> bool:
     if not rows:
         return False
     source = CropSource(seen.table, evaluation.size, (114, 114, 114))
-    figure = require().Figure(figsize=(1.75 * most, 2.25 * len(rows) + 0.4), dpi=100, layout="constrained")
+    figure = require_matplotlib().Figure(figsize=(1.75 * most, 2.25 * len(rows) + 0.4), dpi=100, layout="constrained")
     panels = figure.subplots(len(rows), most, squeeze=False)
     by_name = {attribute.name: attribute for attribute in seen.attributes}
     for line, found in zip(panels, rows, strict=True):

@@ -13,6 +13,7 @@ import numpy as np
 from ..weights.errors import DataError
 from ..weights.evaluations import EVALUATION_FILE
 from ..weights.manifest import ClassesBase, Metrics, NumericAttribute
+from ..weights.plotting import require_matplotlib
 from .evaluation import Evaluation
 from .evaluation_plots import (
     plot_bands,
@@ -21,7 +22,6 @@ from .evaluation_plots import (
     plot_groups,
     plot_intervals,
     plot_reliability,
-    require,
 )
 from .evaluation_tables import sentences
 from .mistakes import plot_worst, worst_mistakes
@@ -57,7 +57,7 @@ def write_report(evaluation: Evaluation, folder: Path, further: tuple[Metrics, .
         MissingExtraError: matplotlib is not installed.
         DataError: a picture cannot be read any more, or the folder cannot be written.
     """
-    require()
+    require_matplotlib()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as temporary:

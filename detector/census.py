@@ -114,19 +114,7 @@ def as_json(report: CheckReport) -> dict[str, Any]:
         "detector": report.detector,
         "sources": [{**vars(row), "labelled": list(row.labelled)} for row in by_source(report)],
         "by_class": [vars(row) for row in by_class(report)],
-        "findings": [
-            {
-                "severity": finding.severity.value,
-                "kind": finding.kind,
-                "file": finding.file,
-                "line": finding.line,
-                "picture": finding.picture,
-                "other": finding.other or None,
-                "text": finding.text,
-                "boxes": [list(box) for box in finding.boxes],
-            }
-            for finding in report.findings
-        ],
+        "findings": [finding.told() for finding in report.findings],
     }
 
 

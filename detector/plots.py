@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..weights.errors import MissingExtraError
+from ..weights.plotting import require_matplotlib, save_figure
 from .evaluation import Evaluation
 from .matching import BIG, CLEAR, EVERY
 from .score_curves import LEAST, THRESHOLDS, alarm_rate, precision_at_recalls, rates, reliability
@@ -38,7 +38,7 @@ def plot_precision_recall(evaluation: Evaluation, path: Path) -> None:
     )
     axes[0].plot([], [], "o", color="black", markerfacecolor="white", label=f"at confidence {evaluation.confidence:g}")
     axes[0].legend(loc="lower left", fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_calibration(evaluation: Evaluation, path: Path) -> None:
@@ -62,7 +62,7 @@ def plot_calibration(evaluation: Evaluation, path: Path) -> None:
     _finish(axes[1], "confidence", "boxes", "", (0, 1), None)
     if axes[0].get_legend_handles_labels()[0]:
         axes[0].legend(loc="upper left", fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_thresholds(evaluation: Evaluation, path: Path) -> None:
@@ -87,24 +87,11 @@ def plot_thresholds(evaluation: Evaluation, path: Path) -> None:
     axes[1].set_ylim(bottom=0)
     if axes[1].get_legend_handles_labels()[0]:
         axes[1].legend(fontsize=8)
-    _save(figure, path)
-
-
-def require() -> Any:
-    """matplotlib's figure module, without pyplot's state or a screen.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib import figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "train") from error
-    return figure
+    save_figure(figure, path)
 
 
 def _figure(rows: int, heights: tuple[float, ...] | None = None) -> tuple[Any, list[Any]]:
-    figure = require().Figure(figsize=(7, 5.5), dpi=120, layout="constrained")
+    figure = require_matplotlib().Figure(figsize=(7, 5.5), dpi=120, layout="constrained")
     axes = figure.subplots(rows, 1, squeeze=False, sharex=True, height_ratios=heights)
     return figure, list(axes[:, 0])
 
@@ -129,8 +116,3 @@ def _finish(
     if up:
         axes.set_ylim(up)
     axes.grid(alpha=0.3)
-
-
-def _save(figure: Any, path: Path) -> None:
-    """Saved by the Agg canvas, which ``Figure`` has of itself."""
-    figure.savefig(path, format="png", metadata={"Software": None})

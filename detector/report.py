@@ -12,9 +12,10 @@ import cv2
 
 from ..weights.contact_sheet import contact_sheet
 from ..weights.errors import DataError
+from ..weights.plotting import require_matplotlib
 from .evaluation import Evaluation
 from .matching import BIG, RANGES
-from .plots import plot_calibration, plot_precision_recall, plot_thresholds, require
+from .plots import plot_calibration, plot_precision_recall, plot_thresholds
 from .score_curves import numbers
 from .worst_cases import most_confident_alarms, most_missed, worst_cells
 
@@ -34,7 +35,7 @@ def write_report(evaluation: Evaluation, folder: Path, command: str | None = Non
         MissingExtraError: matplotlib is not installed.
         DataError: a picture cannot be read any more, or the folder cannot be written.
     """
-    require()
+    require_matplotlib()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as temporary:

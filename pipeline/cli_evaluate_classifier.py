@@ -57,10 +57,10 @@ def evaluate_classifier(
 ) -> None:
     """Measure a released classifier through the ONNX file that serves: by attribute, by group, and its calibration."""
     from ..classifier.evaluation import evaluate, read_as_trained
-    from ..classifier.evaluation_plots import require
     from ..classifier.groups import require as require_groups
     from ..classifier.overfitting import ROWS
     from ..classifier.runtime import AttributeClassifier
+    from ..weights.plotting import require_matplotlib
     from .progress import progress
 
     if precision is not None and precision not in PRECISIONS:
@@ -70,7 +70,7 @@ def evaluate_classifier(
         raise typer.BadParameter("--classifier names one twice")
     require_groups()
     if out is not None:
-        require()
+        require_matplotlib()
     models = [AttributeClassifier(each, device, threads, precision=precision) for each in wanted]
     rows = ROWS if training_rows is None else training_rows
     evaluations = []

@@ -72,9 +72,9 @@ def evaluate_detector(
     if wider_splits is not None:
         read_splits(wider_splits)  # what is wrong with them is told before the pictures are looked at
     if out is not None:
-        from ..detector.plots import require
+        from ..weights.plotting import require_matplotlib
 
-        require()
+        require_matplotlib()
     with _bar("pictures") as progress:
         evaluations = evaluate_all([each for _, each in named], description, split, progress, [n for n, _ in named])
     options = (

@@ -119,6 +119,19 @@ class Finding:
     other: str = ""
     weight: float = 0.0
 
+    def told(self) -> dict[str, object]:
+        """The finding as the report's JSON holds it."""
+        return {
+            "severity": self.severity.value,
+            "kind": self.kind,
+            "file": self.file,
+            "line": self.line,
+            "picture": self.picture,
+            "other": self.other or None,
+            "text": self.text,
+            "boxes": [list(box) for box in self.boxes],
+        }
+
     @property
     def severity(self) -> Severity:
         return KINDS[self.kind].severity
