@@ -225,9 +225,11 @@ def _cell(*values: object) -> np.ndarray:
 )
 def test_wider_mat(tmp_path: Path, content: dict[str, Any], message: str) -> None:
     io = pytest.importorskip("scipy.io", reason="scipy reads MATLAB files")
-    io.savemat(tmp_path / "wider_face_train.mat", content)
+    path = tmp_path / "wider_face_split" / "wider_face_train.mat"  # pictures are looked for beside this folder
+    path.parent.mkdir()
+    io.savemat(path, content)
     with pytest.raises(DataError, match=r"wider_face_train\.mat: " + message):
-        read(tmp_path / "wider_face_train.mat")
+        read(path)
 
 
 def test_a_mat_that_is_none(tmp_path: Path) -> None:
