@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ..weights.errors import TrainingError
 from ..weights.manifest import Record
+from ..weights.optional_yaml import require_yaml
 from .augment import Augmentation
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -210,6 +211,7 @@ def read_recipe(name: str = "resnet50") -> Recipe:
 
     Raises:
         TrainingError: there is none, or it breaks the record.
+        MissingExtraError: PyYAML is not installed.
     """
     path = recipe_path(name)
     return _checked(_content(path, ()), str(path))
@@ -217,8 +219,7 @@ def read_recipe(name: str = "resnet50") -> Recipe:
 
 def _content(path: Path, above: tuple[Path, ...]) -> object:
     """A file's content, merged into that of its ``base``; ``above`` are the files that led here."""
-    import yaml
-
+    yaml = require_yaml()
     if path in above:
         raise TrainingError(f"{path}: its 'base' leads back to itself")
     try:

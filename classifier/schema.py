@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from ..weights.errors import DataError
 from ..weights.manifest import Attribute, Record
+from ..weights.optional_yaml import require_yaml
 
 FOLDER = Path(__file__).parent / "schemas"
 """Of the shipped schemas."""
@@ -48,9 +49,9 @@ def read_schema(path: Path = DEFAULT) -> tuple[Attribute, ...]:
 
     Raises:
         DataError: the file is missing, is not YAML, or an entry breaks the record; the message names the entry.
+        MissingExtraError: PyYAML is not installed.
     """
-    import yaml
-
+    yaml = require_yaml()
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

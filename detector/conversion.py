@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..weights.errors import DataError, ImageError
+from ..weights.optional_yaml import require_yaml
 from .box_fitting import Fitted, Tally, fit_boxes
 from .class_map import ClassMap, map_classes
 from .description import IMAGE_SUFFIXES, SPLITS, read_description
 from .formats import Annotations, Record
-from .layout import YAML, DataSet, building, free_name, link_or_copy, merge_terms, need_yaml, open_set, put
+from .layout import YAML, DataSet, building, free_name, link_or_copy, merge_terms, open_set, put
 from .sides import deal_out, group_alike, own_splits, straddling
 from .splitting import DEFAULT_SHARES
 from .upright import Seen, look
@@ -119,7 +120,7 @@ def convert(
     Raises:
         DataError: what is wrong; nothing has been written then.
     """
-    need_yaml()
+    require_yaml()  # told before the work, not after it
     target = open_set(out) if options.add else DataSet()
     classes = map_classes(
         annotations, options.mapping, options.drop_others, options.classes, target.classes, options.labelled

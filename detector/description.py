@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from ..weights.errors import DataError, MissingExtraError
+from ..weights.errors import DataError
 from ..weights.manifest import TrainingData
+from ..weights.optional_yaml import require_yaml
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 SPLITS = ("train", "val", "test")
@@ -113,10 +114,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         DataError: no such file, not YAML, or one of ``train``, ``val`` and ``names`` is missing.
         MissingExtraError: PyYAML is not installed.
     """
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingExtraError("PyYAML", "train") from error
+    yaml = require_yaml()
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..weights.errors import DataError, MissingExtraError
+from ..weights.errors import DataError
 from .description import SPLITS, DataDescription, read_description, read_yaml
 
 YAML = "data.yaml"
@@ -179,15 +179,3 @@ def merge_terms(content: dict[str, Any], sources: Sequence[str], terms: str | No
     for source in sources:
         if text := terms or known.get(source) or known.get("*"):
             noted[source] = text
-
-
-def need_yaml() -> None:
-    """Fail early where the data.yaml could not be written in the end.
-
-    Raises:
-        MissingExtraError: PyYAML is not installed.
-    """
-    try:
-        import yaml  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("PyYAML", "train") from error

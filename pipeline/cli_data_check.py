@@ -176,10 +176,11 @@ def prelabel(
     if classifier is not None and not attributes:
         raise typer.BadParameter("--classifier goes with --attributes")
     from ..classifier.runtime import AttributeClassifier
-    from ..detector.layout import check_free, need_yaml
+    from ..detector.layout import check_free
     from ..detector.runtime import FaceDetector
     from ..detector.splitting import read_shares
     from ..weights.errors import RemoteError
+    from ..weights.optional_yaml import require_yaml
     from .prelabel import gather, to_review
     from .prelabel import prelabel as label
     from .prelabel_files import Form, write_set
@@ -187,7 +188,7 @@ def prelabel(
 
     shares = read_shares(split)
     check_free(out, False)
-    need_yaml()
+    require_yaml()
     if project is not None:
         from ..detector.roboflow_source import check_access
 

@@ -50,15 +50,12 @@ def show(
 ) -> None:
     """Print a recipe as YAML, to start one of your own from."""
     from ..classifier.recipe import read_recipe, recipe_path
-    from ..weights.errors import MissingExtraError
+    from ..weights.optional_yaml import require_yaml
 
     found = read_recipe(recipe)
     if not whole:
         print(recipe_path(recipe).read_text(encoding="utf-8"), end="")
         return
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingExtraError("yaml", "train") from error
+    yaml = require_yaml()
     content = found.model_dump(mode="json", by_alias=True)
     print(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100), end="")

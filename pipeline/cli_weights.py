@@ -19,7 +19,9 @@ app = typer.Typer(
     no_args_is_help=True, help="Released models: list, show, verify, use, publish.", rich_markup_mode=None
 )
 HEADLINE = 6
-"""Metrics of a release that ``list`` tells; ``show`` tells all."""
+"""Most metrics of a release that ``list`` tells; ``show`` tells all."""
+TELLING = ("mae", "accuracy", "eye_error")
+"""How the metrics of a classifier that ``list`` tells end."""
 MISMATCH = 1
 """Exit code of ``verify`` when a file is not the one that was released."""
 NEWEST = "newest"
@@ -56,7 +58,7 @@ def list_releases() -> None:
         table.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
     for release in good:
         manifest, entry = release.manifest, release.entry()
-        headline = [_value(metric) for metrics in manifest.metrics[:1] for metric in metrics.values[:HEADLINE]]
+        headline = [_value(metric) for metric in _headline(manifest)]
         table.add_row(
             release.stage,
             release.label,
@@ -194,6 +196,14 @@ def tell_published(published: Published) -> None:
             f"{release.stage} {used.label} stays the one that is used where none is named; "
             f"to change that: facepipe weights use {release.stage} {release.label}"
         )
+
+
+def _headline(manifest: Manifest) -> list[Metric]:
+    """The metrics that ``list`` tells: of all rows, with the file that runs."""
+    values = [metric for metrics in manifest.metrics[:1] for metric in metrics.values]
+    if manifest.stage == "classifier":
+        values = [metric for metric in values if metric.name.rpartition(".")[2] in TELLING]
+    return values[:HEADLINE]
 
 
 def _value(metric: Metric) -> str:
