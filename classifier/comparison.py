@@ -145,13 +145,13 @@ def _parameters(folder: Path) -> int | None:
     return None
 
 
-def time_exports(runs: Sequence[RunFigures], rounds: int = ROUNDS, threads: int | None = None) -> None:
+def time_exports(runs: Sequence[RunFigures], rounds: int = ROUNDS, threads: int | None = 1) -> None:
     """Fill in the median time of one crop through each run's export, all in turn, so that each meets the same machine.
 
     Args:
         runs: those without an export are left as they are.
         rounds: crops each.
-        threads: of ONNX Runtime; None: one a core.
+        threads: of ONNX Runtime; None: one a core. More than one each, and the sessions disturb one another.
 
     Raises:
         WeightsError: an export is damaged.
