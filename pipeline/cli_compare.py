@@ -82,7 +82,7 @@ def comparison_table(runs: list[RunFigures]) -> Table:
     rows += [
         ("validation loss", [_cell(run.loss, ".4f") for run in runs]),
         ("parameters", [_cell(run.parameters, ",") for run in runs]),
-        ("ms a crop, one thread", [_cell(run.milliseconds, ".1f") for run in runs]),
+        ("ms a crop", [_cell(run.milliseconds, ".1f") for run in runs]),
         ("MB", [_cell(run.megabytes, ".1f") for run in runs]),
     ]
     lines = [[heading, *cells] for heading, cells in rows]
