@@ -60,7 +60,7 @@ def compare(
     screen.print(comparison_table(found))
     if any(run.measured == "training" for run in found):
         screen.print("* not exported: figures of Keras at the best validation, on the rows that training validates on")
-    screen.print("losses can be compared between runs of the same recipe losses and attributes only")
+    screen.print("losses compare only between runs with the same losses and attributes; ms are those of one thread")
     if out is not None:
         screen.print(f"curves: {out}")
 

@@ -12,12 +12,17 @@ import onnx
 import pytest
 from facepipe.weights import store
 from facepipe.weights.manifest import Manifest
+from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 
 # The two trainers never share a process but here. tensorflow and triton (torch's compiler) each bring an LLVM; triton
 # crashes when it is loaded after tensorflow, and is harmless before it.
 with contextlib.suppress(ImportError):
     import triton._C.libtriton  # noqa: F401
+
+# The same examples in every run: a change is judged by its own faults (new ones: --hypothesis-profile=default).
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 VERSION = "99.0.0"
 """Of the random releases: newer than any real one, so they are the default where they are found at all."""
