@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..classifier.values import AttributeValue
+
+if TYPE_CHECKING:
+    from supervision import Detections
 
 
 class Part(BaseModel):
@@ -47,6 +51,8 @@ class Face(Part):
     reasons: dict[str, str] = {}
     """By classifier, why its attributes are missing; where only the torso lies outside the frame, those of the face are
     there. Empty where every classifier read the face."""
+    track: int | None = None
+    """Number of the person in a video, the same in all its frames; None elsewhere."""
     features: dict[str, tuple[float, ...]] | None = Field(default=None, exclude=True, repr=False)
     """By classifier, the pooled numbers before its heads, where ``Pipeline.run(..., features=True)`` asked for them;
     never a part of the JSON. They are no identity embedding: neither trained nor fit to recognise persons."""
@@ -88,6 +94,20 @@ class Result(Part):
     """The most confident first."""
     models: Models
     error: str | None
+    frame: int | None = None
+    """Number of the frame in its video, from 0; None of a picture."""
+    time: float | None = None
+    """Of that frame, in seconds from the video's start; of a live stream, from when it was opened."""
+
+    def to_supervision(self) -> Detections:
+        """The faces and heads as ``supervision.Detections``, see ``supervision_adapter.to_supervision``.
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+        """
+        from .supervision_adapter import to_supervision
+
+        return to_supervision(self)
 
 
 def shortest(value: np.float32) -> float:

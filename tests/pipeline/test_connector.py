@@ -229,9 +229,9 @@ def test_large_frames_are_taken_a_few_at_a_time(
 def test_json_contract(pipeline: Pipeline, photo: Photo, tmp_path: Path) -> None:
     result, failed = pipeline.run([photo(0), tmp_path / "none.jpg"])
     record = json.loads(result.model_dump_json())
-    assert list(record) == ["source", "width", "height", "faces", "heads", "models", "error"]
+    assert list(record) == ["source", "width", "height", "faces", "heads", "models", "error", "frame", "time"]
     face = record["faces"][0]
-    assert list(face) == ["box", "confidence", "head", "attributes", "reason", "reasons"]
+    assert list(face) == ["box", "confidence", "head", "attributes", "reason", "reasons", "track"]
     assert list(face["box"]) == ["x1", "y1", "x2", "y2"]
     assert set(face["attributes"]["gender"]) == {"value", "probability", "probabilities"}
     assert set(face["attributes"]["age"]) == {"value", "unit", "interval"}
