@@ -67,7 +67,7 @@ def starting_arrays(start: str, backbone: str) -> dict[str, np.ndarray]:
         ) from error
     from .export import weights_of_onnx
 
-    return weights_of_onnx(release.read())
+    return weights_of_onnx(release.read(release.finest().precision))
 
 
 def _imagenet(backbone: Backbone) -> dict[str, np.ndarray]:

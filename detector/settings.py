@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..weights.errors import TrainingError
+from ..weights.errors import TrainingError, WeightsError
+from ..weights.store import Release, find
 from ..weights.whole_file import write_whole
 from .augmentation import AFFINE, DEFAULT, Recipe, as_recipe, read_recipe
 from .overrides import RESUMABLE, check_overrides
@@ -27,7 +28,8 @@ class DetectorSettings:
 
     Attributes:
         data: DATA.yaml (``detector/description.py``).
-        start: an ultralytics checkpoint (.pt), a .npz of arrays named as in its state_dict, or ``none``.
+        start: an ultralytics checkpoint (.pt), a .npz of arrays named as in its state_dict, a released version or its
+            folder, or ``none``.
         epochs: passes over the training pictures.
         imgsz: side of the letterboxed square in pixels.
         batch: pictures a step; None: 16 on a CPU and on each of several GPUs, what fits the memory on one GPU.
@@ -94,8 +96,23 @@ class DetectorSettings:
             raise TrainingError(f"precision is auto, float32 or bfloat16, got {self.precision!r}")
         self._check_minutes()
         if self.start != "none" and not Path(self.start).is_file():
-            raise TrainingError(f"{self.start}: no such starting weights (a .pt, a .npz, or none)")
+            self.release()
         return replace(self, augmentation=self.recipe().told(), view=None)
+
+    def release(self) -> Release | None:
+        """The released detector to start from; None where the weights are a file's or none.
+
+        Raises:
+            TrainingError: there are no such starting weights.
+        """
+        if self.start == "none" or Path(self.start).is_file():
+            return None
+        try:
+            return find("detector", Path(self.start) if Path(self.start).is_dir() else self.start)
+        except WeightsError as error:
+            raise TrainingError(
+                f"{self.start}: no such starting weights (a .pt, a .npz, a released version, or none; {error})"
+            ) from error
 
     def changed(self, changes: Mapping[str, Any]) -> DetectorSettings:
         """The settings of a resumed run: these, with what may be given anew.
@@ -129,7 +146,7 @@ class DetectorSettings:
         batch = self.batch or (CPU_BATCH * (device.count(",") + 1) if on_cpu or several else -1)
         arguments: dict[str, Any] = {
             "model": ARCHITECTURE,
-            "pretrained": False if self.start == "none" or self.start.endswith(".npz") else self.start,
+            "pretrained": self.start if self.start.endswith(".pt") else False,
             "data": self.data,
             "epochs": self.epochs,
             "imgsz": self.imgsz,

@@ -26,6 +26,7 @@ from .description import read_description
 from .devices import keep_freed_memory
 from .loggers import loggers
 from .model import FaceDetectionModel, cpu_has_bf16, freeze_statistics, load_arrays
+from .release_start import start_from_release
 from .run_record import HISTORY, VALIDATED, add_to_history
 from .schedule import Schedule
 from .settings import read_settings
@@ -83,6 +84,10 @@ class FaceTrainer(DetectionTrainer):
         elif start.suffix == ".npz":
             loaded, left = load_arrays(model, start)
             LOGGER.info(f"{start.name}: {loaded} arrays loaded, {len(left)} start at random: {left}")
+        elif release := self.settings.release():
+            pictures = [Path(path) for path in self.data["train"]]
+            loaded = start_from_release(model, release, pictures, self.args.imgsz)
+            LOGGER.info(f"detector {release.label}: {loaded} arrays loaded, batch norms measured anew")
         model.cpu_bf16 = self.bf16
         if self.settings.frozen_statistics:
             LOGGER.info(f"{freeze_statistics(model)} batch norms folded, their statistics frozen")

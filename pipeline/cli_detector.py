@@ -40,7 +40,7 @@ def train_detector(
         Path | None, typer.Option(help="DATA.yaml; with --resume only if it has moved.", show_default=False)
     ] = None,
     start: Annotated[
-        str, typer.Option(help="Starting weights: an ultralytics .pt, a .npz of arrays, or none.")
+        str, typer.Option(help="Starting weights: an ultralytics .pt, a .npz of arrays, a released version, or none.")
     ] = "none",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")] = 50,
     imgsz: Annotated[int, typer.Option(min=32, help="Side of the input in pixels.")] = 640,
@@ -99,7 +99,7 @@ def train_detector(
     else:
         chosen = DetectorSettings(
             data=str(data and data.resolve()),
-            start=start if start == "none" else str(Path(start).resolve()),
+            start=str(Path(start).resolve()) if Path(start).exists() else start,
             epochs=epochs,
             imgsz=imgsz,
             batch=None if batch == "auto" else _whole_number("--batch", batch),

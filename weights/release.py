@@ -50,6 +50,10 @@ class Release:
         have = ", ".join(entry.precision for entry in self.manifest.files)
         raise WeightsError(f"{self.stage} {self.label} has no {precision} file; it has: {have}")
 
+    def finest(self) -> FileEntry:
+        """The file whose weights are the most exact: float32, else float16, else int8."""
+        return min(self.manifest.files, key=lambda entry: ("float32", "float16", "int8").index(entry.precision))
+
     def read(self, precision: str | None = None) -> bytes:
         """The bytes of a model file, given out only after its size and SHA-256 agree with the manifest.
 
