@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from ..weights.errors import FrameError, WeightsError
 from ..weights.manifest import Attribute, CropRecipe, FileEntry, InputSpec
+from ..weights.precision import choose_file
 from ..weights.session import open_session
 from ..weights.store import Release, find
 from .values import AttributeValue, decode, output_width
 
-BATCH = 32
-"""Most crops in one call of the session."""
+BATCH, CPU_BATCH = 32, 8
+"""Most crops in one call of the session, on an accelerator and on a CPU. There 4 to 16 are equally quick,
+32 no quicker, and each takes some 9 MB."""
 FEATURES = "features"
 """Name of the output that holds the pooled numbers before the heads."""
 
 
 def prepare(crops: np.ndarray, spec: InputSpec) -> np.ndarray:
     """Turn BGR uint8 crops, (n, S, S, 3), into the float32 batch that the model takes."""
+    if spec.layout == "NHWC" and spec.colour == "BGR" and spec.scale == 1 and set(spec.std) == {1.0}:
+        rows = crops.reshape(*crops.shape[:2], crops.shape[2] * 3)  # by whole rows it is nine times as quick
+        mean = np.tile(np.array(spec.mean, np.float32), crops.shape[2])
+        return np.subtract(rows, mean, dtype=np.float32).reshape(crops.shape)
     batch = crops[..., ::-1] if spec.colour == "RGB" else crops
     batch = batch.astype(np.float32)
     if spec.scale != 1 or any(spec.mean) or set(spec.std) != {1.0}:
@@ -30,13 +38,19 @@ def prepare(crops: np.ndarray, spec: InputSpec) -> np.ndarray:
 class AttributeClassifier:
     """Reads the attributes of faces with a released classifier.
 
+    >>> crops = np.zeros((2, 224, 224, 3), np.uint8)
+    >>> [sorted(values) for values in AttributeClassifier("1.0.0").classify(crops)][0]
+    ['age', 'eyes', 'gender', 'glasses', 'mask', 'smile']
+
     Args:
         version: a version (``1.0.0``; of a classifier with a name ``shirt@0.1.0``, or ``shirt``), a release's folder,
             or None for the one in use.
         device: see :func:`facepipe.weights.session.open_session`.
         threads: threads within one operator; None leaves it to ONNX Runtime.
         release: a release at hand, in place of ``version``.
-        precision: the release's file in that precision; None takes its default file.
+        precision: which of the release's files runs, see ``weights.precision.choose_file``; None takes its first.
+
+    Several threads may call one classifier at once.
 
     Raises:
         WeightsError: no such release, or a damaged one.
@@ -63,8 +77,10 @@ class AttributeClassifier:
                 f"{self.release.folder}: crops are {self.crop.size} px, the input takes {self.input.size} px"
             )
         self.features: int | None = manifest.features
-        self.entry: FileEntry = self.release.entry(precision)
-        self._session = open_session(self.release.read(precision), device, threads)
+        self.device = device
+        self.batch = CPU_BATCH if device == "cpu" else BATCH
+        self.entry: FileEntry = choose_file(self.release, precision, device)
+        self._session = open_session(self.release.read(self.entry.precision), device, threads)
         widths = {output.name: output.shape[-1] for output in self._session.get_outputs()}
         for attribute in self.attributes:
             if widths.get(attribute.name) != output_width(attribute):
@@ -77,6 +93,13 @@ class AttributeClassifier:
                 f"{self.release.folder}: the model's output {FEATURES!r} should have {self.features} numbers a face, "
                 f"it has {widths.get(FEATURES, 'no such output')}"
             )
+
+    def with_threads(self, threads: int) -> Self:
+        """The same classifier over a session of its own with so many threads within one operator, for several callers
+        at once: see ``FaceDetector.with_threads``."""
+        other = copy.copy(self)
+        other._session = open_session(self.release.read(self.entry.precision), self.device, threads)
+        return other
 
     def feature_width(self) -> int:
         """Numbers a face in ``features``.
@@ -112,8 +135,8 @@ class AttributeClassifier:
         if features:
             widths[FEATURES] = self.feature_width()
         rows = [  # only what is named is given out, and what only the others need is not computed
-            self._session.run([*widths], {self.input.name: prepare(crops[start : start + BATCH], self.input)})
-            for start in range(0, len(crops), BATCH)
+            self._session.run([*widths], {self.input.name: prepare(crops[start : start + self.batch], self.input)})
+            for start in range(0, len(crops), self.batch)
         ]
         if not rows:
             return {name: np.zeros((0, width), np.float32) for name, width in widths.items()}

@@ -62,8 +62,11 @@ def bin_centres(attribute: NumericAttribute) -> np.ndarray:
 
 
 def expectation(probabilities: np.ndarray, attribute: NumericAttribute) -> np.ndarray:
-    """Expected value, (n,), of distributions over the bins, (n, bins)."""
-    return probabilities @ bin_centres(attribute)
+    """Expected value, (n,), of distributions over the bins, (n, bins).
+
+    A matrix product would add up a row in an order that depends on how many rows there are.
+    """
+    return (probabilities * bin_centres(attribute)).sum(axis=-1)
 
 
 def quantiles(probabilities: np.ndarray, attribute: NumericAttribute, shares: tuple[float, ...]) -> np.ndarray:

@@ -109,10 +109,7 @@ def spread_statistics(
             [torch.full((values.shape[1],), values[:, 0].numel()), values.sum((0, 2, 3)), (values**2).sum((0, 2, 3))]
         )
 
-    hooks = [
-        layer.conv.register_forward_hook(lambda _, __, found, layer=layer: add(layer, found))  # type: ignore[misc]
-        for layer in layers
-    ]
+    hooks = [layer.conv.register_forward_hook(lambda _, __, found, layer=layer: add(layer, found)) for layer in layers]
     buffer, training = InputBuffer(spec), model.training
     model.eval()
     try:

@@ -6,10 +6,12 @@ read is merged by attribute, so no two of them may read an attribute of the same
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -56,32 +58,51 @@ class Reading:
     features: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A crop, and the reading that what is read of it goes to."""
+
+    reading: Reading
+    crop: FaceCrop
+
+
 class Classifiers:
     """One or several classifiers that look at the same faces.
 
     Args:
         chosen: what ``Pipeline`` was given.
-        device, threads: of those that are loaded here.
+        device, threads, precision: of those that are loaded here.
 
     Attributes:
         by_name: the classifiers; ``face`` is the one without a name of its own.
+        steady: give a face the same numbers to the last digit whatever it is batched with. ONNX Runtime multiplies a
+            matrix of one row by other code than one of several, and sums in another order (differences of about 1e-6);
+            so a crop that would be alone in its batch is classified together with a copy of itself. Off by default,
+            for it costs a second crop.
 
     Raises:
         WeightsError: no such release, a damaged one, two of one name, or two that read the same attribute.
         DeviceError: the device is not there.
     """
 
-    def __init__(self, chosen: Chosen | Sequence[Chosen] | None, device: str = "cpu", threads: int | None = None):
+    def __init__(
+        self,
+        chosen: Chosen | Sequence[Chosen] | None,
+        device: str = "cpu",
+        threads: int | None = None,
+        precision: str | None = None,
+    ):
         several = isinstance(chosen, Sequence) and not isinstance(chosen, str)
         wanted: Sequence[Chosen | None] = chosen if several else [chosen]  # type: ignore[assignment, list-item]
         if not wanted:
             raise WeightsError("no classifier is named: leave classifier out for the one in use, or name one")
+        self.steady = False
         self.by_name: dict[str, AttributeClassifier] = {}
         readers: dict[str, str] = {}
         for each in wanted:
             loaded = each
             if not isinstance(loaded, AttributeClassifier):
-                loaded = AttributeClassifier(_version(loaded), device, threads)
+                loaded = AttributeClassifier(_version(loaded), device, threads, precision=precision)
             name = loaded.release.name or FACE
             if name in self.by_name:
                 raise WeightsError(
@@ -106,6 +127,12 @@ class Classifiers:
         """
         return {name: classifier.feature_width() for name, classifier in self.by_name.items()}
 
+    def with_threads(self, threads: int) -> Self:
+        """The same classifiers, each over a session of its own, see ``AttributeClassifier.with_threads``."""
+        other = copy.copy(self)
+        other.by_name = {name: classifier.with_threads(threads) for name, classifier in self.by_name.items()}
+        return other
+
     def read(self, placed: Sequence[Placed], features: bool = False) -> list[list[Reading]]:
         """Read every attribute of every face, all frames' crops in one call for each classifier.
 
@@ -119,26 +146,63 @@ class Classifiers:
         Raises:
             WeightsError: features are asked for, and a classifier gives none.
         """
-        readings = [[Reading() for _ in each.faces] for each in placed]
-        flat = [reading for frame in readings for reading in frame]
-        for name, classifier in self.by_name.items():
-            crops = [
-                cut_region(each.frame, face, head, classifier.crop)
-                for each in placed
-                for face, head in zip(each.faces, each.heads, strict=True)
-            ]
-            cut = [(reading, crop) for reading, crop in zip(flat, crops, strict=True) if crop.image is not None]
-            for reading, crop in zip(flat, crops, strict=True):
-                if crop.reason is not None:
-                    reading.reasons[name] = crop.reason
-            if not cut:
-                continue
-            outputs = classifier.outputs(np.stack([crop.image for _, crop in cut]), features)  # type: ignore[misc]
-            for number, ((reading, crop), values) in enumerate(zip(cut, classifier.values(outputs), strict=True)):
-                reading.attributes |= _in_frame(values, crop)
-                if features:
-                    reading.features[name] = tuple(outputs[FEATURES][number].tolist())
+        readings, cuts = self.cut(placed)
+        for name, waiting in cuts.items():
+            if waiting:
+                self.fill(name, waiting, features)
         return readings
+
+    def cut(self, placed: Sequence[Placed]) -> tuple[list[list[Reading]], dict[str, list[Cut]]]:
+        """The first half of :meth:`read`: cut each classifier's region of every face.
+
+        Returns:
+            For each frame one reading for each face, as yet empty but for the reasons why there is no crop; and by
+            classifier the crops that wait for it, in order.
+        """
+        readings = [[Reading() for _ in each.faces] for each in placed]
+        cuts: dict[str, list[Cut]] = {}
+        for name, classifier in self.by_name.items():
+            waiting = cuts[name] = []
+            for each, row in zip(placed, readings, strict=True):
+                for reading, face, head in zip(row, each.faces, each.heads, strict=True):
+                    crop = cut_region(each.frame, face, head, classifier.crop)
+                    if crop.reason is not None:
+                        reading.reasons[name] = crop.reason
+                    else:
+                        waiting.append(Cut(reading, crop))
+        return readings, cuts
+
+    def fill(self, name: str, cuts: Sequence[Cut], features: bool = False, steady: bool = False) -> None:
+        """The second half of :meth:`read`: classify crops of any frames; what is read of them goes into their readings.
+
+        Args:
+            name: of the classifier.
+            cuts: at least one.
+            features: read the features, too.
+            steady: as the attribute ``steady``, for this call.
+
+        Raises:
+            WeightsError: features are asked for, and the classifier gives none.
+        """
+        classifier = self.by_name[name]
+        images = [cut.crop.image for cut in cuts if cut.crop.image is not None]
+        if (steady or self.steady) and len(images) % classifier.batch == 1:
+            images.append(images[-1])
+        outputs = classifier.outputs(np.stack(images), features)
+        outputs = {output: rows[: len(cuts)] for output, rows in outputs.items()}
+        for number, (cut, values) in enumerate(zip(cuts, classifier.values(outputs), strict=True)):
+            cut.reading.attributes |= _in_frame(values, cut.crop)
+            if features:
+                cut.reading.features[name] = tuple(outputs[FEATURES][number].tolist())
+
+    def tidy(self, reading: Reading) -> None:
+        """Put what several classifiers entered, whichever was done first, in the order of the classifiers."""
+        if len(self.by_name) < 2:
+            return
+        names = [each.name for classifier in self.by_name.values() for each in classifier.attributes]
+        reading.attributes = {name: reading.attributes[name] for name in names if name in reading.attributes}
+        reading.reasons = {name: reading.reasons[name] for name in self.by_name if name in reading.reasons}
+        reading.features = {name: reading.features[name] for name in self.by_name if name in reading.features}
 
 
 def _in_frame(attributes: dict[str, AttributeValue], crop: FaceCrop) -> dict[str, AttributeValue]:

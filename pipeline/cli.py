@@ -11,15 +11,20 @@ import typer
 from .. import __version__
 from ..weights.errors import FacepipeError
 from . import (
+    cli_benchmark,
     cli_classifier,
     cli_compare,
     cli_data,
     cli_detect,
     cli_detector,
+    cli_doctor,
+    cli_evaluate,
     cli_evaluate_classifier,
     cli_evaluate_detector,
     cli_export_detector,
     cli_recipes,
+    cli_schema,
+    cli_serve,
     cli_weights,
 )
 from .error_line import report
@@ -63,10 +68,15 @@ for commands in (
     cli_data,
     cli_detector,
     cli_export_detector,
+    cli_evaluate,
+    cli_doctor,
+    cli_schema,
     cli_evaluate_detector,
     cli_classifier,
     cli_evaluate_classifier,
     cli_compare,
     cli_recipes,
+    cli_benchmark,
+    cli_serve,
 ):
     commands.register(app)

@@ -1,20 +1,30 @@
-"""``facepipe detect``: faces in pictures, and the attributes of each."""
+"""``facepipe detect``: faces in pictures and videos, and the attributes of each."""
 
 from __future__ import annotations
 
-import sys
-import time
-from contextlib import nullcontext
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from . import STARTED
-from .error_line import report
+from .video_command import ClassifyEvery, Every, NoTracks, Seconds, Tracks
+from .video_options import CLASSIFY_EVERY, VideoOptions
 
 FAILED = 1
 """Exit code where some input failed."""
+
+
+class Precision(StrEnum):
+    auto = "auto"
+    int8 = "int8"
+    float16 = "float16"
+    float32 = "float32"
+
+
+class Hidden(StrEnum):
+    faces = "faces"
+    heads = "heads"
 
 
 def register(app: typer.Typer) -> None:
@@ -23,15 +33,48 @@ def register(app: typer.Typer) -> None:
 
 
 def detect(
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures to read.", show_default=False)],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SOURCE", help="Pictures, folders of them, globs, videos.", show_default=False),
+    ] = None,
+    from_list: Annotated[
+        str | None, typer.Option("--from", metavar="FILE|-", help="A list of sources, one a line; - is standard input.")
+    ] = None,
+    allow_url: Annotated[bool, typer.Option("--allow-url", help="Sources may be http and https addresses.")] = False,
+    no_recursive: Annotated[
+        bool, typer.Option("--no-recursive", help="Of a folder take what lies in it, not in folders below.")
+    ] = False,
     json_target: Annotated[
         str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON object a line; - is standard output.")
     ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a table, one row a face.")] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The same as Parquet, with types (extra 'parquet').")
+    ] = None,
+    coco: Annotated[Path | None, typer.Option(metavar="FILE", help="Write COCO JSON, to correct the boxes.")] = None,
+    crops: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Cut the faces out into this folder, with a CSV of labels.")
+    ] = None,
     save: Annotated[Path | None, typer.Option(metavar="DIR", help="Save annotated pictures in this folder.")] = None,
+    blur: Annotated[
+        Hidden | None, typer.Option(help="With --save: blur these, and draw nothing.", show_default=False)
+    ] = None,
+    pixelate: Annotated[
+        Hidden | None, typer.Option(help="With --save: pixelate these, and draw nothing.", show_default=False)
+    ] = None,
     features: Annotated[
         Path | None,
         typer.Option(metavar="FILE.npz|.parquet", help="Write each face's pooled numbers before the heads there."),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was interrupted; what is done is skipped.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --resume: try pictures again that could not be read.")
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, and drop what an interrupted run has done.")
+    ] = False,
     conf: Annotated[
         float | None, typer.Option(min=0, max=1, help="Least confidence of a box. Default: the detector's own.")
     ] = None,
@@ -47,7 +90,13 @@ def detect(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml or directml.")] = "cpu",
+    precision: Annotated[
+        Precision, typer.Option(help="Of the models. auto: the fastest on this machine within the releases' bounds.")
+    ] = Precision.auto,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads. Default: one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Pictures that are worked on at once. Default: by the machine.")
+    ] = None,
     timing: Annotated[bool, typer.Option("--timing", help="Print where the time went, on standard error.")] = False,
     imgsz: Annotated[
         int | None,
@@ -59,50 +108,91 @@ def detect(
     tile_size: Annotated[
         int | None, typer.Option(min=32, help="Side of such a tile, in pixels; implies --tiles. Default: --imgsz.")
     ] = None,
+    every: Every = 1,
+    classify_every: ClassifyEvery = CLASSIFY_EVERY,
+    no_tracks: NoTracks = False,
+    tracks: Tracks = None,
+    seconds: Seconds = None,
 ) -> None:
-    """Find the faces in pictures and read the attributes of each.
+    """Find the faces in pictures and videos and read the attributes of each.
+
+    Files are written when all is done, from a journal beside the first of them (FILE.partial.jsonl). A run that was
+    interrupted goes on where it was with the same command and --resume.
 
     Several classifiers look at the same faces: --classifier face@1.0.0 --classifier shirt@0.1.0. Features are numbers
     for models of your own; they are not an identity embedding, and not fit to recognise persons.
 
-    Exit codes: 0 every picture was read, 1 some could not be (the others are done), 2 wrong usage or set-up.
-    """
-    from .connector import Pipeline
-    from .feature_files import SUFFIXES, FeatureFile
-    from .table import console, print_result
-    from .writers import PictureFolder, json_lines, write_line
+    In videos persons are followed, each with one line of attributes; camera:0 and rtsp:// are videos, too.
 
-    imported = time.perf_counter() - STARTED
-    if json_target is not None and Path(json_target).resolve() in {Path(image).resolve() for image in images}:
-        raise typer.BadParameter(f"--json {json_target} would overwrite that picture")
-    if features is not None and json_target is not None and features.resolve() == Path(json_target).resolve():
-        raise typer.BadParameter(f"--features and --json both name {features}")
-    if features is not None and features.suffix.lower() not in SUFFIXES:
-        raise typer.BadParameter(f"--features {features}: expected a name that ends in {' or '.join(SUFFIXES)}")
-    failed = False
-    with Pipeline(detector, classifier, device, threads, conf, imgsz=imgsz, tiles=tile_size or tiles) as pipeline:
-        screen = None if json_target == "-" else console()
-        folder = None if save is None else PictureFolder(save, images)
-        widths = None if features is None else pipeline.feature_widths
-        with (
-            nullcontext() if json_target is None else json_lines(json_target) as lines,
-            nullcontext() if features is None or widths is None else FeatureFile(features, widths) as rows,
-        ):
-            for result, frame in pipeline.stream(images, features is not None):
-                if lines is not None:
-                    write_line(result, lines)
-                if rows is not None:
-                    rows.add(result)
-                if result.error is not None:
-                    failed = True
-                    report(result.error)
-                    continue
-                if screen is not None:
-                    print_result(result, screen)
-                if folder is not None and frame is not None:
-                    folder.save(frame, result)
-    if timing:
-        parts = {"import": imported, **pipeline.stopwatch.seconds, "total": time.perf_counter() - STARTED}
-        print("timing: " + ", ".join(f"{part} {spent:.3f} s" for part, spent in parts.items()), file=sys.stderr)
+    Exit codes: 0 every picture was read, 1 some could not be (the others are done), 2 wrong usage or set-up, 130
+    interrupted.
+    """
+    from .detect_job import DetectJob, run_job
+    from .interruption import exit_code, terminable
+    from .outputs import Outputs
+
+    if blur and pixelate:
+        raise typer.BadParameter("--blur and --pixelate: choose one of them")
+    if (blur or pixelate) and save is None:
+        raise typer.BadParameter("--blur and --pixelate need --save DIR, where the pictures go")
+    if resume and restart:
+        raise typer.BadParameter("--resume goes on and --restart begins anew: choose one of them")
+    if no_tracks and tracks is not None:
+        raise typer.BadParameter("--tracks writes persons, and --no-tracks follows none: choose one of them")
+    if retry_failed and not resume:
+        raise typer.BadParameter("--retry-failed needs --resume")
+    if not sources and from_list is None:
+        raise typer.BadParameter("name at least one SOURCE, or a list of them with --from")
+    stream = json_target is not None and _is_stream(json_target)
+    hidden = blur or pixelate
+    outputs = Outputs(
+        json=None if json_target is None or stream else Path(json_target),
+        live=json_target if stream else None,
+        csv=csv,
+        parquet=parquet,
+        coco=coco,
+        features=features,
+        crops=crops,
+        save=save,
+        how=None if hidden is None else ("blur" if blur else "pixelate"),
+        what=None if hidden is None else hidden.value,
+    )
+    if resume and (stream or not outputs.journals):
+        raise typer.BadParameter("--resume needs an output in a file or a folder, and not --json -")
+    job = DetectJob(
+        sources=tuple(sources or ()),
+        from_list=from_list,
+        allow_url=allow_url,
+        recursive=not no_recursive,
+        outputs=outputs,
+        detector=detector,
+        classifier=classifier,
+        threads=threads,
+        workers=workers,
+        decisive={
+            "device": device,
+            "precision": precision.value,
+            "confidence": conf,
+            "imgsz": imgsz,
+            "tiles": tile_size or tiles,
+        },
+        resume=resume,
+        retry_failed=retry_failed,
+        restart=restart,
+        timing=timing,
+        video=VideoOptions(every, classify_every, not no_tracks, seconds),
+        tracks=tracks,
+    )
+    try:
+        with terminable():
+            failed = run_job(job)
+    except KeyboardInterrupt as interruption:
+        raise typer.Exit(exit_code(interruption)) from None
     if failed:
         raise typer.Exit(FAILED)
+
+
+def _is_stream(target: str) -> bool:
+    """Standard output, or something that is there and is no regular file, such as a pipe or a terminal."""
+    path = Path(target)
+    return target == "-" or (path.exists() and not path.is_file() and not path.is_dir())

@@ -1,4 +1,7 @@
-"""``facepipe weights list | show | verify | use | publish``: the released models that can be used here."""
+"""``facepipe weights list | show | verify | use | publish``: the released models that can be used here.
+
+The other commands of ``facepipe weights`` are in ``cli_weights_remote``, ``cli_weights_diff`` and ``cli_weights_tidy``.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,16 @@ import typer
 
 from ..weights.errors import WeightsError
 from ..weights.manifest import Manifest, Metric, Stage
+from ..weights.names import split_release
 from ..weights.store import Broken, Release, find, installed
 from ..weights.store import use as use_version
+from . import cli_weights_diff, cli_weights_remote, cli_weights_tidy
+from .cli_weights_remote import FROM, LocalhostOption, OfflineOption
 
 if TYPE_CHECKING:
     from ..weights.publishing import Published
 
-app = typer.Typer(
-    no_args_is_help=True, help="Released models: list, show, verify, use, publish.", rich_markup_mode=None
-)
+app = typer.Typer(no_args_is_help=True, help="Released models: what is here, what is elsewhere.", rich_markup_mode=None)
 HEADLINE = 6
 """Most metrics of a release that ``list`` tells; ``show`` tells all."""
 TELLING = ("mae", "accuracy", "eye_error")
@@ -27,17 +31,30 @@ MISMATCH = 1
 NEWEST = "newest"
 """In place of a version: no pin."""
 
-StageArgument = Annotated[Stage, typer.Argument(metavar="STAGE", help="detector or classifier")]
+StageArgument = Annotated[
+    str, typer.Argument(metavar="STAGE[@VERSION]", help="detector, classifier, or detector@1.0.0.")
+]
 
 
 def register(parent: typer.Typer) -> None:
     """Add the commands to the app."""
+    for commands in (cli_weights_remote, cli_weights_diff, cli_weights_tidy):
+        commands.register(app)
     parent.add_typer(app, name="weights")
 
 
 @app.command("list")
-def list_releases() -> None:
+def list_releases(
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="SOURCE", help=f"What there is elsewhere: {FROM}")
+    ] = None,
+    offline: OfflineOption = False,
+    insecure_localhost: LocalhostOption = False,
+) -> None:
     """List the models that can be used; * marks the one that is used when no version is named."""
+    if source is not None:
+        cli_weights_remote.list_source(source, offline, insecure_localhost)
+        return
     from rich.table import Table
     from rich.text import Text
 
@@ -78,11 +95,13 @@ def list_releases() -> None:
 @app.command()
 def show(
     stage: StageArgument,
-    version: Annotated[str, typer.Argument(help="A version, NAME@VERSION, or a release's folder.")],
+    version: Annotated[
+        str | None, typer.Argument(help="A version, NAME@VERSION, or a release's folder; none: the one in use.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest itself.")] = False,
 ) -> None:
     """Show what a model is: files, input, outputs, training data, metrics, licence."""
-    release = find(stage, version)
+    release = find(*split_release(stage, version))
     if as_json:
         print(release.manifest.model_dump_json(indent=2))
         return
@@ -132,15 +151,19 @@ def verify(
 def use(
     stage: StageArgument,
     version: Annotated[
-        str, typer.Argument(help="A version that is installed, or: newest. Of a classifier with a name: NAME@VERSION.")
-    ],
+        str | None,
+        typer.Argument(help="A version that is installed, or: newest. Of a classifier with a name: NAME@VERSION."),
+    ] = None,
 ) -> None:
     """Set which version is used where none is named; `newest` goes back to the newest one."""
-    name, _, number = version.rpartition("@")
+    of, wanted = split_release(stage, version)
+    if wanted is None:
+        raise WeightsError(f"{of}: say which version: {of} 1.0.0, or {of} {NEWEST}")
+    name, _, number = wanted.rpartition("@")
     newest = number == NEWEST
-    release = use_version(stage, (name or None) if newest else version)
+    release = use_version(of, (name or None) if newest else wanted)
     told = "the newest, whichever that is" if newest else "until another is chosen"
-    print(f"{stage} {release.label} is used from now on ({told}): {release.folder}")
+    print(f"{of} {release.label} is used from now on ({told}): {release.folder}")
 
 
 @app.command()

@@ -2,58 +2,72 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+import weakref
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, overload
 
 import numpy as np
 
-from ..detector.boxes import Detections
 from ..detector.runtime import FaceDetector
-from ..weights.errors import FacepipeError, WeightsError
+from ..weights.errors import DeviceError, FacepipeError, WeightsError
+from ..weights.manifest import FileEntry
+from ..weights.processors import usable_cpus
 from ..weights.store import Release
-from .classifiers import Chosen, Classifiers, Placed, Reading
-from .matching import match_heads
+from .assembly import assemble, match, placed
+from .classifiers import Chosen, Classifiers
+from .engine import Engine
 from .reader import DEFAULT_LIMITS, Frame, Limits, Source, read_frame, source_name
-from .results import Box, Face, Head, Models, ModelUsed, Result, shortest
+from .results import Models, ModelUsed, Result
 from .stopwatch import Stopwatch
 
-FRAMES, PIXELS = 8, 64_000_000
-"""Frames are taken together up to this number, or until they have this many pixels (192 MB); their crops are classified
-in one call."""
+MOST_WORKERS = 4
+"""Pictures at work on at a time, unless ``workers`` says otherwise: each takes some 100 MB. Where there are more
+processors each picture has several."""
 
 
 class Pipeline:
     """Finds faces and heads and reads the attributes of each face.
 
     >>> with Pipeline() as pipeline:
-    ...     result = pipeline.run("photo.jpg")
-    ...     print(result.faces[0].attributes["gender"].value)
+    ...     result = pipeline.run("examples/astronaut.jpg")
+    ...     print(result.width, result.height, result.faces[0].attributes["smile"].value)
+    512 512 yes
 
     Args:
         detector: a version, a release's folder, a ``FaceDetector`` at hand, or None for the newest release.
         classifier: the same, with ``AttributeClassifier``: ``"1.0.0"``; of one that has a name ``"shirt@0.1.0"``, or
             ``"shirt"``; or a list of these, of classifiers that read different attributes.
         device: where all of them run, see ``weights.session.open_session``.
-        threads: threads within one operator; None leaves the choice to ONNX Runtime.
+        threads: processors to use; None takes all that this process may (its affinity, its container's quota). One
+            picture has all of them.
         confidence: least confidence of a face or a head, 0 to 1; None takes the detector's own.
         limits: caps on the size of pictures.
         imgsz: pixels that a picture's longer side is scaled to for the detector, see ``FaceDetector``; None takes the
             release's own.
         tiles: True, or the side of a tile in pixels, has larger pictures looked at in tiles too, see ``FaceDetector``.
+        precision: ``auto``, ``int8``, ``float16`` or ``float32``: which of each release's files runs, see
+            ``weights.precision.choose_file``.
+        workers: pictures that a stream works on at a time, sharing the ``threads``; None takes as many as there are
+            threads, four at most.
+        allow_url: let ``http://`` and ``https://`` sources be fetched.
 
-    ``device``, ``threads``, ``confidence``, ``imgsz`` and ``tiles`` go to the models that are loaded here; models at
-    hand have their own.
+    ``device``, ``threads``, ``confidence``, ``imgsz``, ``tiles`` and ``precision`` go to the models that are loaded
+    here; models at hand have their own. Several threads may share one pipeline.
 
     Attributes:
-        models: versions and hashes of the models.
-        stopwatch: wall time spent so far in ``load``, ``read``, ``detect`` and ``classify``.
+        models: versions and hashes of the models; the hash is that of the file that runs.
+        stopwatch: seconds spent so far in ``load``, ``read`` (decoding included), ``detect`` and ``classify`` (cutting
+            the crops included). Each thread adds its own, so in a stream they come to more than has passed.
+        workers: as above.
 
     Raises:
-        WeightsError: no such release, a damaged one, one that cannot run at ``imgsz``, or two classifiers that read an
-            attribute of the same name.
-        DeviceError: the device is not there.
+        WeightsError: no such release, a damaged one, one that cannot run at ``imgsz`` or has no file in ``precision``,
+            or two classifiers that read an attribute of the same name.
+        DeviceError: the device is not there, or fewer than one thread or worker.
         MissingExtraError: tiles are asked for and supervision is not installed.
     """
 
@@ -67,20 +81,34 @@ class Pipeline:
         limits: Limits = DEFAULT_LIMITS,
         imgsz: int | None = None,
         tiles: bool | int = False,
+        precision: str = "auto",
+        workers: int | None = None,
+        allow_url: bool = False,
     ):
+        if workers is not None and workers < 1:
+            raise DeviceError(f"workers must be at least 1, got {workers}")
+        cpus = threads if threads is not None else usable_cpus()
         self.limits = limits
+        self.allow_url = allow_url
         self.stopwatch = Stopwatch()
         with self.stopwatch.measure("load"):
             if not isinstance(detector, FaceDetector):
-                detector = FaceDetector(_version(detector), device, threads, confidence, imgsz=imgsz, tiles=tiles)
-            classifiers = Classifiers(classifier, device, threads)
+                detector = FaceDetector(
+                    _version(detector), device, cpus, confidence, precision=precision, imgsz=imgsz, tiles=tiles
+                )
+            classifiers = Classifiers(classifier, device, cpus, precision)
         if missing := {"face", "head"} - set(detector.classes):
             raise WeightsError(f"{detector.release.folder}: this detector does not find: {', '.join(sorted(missing))}")
         self.models = Models(
-            detector=_used(detector.release),
-            classifiers={name: _used(each.release) for name, each in classifiers.by_name.items()},
+            detector=_used(detector.release, detector.entry),
+            classifiers={name: _used(each.release, each.entry) for name, each in classifiers.by_name.items()},
         )
+        self.workers = workers or (min(cpus, MOST_WORKERS) if detector.device == "cpu" else 2)
+        self._threads = max(1, cpus // self.workers)
         self._stages: tuple[FaceDetector, Classifiers] | None = (detector, classifiers)
+        self._shared: tuple[FaceDetector, Classifiers] | None = None
+        self._opening = threading.Lock()
+        self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
     def __enter__(self) -> Self:
         return self
@@ -89,13 +117,62 @@ class Pipeline:
         self.close()
 
     def close(self) -> None:
-        """Let go of the models. Nothing can be run afterwards."""
-        self._stages = None
+        """Let go of the models. Nothing can be run afterwards; streams that are not at their end stop with an error.
 
-    def _open(self) -> tuple[FaceDetector, Classifiers]:
-        if self._stages is None:
-            raise FacepipeError("this pipeline is closed; make a new one")
-        return self._stages
+        What another thread runs at the moment is finished.
+        """
+        self._stages = self._shared = None
+        for engine in list(self._engines):
+            engine.fail(_closed())
+
+    def parts(self) -> tuple[FaceDetector, Classifiers]:
+        """The detector and the classifiers, with every thread for one call at a time.
+
+        Raises:
+            FacepipeError: the pipeline is closed.
+        """
+        stages = self._stages
+        if stages is None:
+            raise _closed()
+        return stages
+
+    def shared_parts(self, open_them: bool = True) -> tuple[FaceDetector, Classifiers] | None:
+        """The detector and the classifiers for ``workers`` calls at a time, each with its share of the threads.
+
+        They have sessions of their own, which are opened when they are first wanted: 0.3 s and 90 MB.
+
+        Args:
+            open_them: False gives None where they are not open.
+
+        Raises:
+            FacepipeError: the pipeline is closed.
+        """
+        detector, classifiers = self.parts()
+        if self.workers == 1 or detector.device != "cpu":
+            return detector, classifiers
+        if self._shared is None and open_them:
+            with self._opening, self.stopwatch.measure("load"):
+                if self._shared is None:
+                    shared = detector.with_threads(self._threads), classifiers.with_threads(self._threads)
+                    self._shared = shared if self._stages is not None else None
+        shared_now = self._shared
+        if shared_now is None and open_them:
+            raise _closed()
+        return shared_now
+
+    def with_confidence(self, confidence: float) -> Self:
+        """The same pipeline with another least confidence: it shares the models, their sessions and the stopwatch.
+
+        Raises:
+            FacepipeError: the pipeline is closed.
+        """
+        detector, classifiers = self.parts()
+        shared = self.shared_parts(False)
+        other = copy.copy(self)
+        other._stages = detector.with_confidence(confidence), classifiers
+        other._shared = None if shared is None else (shared[0].with_confidence(confidence), shared[1])
+        other._engines = weakref.WeakSet()
+        return other
 
     @property
     def feature_widths(self) -> dict[str, int]:
@@ -104,7 +181,7 @@ class Pipeline:
         Raises:
             WeightsError: a classifier gives none (0.1.0, say); the message says what to do.
         """
-        return self._open()[1].feature_widths
+        return self.parts()[1].feature_widths
 
     @overload
     def run(self, source: list[Any] | tuple[Any, ...], features: bool = False) -> list[Result]: ...
@@ -130,129 +207,87 @@ class Pipeline:
         """
         if isinstance(source, list | tuple):
             return [result for result, _ in self.stream(source, features)]
+        detector, classifiers = self._ready(features)
         with self.stopwatch.measure("read"):
-            frame = read_frame(source, self.limits)
-        return self._analyse([(source_name(source), frame)], features)[0]
+            frame = self.read(source)
+        with self.stopwatch.measure("detect"):
+            found = detector.detect([frame])[0]
+        with self.stopwatch.measure("classify"):
+            matched = match(found)
+            readings = classifiers.read([placed(frame, matched)], features)[0]
+        return assemble(self.models, source_name(source), frame, matched, readings, features)
 
-    def stream(self, sources: Iterable[Source], features: bool = False) -> Iterator[tuple[Result, Frame | None]]:
-        """Analyse any number of pictures, a few at a time, and give each result with its frame as soon as it is there.
+    def stream(
+        self, sources: Iterable[Source] | Source, features: bool = False
+    ) -> Generator[tuple[Result, Frame | None]]:
+        """Analyse any number of pictures, several at a time; give each result with its frame as soon as it is there.
+
+        >>> with Pipeline() as pipeline:
+        ...     for result, frame in pipeline.stream("examples"):
+        ...         print(result.source, len(result.faces))
+        examples/astronaut.jpg 1
 
         Results come in the order of the sources. A picture that cannot be read gives a result with ``error``, no frame.
-        ``features`` as for :meth:`run`.
+        Only a few pictures are between the source and the results, fewer where they are large. The sources are asked
+        for in the caller's thread, ahead of the results. Close the iterator (``contextlib.closing``) or exhaust it: its
+        threads end then.
+
+        Args:
+            sources: pictures as for :meth:`run`; or one text: a folder, a glob, a file, a URL, a video, ``camera:0`` or
+                ``rtsp://…``, see ``sources.gather``. Frames of videos have ``frame`` and ``time``.
+            features: as for :meth:`run`; not of videos.
+
+        Raises:
+            ImageError: the text names nothing.
+            WeightsError: features are asked for, and a classifier gives none.
+            FacepipeError: the pipeline was closed, or features of a video are asked for.
         """
-        waiting = iter(sources)
-        while chunk := self._read_some(waiting):
-            readable = [(name, frame) for name, frame in chunk if isinstance(frame, np.ndarray)]
-            done = iter(self._analyse(readable, features))
-            for name, frame in chunk:
-                if isinstance(frame, np.ndarray):
-                    yield next(done), frame
-                else:
-                    yield self._failed(name, frame), None
+        self._ready(features)
+        videos: tuple[str, ...] = ()
+        if isinstance(sources, str | os.PathLike):
+            from .sources import gather
 
-    def _read_some(self, sources: Iterator[Source]) -> list[tuple[str | None, Frame | FacepipeError]]:
-        """Name and frame, or what is wrong with it, of the next ``FRAMES`` sources, or fewer where they are large."""
-        chunk: list[tuple[str | None, Frame | FacepipeError]] = []
-        pixels = 0
-        for source in sources:
-            frame = self._read(source)
-            chunk.append((source_name(source), frame))
-            pixels += frame.shape[0] * frame.shape[1] if isinstance(frame, np.ndarray) else 0
-            if len(chunk) >= FRAMES or pixels >= PIXELS:
-                break
-        return chunk
+            found = gather([os.fspath(sources)], self.allow_url)
+            sources, videos = found.pictures, found.videos
+            if videos and features:
+                raise FacepipeError(f"{videos[0]}: is a video; features are read of pictures only")
+        elif isinstance(sources, bytes | bytearray | memoryview) or (
+            isinstance(sources, np.ndarray) and sources.ndim < 4
+        ):
+            sources = [sources]
+        return self._results(sources, videos, features)
 
-    def _read(self, source: Source) -> Frame | FacepipeError:
-        with self.stopwatch.measure("read"):
-            try:
-                return read_frame(source, self.limits)
-            except FacepipeError as error:
-                return error
+    def _results(
+        self, pictures: Iterable[Source], videos: Sequence[str], features: bool
+    ) -> Generator[tuple[Result, Frame | None]]:
+        engine = Engine(self, features)
+        self._engines.add(engine)
+        yield from engine.run(pictures)
+        if videos:
+            from .video import stream_video
 
-    def _failed(self, source: str | None, error: FacepipeError) -> Result:
-        return Result(
-            source=source,
-            width=None,
-            height=None,
-            faces=(),
-            heads=(),
-            models=self.models,
-            error=str(error),
-        )
+            for video in videos:
+                yield from stream_video(self, video)
 
-    def _analyse(self, named: Sequence[tuple[str | None, Frame]], features: bool = False) -> list[Result]:
-        """Detect in all frames, classify the crops of all of them together, and regroup by frame."""
-        detector, classifiers = self._open()
+    def read(self, source: Source, admit: Callable[[int], None] | None = None) -> Frame:
+        """Read one picture under this pipeline's limits, see ``reader.read_frame``."""
+        return read_frame(source, self.limits, self.allow_url, admit)
+
+    def _ready(self, features: bool) -> tuple[FaceDetector, Classifiers]:
+        """The stages, once it is clear that they can do what is asked."""
+        detector, classifiers = self.parts()
         if features:
             _ = classifiers.feature_widths  # raises before anything is done
-        frames = [frame for _, frame in named]
-        with self.stopwatch.measure("detect"):
-            detections = detector.detect(frames)
-        with self.stopwatch.measure("classify"):
-            places = [_matched(found) for found in detections]
-            readings = classifiers.read(
-                [
-                    Placed(frame, faces.boxes, [None if head is None else heads.boxes[head] for head in matched])
-                    for frame, (faces, heads, matched) in zip(frames, places, strict=True)
-                ],
-                features,
-            )
-        return [
-            self._result(source, frame, *place, read, features)
-            for (source, frame), place, read in zip(named, places, readings, strict=True)
-        ]
-
-    def _result(
-        self,
-        source: str | None,
-        frame: Frame,
-        faces: Detections,
-        heads: Detections,
-        matched: Sequence[int | None],
-        readings: Sequence[Reading],
-        features: bool,
-    ) -> Result:
-        return Result(
-            source=source,
-            width=frame.shape[1],
-            height=frame.shape[0],
-            faces=tuple(
-                Face(
-                    box=Box.of(box),
-                    confidence=shortest(confidence),
-                    head=head,
-                    attributes=read.attributes or None,
-                    reason=None if read.attributes else _in_one(read.reasons),
-                    reasons=read.reasons,
-                    features=read.features if features else None,
-                )
-                for box, confidence, head, read in zip(faces.boxes, faces.confidence, matched, readings, strict=True)
-            ),
-            heads=tuple(
-                Head(box=Box.of(box), confidence=shortest(confidence))
-                for box, confidence in zip(heads.boxes, heads.confidence, strict=True)
-            ),
-            models=self.models,
-            error=None,
-        )
+        return detector, classifiers
 
 
-def _matched(found: Detections) -> tuple[Detections, Detections, list[int | None]]:
-    """The faces of a frame, its heads, and for each face its head."""
-    faces, heads = found.of("face"), found.of("head")
-    return faces, heads, match_heads(faces.boxes, heads.boxes)
-
-
-def _in_one(reasons: dict[str, str]) -> str:
-    """Several classifiers' reasons as one text; a reason that all of them have stands alone."""
-    if len(set(reasons.values())) == 1:
-        return next(iter(reasons.values()))
-    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+def _closed() -> FacepipeError:
+    return FacepipeError("this pipeline is closed; make a new one")
 
 
 def _version(chosen: str | os.PathLike[str] | None) -> str | Path | None:
     return Path(chosen) if isinstance(chosen, os.PathLike) else chosen
 
 
-def _used(release: Release) -> ModelUsed:
-    return ModelUsed(version=release.version, sha256=release.entry().sha256)
+def _used(release: Release, entry: FileEntry) -> ModelUsed:
+    return ModelUsed(version=release.version, sha256=entry.sha256)

@@ -45,13 +45,24 @@ def draw(frame: Frame, result: Result) -> Frame:
     taken = [_pixels(face.box, zoom) for face in result.faces]
     for index, (face, box) in enumerate(zip(result.faces, list(taken), strict=True)):
         whole = box[3] - box[1] >= ROOM * 1.6 * letter
-        taken.append(_label(canvas, box, label(index, face) if whole else [str(index)], letter, taken))
+        taken.append(
+            _label(
+                canvas,
+                box,
+                label(index, face) if whole else [str(index if face.track is None else face.track)],
+                letter,
+                taken,
+            )
+        )
     return canvas
 
 
 def label(index: int, face: Face) -> list[str]:
-    """The lines of a face's label: its number and confidence, then one for each attribute that words can tell."""
-    lines = [f"face {index}  {face.confidence:.2f}"]
+    """The lines of a face's label: its number and confidence, then one for each attribute that words can tell.
+
+    Of a person that is followed through a video it is the person's number alone, for that does not flicker.
+    """
+    lines = [f"face {index}  {face.confidence:.2f}" if face.track is None else f"person {face.track}"]
     lines += [f"{name}: {text}" for name, value in (face.attributes or {}).items() if (text := in_words(value))]
     return lines + ([face.reason] if face.reason else [])
 

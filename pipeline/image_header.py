@@ -1,7 +1,7 @@
 """What a picture's first bytes say of it, read without decoding a pixel: format, size, and whether the file is whole.
 
 The layouts are those of PNG (ISO/IEC 15948, 5.2 and 11.2.2), JPEG (ITU-T T.81, B.1 and B.2), WebP (RFC 9649, 2.5 to
-2.7), GIF89a (18), BMP (Windows DIB headers) and TIFF 6.0 (2).
+2.7), GIF89a (18), BMP (Windows DIB headers) and TIFF 6.0 (2). HEIC and AVIF have a module of their own, ``heif_boxes``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..weights.errors import ImageError
+from ..weights.errors import ImageError, ImageTypeError
+from .heif_boxes import is_boxed, is_transparent, read_boxes
 
-FORMATS = "JPEG, PNG, WebP, BMP, GIF and TIFF"
+FORMATS = "JPEG, PNG, WebP, BMP, GIF, TIFF, HEIC and AVIF"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers SOF0 to SOF15; the three others in that range are DHT, JPG and DAC."""
+TIFF_TAGS = (256, 257, 258, 277, 322, 323)
+"""ImageWidth, ImageLength, BitsPerSample, SamplesPerPixel, TileWidth, TileLength."""
 START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
 
 
@@ -25,14 +28,17 @@ class ImageHeader:
     """Format and size of a stored picture.
 
     Attributes:
-        format: ``JPEG``, ``PNG``, ``WebP``, ``BMP``, ``GIF`` or ``TIFF``.
+        format: ``JPEG``, ``PNG``, ``WebP``, ``BMP``, ``GIF``, ``TIFF``, ``HEIC`` or ``AVIF``.
         width: stored columns, before any EXIF rotation.
         height: stored rows.
+        cost: bytes of memory a pixel that decoding takes at most, measured with the decoders in use (see
+            benchmarks/fuzz_bombs.py); 9 stands for all that take less.
     """
 
     format: str
     width: int
     height: int
+    cost: int = 9
 
 
 def read_header(content: bytes) -> ImageHeader:
@@ -54,7 +60,7 @@ def _read_header(content: bytes) -> ImageHeader:
     if content.startswith(PNG_SIGNATURE):
         if content[12:16] != b"IHDR":
             raise ImageError("a PNG that does not begin with its header")
-        return ImageHeader("PNG", *struct.unpack_from(">II", content, 16))
+        return _png(content)
     if content.startswith(b"\xff\xd8\xff"):
         return _jpeg(content)
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
@@ -67,16 +73,22 @@ def _read_header(content: bytes) -> ImageHeader:
         return ImageHeader("BMP", width, abs(height))  # a negative height: rows run from the top
     if content[:4] in (b"II*\0", b"MM\0*"):
         return _tiff(content)
-    if content[4:8] == b"ftyp":
-        raise ImageError(f"a HEIC, AVIF or video file; facepipe reads {FORMATS}: convert it to one of these")
-    raise ImageError(f"not a picture that facepipe reads ({FORMATS})")
+    if is_boxed(content):
+        return _boxed(content)
+    raise ImageTypeError(f"not a picture that facepipe reads ({FORMATS})")
+
+
+def _png(content: bytes) -> ImageHeader:
+    width, height, depth = struct.unpack_from(">IIB", content, 16)
+    moving = content.find(b"acTL", 33, max(content.find(b"IDAT"), 33)) > 0
+    return ImageHeader("PNG", width, height, (22 if depth == 16 else 12) if moving else 9)
 
 
 def _jpeg(content: bytes) -> ImageHeader:
     for marker, start in _jpeg_segments(content):
         if marker in START_OF_FRAME:
-            height, width = struct.unpack_from(">HH", content, start + 3)
-            return ImageHeader("JPEG", width, height)
+            height, width, components = struct.unpack_from(">HHB", content, start + 3)
+            return ImageHeader("JPEG", width, height, 9 if marker in (0xC0, 0xC1) or components < 4 else 11)
     raise ImageError("a JPEG without a frame header: damaged or cut short")
 
 
@@ -115,19 +127,35 @@ def _tiff(content: bytes) -> ImageHeader:
     order = "<" if content[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(order + "I", content, 4)
     (count,) = struct.unpack_from(order + "H", content, directory)
-    sides = {}
+    found: dict[int, int] = {}
     for place in range(directory + 2, directory + 2 + 12 * count, 12):
-        tag, kind = struct.unpack_from(order + "HH", content, place)
-        if tag in (256, 257) and kind in (3, 4) and tag not in sides:  # ImageWidth, ImageLength: SHORT or LONG
-            (sides[tag],) = struct.unpack_from(order + "HI"[kind - 3], content, place + 8)
-    return ImageHeader("TIFF", sides.get(256, 0), sides.get(257, 0))
+        tag, kind, several = struct.unpack_from(order + "HHI", content, place)
+        if tag in TIFF_TAGS and kind in (3, 4) and tag not in found:  # SHORT or LONG
+            if 4 < several * (2 if kind == 3 else 4) <= len(content):  # the numbers are elsewhere: the first of them
+                (place,) = struct.unpack_from(order + "I", content, place + 8)
+                place -= 8
+            (found[tag],) = struct.unpack_from(order + "HI"[kind - 3], content, place + 8)
+    width, height = found.get(256, 0), found.get(257, 0)
+    if found.get(322, 0) * found.get(323, 0) > max(4 * width * height, 2**24):
+        raise ImageError("a TIFF with tiles much larger than the picture")
+    return ImageHeader("TIFF", width, height, max(9, 4 + found.get(277, 1) * (found.get(258, 1) + 7 >> 3)))
+
+
+def _boxed(content: bytes) -> ImageHeader:
+    try:
+        file = read_boxes(content)
+    except ImageError as error:
+        raise ImageError(f"{error}; facepipe reads {FORMATS}") from error
+    cost = {"HEIC": (12, 22), "AVIF": (20, 40)}[file.format][is_transparent(content, file)]
+    return ImageHeader(file.format, file.width, file.height, cost)
 
 
 def check_whole(content: bytes, header: ImageHeader) -> None:
     """Check that a picture runs to its end. Bytes after the end are nobody's concern; cameras and phones leave some.
 
     Decoders differ in what they make of a cut file (some fill the rest in grey without a word), so JPEG, PNG and WebP
-    are checked here; PNG chunks by their checksums too. What is wrong inside of the others is left to the decoder.
+    are checked here; PNG chunks by their checksums too, HEIC and AVIF by ``read_header`` already. What is wrong inside
+    of the others is left to the decoder.
 
     Raises:
         ImageError: the file is cut short or damaged.

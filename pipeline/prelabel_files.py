@@ -22,8 +22,9 @@ from ..detector.splitting import DEFAULT_SHARES, part
 from ..weights.errors import DataError
 from ..weights.manifest import Attribute, PointsAttribute
 from ..weights.similarity import near_duplicates
+from .coco_entries import cvat_labels, plain_values
 from .prelabel import FoundBox, Prelabelled, ReviewRow
-from .prelabel_coco import coco_content, cvat_labels, plain_values
+from .prelabel_coco import coco_content
 from .reader import read_frame
 
 COCO, REVIEW, ATTRIBUTES, CVAT = "_annotations.coco.json", "review.csv", "attributes.csv", "cvat_labels.json"
@@ -194,7 +195,7 @@ def _attributes(
                 continue
             cells: list[object] = [name, source, place, f"{found.confidence:.3f}"]
             cells += [f"{side:.2f}" for side in _corners(found)]
-            plain = plain_values(found, attributes)
+            plain = plain_values(found.attributes, attributes)
             for attribute in attributes:
                 if isinstance(attribute, PointsAttribute):
                     cells += _places(found.attributes[attribute.name], attribute)

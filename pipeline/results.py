@@ -82,7 +82,14 @@ class Models(Part):
 
 
 class Result(Part):
-    """What was found in one picture, or why it could not be read (``error``; size and boxes are then missing)."""
+    """What was found in one picture, or why it could not be read (``error``; size and boxes are then missing).
+
+    >>> from facepipe import Pipeline
+    >>> with Pipeline() as pipeline:
+    ...     result = pipeline.run("examples/astronaut.jpg")
+    >>> Result.model_validate_json(result.model_dump_json()) == result
+    True
+    """
 
     source: str | None
     """The path as it was given; None for what came without one."""

@@ -39,7 +39,7 @@ def result_table(result: Result) -> Table:
             f"{box.x1:.0f},{box.y1:.0f} – {box.x2:.0f},{box.y2:.0f}",
             f"{face.confidence:.2f}",
             "–" if face.head is None else str(face.head),
-            *(Text(_cell((face.attributes or {}).get(name))) for name in names),
+            *(Text(attribute_text((face.attributes or {}).get(name))) for name in names),
         )
     return table
 
@@ -58,6 +58,11 @@ def print_result(result: Result, to: Console) -> None:
             to.print(Text(f"face {index} has nothing of {name}: {reason}"))
 
 
+def print_line(result: Result, to: Console) -> None:
+    """Print one line for a picture: its name, size, and how much was found."""
+    to.print(Text(_title(result)), soft_wrap=True)
+
+
 def _title(result: Result) -> str:
     faces, heads = len(result.faces), len(result.heads)
     return (
@@ -66,7 +71,8 @@ def _title(result: Result) -> str:
     )
 
 
-def _cell(value: AttributeValue | None) -> str:
+def attribute_text(value: AttributeValue | None) -> str:
+    """A value as a table shows it, in one line or several; a dash where there is none."""
     if value is None:
         return "–"
     if isinstance(value, ClassValue) and value.value is None:

@@ -13,8 +13,16 @@ class ImageError(FacepipeError):
     """A picture that cannot be read: missing, empty, not a picture, or damaged."""
 
 
+class ImageTypeError(ImageError):
+    """A file of no format that facepipe reads."""
+
+
 class ImageTooLargeError(ImageError):
     """A picture over the limit on bytes or on pixels; it was refused before decoding."""
+
+
+class VideoError(FacepipeError):
+    """A video, camera or stream that cannot be read: missing, no video, not decodable, over a limit, or not there."""
 
 
 class WeightsError(FacepipeError):

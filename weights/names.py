@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from .errors import WeightsError
 from .manifest import VERSION_PATTERN, Manifest, Stage
@@ -41,6 +42,28 @@ def split_name(stage: Stage, text: str) -> tuple[str, str | None]:
     if at and not VERSION_PATTERN.match(version):
         raise WeightsError(f"{text!r}: a version reads like 1.2.3 or 1.2.3-name, got {version!r}")
     return ("" if name == FACE else name), version if at else None
+
+
+def split_release(first: str, second: str | None = None) -> tuple[Stage, str | None]:
+    """Stage and version of what a command names in one word or two.
+
+    Args:
+        first: ``detector``, ``detector@1.0.0``, ``classifier`` or ``classifier@shirt@0.1.0``.
+        second: ``1.0.0`` or ``shirt@0.1.0`` after a stage alone; None where all is said.
+
+    Returns:
+        The stage, and what :func:`split_name` takes apart; None where only a stage stands there.
+
+    Raises:
+        WeightsError: the first word is no stage, or both words name a version.
+    """
+    word, at, version = first.partition("@")
+    for stage in get_args(Stage):
+        if word == stage:
+            if at and second is not None:
+                raise WeightsError(f"{first} {second}: two versions; write {stage}@{second} or {stage} {second}")
+            return stage, (version if at else second)
+    raise WeightsError(f"{first!r}: say which model, such as detector@1.0.0 or classifier shirt@0.1.0")
 
 
 def joined(name: str, version: str) -> str:

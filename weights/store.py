@@ -31,6 +31,7 @@ __all__ = [
     "file_entry",
     "find",
     "installed",
+    "move_into_place",
     "open_release",
     "publish",
     "refuse_existing",
@@ -264,7 +265,7 @@ def publish(
                 (staged / name).write_bytes(content)
             write_manifest(manifest, staged / MANIFEST)
             Release(staged, manifest).verify()
-            _put(staged, target, Path(temporary) / "replaced")
+            move_into_place(staged, target, Path(temporary) / "replaced")
     except OSError as error:
         raise WeightsError(f"{target}: cannot be written: {error}") from error
     return open_release(target)
@@ -276,7 +277,7 @@ def refuse_existing(target: Path, replace: bool) -> None:
         raise WeightsError(f"{target}: this version exists; choose another, or --replace it")
 
 
-def _put(staged: Path, target: Path, replaced: Path) -> None:
+def move_into_place(staged: Path, target: Path, replaced: Path) -> None:
     """Move a finished folder to its place; what was there comes back if that fails."""
     if target.exists():
         target.rename(replaced)

@@ -64,3 +64,12 @@ def test_values_survive_json():
         decode(PointsAttribute(name="p", points=("a",)), np.zeros((1, 2)), 32)[0],
     ):
         assert adapter.validate_json(value.model_dump_json()) == value
+
+
+def test_a_row_reads_the_same_whatever_stands_beside_it() -> None:
+    """To the last digit: a run that is resumed batches its faces otherwise."""
+    attribute = NumericAttribute(name="age", unit="years", low=0.0, high=100.0, bins=101)
+    logits = np.random.default_rng(0).normal(0, 3, (40, 101)).astype(np.float32)
+    together = decode(attribute, logits, 224)
+    assert [decode(attribute, row[None], 224)[0] for row in logits] == together
+    assert decode(attribute, logits[:7], 224) == together[:7]

@@ -47,18 +47,18 @@ def test_the_model_computes_what_the_release_does(started: FaceDetectionModel) -
 
 def test_statistics_are_those_of_the_pictures(started: FaceDetectionModel) -> None:
     """In training each batch brings its own: of the same picture, they must agree with what is kept."""
-    frame = cv2.resize(cv2.imread(str(PHOTO)), (320, 320), interpolation=cv2.INTER_LINEAR)  # type: ignore[arg-type]
+    frame = cv2.resize(cv2.imread(str(PHOTO)), (320, 320), interpolation=cv2.INTER_LINEAR)
     tensor = torch.from_numpy(frame[None, ..., ::-1].transpose(0, 3, 1, 2) / np.float32(255))
     norms = [module for module in started.modules() if isinstance(module, BatchNorm2d)]
-    kept = [norm.running_mean.clone() for norm in norms]  # type: ignore[union-attr]
-    assert all(norm.running_var.gt(0).any() and not norm.running_var.eq(1).all() for norm in norms)  # type: ignore[union-attr]
+    kept = [norm.running_mean.clone() for norm in norms]
+    assert all(norm.running_var.gt(0).any() and not norm.running_var.eq(1).all() for norm in norms)
     for norm in norms:
         norm.momentum = 1.0
     with torch.no_grad():
         started.train()(tensor)
     for norm, before in zip(norms, kept, strict=True):
-        spread = norm.running_var.sqrt() + 1e-3  # type: ignore[union-attr, operator]
-        assert ((norm.running_mean - before).abs() / spread).mean() < 0.1  # type: ignore[operator]
+        spread = norm.running_var.sqrt() + 1e-3
+        assert ((norm.running_mean - before).abs() / spread).mean() < 0.1
 
 
 def test_what_does_not_fit_is_refused() -> None:

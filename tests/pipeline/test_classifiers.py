@@ -16,7 +16,7 @@ from facepipe.pipeline.table import console, print_result
 from facepipe.weights.errors import WeightsError
 from facepipe.weights.store import Release
 
-from .test_connector import Finds
+from .test_connector import Finds, all_at_hand
 
 Publish = Callable[..., Release]
 BGR = {"blue": (255, 40, 40), "green": (40, 255, 40), "red": (40, 40, 255)}
@@ -104,7 +104,7 @@ def test_where_no_classifier_reads_a_face_every_reason_is_told(weights: Path, de
     assert "too small" in face.reasons["face"]
 
 
-def test_crops_of_all_frames_go_into_one_call_of_each(
+def test_crops_of_all_frames_share_calls_of_each(
     weights: Path, detector_release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = [AttributeClassifier("face"), AttributeClassifier("shirt")]
@@ -116,8 +116,11 @@ def test_crops_of_all_frames_go_into_one_call_of_each(
             return AttributeClassifier.outputs(model, crops, features)
 
         monkeypatch.setattr(model, "outputs", counting)
-    Pipeline(Finds(detector_release, FACES), models).run([people()] * 4)
-    assert calls == [("", 12), ("shirt", 8)]
+    detector = Finds(detector_release, FACES)
+    for _ in Pipeline(detector, models).stream(all_at_hand(detector, [people()] * 4)):
+        pass
+    assert [sum(crops for name, crops in calls if name == each) for each in ("", "shirt")] == [12, 8]
+    assert len(calls) == 3, "eight at a time of the face, and the four that are left; eight of the shirt"
 
 
 def test_a_head_is_the_one_that_was_found(weights: Path, detector_release: Release) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from facepipe import AttributeClassifier, FaceDetector, FacepipeError, Pipeline
 from facepipe.classifier.values import ClassValue, NumericValue, PointsValue
 from facepipe.detector.boxes import Detections
-from facepipe.pipeline.connector import FRAMES
+from facepipe.pipeline.engine import WINDOW
 from facepipe.pipeline.matching import match_heads
 from facepipe.pipeline.reader import Limits
 from facepipe.pipeline.results import Result
@@ -61,12 +62,12 @@ def test_two_stages_find_and_read_faces(pipeline: Pipeline, photo: Photo) -> Non
 
 def test_batches_equal_one_by_one_and_keep_their_frames(pipeline: Pipeline, photo: Photo) -> None:
     """More frames than go into one batch, of different sizes and numbers of faces, some without any."""
-    frames = [photo(seed, 100 + 20 * (seed % 3), 90 + 35 * (seed % 4)) for seed in range(2 * FRAMES + 3)]
-    frames[4] = frames[FRAMES] = np.full((50, 70, 3), 255, np.uint8)
+    frames = [photo(seed, 100 + 20 * (seed % 3), 90 + 35 * (seed % 4)) for seed in range(2 * WINDOW + 3)]
+    frames[4] = frames[WINDOW] = np.full((50, 70, 3), 255, np.uint8)
     single = [pipeline.run(frame) for frame in frames]
     together = pipeline.run(frames)
     assert len({len(result.faces) for result in together}) > 2
-    assert together[4].faces == together[FRAMES].faces == ()
+    assert together[4].faces == together[WINDOW].faces == ()
     for one, other, frame in zip(single, together, frames, strict=True):
         assert (other.height, other.width) == frame.shape[:2]
         assert near(one, other)
@@ -74,7 +75,7 @@ def test_batches_equal_one_by_one_and_keep_their_frames(pipeline: Pipeline, phot
     assert all(near(a, together[i]) for a, i in zip(pipeline.run([frames[i] for i in order]), order, strict=True))
 
 
-def test_crops_of_all_frames_go_into_one_call(
+def test_crops_of_several_frames_share_calls(
     detector_release: Release, classifier_release: Release, photo: Photo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier = AttributeClassifier(release=classifier_release)
@@ -86,8 +87,27 @@ def test_crops_of_all_frames_go_into_one_call(
         return outputs(crops, features)
 
     monkeypatch.setattr(classifier, "outputs", counting)
-    results = Pipeline(FaceDetector(release=detector_release), classifier).run([photo(seed) for seed in range(5)])
-    assert calls == [sum(len(result.faces) for result in results)]
+    detector = FaceDetector(release=detector_release)
+    pipeline = Pipeline(detector, classifier)
+    results = [result for result, _ in pipeline.stream(all_at_hand(detector, [photo(seed) for seed in range(5)]))]
+    faces = [len(result.faces) for result in results]
+    assert sum(calls) == sum(faces)
+    assert max(calls) == classifier.batch > max(faces)
+    assert len(calls) < sum(each > 0 for each in faces)
+
+
+def all_at_hand(detector: FaceDetector, frames: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """Frames in which the detector begins to look only after all of them were asked for."""
+    asked = threading.Event()
+    detect = detector.detect
+
+    def later(frames: Sequence[np.ndarray]) -> list[Detections]:
+        assert asked.wait(60)
+        return detect(frames)
+
+    detector.detect = later  # type: ignore[method-assign]
+    yield from frames
+    asked.set()
 
 
 class Finds(FaceDetector):
@@ -209,21 +229,9 @@ def test_streaming_reads_only_what_it_gives(pipeline: Pipeline, photo: Photo) ->
     result, frame = next(stream)
     assert frame is not None
     assert frame.shape == (result.height, result.width, 3)
-    assert len(taken) == FRAMES
+    assert len(taken) <= max(WINDOW, 8 * pipeline.workers)
+    stream.close()
     assert pipeline.run([]) == []
-
-
-def test_large_frames_are_taken_a_few_at_a_time(
-    pipeline: Pipeline, photo: Photo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frames = [photo(seed) for seed in range(FRAMES)]
-    expected = pipeline.run(frames)
-    monkeypatch.setattr("facepipe.pipeline.connector.PIXELS", 2 * frames[0].shape[0] * frames[0].shape[1])
-    reading = iter(frames)
-    first = next(pipeline.stream(reading))[0]
-    assert near(first, expected[0])
-    assert len(list(reading)) == FRAMES - 2
-    assert all(near(one, other) for one, other in zip(pipeline.run(frames), expected, strict=True))
 
 
 def test_json_contract(pipeline: Pipeline, photo: Photo, tmp_path: Path) -> None:

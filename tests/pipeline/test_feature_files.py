@@ -209,3 +209,43 @@ def test_help_says_what_features_are_not(run: Callable) -> None:
     out = run("--help")[1]
     assert "not an identity embedding" in " ".join(out.split())
     assert "--features" in out
+
+
+@pytest.mark.parametrize("suffix", ["npz", "parquet"])
+def test_features_of_a_run_that_was_interrupted(run: Callable, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal holds them: what the first process has read comes out as if one had read it all."""
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    options = ["--classifier", "face@99.0.0", "--classifier", "shirt", "--conf", 0.3]
+    assert run(*options, "--features", f"whole.{suffix}")[0] == 0
+    assert run(*options, "--features", f"f.{suffix}", "--save", "0.png")[0] == 2  # before anything is begun
+    journal = Path(f"f.{suffix}.partial.jsonl")
+    assert not journal.exists()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FeatureFile, "__enter__", full)
+        code, _, err = run(*options, "--features", f"f.{suffix}")
+        assert (code, journal.exists()) == (2, True)
+        assert "No space left on device" in err
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 3
+    journal.write_bytes(b"".join(lines[:2]) + lines[2][:-20])
+    code, out, err = run(*options, "--features", f"f.{suffix}", "--resume")
+    assert code == 0
+    assert "done already: 1 of 2 pictures" in err
+    assert "1.png" in out
+    assert "0.png" not in out
+    assert not journal.exists()
+    if suffix == "npz":
+        with np.load("f.npz") as found, np.load("whole.npz") as whole:
+            assert found.files == whole.files
+            assert len(whole["face"]) > 2
+            for name in whole.files:
+                np.testing.assert_array_equal(found[name], whole[name])
+    else:
+        from pyarrow import parquet
+
+        assert parquet.read_table("f.parquet").equals(parquet.read_table("whole.parquet"))

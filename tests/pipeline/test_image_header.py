@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.pipeline.image_header import check_whole, read_header
-from facepipe.weights.errors import ImageError
+from facepipe.pipeline.reader import Limits, read_frame
+from facepipe.weights.errors import ImageError, ImageTooLargeError
 from PIL import Image
 
 SUFFIXES = {".jpg": "JPEG", ".png": "PNG", ".webp": "WebP", ".bmp": "BMP", ".gif": "GIF", ".tiff": "TIFF"}
@@ -149,3 +150,48 @@ def test_header_agrees_with_opencv_on_rotated_pictures(encode: Callable[..., byt
     content = encode(".jpg")
     decoded: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     assert decoded.shape[:2] == (read_header(content).height, read_header(content).width)
+
+
+@pytest.mark.parametrize(
+    ("form", "mode", "options", "cost"),
+    [
+        ("JPEG", "RGB", {"progressive": True}, 9),
+        ("JPEG", "CMYK", {}, 9),
+        ("JPEG", "CMYK", {"progressive": True}, 11),
+        ("PNG", "RGBA", {}, 9),
+        ("PNG", "RGBA", {"save_all": True}, 12),
+        ("TIFF", "RGBA", {}, 9),
+        ("TIFF", "1", {}, 9),
+        ("WEBP", "RGBA", {}, 9),
+    ],
+)
+def test_what_takes_more_memory_is_told(form: str, mode: str, options: dict[str, Any], cost: int) -> None:
+    stored = io.BytesIO()
+    if options.get("save_all"):
+        options = {**options, "append_images": [Image.new(mode, (9, 7), (1, 2, 3, 4))]}
+    Image.new(mode, (9, 7)).save(stored, form, **options)
+    header = read_header(stored.getvalue())
+    assert (header.width, header.height, header.cost) == (9, 7, cost)
+
+
+@pytest.mark.parametrize(("channels", "cost"), [(1, 9), (3, 10), (4, 12)])
+def test_deep_tiffs_take_more(channels: int, cost: int) -> None:
+    content = cv2.imencode(".tiff", np.zeros((7, 9, channels), np.uint16))[1].tobytes()
+    header = read_header(content)
+    assert (header.width, header.height, header.cost) == (9, 7, cost)
+    if cost == 9:
+        assert read_frame(content, Limits(pixels=63)).shape == (7, 9, 3)
+        return
+    with pytest.raises(ImageTooLargeError, match="more memory"):
+        read_frame(content, Limits(pixels=63))
+
+
+def test_tiles_much_larger_than_the_picture_are_refused() -> None:
+    def tiff(side: int) -> bytes:
+        sides = ((256, 64), (257, 64), (322, side), (323, side))
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sides)
+        return b"II*\0" + struct.pack("<IH", 8, 4) + entries + bytes(4)
+
+    assert read_header(tiff(4096)).width == 64
+    with pytest.raises(ImageError, match="tiles much larger"):
+        read_header(tiff(4112))

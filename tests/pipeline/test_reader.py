@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,16 @@ def test_names_are_valid_unicode(tmp_path: Path) -> None:
     assert source_name(name) == "caf\ufffd.jpg"
     with pytest.raises(FacepipeError, match="caf\ufffd"):
         read_frame(name)
+
+
+def test_the_log_is_held_back_while_any_thread_reads_and_no_longer(encode: Callable[..., bytes]) -> None:
+    before = cv2.utils.logging.getLogLevel()
+    damaged = encode(".bmp")[:200]
+
+    def read(_: int) -> None:
+        with pytest.raises(ImageError):
+            read_frame(damaged)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(read, range(400)))
+    assert cv2.utils.logging.getLogLevel() == before

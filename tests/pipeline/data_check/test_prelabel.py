@@ -18,9 +18,9 @@ from facepipe.classifier.values import ClassValue, NumericValue
 from facepipe.detector.conversion import convert
 from facepipe.detector.description import read_boxes, read_description
 from facepipe.detector.formats import read
+from facepipe.pipeline.coco_entries import cvat_labels, plain_values
 from facepipe.pipeline.opening import open_stored
 from facepipe.pipeline.prelabel import FoundBox, Prelabelled, gather, prelabel, to_review
-from facepipe.pipeline.prelabel_coco import cvat_labels, plain_values
 from facepipe.pipeline.prelabel_files import Form, write_set
 from facepipe.pipeline.reader import read_frame
 from facepipe.pipeline.results import Box
@@ -360,7 +360,7 @@ def test_cvat_labels(run: Run, pictures: Path, tmp_path: Path) -> None:
     box = found(
         "face", 0.9, (0, 0, 9, 9), attributes={"pitch": NumericValue(value=0.3456, unit="rad", interval=(0, 1))}
     )
-    assert plain_values(box, [fine]) == {"pitch": 0.3}
+    assert plain_values(box.attributes, [fine]) == {"pitch": 0.3}
 
 
 def test_an_unsure_class_is_suggested_and_reviewed_but_no_label_of_a_csv(

@@ -1,0 +1,89 @@
+"""The size that an AV1 stream itself declares, which is what its decoder takes memory for.
+
+An AVIF file says its size twice: in a box and in the stream. Decoders follow the stream, so a limit that looked at the
+box only would let a file of 2 KB that says 64 x 64 take gigabytes. The layout is that of the AV1 Bitstream & Decoding
+Process Specification (5.3 to 5.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+SEQUENCE_HEADER = 1
+
+
+def stream_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
+    """Width and height of each sequence header in a stream, as far as the stream can be followed.
+
+    Raises:
+        IndexError: the stream ends within a header.
+    """
+    place = 0
+    while place < len(stream):
+        header = stream[place]
+        place += 2 if header & 4 else 1  # an extension byte
+        length, shift = len(stream) - place, 0
+        if header & 2:
+            length = 0
+            while True:  # leb128
+                byte = stream[place]
+                place += 1
+                length |= (byte & 0x7F) << shift
+                shift += 7
+                if not byte & 0x80 or shift > 56:
+                    break
+        if header >> 3 & 15 == SEQUENCE_HEADER:
+            yield _sequence_size(_Bits(stream[place : place + min(length, 4096)]))
+        place += length
+
+
+class _Bits:
+    """Takes numbers from bytes, most significant bit first."""
+
+    def __init__(self, content: bytes):
+        self.number, self.left = int.from_bytes(content), 8 * len(content)
+
+    def take(self, count: int) -> int:
+        if count > self.left:
+            raise IndexError("the header ends early")
+        self.left -= count
+        return self.number >> self.left & (1 << count) - 1
+
+
+def _sequence_size(bits: _Bits) -> tuple[int, int]:
+    bits.take(4)  # profile, still picture
+    if bits.take(1):  # a reduced header
+        bits.take(5)
+    else:
+        _operating_points(bits)
+    across, down = bits.take(4) + 1, bits.take(4) + 1
+    return bits.take(across) + 1, bits.take(down) + 1
+
+
+def _operating_points(bits: _Bits) -> None:
+    """Pass over timing, decoder model and operating points."""
+    delay = None
+    if bits.take(1):  # timing
+        bits.take(64)
+        if bits.take(1):
+            _pass_over_uvlc(bits)
+        if bits.take(1):  # decoder model
+            delay = bits.take(5) + 1
+            bits.take(42)
+    display_delay = bits.take(1)
+    for _ in range(bits.take(5) + 1):
+        bits.take(12)
+        if bits.take(5) > 7:
+            bits.take(1)
+        if delay is not None and bits.take(1):
+            bits.take(2 * delay + 1)
+        if display_delay and bits.take(1):
+            bits.take(4)
+
+
+def _pass_over_uvlc(bits: _Bits) -> None:
+    zeros = 0
+    while not bits.take(1):
+        zeros += 1
+    if zeros < 32:
+        bits.take(zeros)
