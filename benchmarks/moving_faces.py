@@ -7,6 +7,7 @@ pictures of docs/video.md.
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from facepipe.pipeline.video_reader import VideoReader
+from facepipe.pipeline.video_writer import VideoWriter
 
 PHOTO = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 CUT, HEAD = (110, 0, 340, 260), (150, 5, 300, 195)
@@ -180,3 +183,35 @@ def scenes() -> list[Scene]:
             ),
         ),
     ]
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description="Write a scene as a video, or a sheet of a video's frames.")
+    commands = arguments.add_subparsers(dest="command", required=True)
+    clip = commands.add_parser("clip", help="write a scene, to try facepipe detect on")
+    clip.add_argument("scene", choices=[scene.name for scene in scenes()])
+    clip.add_argument("out", type=Path)
+    sheet = commands.add_parser("sheet", help="lay frames of a video out in one picture")
+    sheet.add_argument("video")
+    sheet.add_argument("out", type=Path)
+    sheet.add_argument("--times", type=float, nargs="+", required=True, help="seconds")
+    sheet.add_argument("--columns", type=int, default=3)
+    sheet.add_argument("--width", type=int, default=400, help="of a frame, in pixels")
+    options = arguments.parse_args()
+    if options.command == "clip":
+        with VideoWriter(options.out, RATE) as writer:
+            for time, frame, _ in frames(next(scene for scene in scenes() if scene.name == options.scene)):
+                writer.add(frame, time)
+        print(writer.told)
+        return
+    with VideoReader(options.video) as video:
+        every = list(video)
+    chosen = [min(every, key=lambda frame: abs(frame.time - time)).image for time in options.times]
+    size = options.width, round(options.width * video.info.height / video.info.width)
+    small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in chosen]
+    rows = [np.hstack(small[start : start + options.columns]) for start in range(0, len(small), options.columns)]
+    cv2.imwrite(str(options.out), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 82])
+
+
+if __name__ == "__main__":
+    main()

@@ -251,8 +251,10 @@ class Pipeline:
             sources, videos = found.pictures, found.videos
             if videos and features:
                 raise FacepipeError(f"{videos[0]}: is a video; features are read of pictures only")
-        elif isinstance(sources, bytes | bytearray | memoryview) or (
-            isinstance(sources, np.ndarray) and sources.ndim < 4
+        elif (
+            not isinstance(sources, Iterable)
+            or isinstance(sources, bytes | bytearray | memoryview)
+            or (isinstance(sources, np.ndarray) and sources.ndim < 4)
         ):
             sources = [sources]
         return self._results(sources, videos, features)

@@ -47,7 +47,9 @@ def test_the_model_computes_what_the_release_does(started: FaceDetectionModel) -
 
 def test_statistics_are_those_of_the_pictures(started: FaceDetectionModel) -> None:
     """In training each batch brings its own: of the same picture, they must agree with what is kept."""
-    frame = cv2.resize(cv2.imread(str(PHOTO)), (320, 320), interpolation=cv2.INTER_LINEAR)
+    frame = cv2.imread(str(PHOTO))
+    assert frame is not None
+    frame = cv2.resize(frame, (320, 320), interpolation=cv2.INTER_LINEAR)
     tensor = torch.from_numpy(frame[None, ..., ::-1].transpose(0, 3, 1, 2) / np.float32(255))
     norms = [module for module in started.modules() if isinstance(module, BatchNorm2d)]
     kept = [norm.running_mean.clone() for norm in norms]
