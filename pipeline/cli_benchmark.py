@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .model_options import Classifier, Detector, Device, Threads
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -23,19 +25,10 @@ def benchmark(
     quick: Annotated[
         bool, typer.Option("--quick", help="Only see that it works; the figures are worth nothing.")
     ] = False,
-    detector: Annotated[
-        str | None,
-        typer.Option(metavar="VERSION", help="Detector: a version or a release's folder. Default: that in use."),
-    ] = None,
-    classifier: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="VERSION",
-            help="Classifier: a version, NAME@VERSION or a release's folder; may be repeated. Default: that in use.",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml or directml.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads. Default: one a core.")] = None,
+    detector: Detector = None,
+    classifier: Classifier = None,
+    device: Device = "cpu",
+    threads: Threads = None,
     precision: Annotated[str, typer.Option(help="auto, or a precision that the models have a file for.")] = "auto",
     notebook: Annotated[
         bool | None,

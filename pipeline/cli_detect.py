@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .model_options import Classifier, Confidence, Detector, Device, InputSize, Threads
 from .video_command import ClassifyEvery, Every, NoTracks, Seconds, Tracks
 from .video_options import CLASSIFY_EVERY, VideoOptions
 
@@ -75,33 +76,19 @@ def detect(
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, and drop what an interrupted run has done.")
     ] = False,
-    conf: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Least confidence of a box. Default: the detector's own.")
-    ] = None,
-    detector: Annotated[
-        str | None,
-        typer.Option(metavar="VERSION", help="Detector: a version or a release's folder. Default: that in use."),
-    ] = None,
-    classifier: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="VERSION",
-            help="Classifier: a version, NAME@VERSION or a release's folder; may be repeated. Default: that in use.",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml or directml.")] = "cpu",
+    conf: Confidence = None,
+    detector: Detector = None,
+    classifier: Classifier = None,
+    device: Device = "cpu",
     precision: Annotated[
         Precision, typer.Option(help="Of the models. auto: the fastest on this machine within the releases' bounds.")
     ] = Precision.auto,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads. Default: one a core.")] = None,
+    threads: Threads = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Pictures that are worked on at once. Default: by the machine.")
     ] = None,
     timing: Annotated[bool, typer.Option("--timing", help="Print where the time went, on standard error.")] = False,
-    imgsz: Annotated[
-        int | None,
-        typer.Option(min=32, help="Longer side of a picture for the detector, in pixels. Default: the detector's own."),
-    ] = None,
+    imgsz: InputSize = None,
     tiles: Annotated[
         bool, typer.Option("--tiles", help="Look at pictures larger than that in tiles too, for small faces.")
     ] = False,

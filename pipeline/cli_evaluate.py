@@ -10,6 +10,7 @@ import typer
 from ..weights.precision import AUTO, choose_file
 from ..weights.store import find
 from .error_line import report
+from .model_options import Classifier, Confidence, Detector, Device, InputSize, Threads
 
 SPLITS = ("train", "val", "test", "all")
 FAILED = 1
@@ -30,37 +31,22 @@ def evaluate(
             "columns, a row a face) or COCO; may be repeated.",
         ),
     ],
-    detector: Annotated[
-        str | None,
-        typer.Option(metavar="VERSION|FOLDER", help="Detector: a version or a release's folder. Default: that in use."),
-    ] = None,
-    classifier: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="VERSION|FOLDER",
-            help="Classifier: a version, NAME@VERSION or a release's folder; repeated for several that read different "
-            "attributes. Default: that in use.",
-        ),
-    ] = None,
+    detector: Detector = None,
+    classifier: Classifier = None,
     split: Annotated[
         str, typer.Option(help="train, val, test or all. Data without such a column are measured whole.")
     ] = "val",
     iou: Annotated[
         float, typer.Option(min=0.05, max=0.95, help="Overlap from which a found box is the labelled face's.")
     ] = 0.5,
-    conf: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Least confidence of a box. Default: the detector's own.")
-    ] = None,
+    conf: Confidence = None,
     precision: Annotated[
         str, typer.Option(help="auto (what detect takes), int8, float16 or float32, of both models.")
     ] = AUTO,
-    imgsz: Annotated[
-        int | None,
-        typer.Option(min=32, help="Longer side of a picture for the detector, in pixels. Default: the detector's own."),
-    ] = None,
+    imgsz: InputSize = None,
     tiles: Annotated[bool, typer.Option("--tiles", help="Look at larger pictures in tiles, too.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml or directml.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads. Default: one a core.")] = None,
+    device: Device = "cpu",
+    threads: Threads = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write the report there: figures, the chart, every face, the worst cases."),

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from .model_options import Classifier, Confidence, Detector, Device, InputSize, Threads
+
 KEY_VARIABLE = "FACEPIPE_API_KEY"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MIB = 2**20
@@ -24,17 +26,8 @@ def register(app: typer.Typer) -> None:
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    detector: Annotated[
-        str | None,
-        typer.Option(metavar="VERSION", help="Detector: a version or a release's folder. Default: that in use."),
-    ] = None,
-    classifier: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="VERSION",
-            help="Classifier: a version, NAME@VERSION or a release's folder; may be repeated. Default: that in use.",
-        ),
-    ] = None,
+    detector: Detector = None,
+    classifier: Classifier = None,
     allow_version: Annotated[
         list[str] | None,
         typer.Option(
@@ -42,14 +35,10 @@ def serve(
             help="A further version that requests may name: detector@0.1.0, classifier@0.1.0, shirt@0.1.0; repeatable.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml or directml.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the models. Default: one a core.")] = None,
-    conf: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Least confidence of a box. Default: the detector's own.")
-    ] = None,
-    imgsz: Annotated[
-        int | None, typer.Option(min=32, help="Longer side of a picture for the detector, in pixels.")
-    ] = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    conf: Confidence = None,
+    imgsz: InputSize = None,
     precision: Annotated[
         str, typer.Option(help="auto, int8, float16 or float32: which of each release's files runs.")
     ] = "auto",
