@@ -27,14 +27,13 @@ from .assembly import Matched, assemble, failed, match, placed
 from .classifiers import Classifiers, Cut, Reading
 from .reader import Frame, Source, source_name
 from .results import Result
+from .room import Room
 
 if TYPE_CHECKING:
     from .connector import Pipeline
 
 WINDOW = 16
 """Pictures between the source and the results, at least: two batches of crops where each has one face."""
-PIXELS = 64_000_000
-"""Decoded pixels in flight (192 MB), or one picture, if it alone has more."""
 LONG = 32
 """From so many pictures on a stream is long: opening the second sessions (0.3 s) is made good by then."""
 POLL = 1.0
@@ -80,13 +79,7 @@ class Engine:
         self._upstream = 0
         """Pictures that are being read or detected in, or wait for it."""
         self._pulled = 0
-        self._admitted = 0
-        """Index of the picture whose turn it is to be decoded."""
-        self._settled: set[int] = set()
-        """Later pictures that need no turn."""
-        self._held = 0
-        """Pictures that wait in a reader for their turn, or for room, to be decoded."""
-        self._pixels = 0
+        self._room = Room()
         self._shared: tuple[FaceDetector, Classifiers] | None = pipeline.shared_parts(False)
         self._most = max(WINDOW, 8 * pipeline.workers)
         self._error: BaseException | None = None
@@ -141,14 +134,14 @@ class Engine:
                 return False
             if self._window and self._window[0].result is not None:
                 return False  # first give what is there
-            return not self._window or self._pixels < PIXELS
+            return not self._window or self._room.left
 
     def _put(self, source: Source) -> None:
         with self._changed:
             job = _Job(self._pulled, source, source_name(source))
             if isinstance(source, np.ndarray):  # in memory already, whether there is room or not
                 job.pixels = int(np.prod(source.shape[:2]))
-                self._pixels += job.pixels
+                self._room.take(job.pixels)
             self._pulled += 1
             self._upstream += 1
             self._window.append(job)
@@ -180,7 +173,7 @@ class Engine:
 
     def _release(self, job: _Job) -> None:
         with self._changed:
-            self._pixels -= job.pixels
+            self._room.give_back(job.pixels)
             self._changed.notify_all()
 
     # The threads' side
@@ -202,21 +195,22 @@ class Engine:
 
     def _reader(self) -> None:
         while (job := self._take_unread()) is not None:
-            start = time.perf_counter()
+            start, result = time.perf_counter(), None
             try:
                 job.frame = self._pipeline.read(job.source, partial(self._admit, job))
             except _Ended:
                 return
             except FacepipeError as error:
-                job.result = failed(self._pipeline.models, job.name, error)
+                result = failed(self._pipeline.models, job.name, error)
             self._pipeline.stopwatch.add("read", time.perf_counter() - start - job.waited)
             with self._changed:
                 job.source = b""  # a picture's encoded bytes are not needed any more
-                self._settle(job)
-                if job.frame is None:
-                    self._upstream -= 1
-                else:
+                self._room.settle(job.index)
+                if result is None:
                     self._to_detect.append(job)
+                else:
+                    self._upstream -= 1
+                    job.result = result
                 self._changed.notify_all()
 
     def _take_unread(self) -> _Job | None:
@@ -231,34 +225,13 @@ class Engine:
         """Wait until a picture of so many pixels may be decoded: in order, and when there is room for it."""
         start = time.perf_counter()
         with self._changed:
-            while not (
-                self._admitted == job.index
-                and (self._pixels == 0 or self._pixels + pixels <= PIXELS or self._window[0] is job)
-            ):
-                self._held += 1
-                if self._stalled():
-                    self._changed.notify_all()  # the workers need not wait for this picture
-                going_on = self._wait()
-                self._held -= 1
-                if not going_on:
+            while not self._room.admits(job.index, pixels, first=self._window[0] is job):
+                if not self._wait():
                     raise _Ended
             job.pixels, job.waited = pixels, time.perf_counter() - start
-            self._pixels += pixels
-            self._settle(job)
+            self._room.take(pixels)
+            self._room.settle(job.index)
             self._changed.notify_all()
-
-    def _stalled(self) -> bool:
-        """Whether no picture can be decoded before others are done, so that nothing more comes to the workers: what
-        they have must go on as it is, however little it is."""
-        return self._held > 0 and self._upstream == self._held + len(self._to_read) + len(self._to_detect)
-
-    def _settle(self, job: _Job) -> None:
-        """Pass the turn on to the next picture."""
-        if job.index >= self._admitted:
-            self._settled.add(job.index)
-        while self._admitted in self._settled:
-            self._settled.remove(self._admitted)
-            self._admitted += 1
 
     def _worker(self) -> None:
         while (task := self._take_task()) is not None:
@@ -280,23 +253,21 @@ class Engine:
         with self._changed:
             while not self._ending():
                 detector, classifiers = self._stages()
-                on_cpu = detector.device == "cpu"
-                full = {name: classifiers.by_name[name].batch for name in self._cuts}
                 for name, waiting in self._cuts.items():
-                    if len(waiting) >= full[name]:
-                        return partial(self._classify, classifiers, name, self._take(name, full[name]))
-                most = 1 if on_cpu else BATCH
-                if len(self._to_detect) >= most or (self._to_detect and (not self._to_read or self._stalled())):
+                    full = classifiers.by_name[name].batch
+                    if len(waiting) >= full:
+                        return partial(self._classify, classifiers, name, self._take(name, full))
+                if self._to_detect:
+                    most = 1 if detector.device == "cpu" else BATCH
                     jobs = [self._to_detect.popleft() for _ in range(min(most, len(self._to_detect)))]
                     return partial(self._detect, detector, classifiers, jobs)
-                # What is left goes through in small batches rather than that a processor idles; an accelerator would
-                # lose more by them than by waiting.
-                at_once = self._pipeline.workers if self._several() and on_cpu else 1
-                if self._upstream == 0 or at_once > 1 or self._stalled():
-                    for name, waiting in self._cuts.items():
-                        if waiting:
-                            share = -(-len(waiting) // at_once) if self._upstream == 0 else len(waiting)
-                            return partial(self._classify, classifiers, name, self._take(name, max(2, share)))
+                # Rather than idle take what there is. To wait for a full batch would be to wait for ever where the
+                # pictures that would fill it have no room until these are done.
+                for name, waiting in self._cuts.items():
+                    if waiting:
+                        ends = self._upstream == 0 and self._several()
+                        share = -(-len(waiting) // self._pipeline.workers) if ends else len(waiting)
+                        return partial(self._classify, classifiers, name, self._take(name, max(2, share)))
                 self._changed.wait(POLL)
             return None
 

@@ -2,8 +2,8 @@
 
 A block that cannot run on the base install stands below a line that says why, ``<!-- not run: why -->``; one that needs
 an optional package below ``<!-- needs: package -->``. Blocks of one page are run one after the other, in one namespace,
-in a folder with ``photo.jpg``, ``a.jpg``, ``b.jpg``, ``photos/`` and ``examples/``, and with the tables that the page's
-commands wrote of ``photos/``.
+in a folder with ``photo.jpg``, ``a.jpg``, ``b.jpg``, ``photos/`` and ``examples/``, and with what the page's commands
+wrote or take: tables of ``photos/``, a video.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from facepipe.pipeline.cli import main
 
@@ -83,6 +85,16 @@ def write_tables() -> None:
     shutil.copyfile("found.csv", "faces.csv")
 
 
+def write_clip() -> None:
+    """Write ``clip.mp4``: the photo, and again a little to the left."""
+    from facepipe.pipeline.video_writer import VideoWriter
+
+    picture = cv2.resize(cv2.imread("photo.jpg"), (256, 256))
+    with VideoWriter(Path("clip.mp4")) as video:
+        for index in range(4):
+            video.add(np.roll(picture, -2 * index, axis=1), index / 25)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_blocks(folder: Path, page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -90,6 +102,8 @@ def test_blocks(folder: Path, page: str) -> None:
     assert len(blocks) == text.count("```python\n"), "a block that begins and does not end"
     if "read_csv(" in text or "read_parquet(" in text:
         write_tables()
+    if '"clip.mp4"' in text and find_spec("av"):
+        write_clip()
     names: dict[str, Any] = {"__name__": page}
     for block in blocks:
         place = f"{page}, line {text[: block.start('code')].count(chr(10)) + 1}"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -103,6 +104,7 @@ def all_at_hand(detector: FaceDetector, frames: Sequence[np.ndarray]) -> Iterato
 
     def later(frames: Sequence[np.ndarray]) -> list[Detections]:
         assert asked.wait(60)
+        time.sleep(0.05)  # the last one has to be read
         return detect(frames)
 
     detector.detect = later  # type: ignore[method-assign]

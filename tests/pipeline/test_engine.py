@@ -14,12 +14,14 @@ import cv2
 import numpy as np
 import pytest
 from facepipe import AttributeClassifier, FaceDetector, FacepipeError, Pipeline
-from facepipe.pipeline import engine
+from facepipe.pipeline import engine, room
 from facepipe.pipeline.results import Result
 from facepipe.weights.errors import DeviceError, ImageError, WeightsError
 from facepipe.weights.store import Release
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from .test_connector import Finds
 
 Photo = Callable[..., np.ndarray]
 
@@ -106,7 +108,7 @@ def test_pixels_in_flight_are_bounded_whatever_the_pictures_sizes(
         cv2.imwrite(str(sources[-1]), np.full((height, width, 3), 7 * number, np.uint8))
     cap, held, most = 25_000, 0, 0
     lock = threading.Lock()
-    monkeypatch.setattr(engine, "PIXELS", cap)
+    monkeypatch.setattr(room, "PIXELS", cap)
     read = pipeline.read
 
     def counting(source: Any, admit: Any = None) -> np.ndarray:
@@ -129,12 +131,23 @@ def test_pixels_in_flight_are_bounded_whatever_the_pictures_sizes(
         seen.append((result.height, result.width))
         with lock:
             held -= frame.shape[0] * frame.shape[1]
-    assert seen == sizes
+    assert seen == sizes, "none is lost, and none waits for room that it holds itself"
     assert 60_000 <= most <= 60_000 + cap, "the large one beside those that were there before it, no more"
 
 
+def test_large_pictures_do_not_wait_for_each_other_for_ever(
+    detector_release: Release, classifier_release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One face each: their crops would fill a batch only with those of pictures for which there is no room."""
+    monkeypatch.setattr(room, "PIXELS", 25_000)
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.zeros((100, 100, 3), np.uint8))
+    pipeline = Pipeline(Finds(detector_release, [[10, 10, 60, 60]]), classifier_release.folder, workers=2)
+    assert [len(result.faces) for result in pipeline.run([path] * 20)] == [1] * 20
+
+
 def test_arrays_in_flight_are_bounded_too(pipeline: Pipeline, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "PIXELS", 3 * 120 * 160)
+    monkeypatch.setattr(room, "PIXELS", 3 * 120 * 160)
     taken: list[int] = []
 
     def sources() -> Iterator[np.ndarray]:
@@ -152,7 +165,7 @@ def test_a_batch_that_cannot_fill_goes_on_as_it_is(
     tiny_weights: Path, photo: Photo, workers: int, accelerated: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pictures so large that no further one may be decoded, with fewer faces than make a batch: neither waits."""
-    monkeypatch.setattr(engine, "PIXELS", 2 * 120 * 160)
+    monkeypatch.setattr(room, "PIXELS", 2 * 120 * 160)
     sources = [cv2.imencode(".png", photo(seed))[1].tobytes() for seed in range(20)]
     done: list[Result] = []
     with Pipeline(workers=workers) as pipeline:
