@@ -15,9 +15,9 @@ from ..weights.session import open_session
 from ..weights.store import Release, find
 from .values import AttributeValue, decode, output_width
 
-BATCH, CPU_BATCH = 32, 8
-"""Most crops in one call of the session, on an accelerator and on a CPU. There 4 to 16 are equally quick,
-32 no quicker, and each takes some 9 MB."""
+BATCH, CPU_BATCH = 32, 4
+"""Most crops in one call of the session, on an accelerator and on a CPU. There 2 to 16 are equally quick,
+and each takes some 9 MB."""
 FEATURES = "features"
 """Name of the output that holds the pooled numbers before the heads."""
 

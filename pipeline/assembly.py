@@ -33,6 +33,7 @@ def assemble(
     matched: Matched,
     readings: Sequence[Reading],
     features: bool = False,
+    source_sha256: str | None = None,
 ) -> Result:
     """The result of one frame.
 
@@ -43,6 +44,7 @@ def assemble(
         matched: faces and heads.
         readings: one for each face.
         features: fill ``Face.features``.
+        source_sha256: of the encoded picture, see ``reader.Picture``.
     """
     faces, heads, numbers = matched
     return Result(
@@ -67,6 +69,7 @@ def assemble(
         ),
         models=models,
         error=None,
+        source_sha256=source_sha256,
     )
 
 

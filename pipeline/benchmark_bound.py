@@ -30,7 +30,7 @@ from .classifiers import Classifiers
 from .matching import match_heads
 from .reader import Frame, read_frame
 
-BATCHES = (1, 8, 32)
+BATCHES = (1, 4, 16)
 """Sizes of the classifier's batches that are tried."""
 MANY_CORES, SOME = 8, 4
 """From so many cores on, calls with so many threads each are tried too."""

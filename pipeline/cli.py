@@ -25,6 +25,7 @@ from . import (
     cli_recipes,
     cli_schema,
     cli_serve,
+    cli_verify,
     cli_weights,
 )
 from .error_line import report
@@ -78,5 +79,6 @@ for commands in (
     cli_recipes,
     cli_benchmark,
     cli_serve,
+    cli_verify,
 ):
     commands.register(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .model_options import Classifier, Confidence, Detector, Device, InputSize, Threads
+from .ray_command import Actors, Address, Block, Engine, EngineName, Out, check_engine
 from .video_command import ClassifyEvery, Every, NoTracks, Seconds, Tracks
 from .video_options import CLASSIFY_EVERY, VideoOptions
 
@@ -100,6 +102,11 @@ def detect(
     no_tracks: NoTracks = False,
     tracks: Tracks = None,
     seconds: Seconds = None,
+    engine: Engine = EngineName.local,
+    out: Out = None,
+    address: Address = None,
+    actors: Actors = None,
+    block: Block = None,
 ) -> None:
     """Find the faces in pictures and videos and read the attributes of each.
 
@@ -109,14 +116,18 @@ def detect(
     Several classifiers look at the same faces: --classifier face@1.0.0 --classifier shirt@0.1.0. Features are numbers
     for models of your own; they are not an identity embedding, and not fit to recognise persons.
 
+    With --engine ray the work is spread over cores or machines: facepipe detect 's3://bucket/**' --engine ray --out
+    s3://bucket/faces.parquet. The same command goes on with a run that was interrupted.
+
     In videos persons are followed, each with one line of attributes; camera:0 and rtsp:// are videos, too.
 
     Exit codes: 0 every picture was read, 1 some could not be (the others are done), 2 wrong usage or set-up, 130
     interrupted.
     """
+    from ..weights.errors import ImageError
     from .detect_job import DetectJob, run_job
-    from .interruption import exit_code, terminable
     from .outputs import Outputs
+    from .urls import is_store
 
     if blur and pixelate:
         raise typer.BadParameter("--blur and --pixelate: choose one of them")
@@ -130,6 +141,54 @@ def detect(
         raise typer.BadParameter("--retry-failed needs --resume")
     if not sources and from_list is None:
         raise typer.BadParameter("name at least one SOURCE, or a list of them with --from")
+    local_only = {
+        "--json": json_target is not None,
+        "--csv": csv,
+        "--parquet": parquet,
+        "--coco": coco,
+        "--crops": crops,
+        "--save": save,
+        "--features": features,
+        "--retry-failed": retry_failed,
+        "--workers": workers,
+        "--timing": timing,
+        "--every": every != 1,
+        "--classify-every": classify_every != CLASSIFY_EVERY,
+        "--no-tracks": no_tracks,
+        "--tracks": tracks,
+        "--seconds": seconds is not None,
+    }
+    check_engine(engine, local_only, {"--out": out, "--address": address, "--actors": actors, "--block": block})
+    decisive = {
+        "device": device,
+        "precision": precision.value,
+        "confidence": conf,
+        "imgsz": imgsz,
+        "tiles": tile_size or tiles,
+    }
+    if out is not None:  # which only --engine ray takes, and needs
+        from .ray_engine.job import RayJob, run_ray_job
+
+        ray_job = RayJob(
+            sources=tuple(sources or ()),
+            from_list=from_list,
+            allow_url=allow_url,
+            recursive=not no_recursive,
+            out=out,
+            detector=detector,
+            classifier=classifier,
+            decisive=decisive,
+            address=address,
+            actors=actors,
+            threads=threads,
+            block=block,
+            restart=restart,
+        )
+        _end(lambda: run_ray_job(ray_job))
+        return
+    for source in sources or ():
+        if is_store(source):
+            raise ImageError(f"{source}: lies in a bucket; --engine ray reads it, and writes to --out FOLDER.parquet")
     stream = json_target is not None and _is_stream(json_target)
     hidden = blur or pixelate
     outputs = Outputs(
@@ -156,13 +215,7 @@ def detect(
         classifier=classifier,
         threads=threads,
         workers=workers,
-        decisive={
-            "device": device,
-            "precision": precision.value,
-            "confidence": conf,
-            "imgsz": imgsz,
-            "tiles": tile_size or tiles,
-        },
+        decisive=decisive,
         resume=resume,
         retry_failed=retry_failed,
         restart=restart,
@@ -170,9 +223,16 @@ def detect(
         video=VideoOptions(every, classify_every, not no_tracks, seconds),
         tracks=tracks,
     )
+    _end(lambda: run_job(job))
+
+
+def _end(run: Callable[[], bool]) -> None:
+    """Run to the end, and leave with the exit code that tells how that went."""
+    from .interruption import exit_code, terminable
+
     try:
         with terminable():
-            failed = run_job(job)
+            failed = run()
     except KeyboardInterrupt as interruption:
         raise typer.Exit(exit_code(interruption)) from None
     if failed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import threading
 import weakref
@@ -12,16 +11,15 @@ from typing import Any, Self, overload
 
 import numpy as np
 
+from .. import __version__
 from ..detector.runtime import FaceDetector
 from ..weights.errors import DeviceError, FacepipeError, WeightsError
-from ..weights.manifest import FileEntry
 from ..weights.processors import usable_cpus
-from ..weights.store import Release
 from .assembly import assemble, match, placed
 from .classifiers import Chosen, Classifiers
 from .engine import Engine
-from .reader import DEFAULT_LIMITS, Frame, Limits, Source, read_frame, source_name
-from .results import Models, ModelUsed, Result
+from .reader import DEFAULT_LIMITS, Frame, Limits, Picture, Source, read_picture, source_name
+from .results import ClassifierUsed, DetectorUsed, Models, Result
 from .stopwatch import Stopwatch
 
 MOST_WORKERS = 4
@@ -59,7 +57,7 @@ class Pipeline:
     here; models at hand have their own. Several threads may share one pipeline.
 
     Attributes:
-        models: versions and hashes of the models; the hash is that of the file that runs.
+        models: versions and hashes of the models, and how they run; the hash is that of the file that runs.
         stopwatch: seconds spent so far in ``load``, ``read`` (decoding included), ``detect`` and ``classify`` (cutting
             the crops included). Each thread adds its own, so in a stream they come to more than has passed.
         workers: as above.
@@ -99,10 +97,7 @@ class Pipeline:
             classifiers = Classifiers(classifier, device, cpus, precision)
         if missing := {"face", "head"} - set(detector.classes):
             raise WeightsError(f"{detector.release.folder}: this detector does not find: {', '.join(sorted(missing))}")
-        self.models = Models(
-            detector=_used(detector.release, detector.entry),
-            classifiers={name: _used(each.release, each.entry) for name, each in classifiers.by_name.items()},
-        )
+        self.models = _models(detector, classifiers)
         self.workers = workers or (min(cpus, MOST_WORKERS) if detector.device == "cpu" else 2)
         self._threads = max(1, cpus // self.workers)
         self._stages: tuple[FaceDetector, Classifiers] | None = (detector, classifiers)
@@ -160,20 +155,6 @@ class Pipeline:
             raise _closed()
         return shared_now
 
-    def with_confidence(self, confidence: float) -> Self:
-        """The same pipeline with another least confidence: it shares the models, their sessions and the stopwatch.
-
-        Raises:
-            FacepipeError: the pipeline is closed.
-        """
-        detector, classifiers = self.parts()
-        shared = self.shared_parts(False)
-        other = copy.copy(self)
-        other._stages = detector.with_confidence(confidence), classifiers
-        other._shared = None if shared is None else (shared[0].with_confidence(confidence), shared[1])
-        other._engines = weakref.WeakSet()
-        return other
-
     @property
     def feature_widths(self) -> dict[str, int]:
         """Numbers a face in ``Face.features``, by classifier.
@@ -209,13 +190,13 @@ class Pipeline:
             return [result for result, _ in self.stream(source, features)]
         detector, classifiers = self._ready(features)
         with self.stopwatch.measure("read"):
-            frame = self.read(source)
+            frame, sha256 = self.read(source)
         with self.stopwatch.measure("detect"):
             found = detector.detect([frame])[0]
         with self.stopwatch.measure("classify"):
             matched = match(found)
             readings = classifiers.read([placed(frame, matched)], features)[0]
-        return assemble(self.models, source_name(source), frame, matched, readings, features)
+        return assemble(self.models, source_name(source), frame, matched, readings, features, sha256)
 
     def stream(
         self, sources: Iterable[Source] | Source, features: bool = False
@@ -271,9 +252,9 @@ class Pipeline:
             for video in videos:
                 yield from stream_video(self, video)
 
-    def read(self, source: Source, admit: Callable[[int], None] | None = None) -> Frame:
-        """Read one picture under this pipeline's limits, see ``reader.read_frame``."""
-        return read_frame(source, self.limits, self.allow_url, admit)
+    def read(self, source: Source, admit: Callable[[int], None] | None = None) -> Picture:
+        """Read one picture under this pipeline's limits, see ``reader.read_picture``."""
+        return read_picture(source, self.limits, self.allow_url, admit)
 
     def _ready(self, features: bool) -> tuple[FaceDetector, Classifiers]:
         """The stages, once it is clear that they can do what is asked."""
@@ -291,5 +272,25 @@ def _version(chosen: str | os.PathLike[str] | None) -> str | Path | None:
     return Path(chosen) if isinstance(chosen, os.PathLike) else chosen
 
 
-def _used(release: Release, entry: FileEntry) -> ModelUsed:
-    return ModelUsed(version=release.version, sha256=entry.sha256)
+def _models(detector: FaceDetector, classifiers: Classifiers) -> Models:
+    return Models(
+        detector=DetectorUsed(
+            version=detector.release.version,
+            sha256=detector.entry.sha256,
+            device=detector.device,
+            confidence=detector.confidence,
+            iou=detector.iou,
+            imgsz=detector.imgsz,
+            tiles=detector.tiles,
+        ),
+        classifiers={
+            name: ClassifierUsed(
+                version=each.release.version,
+                sha256=each.entry.sha256,
+                device=each.device,
+                crop_sha256=each.crop.sha256,
+            )
+            for name, each in classifiers.by_name.items()
+        },
+        facepipe=__version__,
+    )

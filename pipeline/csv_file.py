@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..weights.whole_file import replacing
+from .columns import Cell
 from .results import Result
-from .rows import Cell, RowForm
+from .rows import RowForm
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 GUARDED = ("source", "error")

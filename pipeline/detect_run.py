@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .crop_folder import CropFolder
 
 
+HOW_IT_RUNS = {"device", "confidence", "iou", "imgsz", "tiles"}
+
+
 def look_back(outputs: Outputs, resume: bool, restart: bool) -> Path | None:
     """The journal that a run has to go on with, None where it begins anew.
 
@@ -42,10 +45,15 @@ def look_back(outputs: Outputs, resume: bool, restart: bool) -> Path | None:
 
 
 def run_settings(pipeline: Pipeline, outputs: Outputs, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same when a run is resumed: facepipe, the models, the options, and what is made on the way."""
+    """What must be the same when a run is resumed: facepipe, the models, the options, and what is made on the way.
+
+    Of the models their names and hashes; how they run is in the options.
+    """
+    models = pipeline.models.model_dump(exclude={"detector": HOW_IT_RUNS})
+    for used in models["classifiers"].values():
+        del used["device"]
     return {
-        "facepipe": __version__,
-        **pipeline.models.model_dump(),
+        **models,
         **options,
         **outputs.settings,
     }

@@ -48,6 +48,8 @@ class _Job:
     source: Source
     name: str | None
     frame: Frame | None = None
+    sha256: str | None = None
+    """Of the encoded picture."""
     pixels: int = 0
     matched: Matched | None = None
     readings: list[Reading] = field(default_factory=list)
@@ -197,7 +199,7 @@ class Engine:
         while (job := self._take_unread()) is not None:
             start, result = time.perf_counter(), None
             try:
-                job.frame = self._pipeline.read(job.source, partial(self._admit, job))
+                job.frame, job.sha256 = self._pipeline.read(job.source, partial(self._admit, job))
             except _Ended:
                 return
             except FacepipeError as error:
@@ -317,7 +319,9 @@ class Engine:
             assert job.matched is not None
             for reading in job.readings:
                 self._classifiers.tidy(reading)
-            result = assemble(self._pipeline.models, job.name, job.frame, job.matched, job.readings, self._features)
+            result = assemble(
+                self._pipeline.models, job.name, job.frame, job.matched, job.readings, self._features, job.sha256
+            )
             with self._changed:
                 job.result = result
                 self._changed.notify_all()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from ..weights.errors import MissingExtraError
 from ..weights.whole_file import replacing
+from .columns import Cell
 from .results import Result
-from .rows import Cell, RowForm
+from .rows import RowForm
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COMPRESSION = "zstd"
 GROUP = 20_000
 """Rows that are held at a time and make one row group."""
 
@@ -28,6 +34,24 @@ def require_pyarrow() -> ModuleType:
     return pa
 
 
+def schema_of(form: RowForm) -> pa.Schema:
+    """The columns' names and types.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    pa = require_pyarrow()
+    kinds = {"text": pa.string(), "whole": pa.int32(), "real": pa.float64()}
+    return pa.schema([(column.name, kinds[column.kind]) for column in form.columns])
+
+
+def table_of(schema: pa.Schema, rows: Sequence[Sequence[Cell]]) -> pa.Table:
+    """Rows, at least one, as a table."""
+    pa = require_pyarrow()
+    columns = [pa.array(cells, field.type) for cells, field in zip(zip(*rows, strict=True), schema, strict=True)]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
 def write_parquet(path: Path, form: RowForm, results: Iterable[Result]) -> int:
     """Write results as rows, a row group at a time; the file is there whole or as it was before.
 
@@ -38,20 +62,15 @@ def write_parquet(path: Path, form: RowForm, results: Iterable[Result]) -> int:
         OSError: it cannot be written.
         MissingExtraError: pyarrow is not installed.
     """
-    pa = require_pyarrow()
+    schema = schema_of(form)
     from pyarrow import parquet
 
-    kinds = {"text": pa.string(), "whole": pa.int32(), "real": pa.float64()}
-    schema = pa.schema([(column.name, kinds[column.kind]) for column in form.columns])
     held: list[list[Cell]] = []
     count = 0
-    with replacing(path) as part, parquet.ParquetWriter(part, schema, compression="zstd") as writer:
+    with replacing(path) as part, parquet.ParquetWriter(part, schema, compression=COMPRESSION) as writer:
 
         def put() -> None:
-            columns = [
-                pa.array(cells, field.type) for cells, field in zip(zip(*held, strict=True), schema, strict=True)
-            ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+            writer.write_table(table_of(schema, held))
             held.clear()
 
         for result in results:

@@ -32,8 +32,9 @@ def schema() -> dict[str, Any]:
     told_fields = {**_docstrings(values), **_docstrings(results)}
     for name, part in {"Result": told, **told["$defs"]}.items():
         part["required"] = list(part["properties"])  # those with a default are written, too
+        bases = (getattr(results, name, None) or getattr(values, name)).__mro__
         for field, entry in part["properties"].items():
-            if text := told_fields.get((name, field)):
+            if text := next(filter(None, (told_fields.get((base.__name__, field)) for base in bases)), None):
                 entry["description"] = text
     return {"$schema": DIALECT, "$comment": f"facepipe {__version__}", **told}
 

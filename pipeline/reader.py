@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
 import cv2
 import numpy as np
@@ -25,6 +26,18 @@ Frame: TypeAlias = np.ndarray
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray | Image"
 """What can be read as a frame."""
+
+
+class Picture(NamedTuple):
+    """A picture that was read.
+
+    Attributes:
+        frame: its pixels.
+        sha256: of the encoded picture, in hexadecimal digits; None of what came without one (arrays, PIL images).
+    """
+
+    frame: Frame
+    sha256: str | None
 
 
 @dataclass(frozen=True)
@@ -80,21 +93,41 @@ def read_frame(
             or cannot be fetched; a HEIC without the extra.
         ImageTooLargeError: over a limit.
     """
+    return _read(source, limits, allow_url, admit)[0]
+
+
+def read_picture(
+    source: Source,
+    limits: Limits = DEFAULT_LIMITS,
+    allow_url: bool = False,
+    admit: Callable[[int], None] | None = None,
+) -> Picture:
+    """As :func:`read_frame`, with the SHA-256 of the encoded picture (about 1 ms for 1 MB)."""
+    frame, content = _read(source, limits, allow_url, admit)
+    return Picture(frame, None if content is None else hashlib.sha256(content).hexdigest())
+
+
+def _read(
+    source: Source, limits: Limits, allow_url: bool, admit: Callable[[int], None] | None
+) -> tuple[Frame, bytes | None]:
+    """The frame, and the encoded picture where there is one."""
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        return _from_array(source), None
+    if _is_pil(source):
+        return _from_pil(source, limits, admit), None
     if is_url(source):
         if not allow_url:
             raise ImageError(f"{shown(source)}: is a URL; allow_url=True or --allow-url has it fetched")
         from .fetching import fetch
 
-        return _from_bytes(fetch(source, limits.bytes), limits, shown(source), admit)
-    if isinstance(source, str | os.PathLike):
-        return _from_bytes(_read_file(source, limits), limits, str(source_name(source)), admit)
-    if isinstance(source, bytes | bytearray | memoryview):
-        return _from_bytes(bytes(source[: limits.bytes + 1]), limits, "bytes", admit)
-    if _is_pil(source):
-        return _from_pil(source, limits, admit)
-    raise FrameError(f"expected a path, bytes, a uint8 array or a PIL image, got {type(source).__name__}")
+        content, name = fetch(source, limits.bytes), shown(source)
+    elif isinstance(source, str | os.PathLike):
+        content, name = _read_file(source, limits), str(source_name(source))
+    elif isinstance(source, bytes | bytearray | memoryview):
+        content, name = bytes(source[: limits.bytes + 1]), "bytes"
+    else:
+        raise FrameError(f"expected a path, bytes, a uint8 array or a PIL image, got {type(source).__name__}")
+    return _from_bytes(content, limits, name, admit), content
 
 
 def source_name(source: object) -> str | None:

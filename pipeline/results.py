@@ -66,19 +66,43 @@ class Head(Part):
 
 
 class ModelUsed(Part):
-    """A released model, named exactly."""
+    """A released model, named exactly, and how it ran. What has a default is missing in results of facepipe before 0.4.0."""
 
     version: str
     sha256: str
     """Of the model file that ran."""
+    device: str | None = None
+    """Where it ran: ``cpu``, ``cuda:1``."""
+
+
+class DetectorUsed(ModelUsed):
+    """The detector, and the settings that decide which boxes it gives."""
+
+    confidence: float | None = None
+    """Boxes below it were dropped."""
+    iou: float | None = None
+    """Overlap at which the weaker box of one class was dropped."""
+    imgsz: int | None = None
+    """Pixels that a picture's longer side was scaled to."""
+    tiles: int | None = None
+    """Side in pixels of the tiles that larger pictures were looked at in, too; None without tiles."""
+
+
+class ClassifierUsed(ModelUsed):
+    """A classifier, and how its faces were cut out."""
+
+    crop_sha256: str | None = None
+    """Of the crop recipe in its manifest: ``CropRecipe.sha256``."""
 
 
 class Models(Part):
-    """The models behind a result."""
+    """What made a result: all that it takes to make it again."""
 
-    detector: ModelUsed
-    classifiers: dict[str, ModelUsed]
+    detector: DetectorUsed
+    classifiers: dict[str, ClassifierUsed]
     """By name, in the order in which they were switched on; ``face`` is the one without a name of its own."""
+    facepipe: str | None = None
+    """The version of facepipe."""
 
 
 class Result(Part):
@@ -105,6 +129,9 @@ class Result(Part):
     """Number of the frame in its video, from 0; None of a picture."""
     time: float | None = None
     """Of that frame, in seconds from the video's start; of a live stream, from when it was opened."""
+    source_sha256: str | None = None
+    """Of the encoded picture that was read from a path, a URL or bytes; None of arrays, of frames, of what could not be
+    read."""
 
     def to_supervision(self) -> Detections:
         """The faces and heads as ``supervision.Detections``, see ``supervision_adapter.to_supervision``.

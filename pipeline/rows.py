@@ -9,7 +9,10 @@ A picture without a face has one row whose ``face`` is empty; a picture that cou
 - for each attribute: of classes ``gender`` (None where the classifier is unsure), ``gender_probability`` of the
   likeliest, and ``gender_female``, ``gender_male``; of numbers ``age``, ``age_low``, ``age_high``; of points
   ``eyes_left_eye_x``, ``eyes_left_eye_y`` and so on;
-- ``version_detector`` and for each classifier ``version_NAME``.
+- what made the row (``columns.py``): for the detector ``version_detector``, ``sha256_detector``, ``device_detector``,
+  ``confidence_detector``, ``iou_detector``, ``imgsz_detector``, ``tiles_detector``; for each classifier
+  ``version_NAME``, ``sha256_NAME``, ``device_NAME``, ``crop_sha256_NAME``; ``facepipe``, its version; and
+  ``source_sha256``, that of the picture.
 
 A name that is taken already gets ``_2`` at its end. Numbers are rounded: pixels to hundredths, probabilities to six
 decimals, an attribute's number to two more decimals than tell its bins apart. JSON has them whole.
@@ -18,24 +21,15 @@ decimals, an attribute's number to two more decimals than tell its bins apart. J
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from ..classifier.values import AttributeValue, ClassValue, NumericValue, PointsValue
 from ..weights.manifest import Attribute, NumericAttribute, PointsAttribute
 from .coco_entries import decimals
+from .columns import Cell, Column, Kind, model_cells, model_names
 from .results import Face, Result
 
-Cell = str | int | float | None
-Kind = Literal["text", "whole", "real"]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its name, and what its cells are (or None)."""
-
-    name: str
-    kind: Kind
+SOURCE_SHA256 = "source_sha256"
+"""The last column."""
 
 
 class RowForm:
@@ -44,12 +38,18 @@ class RowForm:
     Args:
         attributes: of each classifier in use, by the classifier's name.
         video: have the columns ``frame``, ``time`` and ``track``.
+
+    Attributes:
+        columns: of every row, in order.
+        attributes: of all classifiers, in order.
+        classifiers: their names.
+        video: as given.
     """
 
     def __init__(self, attributes: Mapping[str, Sequence[Attribute]], video: bool = False):
-        self._attributes = tuple(each for found in attributes.values() for each in found)
-        self._classifiers = tuple(attributes)
-        self._video = video
+        self.attributes = tuple(each for found in attributes.values() for each in found)
+        self.classifiers = tuple(attributes)
+        self.video = video
         names: list[tuple[str, Kind]] = [
             ("source", "text"),
             ("error", "text"),
@@ -63,20 +63,18 @@ class RowForm:
             ("reason", "text"),
             *((("track", "whole"),) if video else ()),
         ]
-        for attribute in self._attributes:
+        for attribute in self.attributes:
             names += attribute_names(attribute)
-        names.append(("version_detector", "text"))
-        names += [(f"version_{name}", "text") for name in self._classifiers]
+        names += [*model_names(self.classifiers), (SOURCE_SHA256, "text")]
         taken: set[str] = set()
         self.columns = tuple(Column(_free(name, taken), kind) for name, kind in names)
 
     def rows(self, result: Result) -> Iterator[list[Cell]]:
         """A result's rows, at least one; each has a cell for every column."""
         start: list[Cell] = [result.source, result.error, result.width, result.height]
-        if self._video:
+        if self.video:
             start += [result.frame, None if result.time is None else round(result.time, 6)]
-        used = result.models
-        end: list[Cell] = [used.detector.version, *(used.classifiers[name].version for name in self._classifiers)]
+        end = [*model_cells(result.models, self.classifiers), result.source_sha256]
         if not result.faces:
             yield [*start, *[None] * (len(self.columns) - len(start) - len(end)), *end]
         for number, face in enumerate(result.faces):
@@ -87,9 +85,9 @@ class RowForm:
         reason = face.reason or "; ".join(f"{name}: {text}" for name, text in face.reasons.items())
         cells: list[Cell] = [number, *(round(side, 2) for side in (box.x1, box.y1, box.x2, box.y2))]
         cells += [round(face.confidence, 6), face.head, reason or None]
-        if self._video:
+        if self.video:
             cells.append(face.track)
-        for attribute in self._attributes:
+        for attribute in self.attributes:
             cells += attribute_cells(attribute, (face.attributes or {}).get(attribute.name))
         return cells
 

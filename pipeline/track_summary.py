@@ -14,8 +14,9 @@ from ..classifier.values import AttributeValue, PointsValue
 from ..weights.errors import FacepipeError
 from ..weights.manifest import Attribute
 from ..weights.whole_file import replacing
+from .columns import Cell, Column, Kind, model_cells, model_names
 from .results import Box, Models, Part
-from .rows import Cell, Column, Kind, attribute_cells, attribute_names
+from .rows import attribute_cells, attribute_names
 from .table import attribute_text
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
@@ -78,7 +79,7 @@ class TrackForm:
         ]
         for attribute in self._attributes:
             names += attribute_names(attribute)
-        names += [("version_detector", "text"), *((f"version_{name}", "text") for name in self._classifiers)]
+        names += model_names(self._classifiers)
         self.columns = tuple(Column(name, kind) for name, kind in names)
 
     def row(self, track: TrackSummary) -> list[Cell]:
@@ -90,8 +91,7 @@ class TrackForm:
         cells += [round(best.confidence, 6), track.reason]
         for attribute in self._attributes:
             cells += attribute_cells(attribute, (track.attributes or {}).get(attribute.name))
-        used = track.models
-        return [*cells, used.detector.version, *(used.classifiers[name].version for name in self._classifiers)]
+        return [*cells, *model_cells(track.models, self._classifiers)]
 
 
 def write_tracks(path: Path, tracks: Sequence[TrackSummary], form: TrackForm) -> None:

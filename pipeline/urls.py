@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeGuard
+
+STORE = re.compile(r"(?!https?://|rtsps?://)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 def is_url(source: object) -> TypeGuard[str]:
     """Whether a source is the text of an http or https URL."""
     return isinstance(source, str) and source[:8].lower().startswith(("http://", "https://"))
+
+
+def is_store(text: str) -> bool:
+    """Whether a text is the address of a store, such as ``s3://bucket/a.jpg``: not a path, a web page or a stream."""
+    return STORE.match(text) is not None
 
 
 def shown(url: str) -> str:

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.pipeline.cli import main
+from facepipe.pipeline.reader import read_frame
 
 ROOT = Path(__file__).parents[1]
 ASTRONAUT = ROOT / "examples" / "astronaut.jpg"
@@ -89,7 +90,7 @@ def write_clip() -> None:
     """Write ``clip.mp4``: the photo, and again a little to the left."""
     from facepipe.pipeline.video_writer import VideoWriter
 
-    picture = cv2.resize(cv2.imread("photo.jpg"), (256, 256))
+    picture = cv2.resize(read_frame("photo.jpg"), (256, 256))
     with VideoWriter(Path("clip.mp4")) as video:
         for index in range(4):
             video.add(np.roll(picture, -2 * index, axis=1), index / 25)

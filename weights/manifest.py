@@ -8,6 +8,7 @@ The records of the attribute schema and of the crop recipe stand here because ma
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -153,6 +154,16 @@ class CropRecipe(Record):
     """How a larger face is shrunk; a smaller one is always enlarged linearly."""
     min_side: float = Field(default=8.0, ge=1)
     """Boxes whose longer side has fewer pixels are not classified."""
+
+    @property
+    def sha256(self) -> str:
+        """Names the recipe: SHA-256 of its fields as JSON in ASCII, sorted by name, without spaces.
+
+        >>> CropRecipe(margin=0.25, size=224).sha256[:12]
+        '2a36385db31c'
+        """
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

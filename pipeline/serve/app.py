@@ -12,7 +12,6 @@ from fastapi import Query as InQuery
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
 
 from ... import __version__
 from ..published_schema import schema as result_schema
@@ -21,12 +20,11 @@ from .batcher import Batcher
 from .detection import Detection
 from .guard import Guard, key_check
 from .metrics import CONTENT_TYPE, Metrics
+from .page import FOLDER, add_page
 from .problems import Problem, Refusal, install, responses
 from .served import Served, ServedModels
 from .settings import Settings
 
-PAGE = Path(__file__).parent.parent / "page"
-"""The web page's files, served at / where there are any."""
 DESCRIPTION = (
     "Finds faces and heads in photos and reads attributes of each face. Pictures are sent as bytes; nothing that is "
     "sent is stored or logged. Errors are `application/problem+json` (RFC 9457)."
@@ -39,13 +37,13 @@ class Health(BaseModel):
     status: str
 
 
-def create_app(served: Served, settings: Settings | None = None, page: Path = PAGE) -> FastAPI:
+def create_app(served: Served, settings: Settings | None = None, page: Path = FOLDER) -> FastAPI:
     """Make the application.
 
     Args:
         served: the models, loaded.
         settings: limits and times; None takes the usual ones.
-        page: folder of static files for ``/``; nothing is served there where it has no ``index.html``.
+        page: folder of the web page's files, see ``add_page``.
 
     Returns:
         The ASGI application; ``app.state.detection`` tells what is in flight.
@@ -132,8 +130,7 @@ def create_app(served: Served, settings: Settings | None = None, page: Path = PA
     described, published = served.describe(), result_schema()
     _describe(app, served)
     paths = [route.path for route in app.routes if hasattr(route, "path")]
-    if (page / "index.html").is_file():
-        app.mount("/", StaticFiles(directory=page, html=True), name="page")
+    paths += add_page(app, page)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -143,7 +140,7 @@ def create_app(served: Served, settings: Settings | None = None, page: Path = PA
             expose_headers=["Retry-After"],
             max_age=600,
         )
-    app.add_middleware(Guard, metrics=metrics, paths=[*paths, "/"], shared=bool(settings.origins))
+    app.add_middleware(Guard, metrics=metrics, paths=paths, shared=bool(settings.origins))
     return app
 
 

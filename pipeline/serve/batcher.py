@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from ...weights.errors import FacepipeError
-from ..reader import Frame, Limits, read_frame
+from ..reader import Frame, Limits, read_picture
 from ..results import Result
 from .metrics import Metrics
 from .problems import Refusal, unreadable
@@ -46,6 +46,7 @@ class Job:
         keep: keep the frame, for drawing, until the job is dropped.
         future: its result; a ``Refusal`` where it cannot be read.
         frame: the decoded picture.
+        sha256: of the encoded picture, once it is decoded.
     """
 
     content: bytes | bytearray
@@ -53,6 +54,7 @@ class Job:
     keep: bool = False
     future: Future[Result] = field(default_factory=Future)
     frame: Frame | None = None
+    sha256: str | None = None
     since: float = field(default_factory=time.monotonic)
     """When it began to wait, for a decoder and then for the runner."""
     waited: float = 0.0
@@ -176,7 +178,7 @@ class Batcher:
             frame: Frame | None = None
             error: Exception | None = None
             try:
-                frame = read_frame(job.content, self._limits)
+                frame, job.sha256 = read_picture(job.content, self._limits)
             except FacepipeError as failed:
                 error = unreadable(failed)
             except Exception as failed:

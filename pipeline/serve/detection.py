@@ -98,10 +98,10 @@ class Detection:
             if isinstance(outcome, BaseException) and (len(jobs) == 1 or not isinstance(outcome, Refusal)):
                 raise outcome
         results = [
-            outcome.model_copy(update={"source": upload.name})
+            outcome.model_copy(update={"source": upload.name, "source_sha256": job.sha256})
             if isinstance(outcome, Result)
             else self._failed(upload, outcome, choice)
-            for upload, outcome in zip(uploads, outcomes, strict=True)
+            for upload, job, outcome in zip(uploads, jobs, outcomes, strict=True)
         ]
         if query.render == "json":
             return Response(Answer(results=tuple(results)).model_dump_json(), media_type="application/json")

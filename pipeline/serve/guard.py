@@ -15,6 +15,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .metrics import Metrics
+from .page import POLICY
 from .problems import Refusal
 
 LOG = logging.getLogger("facepipe.serve")
@@ -22,11 +23,6 @@ LINGER_SECONDS, LINGER_BYTES = 2.0, 16 * 2**20
 """A request that is answered before its body was read has so much of the rest read and thrown away. Closing at once
 would reset the connection, and many clients would then tell of a broken pipe instead of the answer (nginx's
 ``lingering_close``)."""
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
-    "connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -34,7 +30,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
-    "Content-Security-Policy": PAGE_POLICY,
+    "Content-Security-Policy": POLICY,
 }
 OTHER = "other"
 """In the metrics and the log, every address that is none of ours: what a client makes up goes into neither."""

@@ -17,7 +17,7 @@ from ...weights.processors import usable_cpus
 from ..classifiers import Classifiers
 from ..connector import Pipeline
 from ..reader import Frame
-from ..results import Models, Result
+from ..results import ClassifierUsed, DetectorUsed, Models, Result
 from .problems import Refusal
 
 KEPT = 64
@@ -49,6 +49,7 @@ class ServedDetector(BaseModel):
     classes: tuple[str, ...]
     confidence: float = Field(description="Least confidence of a face or a head where a request names none.")
     imgsz: int = Field(description="Pixels that a picture's longer side is scaled to.")
+    in_results: DetectorUsed = Field(description="How results name it, where a request asks for no confidence.")
 
 
 class ServedClassifier(BaseModel):
@@ -60,6 +61,8 @@ class ServedClassifier(BaseModel):
     sha256: str = Field(description="Of the model file that runs.")
     used: bool = Field(description="Whether it is taken where a request names none.")
     attributes: tuple[Attribute, ...] = Field(description="What it reads of each face.")
+    name: str = Field(description="What results call it: `face`, or `shirt`.")
+    in_results: ClassifierUsed = Field(description="How results name it.")
 
 
 class ServedModels(BaseModel):
@@ -76,8 +79,8 @@ class Served:
     """Models, loaded once, and pipelines of those that a request names.
 
     On a CPU batches are analysed side by side, each in a lane of its own whose sessions have its share of the threads,
-    so that no processor waits for the end of another's batch (1.2 times as much as one batch at a time over all
-    threads, on two cores). A picture that is alone has all threads. On an accelerator there is one lane.
+    so that no processor waits for the end of another's batch. A picture that is alone has all threads. On an
+    accelerator there is one lane.
 
     Args:
         base: the pipeline that requests get which name nothing.
@@ -180,26 +183,31 @@ class Served:
 
         return ServedModels(
             facepipe=__version__,
-            detectors=tuple(
-                ServedDetector(
-                    version=label,
-                    sha256=self.models(self.default._replace(detector=label)).detector.sha256,
-                    used=label == self.default.detector,
-                    classes=each.classes,
-                    confidence=each.confidence,
-                    imgsz=each.imgsz,
-                )
-                for label, each in self.detectors.items()
-            ),
-            classifiers=tuple(
-                ServedClassifier(
-                    version=label,
-                    sha256=each.entry.sha256,
-                    used=label in self.default.classifiers,
-                    attributes=each.attributes,
-                )
-                for label, each in self.classifiers.items()
-            ),
+            detectors=tuple(self._describe_detector(label) for label in self.detectors),
+            classifiers=tuple(self._describe_classifier(label) for label in self.classifiers),
+        )
+
+    def _describe_detector(self, label: str) -> ServedDetector:
+        detector, used = self.detectors[label], self.models(self.default._replace(detector=label)).detector
+        return ServedDetector(
+            version=label,
+            sha256=used.sha256,
+            used=label == self.default.detector,
+            classes=detector.classes,
+            confidence=detector.confidence,
+            imgsz=detector.imgsz,
+            in_results=used,
+        )
+
+    def _describe_classifier(self, label: str) -> ServedClassifier:
+        ((name, used),) = self.models(self.default._replace(classifiers=(label,))).classifiers.items()
+        return ServedClassifier(
+            version=label,
+            sha256=used.sha256,
+            used=label in self.default.classifiers,
+            attributes=self.classifiers[label].attributes,
+            name=name,
+            in_results=used,
         )
 
 

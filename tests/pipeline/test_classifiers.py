@@ -240,7 +240,7 @@ def test_the_json_schema_has_reasons_and_no_features() -> None:
     face, models = schema["$defs"]["Face"]["properties"], schema["$defs"]["Models"]["properties"]
     assert "features" not in face
     assert face["reasons"]["additionalProperties"] == {"type": "string"}
-    assert models["classifiers"]["additionalProperties"] == {"$ref": "#/$defs/ModelUsed"}
+    assert models["classifiers"]["additionalProperties"] == {"$ref": "#/$defs/ClassifierUsed"}
     value = schema["$defs"]["ClassValue"]["properties"]["value"]
     assert {"type": "null"} in value["anyOf"]
 

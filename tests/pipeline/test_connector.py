@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from facepipe import AttributeClassifier, FaceDetector, FacepipeError, Pipeline
+from facepipe import AttributeClassifier, FaceDetector, FacepipeError, Pipeline, __version__
 from facepipe.classifier.values import ClassValue, NumericValue, PointsValue
 from facepipe.detector.boxes import Detections
 from facepipe.pipeline.engine import WINDOW
@@ -16,6 +19,7 @@ from facepipe.pipeline.matching import match_heads
 from facepipe.pipeline.reader import Limits
 from facepipe.pipeline.results import Result
 from facepipe.weights.errors import DeviceError, FrameError, ImageError, ImageTooLargeError, WeightsError
+from facepipe.weights.manifest import CropRecipe
 from facepipe.weights.store import Release
 from pydantic import ValidationError
 
@@ -88,6 +92,7 @@ def test_crops_of_several_frames_share_calls(
         return outputs(crops, features)
 
     monkeypatch.setattr(classifier, "outputs", counting)
+    monkeypatch.setattr(classifier, "batch", 8)
     detector = FaceDetector(release=detector_release)
     pipeline = Pipeline(detector, classifier)
     results = [result for result, _ in pipeline.stream(all_at_hand(detector, [photo(seed) for seed in range(5)]))]
@@ -239,7 +244,9 @@ def test_streaming_reads_only_what_it_gives(pipeline: Pipeline, photo: Photo) ->
 def test_json_contract(pipeline: Pipeline, photo: Photo, tmp_path: Path) -> None:
     result, failed = pipeline.run([photo(0), tmp_path / "none.jpg"])
     record = json.loads(result.model_dump_json())
-    assert list(record) == ["source", "width", "height", "faces", "heads", "models", "error", "frame", "time"]
+    assert list(record) == [
+        *("source", "width", "height", "faces", "heads", "models", "error", "frame", "time", "source_sha256")
+    ]
     face = record["faces"][0]
     assert list(face) == ["box", "confidence", "head", "attributes", "reason", "reasons", "track"]
     assert list(face["box"]) == ["x1", "y1", "x2", "y2"]
@@ -247,15 +254,59 @@ def test_json_contract(pipeline: Pipeline, photo: Photo, tmp_path: Path) -> None
     assert set(face["attributes"]["age"]) == {"value", "unit", "interval"}
     assert len(face["attributes"]["eyes"]["points"]["left_eye"]) == 2
     assert list(record["heads"][0]) == ["box", "confidence"]
-    assert list(record["models"]) == ["detector", "classifiers"]
+    assert list(record["models"]) == ["detector", "classifiers", "facepipe"]
     assert list(record["models"]["classifiers"]) == ["face"]
-    for model in (record["models"]["detector"], record["models"]["classifiers"]["face"]):
-        assert set(model) == {"version", "sha256"}
-        assert len(model["sha256"]) == 64
+    detector, classifier = pipeline.parts()[0].release, pipeline.parts()[1].by_name["face"].release
+    assert record["models"]["detector"] == {
+        "version": detector.version,
+        "sha256": detector.entry().sha256,
+        "device": "cpu",
+        "confidence": 0.5,
+        "iou": 0.5,
+        "imgsz": 64,
+        "tiles": None,
+    }
+    crop = classifier.manifest.crop
+    assert crop is not None
+    assert record["models"]["classifiers"]["face"] == {
+        "version": classifier.version,
+        "sha256": classifier.entry().sha256,
+        "device": "cpu",
+        "crop_sha256": crop.sha256,
+    }
+    assert record["models"]["facepipe"] == __version__
     assert Result.model_validate_json(result.model_dump_json()) == result
     record = json.loads(failed.model_dump_json())
     assert (record["width"], record["height"], record["faces"], record["heads"]) == (None, None, [], [])
     assert "no such file" in record["error"]
+
+
+def test_a_result_names_the_encoded_picture(pipeline: Pipeline, encode: Callable[..., bytes], tmp_path: Path) -> None:
+    from PIL import Image
+
+    content = encode(".png")
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    sources: list[Any] = [path, content, memoryview(content), str(path)]
+    assert [pipeline.run(source).source_sha256 for source in sources] == [digest] * 4
+    assert [result.source_sha256 for result, _ in pipeline.stream(sources)] == [digest] * 4
+    without: list[Any] = [cv2.imread(str(path)), Image.open(path)]
+    assert [result.source_sha256 for result in pipeline.run(without)] == [None] * 2
+    assert [pipeline.run(source).source_sha256 for source in without] == [None] * 2
+    assert pipeline.run([tmp_path / "none.png"])[0].source_sha256 is None
+
+
+def test_a_crop_recipe_has_one_hash() -> None:
+    """The hashes stand in results: a new field of the recipe must leave those of the older ones as they are."""
+    recipe = CropRecipe(margin=0.25, size=224)
+    assert recipe.sha256 == "2a36385db31cfa81888520f7181969ecce2137a653cef7bad24ab62fbd7cc3e7"
+    assert CropRecipe.model_validate_json('{"size": 224, "margin": 0.25, "border": [114, 114, 114]}') == recipe
+    plain = '{"border":[114,114,114],"interpolation":"area","margin":0.25,"min_side":8.0,"region":"face",'
+    plain += '"size":224,"square":true}'
+    assert hashlib.sha256(plain.encode()).hexdigest() == recipe.sha256
+    others = [CropRecipe(margin=0.25, size=224, **change) for change in ({"region": "head"}, {"border": (0, 0, 0)})]
+    assert len({recipe.sha256, CropRecipe(margin=0.26, size=224).sha256, *(each.sha256 for each in others)}) == 4
 
 
 def test_results_are_frozen(pipeline: Pipeline, photo: Photo) -> None:

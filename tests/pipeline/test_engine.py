@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from facepipe import AttributeClassifier, FaceDetector, FacepipeError, Pipeline
 from facepipe.pipeline import engine, room
+from facepipe.pipeline.reader import Picture
 from facepipe.pipeline.results import Result
 from facepipe.weights.errors import DeviceError, ImageError, WeightsError
 from facepipe.weights.store import Release
@@ -111,7 +112,7 @@ def test_pixels_in_flight_are_bounded_whatever_the_pictures_sizes(
     monkeypatch.setattr(room, "PIXELS", cap)
     read = pipeline.read
 
-    def counting(source: Any, admit: Any = None) -> np.ndarray:
+    def counting(source: Any, admit: Any = None) -> Picture:
         nonlocal held, most
 
         def admitted(pixels: int) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from facepipe.pipeline.cli import main
 from facepipe.pipeline.feature_files import ROWS, FeatureFile
-from facepipe.pipeline.results import Box, Face, Models, ModelUsed, Result
+from facepipe.pipeline.results import Box, ClassifierUsed, DetectorUsed, Face, Models, Result
 from facepipe.weights.errors import FacepipeError, MissingExtraError
 from facepipe.weights.store import Release
 
-USED = ModelUsed(version="1.0.0", sha256="ab" * 32)
+USED = ClassifierUsed(version="1.0.0", sha256="ab" * 32)
 WIDTHS = {"face": 4, "shirt": 3}
 
 
@@ -32,7 +32,10 @@ def result(source: str, *features: dict[str, tuple[float, ...]] | None) -> Resul
         )
         for n, each in enumerate(features)
     )
-    models = Models(detector=USED, classifiers={"face": USED, "shirt": USED.model_copy(update={"version": "0.1.0"})})
+    models = Models(
+        detector=DetectorUsed(version="1.0.0", sha256="ab" * 32),
+        classifiers={"face": USED, "shirt": USED.model_copy(update={"version": "0.1.0"})},
+    )
     return Result(source=source, width=20, height=20, faces=faces, heads=(), models=models, error=None)
 
 

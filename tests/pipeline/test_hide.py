@@ -12,12 +12,12 @@ import pytest
 from facepipe import Pipeline
 from facepipe.pipeline.hide import CELLS, MARGIN, hide
 from facepipe.pipeline.reader import read_frame
-from facepipe.pipeline.results import Box, Face, Head, Models, ModelUsed, Result
+from facepipe.pipeline.results import Box, DetectorUsed, Face, Head, Models, Result
 from facepipe.weights.store import PACKAGE_ROOT
 
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 HOW: tuple[Any, ...] = ("blur", "pixelate")
-MODELS = Models(detector=ModelUsed(version="1.0.0", sha256="ab" * 32), classifiers={})
+MODELS = Models(detector=DetectorUsed(version="1.0.0", sha256="ab" * 32), classifiers={})
 
 
 def result(frame: np.ndarray, faces: list[tuple[float, ...]], heads: list[tuple[float, ...]] = ()) -> Result:  # type: ignore[assignment]

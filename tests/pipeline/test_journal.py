@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from facepipe.pipeline.journal import Journal, discard, refuse
-from facepipe.pipeline.results import Box, Face, Models, ModelUsed, Result
+from facepipe.pipeline.results import Box, DetectorUsed, Face, Models, Result
 from facepipe.weights.errors import FacepipeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-USED = ModelUsed(version="1.0.0", sha256="ab" * 32)
+USED = DetectorUsed(version="1.0.0", sha256="ab" * 32)
 SETTINGS = {"facepipe": "1.0.0", "detector": {"version": "1.0.0", "sha256": "ab"}, "conf": None, "tiles": False}
 
 

@@ -8,10 +8,10 @@ import sys
 import pytest
 from facepipe.pipeline import progress as module
 from facepipe.pipeline.detect_screen import FEW, DetectScreen, counted
-from facepipe.pipeline.results import Models, ModelUsed, Result
+from facepipe.pipeline.results import DetectorUsed, Models, Result
 from rich.console import Console
 
-MODELS = Models(detector=ModelUsed(version="1.0.0", sha256="ab" * 32), classifiers={})
+MODELS = Models(detector=DetectorUsed(version="1.0.0", sha256="ab" * 32), classifiers={})
 
 
 def result(error: str | None = None) -> Result:

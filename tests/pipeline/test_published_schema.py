@@ -45,6 +45,13 @@ def test_real_results_follow_it(check: Check, results: list[Result]) -> None:
         assert Result.model_validate_json(result.model_dump_json()) == result
 
 
+def test_fields_are_described_where_a_class_has_them_from_another(check: Check) -> None:
+    told = facepipe.schema()["$defs"]
+    for name in ("DetectorUsed", "ClassifierUsed"):
+        assert told[name]["properties"]["sha256"]["description"] == "Of the model file that ran."
+    assert "crop recipe" in told["ClassifierUsed"]["properties"]["crop_sha256"]["description"]
+
+
 def test_others_do_not(check: Check, results: list[Result]) -> None:
     from jsonschema import ValidationError  # type: ignore[import-untyped]
 

@@ -10,17 +10,28 @@ from facepipe.classifier.schema import read_schema
 from facepipe.classifier.values import AttributeValue, ClassValue, NumericValue, PointsValue
 from facepipe.pipeline.csv_file import write_csv
 from facepipe.pipeline.parquet_file import GROUP, write_parquet
-from facepipe.pipeline.results import Box, Face, Head, Models, ModelUsed, Result
+from facepipe.pipeline.results import Box, ClassifierUsed, DetectorUsed, Face, Head, Models, Result
+from facepipe.pipeline.row_reading import result_of, same_digits
 from facepipe.pipeline.rows import RowForm
 from facepipe.weights.manifest import BinaryAttribute, NumericAttribute, PointsAttribute
 
 MODELS = Models(
-    detector=ModelUsed(version="1.0.0", sha256="ab" * 32),
+    detector=DetectorUsed(
+        version="1.0.0", sha256="ab" * 32, device="cpu", confidence=0.25, iou=0.5, imgsz=640, tiles=None
+    ),
     classifiers={
-        "face": ModelUsed(version="1.1.0", sha256="cd" * 32),
-        "shirt": ModelUsed(version="0.1.0", sha256="ef" * 32),
+        "face": ClassifierUsed(version="1.1.0", sha256="cd" * 32, device="cpu", crop_sha256="12" * 32),
+        "shirt": ClassifierUsed(version="0.1.0", sha256="ef" * 32, device="cpu", crop_sha256="34" * 32),
     },
+    facepipe="0.4.0",
 )
+MADE_BY = [
+    *("version_detector", "sha256_detector", "device_detector", "confidence_detector", "iou_detector"),
+    *("imgsz_detector", "tiles_detector"),
+    *("version_face", "sha256_face", "device_face", "crop_sha256_face"),
+    *("version_shirt", "sha256_shirt", "device_shirt", "crop_sha256_shirt"),
+    *("facepipe", "source_sha256"),
+]
 AGE = NumericAttribute(name="age", unit="years", low=0.0, high=100.0, bins=101)
 GENDER = BinaryAttribute(name="gender", classes=("female", "male"))
 EYES = PointsAttribute(name="eyes", points=("left_eye", "nose"))
@@ -52,6 +63,7 @@ def result(source: str, *faces: Face, error: str | None = None) -> Result:
         heads=() if error else (Head(box=BOX, confidence=0.4),),
         models=MODELS,
         error=error,
+        source_sha256=None if error else "56" * 32,
     )
 
 
@@ -73,7 +85,7 @@ def test_columns_and_cells() -> None:
         *("age", "age_low", "age_high", "gender", "gender_probability", "gender_female", "gender_male"),
         *("eyes_left_eye_x", "eyes_left_eye_y", "eyes_nose_x", "eyes_nose_y"),
         *("shirt", "shirt_probability", "shirt_no", "shirt_yes"),
-        *("version_detector", "version_face", "version_shirt"),
+        *MADE_BY,
     ]
     rows = [dict(zip(names, row, strict=True)) for each in RESULTS for row in FORM.rows(each)]
     assert [row["face"] for row in rows] == [0, 1, None, 0, None]
@@ -84,7 +96,11 @@ def test_columns_and_cells() -> None:
     ]
     assert (first["gender_probability"], first["gender_male"]) == (0.712346, 0.287654)
     assert (first["eyes_left_eye_x"], first["eyes_nose_y"], first["shirt"]) == (10.12, 13.99, None)
-    assert (first["version_detector"], first["version_face"], first["version_shirt"]) == ("1.0.0", "1.1.0", "0.1.0")
+    assert [first[name] for name in MADE_BY] == [
+        *("1.0.0", "ab" * 32, "cpu", 0.25, 0.5, 640, None),
+        *("1.1.0", "cd" * 32, "cpu", "12" * 32, "0.1.0", "ef" * 32, "cpu", "34" * 32),
+        *("0.4.0", "56" * 32),
+    ]
     assert (rows[1]["gender"], rows[1]["gender_probability"], rows[1]["head"]) == (None, 0.712346, None)
     assert (rows[2]["width"], rows[2]["error"], rows[2]["x1"]) == (60, None, None)
     assert (rows[3]["reason"], rows[3]["age"], rows[3]["eyes_nose_x"]) == ("too small", None, None)
@@ -100,7 +116,9 @@ def test_names_that_clash_are_told_apart() -> None:
     assert names[names.index("reason") + 1 :] == [
         *("head_2", "head_probability", "head_probability_2", "head_no"),
         *("age", "age_low", "age_high", "age_low_2", "age_low_probability", "age_low_no", "age_low_yes"),
-        *("version_detector", "version_detector_2"),
+        *(name for name in MADE_BY if name.endswith("_detector")),
+        *("version_detector_2", "sha256_detector_2", "device_detector_2", "crop_sha256_detector"),
+        *("facepipe", "source_sha256"),
     ]
 
 
@@ -117,6 +135,42 @@ def test_the_shipped_schema_has_a_cell_for_every_column() -> None:
     pytest.importorskip("yaml")
     form = RowForm({"face": read_schema()})
     assert {len(row) for each in RESULTS[1:2] for row in form.rows(each)} == {len(form.columns)}
+
+
+def test_rows_give_their_result_back() -> None:
+    for each in RESULTS:
+        back = same_digits(FORM, each)
+        assert list(FORM.rows(back)) == list(FORM.rows(each))
+        assert (back.source, back.error, back.models, back.source_sha256) == (
+            *(each.source, each.error, each.models),
+            each.source_sha256,
+        )
+        assert len(back.faces) == len(each.faces)
+    face = same_digits(FORM, RESULTS[0]).faces[1]
+    assert face.box == Box(x1=1.23, y1=2.0, x2=30.0, y2=40.5)
+    assert face.attributes is not None
+    assert face.attributes["gender"] == ClassValue(
+        value=None, probability=0.712346, probabilities={"female": 0.712346, "male": 0.287654}
+    )
+    assert face.attributes["age"] == NumericValue(value=31.42, unit="years", interval=(20.0, 47.12))
+    assert face.attributes["eyes"] == PointsValue(points={"left_eye": (10.12, 11.0), "nose": (12.0, 13.99)})
+    assert "shirt" not in face.attributes
+    video = RowForm({"face": (GENDER,)}, video=True)
+    models = MODELS.model_copy(update={"classifiers": {"face": MODELS.classifiers["face"]}})
+    frame = result("v.mp4", SMALL.model_copy(update={"track": 3})).model_copy(
+        update={"frame": 7, "time": 0.28, "models": models, "source_sha256": None}
+    )
+    assert same_digits(video, frame) == frame.model_copy(
+        update={"heads": (), "faces": (frame.faces[0].model_copy(update={"box": Box(x1=1.23, y1=2, x2=30, y2=40.5)}),)}
+    )
+
+
+def test_rows_that_are_not_one_result_are_refused() -> None:
+    first, second = FORM.rows(RESULTS[0])
+    (empty,) = FORM.rows(RESULTS[1])
+    for rows in ([second], [first, first], [empty, empty], [[*first[:5], None, *first[6:]]]):
+        with pytest.raises(ValueError, match=r"face|x1"):
+            result_of(FORM, rows)
 
 
 def test_csv_is_whole_and_safe(tmp_path: Path) -> None:

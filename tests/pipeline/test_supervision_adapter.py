@@ -5,12 +5,12 @@ import builtins
 import numpy as np
 import pytest
 from facepipe.classifier.values import AttributeValue, ClassValue, NumericValue, PointsValue
-from facepipe.pipeline.results import Box, Face, Head, Models, ModelUsed, Result
+from facepipe.pipeline.results import Box, ClassifierUsed, DetectorUsed, Face, Head, Models, Result
 from facepipe.weights.errors import MissingExtraError
 
 MODELS = Models(
-    detector=ModelUsed(version="1.0.0", sha256="ab" * 32),
-    classifiers={"face": ModelUsed(version="1.1.0", sha256="c" * 64)},
+    detector=DetectorUsed(version="1.0.0", sha256="ab" * 32),
+    classifiers={"face": ClassifierUsed(version="1.1.0", sha256="c" * 64)},
 )
 
 

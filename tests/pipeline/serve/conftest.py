@@ -52,12 +52,12 @@ class Live:
         served: its models.
     """
 
-    def __init__(self, served: Served, settings: Settings):
+    def __init__(self, served: Served, settings: Settings, page: Path = NO_PAGE):
         self.served = served
         self.socket = listen("127.0.0.1", 0)
         self.address: tuple[str, int] = self.socket.getsockname()
         self.url = "http://{}:{}".format(*self.address)
-        self.app = create_app(served, settings, NO_PAGE)
+        self.app = create_app(served, settings, page)
         self.server = Server(self.app, settings)
         self.thread = threading.Thread(target=self.server.run, args=([self.socket],))
 
@@ -94,8 +94,8 @@ def _flat(value: Any, place: str = "") -> dict[str, Any]:
 
 
 @contextmanager
-def running(served: Served, settings: Settings) -> Iterator[Live]:
-    live = Live(served, settings)
+def running(served: Served, settings: Settings, page: Path = NO_PAGE) -> Iterator[Live]:
+    live = Live(served, settings, page)
     live.thread.start()
     try:
         while not live.server.started:

@@ -189,11 +189,3 @@ def test_the_example_is_a_real_answer() -> None:
     assert (shown.source, shown.models) == (result.source, result.models)
     assert shown.faces[0].box.x1 == pytest.approx(result.faces[0].box.x1, abs=0.5)
     assert (shown.faces[0].attributes or {}).keys() == (result.faces[0].attributes or {}).keys()
-
-
-def test_a_page_is_served_where_there_is_one(client: Callable[..., TestClient], tmp_path: Path) -> None:
-    (tmp_path / "index.html").write_text("<title>facepipe</title>")
-    answer = client(page=tmp_path).get("/")
-    assert answer.text == "<title>facepipe</title>"
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
-    assert client().get("/").status_code == 404

@@ -35,12 +35,12 @@ def figure(live: Live, name: str) -> float:
 def test_requests_are_joined(
     live: Callable[..., Live], gated: Gated, pipeline: Pipeline, photo: Callable[..., np.ndarray], encode: Any
 ) -> None:
-    frames = [photo(seed, 100, 100 + seed) for seed in range(9)]
+    contents = [encode(".png", photo(seed, 100, 100 + seed)) for seed in range(9)]
     here = live(gated, batch=6)
 
     def ask(number: int) -> Any:
         conf = "?conf=0.3" if number == 8 else ""
-        return httpx2.post(f"{here.url}/v1/detect{conf}", content=encode(".png", frames[number]), headers=JPEG)
+        return httpx2.post(f"{here.url}/v1/detect{conf}", content=contents[number], headers=JPEG)
 
     with ThreadPoolExecutor(9) as clients:
         first = clients.submit(ask, 0)
@@ -49,7 +49,7 @@ def test_requests_are_joined(
         until(lambda: figure(here, "facepipe_queue_pictures") == 8)
         gated.gate.set()
         answers = [each.result() for each in (first, *others)]
-    expected = [pipeline.run(frame) for frame in frames]
+    expected = [pipeline.run(content) for content in contents]
     for number, (answer, result) in enumerate(zip(answers, expected, strict=True)):
         (got,) = Answer.model_validate_json(answer.content).results
         assert alike(got, result) == (number != 8)  # the last has a confidence of its own
@@ -81,10 +81,12 @@ def test_lanes_share_what_is_ready(live: Callable[..., Live], pipeline: Pipeline
     models = Gated(pipeline, lanes=2)
     models.gate.set()
     here = live(models, batch=8, window=0.5)
-    files = [("file", encode(".png", photo(seed))) for seed in range(6)]
+    contents = [encode(".png", photo(seed)) for seed in range(6)]
+    files = [("file", content) for content in contents]
     answer = Answer.model_validate_json(httpx2.post(f"{here.url}/v1/detect", files=files).content)
     assert models.sizes == [3, 3]
-    assert all(map(alike, answer.results, [pipeline.run(photo(seed)) for seed in range(6)]))
+    expected = [pipeline.run(content) for content in contents]
+    assert all(map(alike, answer.results, expected))
 
 
 def test_a_full_queue(live: Callable[..., Live], gated: Gated, encode: Any) -> None:

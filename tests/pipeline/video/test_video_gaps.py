@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from facepipe.classifier.values import PointsValue
-from facepipe.pipeline.results import Box, Face, Head, Models, ModelUsed, Result
+from facepipe.pipeline.results import Box, DetectorUsed, Face, Head, Models, Result
 from facepipe.pipeline.video_gaps import DRAWING, HIDING, GapFiller, Reach, held_frames
 from facepipe.pipeline.video_reader import VideoFrame
 
 pytest.importorskip("trackers", reason="trackers is not installed: pip install 'facepipe[video]'")
 RATE = 25.0
-MODELS = Models(detector=ModelUsed(version="1", sha256="0"), classifiers={})
+MODELS = Models(detector=DetectorUsed(version="1", sha256="0"), classifiers={})
 
 
 def box(x: float, y: float = 100.0, side: float = 40.0) -> Box:

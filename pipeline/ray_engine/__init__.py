@@ -1,0 +1,1 @@
+"""``facepipe detect --engine ray``: pictures of folders and buckets over the machines of a Ray cluster."""
