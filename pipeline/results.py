@@ -66,7 +66,7 @@ class Head(Part):
 
 
 class ModelUsed(Part):
-    """A released model, named exactly, and how it ran. What has a default is missing in results of facepipe before 0.4.0."""
+    """A released model, named exactly, and how it ran. Results of facepipe before 0.4.0 lack what has a default."""
 
     version: str
     sha256: str
