@@ -49,7 +49,7 @@ class Child:
 
 def examine() -> Iterator[Finding]:
     """Look at everything, in the order in which one thing needs the other."""
-    from .doctor_machine import look_at_machine, look_at_programs
+    from .doctor_machine import look_at_machine
     from .doctor_packages import look_at_extras, look_at_imports, look_at_packages
 
     yield from look_at_packages()
@@ -59,7 +59,6 @@ def examine() -> Iterator[Finding]:
     from .doctor_models import look_at_models
 
     yield from look_at_models(runs=all(each.level != "wrong" for each in imports))
-    yield from look_at_programs()
     yield from look_at_extras()
 
 

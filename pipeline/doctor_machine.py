@@ -1,4 +1,4 @@
-"""The machine: processors, memory, devices that ONNX Runtime can use, programs beside Python."""
+"""The machine: processors, memory, devices that ONNX Runtime can use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .doctor import Finding, in_a_process
 
-MACHINE, PROGRAMS = "machine", "programs"
+MACHINE = "machine"
 LITTLE = 2**30
 """Bytes of free memory below which larger pictures may not fit: the pipeline takes less than 400 MB for one photo."""
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -41,15 +41,6 @@ def look_at_machine() -> Iterator[Finding]:
     yield _providers()
 
 
-def look_at_programs() -> Iterator[Finding]:
-    """Programs that are not Python's."""
-    ffmpeg = shutil.which("ffmpeg")
-    if ffmpeg is None:
-        yield Finding(PROGRAMS, "ffmpeg", "absent", "not found: saved videos have no sound", "apt-get install ffmpeg")
-    else:
-        yield Finding(PROGRAMS, "ffmpeg", "ok", ffmpeg)
-
-
 def _providers() -> Finding:
     """What ONNX Runtime could run on, and a GPU that it could not."""
     child = in_a_process(
@@ -61,7 +52,7 @@ def _providers() -> Finding:
     told = ", ".join(providers)
     if shutil.which("nvidia-smi") and "CUDA" not in providers:
         told += "; an NVIDIA GPU seems to be here, and this onnxruntime cannot use it"
-        remedy = "pip uninstall -y onnxruntime && pip install onnxruntime-gpu  (then --device cuda)"
+        remedy = "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'  (then --device cuda)"
         return Finding(MACHINE, "providers", "note", told, remedy)
     return Finding(MACHINE, "providers", "ok", told)
 

@@ -37,7 +37,7 @@ USES = {
     "parquet": "detect --parquet, --features FILE.parquet, Parquet files of labels",
     "tiles": "detect --tiles, Result.to_supervision",
     "video": "detect on videos and cameras with tracking",
-    "heif": "HEIC and AVIF pictures",
+    "heif": "HEIC pictures",
     "serve": "serve",
     "remote": "weights pull, push and outdated",
     "hub": "weights at the Hugging Face hub",
