@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from .classifier.values import ClassValue, NumericValue, PointsValue
     from .detector.runtime import FaceDetector
     from .pipeline.connector import Pipeline
+    from .pipeline.inputs.reader import Limits, read_frame
     from .pipeline.published_schema import schema
-    from .pipeline.reader import Limits, read_frame
     from .pipeline.results import Box, Face, Head, Result
     from .weights.errors import (
         DataError,
@@ -67,7 +67,7 @@ _HOMES = {
     ".detector.runtime": ("FaceDetector",),
     ".pipeline.connector": ("Pipeline",),
     ".pipeline.published_schema": ("schema",),
-    ".pipeline.reader": ("Limits", "read_frame"),
+    ".pipeline.inputs.reader": ("Limits", "read_frame"),
     ".pipeline.results": ("Box", "Face", "Head", "Result"),
     ".weights.errors": (
         "DataError",

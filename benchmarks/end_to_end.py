@@ -29,7 +29,7 @@ import numpy as np
 from facepipe.classifier.data import FaceTable, read_faces
 from facepipe.classifier.labels import BOX
 from facepipe.classifier.schema import read_schema
-from facepipe.pipeline.reader import read_frame
+from facepipe.pipeline.inputs.reader import read_frame
 
 SIDE = 640
 ACROSS = (1, 2, 3, 5, 8, 12, 20)

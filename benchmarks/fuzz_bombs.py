@@ -145,7 +145,7 @@ def peak() -> float:
 
 def read(path: Path) -> None:
     """Tell the processor time in ms, the memory in MB, and what became of it."""
-    from facepipe.pipeline.reader import read_frame
+    from facepipe.pipeline.inputs.reader import read_frame
     from facepipe.weights.errors import FacepipeError
 
     began = time.process_time()

@@ -171,7 +171,7 @@ def child(kind: str, seed: int, start: int, count: int) -> None:
     import resource
 
     import numpy as np
-    from facepipe.pipeline.reader import DEFAULT_LIMITS, read_frame
+    from facepipe.pipeline.inputs.reader import DEFAULT_LIMITS, read_frame
     from facepipe.weights.errors import FacepipeError
 
     files = fuzz_files.sound_files(kind)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from facepipe.pipeline.video_reader import VideoReader
-from facepipe.pipeline.video_writer import VideoWriter
+from facepipe.pipeline.video.reader import VideoReader
+from facepipe.pipeline.video.writer import VideoWriter
 
 PHOTO = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 CUT, HEAD = (110, 0, 340, 260), (150, 5, 300, 195)

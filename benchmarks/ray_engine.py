@@ -19,7 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from facepipe.pipeline.benchmark_pictures import draw, sides
+from facepipe.pipeline.benchmark.pictures import draw, sides
 from pyarrow import dataset, parquet
 
 BREAK_EVERY = 25

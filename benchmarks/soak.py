@@ -26,8 +26,8 @@ import cv2
 import numpy as np
 import typer
 from facepipe import Pipeline
-from facepipe.pipeline.benchmark_machine import resident_mb
-from facepipe.pipeline.benchmark_pictures import draw, sides
+from facepipe.pipeline.benchmark.machine import resident_mb
+from facepipe.pipeline.benchmark.pictures import draw, sides
 from facepipe.weights.errors import FacepipeError
 from rich.console import Console
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from facepipe.pipeline.benchmark_report import Report
-from facepipe.pipeline.benchmark_tables import markdown
+from facepipe.pipeline.benchmark.report import Report
+from facepipe.pipeline.benchmark.tables import markdown
 from facepipe.weights.errors import FacepipeError
 from facepipe.weights.whole_file import write_whole
 from pydantic import ValidationError

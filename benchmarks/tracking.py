@@ -1,4 +1,4 @@
-"""Counts identity switches of ``pipeline/tracking.py`` on composed clips whose persons are known.
+"""Counts identity switches of ``pipeline/video/tracking.py`` on composed clips whose persons are known.
 
     python benchmarks/tracking.py
 
@@ -17,7 +17,7 @@ import numpy as np
 from facepipe import FaceDetector
 from facepipe.detector.boxes import Detections, iou
 from facepipe.pipeline.matching import match_heads
-from facepipe.pipeline.tracking import Follower, Tracker
+from facepipe.pipeline.video.tracking import Follower, Tracker
 from moving_faces import RATE, frames, scenes
 from scipy.optimize import linear_sum_assignment
 

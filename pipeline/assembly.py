@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ..detector.boxes import Detections
 from .classifiers import Placed, Reading
+from .inputs.reader import Frame
 from .matching import match_heads
-from .reader import Frame
 from .results import Box, Face, Head, Models, Result, shortest
 
 Matched = tuple[Detections, Detections, Sequence[int | None]]
@@ -44,7 +44,7 @@ def assemble(
         matched: faces and heads.
         readings: one for each face.
         features: fill ``Face.features``.
-        source_sha256: of the encoded picture, see ``reader.Picture``.
+        source_sha256: of the encoded picture, see ``inputs.reader.Picture``.
     """
     faces, heads, numbers = matched
     return Result(

@@ -21,7 +21,7 @@ from ..classifier.runtime import FEATURES, AttributeClassifier
 from ..classifier.values import AttributeValue, PointsValue
 from ..weights.errors import WeightsError
 from ..weights.names import FACE
-from .reader import Frame
+from .inputs.reader import Frame
 
 Chosen = str | os.PathLike[str] | AttributeClassifier
 """One classifier: a version, a release's folder, or one at hand."""

@@ -18,7 +18,7 @@ from ..weights.processors import usable_cpus
 from .assembly import assemble, match, placed
 from .classifiers import Chosen, Classifiers
 from .engine import Engine
-from .reader import DEFAULT_LIMITS, Frame, Limits, Picture, Source, read_picture, source_name
+from .inputs.reader import DEFAULT_LIMITS, Frame, Limits, Picture, Source, read_picture, source_name
 from .results import ClassifierUsed, DetectorUsed, Models, Result
 from .stopwatch import Stopwatch
 
@@ -215,7 +215,7 @@ class Pipeline:
 
         Args:
             sources: pictures as for :meth:`run`; or one text: a folder, a glob, a file, a URL, a video, ``camera:0`` or
-                ``rtsp://…``, see ``sources.gather``. Frames of videos have ``frame`` and ``time``.
+                ``rtsp://…``, see ``inputs.sources.gather``. Frames of videos have ``frame`` and ``time``.
             features: as for :meth:`run`; not of videos.
 
         Raises:
@@ -226,7 +226,7 @@ class Pipeline:
         self._ready(features)
         videos: tuple[str, ...] = ()
         if isinstance(sources, str | os.PathLike):
-            from .sources import gather
+            from .inputs.sources import gather
 
             found = gather([os.fspath(sources)], self.allow_url)
             sources, videos = found.pictures, found.videos
@@ -247,13 +247,13 @@ class Pipeline:
         self._engines.add(engine)
         yield from engine.run(pictures)
         if videos:
-            from .video import stream_video
+            from .video.run import stream_video
 
             for video in videos:
                 yield from stream_video(self, video)
 
     def read(self, source: Source, admit: Callable[[int], None] | None = None) -> Picture:
-        """Read one picture under this pipeline's limits, see ``reader.read_picture``."""
+        """Read one picture under this pipeline's limits, see ``inputs.reader.read_picture``."""
         return read_picture(source, self.limits, self.allow_url, admit)
 
     def _ready(self, features: bool) -> tuple[FaceDetector, Classifiers]:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ..classifier.values import AttributeValue, ClassValue, NumericValue, PointsValue
-from .reader import Frame
+from .inputs.reader import Frame
 from .results import Box, Face, Result
 
 SMALL = 640

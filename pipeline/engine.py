@@ -25,7 +25,7 @@ from ..detector.runtime import BATCH, FaceDetector
 from ..weights.errors import FacepipeError
 from .assembly import Matched, assemble, failed, match, placed
 from .classifiers import Classifiers, Cut, Reading
-from .reader import Frame, Source, source_name
+from .inputs.reader import Frame, Source, source_name
 from .results import Result
 from .room import Room
 

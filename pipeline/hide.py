@@ -17,7 +17,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from .reader import Frame
+from .inputs.reader import Frame
 from .results import Box, Result
 
 CELLS = 5

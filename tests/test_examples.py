@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.pipeline.cli import main
-from facepipe.pipeline.reader import read_frame
+from facepipe.pipeline.inputs.reader import read_frame
 
 ROOT = Path(__file__).parents[1]
 ASTRONAUT = ROOT / "examples" / "astronaut.jpg"
@@ -32,10 +32,10 @@ FENCE = re.compile(
 )
 ROOMS = ("weights", "detector", "classifier", "pipeline")
 NOT_RUN = {
-    "facepipe.pipeline.video": "needs PyAV and a video",
-    "facepipe.pipeline.video_reader": "needs PyAV and a video",
-    "facepipe.pipeline.feature_files": "shows how parts of the command line go together",
-    "facepipe.pipeline.detect_run": "shows how parts of the command line go together",
+    "facepipe.pipeline.video.run": "needs PyAV and a video",
+    "facepipe.pipeline.video.reader": "needs PyAV and a video",
+    "facepipe.pipeline.outputs.feature_files": "shows how parts of the command line go together",
+    "facepipe.pipeline.detect.run": "shows how parts of the command line go together",
 }
 """Modules whose examples are not run, and why."""
 
@@ -88,7 +88,7 @@ def write_tables() -> None:
 
 def write_clip() -> None:
     """Write ``clip.mp4``: the photo, and again a little to the left."""
-    from facepipe.pipeline.video_writer import VideoWriter
+    from facepipe.pipeline.video.writer import VideoWriter
 
     picture = cv2.resize(read_frame("photo.jpg"), (256, 256))
     with VideoWriter(Path("clip.mp4")) as video:

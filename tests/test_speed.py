@@ -9,8 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 from facepipe import Pipeline
-from facepipe.pipeline.benchmark_machine import this_machine
-from facepipe.pipeline.benchmark_report import BOUND, PIPELINE, Comparison, Report, Series, paired
+from facepipe.pipeline.benchmark.machine import this_machine
+from facepipe.pipeline.benchmark.report import BOUND, PIPELINE, Comparison, Report, Series, paired
 from facepipe.weights.errors import FacepipeError
 from rich.console import Console
 

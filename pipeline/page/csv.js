@@ -1,6 +1,6 @@
 /**
  * Results as CSV, to the last character as `facepipe detect --out results.csv` writes them: one row a face, one of a
- * picture without faces or with an error; see facepipe's `pipeline/rows.py` and `pipeline/csv_file.py`.
+ * picture without faces or with an error; see facepipe's `pipeline/outputs/rows.py` and `csv_file.py`.
  */
 
 const FORMULA = ["=", "+", "-", "@", "\t", "\r"];

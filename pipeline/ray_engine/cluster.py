@@ -15,7 +15,7 @@ from typing import Any
 
 from ...weights.errors import DeviceError, FacepipeError, MissingExtraError
 from ...weights.processors import usable_cpus
-from ..detect_screen import counted
+from ..detect.screen import counted
 
 STORE_BYTES = 256 * 2**20
 """Of the object store that is started here: lists of pictures pass through it, no pictures."""

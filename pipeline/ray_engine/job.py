@@ -17,14 +17,14 @@ from typing import Any
 
 from ... import __version__
 from ...weights.errors import FacepipeError
-from ..detect_screen import FEW, counted, note
-from ..error_line import report
-from ..parquet_file import require_pyarrow
-from ..progress import progress
-from ..rows import RowForm
-from ..sources import read_list
-from ..table import console
-from ..urls import is_store
+from ..detect.screen import FEW, counted, note
+from ..inputs.sources import read_list
+from ..inputs.urls import is_store
+from ..outputs.parquet_file import require_pyarrow
+from ..outputs.rows import RowForm
+from ..terminal.error_line import report
+from ..terminal.progress import progress
+from ..terminal.table import console
 from .blocks import Block, block_size, cut_blocks, list_hash
 from .chosen_models import choose_models
 from .cluster import Workers, cluster, fit, require_ray

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from ...weights.bucket_source import told_of
 from ...weights.errors import FacepipeError, ImageError, MissingExtraError, RemoteError
 from ...weights.remote import redacted
-from ..sources import PICTURE_SUFFIXES, VIDEO_SUFFIXES, gather
-from ..urls import is_store
+from ..inputs.sources import PICTURE_SUFFIXES, VIDEO_SUFFIXES, gather
+from ..inputs.urls import is_store
 from .addresses import Stores, address_of, scheme_of
 
 
@@ -37,10 +37,10 @@ def list_pictures(texts: Sequence[str], allow_url: bool = False, recursive: bool
     """Find the pictures that a user names.
 
     Args:
-        texts: as ``sources.gather`` takes them, and addresses such as ``s3://bucket/**``, ``gs://bucket/folder`` and
-            ``file:///srv/photos/*.jpg``. There ``**`` goes through folders; an object that is named itself is taken
-            whatever its suffix is; in folders and globs the suffix decides, and names that begin with a dot are left
-            out.
+        texts: as ``inputs.sources.gather`` takes them, and addresses such as ``s3://bucket/**``, ``gs://bucket/folder``
+            and ``file:///srv/photos/*.jpg``. There ``**`` goes through folders; an object that is named itself is
+            taken whatever its suffix is; in folders and globs the suffix decides, and names that begin with a dot are
+            left out.
         allow_url: take http and https URLs.
         recursive: look in the folders of a folder too.
 

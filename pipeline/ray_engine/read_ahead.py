@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from ...weights.bucket_source import told_of
 from ...weights.errors import FacepipeError, ImageError, ImageTooLargeError
 from ...weights.remote import redacted
-from ..reader import Limits
+from ..inputs.reader import Limits
 from .addresses import Stores
 
 THREADS = 16

@@ -14,7 +14,7 @@ from ...weights.errors import FacepipeError, RemoteError
 from ...weights.push_target import FLAT
 from ...weights.remote import redacted
 from ...weights.whole_file import write_whole
-from ..urls import is_store
+from ..inputs.urls import is_store
 from .addresses import Stores, scheme_of
 
 SUFFIX = ".parquet"

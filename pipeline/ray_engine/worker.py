@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from ... import __version__
 from ...weights.errors import FacepipeError, ImageError, RemoteError
 from ..connector import Pipeline
-from ..parquet_file import COMPRESSION, schema_of, table_of
-from ..reader import Picture, Source, read_picture
-from ..rows import RowForm
-from ..urls import is_store
+from ..inputs.reader import Picture, Source, read_picture
+from ..inputs.urls import is_store
+from ..outputs.parquet_file import COMPRESSION, schema_of, table_of
+from ..outputs.rows import RowForm
 from .addresses import Stores
 from .blocks import Block
 from .chosen_models import ChosenModels

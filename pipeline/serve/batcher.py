@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from ...weights.errors import FacepipeError
-from ..reader import Frame, Limits, read_picture
+from ..inputs.reader import Frame, Limits, read_picture
 from ..results import Result
 from .metrics import Metrics
 from .problems import Refusal, unreadable

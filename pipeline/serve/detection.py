@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from ..draw import draw
 from ..hide import hide
-from ..reader import Frame
+from ..inputs.reader import Frame
 from ..results import Result
 from .answers import JPEG, Answer, Query
 from .batcher import Batcher, Job

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ...weights.errors import FacepipeError, ImageTooLargeError, ImageTypeError, MissingExtraError
-from ..image_header import FORMATS
+from ..inputs.image_header import FORMATS
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = 1

@@ -16,7 +16,7 @@ from ...weights.manifest import Attribute
 from ...weights.processors import usable_cpus
 from ..classifiers import Classifiers
 from ..connector import Pipeline
-from ..reader import Frame
+from ..inputs.reader import Frame
 from ..results import ClassifierUsed, DetectorUsed, Models, Result
 from .problems import Refusal
 

@@ -13,7 +13,7 @@ from facepipe.classifier.check import check_faces
 from facepipe.classifier.check_sheet import FAULT, check_sheet
 from facepipe.classifier.row_faults import mirrored
 from facepipe.classifier.schema import read_schema
-from facepipe.pipeline.opening import open_stored
+from facepipe.pipeline.training_data.opening import open_stored
 from facepipe.weights.errors import DataError
 from facepipe.weights.findings import BOX_KINDS, FACE_KINDS, Severity, counts
 

@@ -11,7 +11,7 @@ from facepipe.classifier.data import read_faces
 from facepipe.classifier.schema import read_schema
 from facepipe.detector.boxes import from_yolo
 from facepipe.detector.description import read_boxes, read_description
-from facepipe.pipeline.closeups import draw_rows, write_close_ups
+from facepipe.pipeline.training_data.closeups import draw_rows, write_close_ups
 from facepipe.weights.errors import DataError
 
 from .test_cropping import DiscFinder, photo

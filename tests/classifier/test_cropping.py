@@ -14,8 +14,8 @@ from facepipe.classifier.data import CropSet, read_crops, read_faces
 from facepipe.classifier.schema import read_schema
 from facepipe.detector.boxes import Detections
 from facepipe.pipeline.cli import main
-from facepipe.pipeline.cropping import crop_table
-from facepipe.pipeline.finding import find_boxes, pick_face
+from facepipe.pipeline.training_data.cropping import crop_table
+from facepipe.pipeline.training_data.finding import find_boxes, pick_face
 from facepipe.weights.errors import DataError
 from facepipe.weights.manifest import CropRecipe
 

@@ -441,6 +441,6 @@ def test_nothing_to_resume(detection_data: Path, tmp_path: Path) -> None:
     ("text", "value"), [("lr0=1e-3", 0.001), ("cos_lr=True", True), ("freeze=[0, 1]", [0, 1]), ("cache=ram", "ram")]
 )
 def test_settings_are_read_as_they_are_meant(text: str, value: Any) -> None:
-    from facepipe.pipeline.cli_detector import _setting
+    from facepipe.pipeline.cli.detector import _setting
 
     assert _setting(text) == (text.partition("=")[0], value)

@@ -12,7 +12,7 @@ from facepipe import AttributeClassifier, FaceDetector, Pipeline
 from facepipe.classifier.values import ClassValue
 from facepipe.pipeline.draw import draw, label
 from facepipe.pipeline.results import Face, Result
-from facepipe.pipeline.table import console, print_result
+from facepipe.pipeline.terminal.table import console, print_result
 from facepipe.weights.errors import WeightsError
 from facepipe.weights.store import Release
 

@@ -15,8 +15,8 @@ from facepipe import AttributeClassifier, FaceDetector, FacepipeError, Pipeline,
 from facepipe.classifier.values import ClassValue, NumericValue, PointsValue
 from facepipe.detector.boxes import Detections
 from facepipe.pipeline.engine import WINDOW
+from facepipe.pipeline.inputs.reader import Limits
 from facepipe.pipeline.matching import match_heads
-from facepipe.pipeline.reader import Limits
 from facepipe.pipeline.results import Result
 from facepipe.weights.errors import DeviceError, FrameError, ImageError, ImageTooLargeError, WeightsError
 from facepipe.weights.manifest import CropRecipe

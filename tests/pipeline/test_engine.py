@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from facepipe import AttributeClassifier, FaceDetector, FacepipeError, Pipeline
 from facepipe.pipeline import engine, room
-from facepipe.pipeline.reader import Picture
+from facepipe.pipeline.inputs.reader import Picture
 from facepipe.pipeline.results import Result
 from facepipe.weights.errors import DeviceError, ImageError, WeightsError
 from facepipe.weights.store import Release

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from facepipe import Pipeline
 from facepipe.pipeline.hide import CELLS, MARGIN, hide
-from facepipe.pipeline.reader import read_frame
+from facepipe.pipeline.inputs.reader import read_frame
 from facepipe.pipeline.results import Box, DetectorUsed, Face, Head, Models, Result
 from facepipe.weights.store import PACKAGE_ROOT
 

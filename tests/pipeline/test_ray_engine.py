@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 from facepipe import __version__
 from facepipe.pipeline.connector import Pipeline
-from facepipe.pipeline.parquet_file import write_parquet
+from facepipe.pipeline.outputs.parquet_file import write_parquet
+from facepipe.pipeline.outputs.rows import RowForm
 from facepipe.pipeline.ray_engine import worker as worker_module
 from facepipe.pipeline.ray_engine.blocks import cut_blocks
 from facepipe.pipeline.ray_engine.chosen_models import choose_models
 from facepipe.pipeline.ray_engine.cluster import cluster
 from facepipe.pipeline.ray_engine.job import RayJob, run_ray_job
 from facepipe.pipeline.ray_engine.worker import TRIES, Done, Task, Tries, Worker
-from facepipe.pipeline.rows import RowForm
 from facepipe.weights.errors import FacepipeError
 from facepipe.weights.store import Release
 
@@ -113,7 +113,7 @@ def rows(out: Path) -> Any:
 @pytest.fixture(scope="module")
 def local(folder: Path, _tiny_root: Path) -> Any:
     """What the local engine writes of the folder."""
-    from facepipe.pipeline.sources import gather
+    from facepipe.pipeline.inputs.sources import gather
 
     before = Path.cwd()
     os.chdir(folder)

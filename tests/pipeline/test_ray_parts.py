@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from facepipe.pipeline.cli import app
+from facepipe.pipeline.inputs.reader import Limits
+from facepipe.pipeline.inputs.urls import is_store
 from facepipe.pipeline.ray_engine.addresses import Stores, address_of
 from facepipe.pipeline.ray_engine.blocks import block_size, cut_blocks
 from facepipe.pipeline.ray_engine.chosen_models import choose_models
@@ -19,8 +21,6 @@ from facepipe.pipeline.ray_engine.listing import list_pictures
 from facepipe.pipeline.ray_engine.read_ahead import ReadAhead
 from facepipe.pipeline.ray_engine.record import RECORD, SUCCESS, Counts, read_success, take_up, write_success
 from facepipe.pipeline.ray_engine.results_folder import ResultsFolder
-from facepipe.pipeline.reader import Limits
-from facepipe.pipeline.urls import is_store
 from facepipe.weights.errors import (
     DeviceError,
     FacepipeError,

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.detector.check import CheckReport, check_data
-from facepipe.pipeline.opening import open_stored
+from facepipe.pipeline.training_data.opening import open_stored
 
 YAML = """\
 train: images/train

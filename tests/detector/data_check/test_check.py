@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from facepipe.detector.census import as_json, by_class, by_source
 from facepipe.detector.check import CheckReport
-from facepipe.pipeline.reader import read_frame
+from facepipe.pipeline.inputs.reader import read_frame
 from facepipe.weights.errors import DataError
 from facepipe.weights.findings import BOX_KINDS, KINDS, Severity, counts, in_order
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from facepipe.detector.check import CheckReport
 from facepipe.detector.check_sheet import COLOURS, FAULT, IGNORED, check_sheet
-from facepipe.pipeline.opening import open_stored
-from facepipe.pipeline.reader import read_frame
+from facepipe.pipeline.inputs.reader import read_frame
+from facepipe.pipeline.training_data.opening import open_stored
 from facepipe.weights.contact_sheet import CAPTION, CELL, CROWD, GAP, PAGE, Cell, Mark, contact_sheet, fit, write_sheet
 from facepipe.weights.errors import DataError
 

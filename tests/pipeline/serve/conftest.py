@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from facepipe import Pipeline
-from facepipe.pipeline.reader import Frame
+from facepipe.pipeline.inputs.reader import Frame
 from facepipe.pipeline.results import Result
 from facepipe.pipeline.serve.app import create_app
 from facepipe.pipeline.serve.served import Choice, Served, load

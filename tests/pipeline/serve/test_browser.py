@@ -21,12 +21,12 @@ import httpx2
 import numpy as np
 import pytest
 from facepipe import Pipeline
-from facepipe.pipeline.csv_file import write_csv
 from facepipe.pipeline.draw import draw
 from facepipe.pipeline.hide import hide
-from facepipe.pipeline.reader import read_frame
+from facepipe.pipeline.inputs.reader import read_frame
+from facepipe.pipeline.outputs.csv_file import write_csv
+from facepipe.pipeline.outputs.rows import RowForm
 from facepipe.pipeline.results import Result
-from facepipe.pipeline.rows import RowForm
 from facepipe.pipeline.serve.page import FOLDER
 from facepipe.pipeline.serve.served import Served, load
 from facepipe.pipeline.serve.settings import Settings

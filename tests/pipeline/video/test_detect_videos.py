@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 from facepipe import Pipeline
-from facepipe.pipeline import detect_videos as module
-from facepipe.pipeline.detect_run import DetectRun, look_back
-from facepipe.pipeline.detect_screen import DetectScreen
-from facepipe.pipeline.detect_videos import detect_videos, safe, stopped_by_signals
-from facepipe.pipeline.outputs import Outputs
+from facepipe.pipeline.detect import videos as module
+from facepipe.pipeline.detect.run import DetectRun, look_back
+from facepipe.pipeline.detect.screen import DetectScreen
+from facepipe.pipeline.detect.videos import detect_videos, safe, stopped_by_signals
+from facepipe.pipeline.outputs.chosen import Outputs
 from facepipe.pipeline.results import Result
-from facepipe.pipeline.video_options import VideoOptions
-from facepipe.pipeline.video_reader import VideoReader
+from facepipe.pipeline.video.options import VideoOptions
+from facepipe.pipeline.video.reader import VideoReader
 from facepipe.weights.errors import FacepipeError
 
 Clip = Callable[..., Path]
@@ -189,8 +189,8 @@ def test_ctrl_c_ends_a_live_source_in_order_and_a_second_one_interrupts() -> Non
 def test_a_camera_that_is_stopped_leaves_whole_outputs(
     detect: Detect, tmp_path: Path, photo: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from facepipe.pipeline import video_reader
-    from facepipe.pipeline.video_decoders import VideoInfo
+    from facepipe.pipeline.video import reader as video_reader
+    from facepipe.pipeline.video.decoders import VideoInfo
 
     before = signal.getsignal(signal.SIGINT)
     sent: list[int] = []

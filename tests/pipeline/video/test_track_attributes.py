@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from facepipe.classifier.values import ClassValue, NumericValue, PointsValue
 from facepipe.pipeline.results import Box
-from facepipe.pipeline.track_attributes import LARGE, TrackAttributes, quality, weighted_median
+from facepipe.pipeline.video.track_attributes import LARGE, TrackAttributes, quality, weighted_median
 
 HERE, THERE = Box(x1=10, y1=10, x2=30, y2=50), Box(x1=110, y1=20, x2=150, y2=100)
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from facepipe.detector.boxes import Detections
 from facepipe.pipeline.matching import match_heads
-from facepipe.pipeline.scene_cuts import SceneCuts
-from facepipe.pipeline.tracking import Tracker
+from facepipe.pipeline.video.scene_cuts import SceneCuts
+from facepipe.pipeline.video.tracking import Tracker
 from facepipe.weights.errors import MissingExtraError
 
 CLASSES = ("face", "head")

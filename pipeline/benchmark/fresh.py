@@ -1,0 +1,80 @@
+"""Fresh processes of ``facepipe detect``: how long one takes for one photo, and how much memory it needs at most."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...weights.errors import FacepipeError
+from .report import Limit
+
+PACKAGE = __name__.partition(".")[0]
+COMMAND = f"from {PACKAGE}.pipeline.cli import main; main()"
+"""What the console script ``facepipe`` does."""
+LIBRARIES = "import cv2, numpy, onnxruntime, pydantic, typer, rich.table"
+"""What it stands on: no start can be quicker."""
+PEAK = f"""
+import atexit, sys
+def tell():
+    from {PACKAGE}.pipeline.benchmark.machine import resident_mb
+    print(f"peak: {{resident_mb(peak=True)}} MB", file=sys.stderr)
+atexit.register(tell)
+"""
+START_S, IMPORT_S, ONE_PHOTO_MB, FOLDER_MB = 1.5, 0.4, 400.0, 1000.0
+"""What is wanted at most."""
+
+
+def cold_starts(photo: Path, options: Sequence[str], tries: int) -> tuple[Limit, ...]:
+    """Time ``facepipe detect PHOTO`` and, in turn, a process that only imports the libraries.
+
+    Raises:
+        FacepipeError: the command failed; the message has what it said.
+    """
+    whole, imports, libraries = [], [], []
+    arguments = ["detect", str(photo), *options, "--timing"]
+    for number in range(tries + 1):
+        seconds, said = _run(COMMAND, arguments)
+        floor, _ = _run(LIBRARIES, [])
+        if number == 0:  # this one read the files from the disk
+            continue
+        whole.append(seconds)
+        libraries.append(floor)
+        if found := re.search(r"\bimport ([\d.]+) s", said):
+            imports.append(float(found.group(1)))
+    limits = [Limit(name="cold start, one photo", unit="s", values=tuple(whole), wanted=START_S)]
+    if imports:
+        limits.append(Limit(name="of which imports", unit="s", values=tuple(imports), wanted=IMPORT_S))
+    return (*limits, Limit(name="a process that only imports the libraries", unit="s", values=tuple(libraries)))
+
+
+def peak_memory(name: str, pictures: Sequence[Path], options: Sequence[str], wanted: float) -> Limit | None:
+    """The most memory that a ``facepipe detect`` of its own takes for some pictures; None where it cannot be told.
+
+    Raises:
+        FacepipeError: the command failed.
+    """
+    _, said = _run(PEAK + COMMAND, ["detect", *map(str, pictures), *options])
+    found = re.search(r"^peak: ([\d.]+) MB", said, re.MULTILINE)
+    return None if found is None else Limit(name=name, unit="MB", values=(float(found.group(1)),), wanted=wanted)
+
+
+def _run(program: str, arguments: Sequence[str]) -> tuple[float, str]:
+    """Seconds from start to end, and what was said on standard error."""
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    seconds, said = time.perf_counter() - began, done.stderr.decode("utf-8", "replace")
+    if done.returncode != 0:
+        told = said.strip().splitlines() or [f"exit code {done.returncode}"]
+        errors = [line for line in told if line.startswith("error:")] or told
+        raise FacepipeError(f"a fresh facepipe process failed: {errors[-1]}")
+    return seconds, said

@@ -1,0 +1,163 @@
+"""Pictures for timing: as many faces as were asked for, before a drawn background, and seen there by the detector.
+
+The face is Eileen Collins's (``sample_face.jpg``, cut from examples/astronaut.jpg; NASA, in the public domain), made
+larger or smaller, brighter or darker, and mirrored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ...weights.whole_file import write_whole
+
+PORTRAIT = Path(__file__).parent / "sample_face.jpg"
+ASPECT = 4 / 3
+"""Width over height of the pictures, as phones take them."""
+QUALITY = 90
+"""Of the JPEGs."""
+TRIES = 4
+"""Drawings of one picture, each with other places and sizes, until the detector counts right."""
+SHARE = 0.45
+"""Largest height of a portrait, as a share of the picture's."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Pictures of one kind on disk.
+
+    Attributes:
+        paths: JPEG files.
+        wanted: faces in each, as asked for.
+        found: faces that the detector sees in each, in the order of the paths.
+        width, height: in pixels.
+    """
+
+    paths: tuple[Path, ...]
+    wanted: int
+    found: tuple[int, ...]
+    width: int
+    height: int
+
+    @property
+    def wrong(self) -> int:
+        """Pictures in which the detector sees another number of faces than was asked for."""
+        return sum(count != self.wanted for count in self.found)
+
+    @property
+    def label(self) -> str:
+        """In words: ``10 faces, 1.0 MP``."""
+        return f"{self.wanted} face{'' if self.wanted == 1 else 's'}, {self.width * self.height / 1e6:.1f} MP"
+
+
+def sides(megapixels: float) -> tuple[int, int]:
+    """Width and height in pixels of a 4:3 picture of so many millions of them."""
+    height = max(8, round((megapixels * 1e6 / ASPECT) ** 0.5))
+    return round(height * ASPECT), height
+
+
+def draw(faces: int, width: int, height: int, random: np.random.Generator) -> np.ndarray:
+    """One picture.
+
+    Args:
+        faces: how many; each has a cell of a grid to itself.
+        width, height: in pixels.
+        random: chooses everything else.
+
+    Returns:
+        BGR, uint8, (height, width, 3).
+    """
+    picture = _background(width, height, random)
+    portrait = cv2.imread(str(PORTRAIT))
+    assert portrait is not None, f"{PORTRAIT} is a part of the package"
+    rows, columns = _grid(faces, width, height, portrait.shape[0] / portrait.shape[1])
+    for cell in random.permutation(rows * columns)[:faces]:
+        row, column = divmod(int(cell), columns)
+        room = height / rows, width / columns
+        scale = min(room[0] / portrait.shape[0], room[1] / portrait.shape[1], SHARE * height / portrait.shape[0])
+        scale *= random.uniform(0.82, 0.98)
+        size = max(2, int(portrait.shape[1] * scale)), max(2, int(portrait.shape[0] * scale))
+        top = int(row * room[0] + random.uniform(0, room[0] - size[1]))
+        left = int(column * room[1] + random.uniform(0, room[1] - size[0]))
+        _paste(picture[top : top + size[1], left : left + size[0]], portrait, random)
+    return picture
+
+
+def draw_files(
+    folder: Path,
+    count: int,
+    faces: int,
+    megapixels: float,
+    counter: Callable[[np.ndarray], int],
+    seed: int = 0,
+) -> Drawn:
+    """Draw pictures until the detector agrees on the number of faces, and store them as JPEG.
+
+    Args:
+        folder: where to; it is made.
+        count: pictures.
+        faces: in each.
+        megapixels: of each, at 4:3.
+        counter: faces that the detector sees in a frame (of the stored JPEG, decoded again).
+        seed: the same pictures for the same seed.
+
+    Returns:
+        The files. A picture on which the detector did not agree in ``TRIES`` drawings is kept as it is; ``Drawn.wrong``
+        counts these.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    width, height = sides(megapixels)
+    paths, found = [], []
+    for number in range(count):
+        random = np.random.default_rng((seed, faces, width, number))
+        for _ in range(TRIES):
+            coded = cv2.imencode(".jpg", draw(faces, width, height, random), (cv2.IMWRITE_JPEG_QUALITY, QUALITY))[1]
+            decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+            assert decoded is not None
+            seen = counter(decoded)
+            if seen == faces:
+                break
+        path = folder / f"{faces}-faces-{width}x{height}-{number:03}.jpg"
+        write_whole(path, coded.tobytes())
+        paths.append(path)
+        found.append(seen)
+    return Drawn(tuple(paths), faces, tuple(found), width, height)
+
+
+def _grid(faces: int, width: int, height: int, aspect: float) -> tuple[int, int]:
+    """Rows and columns of the grid that leaves portraits of this height over width the most room."""
+    choices = [(rows, -(-max(1, faces) // rows)) for rows in range(1, max(1, faces) + 1)]
+    return max(choices, key=lambda grid: min(height / grid[0], width / grid[1] * aspect))
+
+
+def _background(width: int, height: int, random: np.random.Generator) -> np.ndarray:
+    """Soft colours, coarse and fine patterns and grain: about as many bytes of JPEG as a photo has, and no face."""
+    picture = np.zeros((height, width, 3), np.float32)
+    for cells, strength in ((3, 70), (12, 25), (48, 12), (192, 8)):
+        shape = max(2, round(cells / ASPECT)), cells
+        coarse = (random.normal(0, strength, (*shape, 1)) + random.normal(0, strength / 3, (*shape, 3))).astype(
+            np.float32
+        )
+        picture += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    tile = random.normal(0, 5, (256, 256, 1)).astype(np.float32)
+    picture += np.tile(tile, (-(-height // 256), -(-width // 256), 1))[:height, :width]
+    return np.clip(picture + random.uniform(90, 160), 0, 255).astype(np.uint8)
+
+
+def _paste(place: np.ndarray, portrait: np.ndarray, random: np.random.Generator) -> None:
+    """Lay the portrait over a part of the picture; its outline is an ellipse with a soft edge."""
+    height, width = place.shape[:2]
+    shrinks = width < portrait.shape[1]
+    face = cv2.resize(portrait, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    if random.random() < 0.5:
+        face = face[:, ::-1]
+    lit = face.astype(np.float32) * random.uniform(0.8, 1.15) + random.uniform(-8, 8)
+    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    mask = np.clip((1 - np.sqrt(x**2 + y**2)) / 0.12, 0, 1).astype(np.float32)[..., None]
+    place[:] = np.clip(lit * mask + place * (1 - mask), 0, 255).astype(np.uint8)

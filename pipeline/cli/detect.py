@@ -1,0 +1,245 @@
+"""``facepipe detect``: faces in pictures and videos, and the attributes of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..video.options import CLASSIFY_EVERY, VideoOptions
+from .model_options import Classifier, Confidence, Detector, Device, InputSize, Threads
+from .ray_command import Actors, Address, Block, Engine, EngineName, Out, check_engine
+from .video_command import ClassifyEvery, Every, NoTracks, Seconds, Tracks
+
+FAILED = 1
+"""Exit code where some input failed."""
+
+
+class Precision(StrEnum):
+    auto = "auto"
+    int8 = "int8"
+    float16 = "float16"
+    float32 = "float32"
+
+
+class Hidden(StrEnum):
+    faces = "faces"
+    heads = "heads"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(detect)
+
+
+def detect(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SOURCE", help="Pictures, folders of them, globs, videos.", show_default=False),
+    ] = None,
+    from_list: Annotated[
+        str | None, typer.Option("--from", metavar="FILE|-", help="A list of sources, one a line; - is standard input.")
+    ] = None,
+    allow_url: Annotated[bool, typer.Option("--allow-url", help="Sources may be http and https addresses.")] = False,
+    no_recursive: Annotated[
+        bool, typer.Option("--no-recursive", help="Of a folder take what lies in it, not in folders below.")
+    ] = False,
+    json_target: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON object a line; - is standard output.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a table, one row a face.")] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The same as Parquet, with types (extra 'parquet').")
+    ] = None,
+    coco: Annotated[Path | None, typer.Option(metavar="FILE", help="Write COCO JSON, to correct the boxes.")] = None,
+    crops: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Cut the faces out into this folder, with a CSV of labels.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Save annotated pictures in this folder.")] = None,
+    blur: Annotated[
+        Hidden | None, typer.Option(help="With --save: blur these, and draw nothing.", show_default=False)
+    ] = None,
+    pixelate: Annotated[
+        Hidden | None, typer.Option(help="With --save: pixelate these, and draw nothing.", show_default=False)
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npz|.parquet", help="Write each face's pooled numbers before the heads there."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was interrupted; what is done is skipped.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --resume: try pictures again that could not be read.")
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, and drop what an interrupted run has done.")
+    ] = False,
+    conf: Confidence = None,
+    detector: Detector = None,
+    classifier: Classifier = None,
+    device: Device = "cpu",
+    precision: Annotated[
+        Precision, typer.Option(help="Of the models. auto: the fastest on this machine within the releases' bounds.")
+    ] = Precision.auto,
+    threads: Threads = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Pictures that are worked on at once. Default: by the machine.")
+    ] = None,
+    timing: Annotated[bool, typer.Option("--timing", help="Print where the time went, on standard error.")] = False,
+    imgsz: InputSize = None,
+    tiles: Annotated[
+        bool, typer.Option("--tiles", help="Look at pictures larger than that in tiles too, for small faces.")
+    ] = False,
+    tile_size: Annotated[
+        int | None, typer.Option(min=32, help="Side of such a tile, in pixels; implies --tiles. Default: --imgsz.")
+    ] = None,
+    every: Every = 1,
+    classify_every: ClassifyEvery = CLASSIFY_EVERY,
+    no_tracks: NoTracks = False,
+    tracks: Tracks = None,
+    seconds: Seconds = None,
+    engine: Engine = EngineName.local,
+    out: Out = None,
+    address: Address = None,
+    actors: Actors = None,
+    block: Block = None,
+) -> None:
+    """Find the faces in pictures and videos and read the attributes of each.
+
+    Files are written when all is done, from a journal beside the first of them (FILE.partial.jsonl). A run that was
+    interrupted goes on where it was with the same command and --resume.
+
+    Several classifiers look at the same faces: --classifier face@1.0.0 --classifier shirt@0.1.0. Features are numbers
+    for models of your own; they are not an identity embedding, and not fit to recognise persons.
+
+    With --engine ray the work is spread over cores or machines: facepipe detect 's3://bucket/**' --engine ray --out
+    s3://bucket/faces.parquet. The same command goes on with a run that was interrupted.
+
+    In videos persons are followed, each with one line of attributes; camera:0 and rtsp:// are videos, too.
+
+    Exit codes: 0 every picture was read, 1 some could not be (the others are done), 2 wrong usage or set-up, 130
+    interrupted.
+    """
+    from ...weights.errors import ImageError
+    from ..detect.job import DetectJob, run_job
+    from ..inputs.urls import is_store
+    from ..outputs.chosen import Outputs
+
+    if blur and pixelate:
+        raise typer.BadParameter("--blur and --pixelate: choose one of them")
+    if (blur or pixelate) and save is None:
+        raise typer.BadParameter("--blur and --pixelate need --save DIR, where the pictures go")
+    if resume and restart:
+        raise typer.BadParameter("--resume goes on and --restart begins anew: choose one of them")
+    if no_tracks and tracks is not None:
+        raise typer.BadParameter("--tracks writes persons, and --no-tracks follows none: choose one of them")
+    if retry_failed and not resume:
+        raise typer.BadParameter("--retry-failed needs --resume")
+    if not sources and from_list is None:
+        raise typer.BadParameter("name at least one SOURCE, or a list of them with --from")
+    local_only = {
+        "--json": json_target is not None,
+        "--csv": csv,
+        "--parquet": parquet,
+        "--coco": coco,
+        "--crops": crops,
+        "--save": save,
+        "--features": features,
+        "--retry-failed": retry_failed,
+        "--workers": workers,
+        "--timing": timing,
+        "--every": every != 1,
+        "--classify-every": classify_every != CLASSIFY_EVERY,
+        "--no-tracks": no_tracks,
+        "--tracks": tracks,
+        "--seconds": seconds is not None,
+    }
+    check_engine(engine, local_only, {"--out": out, "--address": address, "--actors": actors, "--block": block})
+    decisive = {
+        "device": device,
+        "precision": precision.value,
+        "confidence": conf,
+        "imgsz": imgsz,
+        "tiles": tile_size or tiles,
+    }
+    if out is not None:  # which only --engine ray takes, and needs
+        from ..ray_engine.job import RayJob, run_ray_job
+
+        ray_job = RayJob(
+            sources=tuple(sources or ()),
+            from_list=from_list,
+            allow_url=allow_url,
+            recursive=not no_recursive,
+            out=out,
+            detector=detector,
+            classifier=classifier,
+            decisive=decisive,
+            address=address,
+            actors=actors,
+            threads=threads,
+            block=block,
+            restart=restart,
+        )
+        _end(lambda: run_ray_job(ray_job))
+        return
+    for source in sources or ():
+        if is_store(source):
+            raise ImageError(f"{source}: lies in a bucket; --engine ray reads it, and writes to --out FOLDER.parquet")
+    stream = json_target is not None and _is_stream(json_target)
+    hidden = blur or pixelate
+    outputs = Outputs(
+        json=None if json_target is None or stream else Path(json_target),
+        live=json_target if stream else None,
+        csv=csv,
+        parquet=parquet,
+        coco=coco,
+        features=features,
+        crops=crops,
+        save=save,
+        how=None if hidden is None else ("blur" if blur else "pixelate"),
+        what=None if hidden is None else hidden.value,
+    )
+    if resume and (stream or not outputs.journals):
+        raise typer.BadParameter("--resume needs an output in a file or a folder, and not --json -")
+    job = DetectJob(
+        sources=tuple(sources or ()),
+        from_list=from_list,
+        allow_url=allow_url,
+        recursive=not no_recursive,
+        outputs=outputs,
+        detector=detector,
+        classifier=classifier,
+        threads=threads,
+        workers=workers,
+        decisive=decisive,
+        resume=resume,
+        retry_failed=retry_failed,
+        restart=restart,
+        timing=timing,
+        video=VideoOptions(every, classify_every, not no_tracks, seconds),
+        tracks=tracks,
+    )
+    _end(lambda: run_job(job))
+
+
+def _end(run: Callable[[], bool]) -> None:
+    """Run to the end, and leave with the exit code that tells how that went."""
+    from .interruption import exit_code, terminable
+
+    try:
+        with terminable():
+            failed = run()
+    except KeyboardInterrupt as interruption:
+        raise typer.Exit(exit_code(interruption)) from None
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _is_stream(target: str) -> bool:
+    """Standard output, or something that is there and is no regular file, such as a pipe or a terminal."""
+    path = Path(target)
+    return target == "-" or (path.exists() and not path.is_file() and not path.is_dir())

@@ -1,0 +1,59 @@
+"""``facepipe doctor``: what is installed, what works, and the commands that mend the rest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ..doctor.examination import Finding, examine
+
+BROKEN = 1
+"""Exit code where something that is needed does not work."""
+MARKS = {"ok": "ok", "absent": "–", "note": "note", "wrong": "WRONG"}
+STYLES = {"ok": "green", "absent": "dim", "note": "yellow", "wrong": "bold red"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command()(doctor)
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Look at packages, machine and models, run one frame, and say what is missing and what mends it.
+
+    Exit codes: 0 healthy, 1 something that is needed is broken.
+    """
+    findings: list[Finding] = []
+    for finding in examine():
+        if not as_json:
+            _tell(finding, new=not findings or findings[-1].section != finding.section)
+        findings.append(finding)
+    wrong = [finding.what for finding in findings if finding.level == "wrong"]
+    if as_json:
+        print(json.dumps({"healthy": not wrong, "findings": [asdict(each) for each in findings]}, indent=2))
+    elif wrong:
+        print(f"\nbroken: {', '.join(wrong)}")
+    else:
+        notes = sum(finding.level == "note" for finding in findings)
+        print("\nhealthy" + (f", with {notes} note{'s' * (notes > 1)}" if notes else ""))
+    if wrong:
+        raise typer.Exit(BROKEN)
+
+
+def _tell(finding: Finding, new: bool) -> None:
+    """Print a finding as soon as it is known, below its section's heading."""
+    from rich.console import Console
+    from rich.text import Text
+
+    screen = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
+    if new:
+        screen.print(Text(finding.section, style="bold"))
+    line = Text("  ").append(f"{MARKS[finding.level]:5}", STYLES[finding.level])
+    screen.print(line.append(f"  {finding.what}: {finding.told}"))
+    if finding.remedy:
+        screen.print(Text(f"         → {finding.remedy}", style="cyan"))

@@ -1,0 +1,149 @@
+"""``facepipe serve``: the pipeline as an HTTP server."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .model_options import Classifier, Confidence, Detector, Device, InputSize, Threads
+
+KEY_VARIABLE = "FACEPIPE_API_KEY"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MIB = 2**20
+EXTRA = {"fastapi", "h11", "prometheus_client", "python_multipart", "starlette", "uvicorn"}
+"""Modules that the extra ``serve`` brings."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(serve)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for every network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    detector: Detector = None,
+    classifier: Classifier = None,
+    allow_version: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STAGE@VERSION",
+            help="A further version that requests may name: detector@0.1.0, classifier@0.1.0, shirt@0.1.0; repeatable.",
+        ),
+    ] = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    conf: Confidence = None,
+    imgsz: InputSize = None,
+    precision: Annotated[
+        str, typer.Option(help="auto, int8, float16 or float32: which of each release's files runs.")
+    ] = "auto",
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help=f"API keys, one a line; requests must bring one. Or one key in ${KEY_VARIABLE}."
+        ),
+    ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Web origin whose pages may call the API; repeatable. Default: none."),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=128, help="Most pictures analysed together.")] = 8,
+    window: Annotated[
+        float,
+        typer.Option(min=0, max=1000, help="Milliseconds that a picture waits for others; 0 takes what is there."),
+    ] = 5,
+    queue: Annotated[int, typer.Option(min=1, help="Pictures that may wait; more are answered 503.")] = 64,
+    decoders: Annotated[int, typer.Option(min=1, max=64, help="Threads that decode pictures.")] = 2,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one picture.")] = 20 * MIB,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Pixels of one picture.")] = 50_000_000,
+    max_files: Annotated[int, typer.Option(min=1, help="Pictures in one request.")] = 32,
+    max_request_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one request.")] = 64 * MIB,
+    max_memory: Annotated[int, typer.Option(min=1, help="Bytes of all uploads held at one time.")] = 512 * MIB,
+    max_connections: Annotated[int, typer.Option(min=1, help="Open connections.")] = 512,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds from the end of an upload to its answer.")] = 30,
+    upload_timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an upload may take.")] = 30,
+    header_timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request's headers may take.")] = 10,
+    drain_timeout: Annotated[float, typer.Option(min=0, help="Seconds for what is in flight at a stop.")] = 30,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No line a request on standard error.")] = False,
+) -> None:
+    """Serve the pipeline over HTTP: POST /v1/detect takes pictures and answers with results.
+
+    Pictures of many clients are analysed together. GET /v1/models, /v1/schema, /openapi.json, /healthz, /readyz and
+    /metrics tell of it. Nothing that is sent is stored or logged. Ctrl+C or SIGTERM finishes what is in flight.
+
+    Exit codes: 0 stopped, 2 wrong usage or set-up.
+    """
+    from ...weights.errors import MissingExtraError
+
+    try:
+        from prometheus_client import disable_created_metrics
+
+        from ..serve.app import create_app
+        from ..serve.server import Server, address, listen
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRA:
+            raise
+        raise MissingExtraError(str(error.name), "serve") from error
+    from ..serve.served import load
+    from ..serve.settings import Settings
+
+    settings = Settings(
+        max_bytes=max_bytes,
+        max_request_bytes=max_request_bytes,
+        max_pixels=max_pixels,
+        max_files=max_files,
+        max_memory=max_memory,
+        queue=queue,
+        batch=batch,
+        window=window / 1000,
+        decoders=decoders,
+        timeout=timeout,
+        upload_timeout=upload_timeout,
+        header_timeout=header_timeout,
+        drain_timeout=drain_timeout,
+        max_connections=max_connections,
+        keys=read_keys(key_file),
+        origins=tuple(cors or ()),
+    )
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("facepipe.serve").setLevel(logging.WARNING if quiet else logging.INFO)
+    disable_created_metrics()
+    with listen(host, port) as socket:
+        served = load(detector, classifier or (), allow_version or (), device, threads, conf, imgsz, precision)
+        server = Server(create_app(served, settings), settings)
+        print(f"facepipe serves at {address(socket)}; Ctrl+C stops", flush=True)
+        if host not in LOOPBACK and not settings.keys:
+            typer.echo(f"note: open to the network without an API key; see ${KEY_VARIABLE} and --key-file", err=True)
+        server.run([socket])
+
+
+def read_keys(file: Path | None) -> tuple[str, ...]:
+    """The API keys of a file, one a line, or that of the environment.
+
+    Raises:
+        FacepipeError: the file cannot be read or holds none, or a key is too short to be one.
+    """
+    from ...weights.errors import FacepipeError
+
+    if file is None:
+        told = os.environ.get(KEY_VARIABLE)
+        keys, place = [] if told is None else [told.strip()], f"${KEY_VARIABLE}"
+    else:
+        try:
+            lines = file.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise FacepipeError(
+                f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})"
+            ) from error
+        keys, place = [line.strip() for line in lines if line.strip()], str(file)
+        if not keys:
+            raise FacepipeError(f"{file}: holds no key; write one a line, say from: openssl rand -hex 32")
+    for key in keys:
+        if len(key) < 16 or not key.isascii():
+            raise FacepipeError(f"{place}: a key has 16 characters of ASCII or more, say from: openssl rand -hex 32")
+    return tuple(keys)

@@ -1,0 +1,283 @@
+"""``facepipe weights list | show | verify | use | publish``: the released models that can be used here.
+
+The other commands of ``facepipe weights`` are in ``weights_remote``, ``weights_diff`` and ``weights_tidy``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...weights.errors import WeightsError
+from ...weights.manifest import Manifest, Metric, Stage
+from ...weights.names import split_release
+from ...weights.store import Broken, Release, find, installed
+from ...weights.store import use as use_version
+from . import weights_diff, weights_remote, weights_tidy
+from .weights_remote import FROM, LocalhostOption, OfflineOption
+
+if TYPE_CHECKING:
+    from ...weights.publishing import Published
+
+app = typer.Typer(no_args_is_help=True, help="Released models: what is here, what is elsewhere.", rich_markup_mode=None)
+HEADLINE = 6
+"""Most metrics of a release that ``list`` tells; ``show`` tells all."""
+TELLING = ("mae", "accuracy", "eye_error")
+"""How the metrics of a classifier that ``list`` tells end."""
+MISMATCH = 1
+"""Exit code of ``verify`` when a file is not the one that was released."""
+NEWEST = "newest"
+"""In place of a version: no pin."""
+
+StageArgument = Annotated[
+    str, typer.Argument(metavar="STAGE[@VERSION]", help="detector, classifier, or detector@1.0.0.")
+]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the commands to the app."""
+    for commands in (weights_remote, weights_diff, weights_tidy):
+        commands.register(app)
+    parent.add_typer(app, name="weights")
+
+
+@app.command("list")
+def list_releases(
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="SOURCE", help=f"What there is elsewhere: {FROM}")
+    ] = None,
+    offline: OfflineOption = False,
+    insecure_localhost: LocalhostOption = False,
+) -> None:
+    """List the models that can be used; * marks the one that is used when no version is named."""
+    if source is not None:
+        weights_remote.list_source(source, offline, insecure_localhost)
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..terminal.error_line import report
+    from ..terminal.table import console
+
+    good, broken = installed()
+    current: set[Path] = set()
+    wrong: dict[str, None] = {}
+    all_of = [(release.stage, release.name) for release in good] + [(bad.stage, bad.name) for bad in broken]
+    for stage, name in dict.fromkeys(all_of):
+        try:
+            current.add(find(stage, name or None).folder)
+        except WeightsError as error:
+            wrong[str(error)] = None
+    table = Table()
+    for column in ("stage", "version", "", "precision", "MB", "metrics", "where"):
+        table.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
+    for release in good:
+        manifest, entry = release.manifest, release.entry()
+        headline = [_value(metric) for metric in _headline(manifest)]
+        table.add_row(
+            release.stage,
+            release.label,
+            "*" if release.folder in current else "",
+            ", ".join(file.precision for file in manifest.files),
+            f"{entry.bytes / 1e6:.1f}",
+            Text("\n".join(headline)),
+            Text(str(release.folder)),
+        )
+    for bad in broken:
+        table.add_row(bad.stage, Text(bad.label), "", "", "", Text(f"BROKEN {bad.reason}"), Text(str(bad.folder)))
+    console().print(table if table.row_count else "no released model here; see: facepipe train-detector --help")
+    for message in wrong:
+        report(message)
+
+
+@app.command()
+def show(
+    stage: StageArgument,
+    version: Annotated[
+        str | None, typer.Argument(help="A version, NAME@VERSION, or a release's folder; none: the one in use.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest itself.")] = False,
+) -> None:
+    """Show what a model is: files, input, outputs, training data, metrics, licence."""
+    release = find(*split_release(stage, version))
+    if as_json:
+        print(release.manifest.model_dump_json(indent=2))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..terminal.table import console
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, text in _rows(release):
+        table.add_row(Text(name, style="bold"), Text(text))
+    console().print(table)
+
+
+@app.command()
+def verify(
+    stage: Annotated[Stage | None, typer.Argument(metavar="[STAGE]", help="Only this stage.")] = None,
+    version: Annotated[
+        str | None, typer.Argument(metavar="[VERSION]", help="Only this version, or NAME@VERSION.")
+    ] = None,
+) -> None:
+    """Check every file of the models against size and SHA-256 in their manifests. Exit code 1: one is not right."""
+    chosen: list[Release] = []
+    broken: list[Broken] = []
+    if stage is not None and version is not None:
+        chosen.append(find(stage, version))
+    else:
+        chosen, broken = installed(stage)
+    for bad in broken:
+        print(f"WRONG {bad.reason}")
+    wrong = len(broken)
+    for release in chosen:
+        try:
+            release.verify()
+        except WeightsError as error:
+            wrong += 1
+            print(f"WRONG {error}")
+        else:
+            print(f"ok    {release.stage} {release.label}  {release.folder}")
+    if not chosen and not broken:
+        raise WeightsError("there is no released model to verify")
+    if wrong:
+        raise typer.Exit(MISMATCH)
+
+
+@app.command()
+def use(
+    stage: StageArgument,
+    version: Annotated[
+        str | None,
+        typer.Argument(help="A version that is installed, or: newest. Of a classifier with a name: NAME@VERSION."),
+    ] = None,
+) -> None:
+    """Set which version is used where none is named; `newest` goes back to the newest one."""
+    of, wanted = split_release(stage, version)
+    if wanted is None:
+        raise WeightsError(f"{of}: say which version: {of} 1.0.0, or {of} {NEWEST}")
+    name, _, number = wanted.rpartition("@")
+    newest = number == NEWEST
+    release = use_version(of, (name or None) if newest else wanted)
+    told = "the newest, whichever that is" if newest else "until another is chosen"
+    print(f"{of} {release.label} is used from now on ({told}): {release.folder}")
+
+
+@app.command()
+def publish(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/detector/NAME.")],
+    version: Annotated[str, typer.Option(help="Name of the version, such as 1.0.0 or shirt@0.1.0.")],
+    notes: Annotated[
+        str, typer.Option(metavar="TEXT|FILE", help="What the model card says besides: Markdown, or a file of it.")
+    ] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a version of that name.")] = False,
+    most_loss: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Most that int8 may lose against float, in AP50 or accuracy. Default: 0.01 (classifier: 0.003)."
+        ),
+    ] = None,
+) -> None:
+    """Release a run that was exported and evaluated: its files, a manifest and a model card."""
+    from ...weights.publishing import publish_run
+
+    tell_published(publish_run(run, version, _notes(notes), replace, most_loss))
+
+
+def _notes(given: str) -> str:
+    """The text itself, or the content of the file that it names."""
+    path = Path(given)
+    if "\n" in given or not (path.suffix in (".md", ".txt") or (given and len(given) < 256 and path.is_file())):
+        return given
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"--notes {given}: cannot be read ({error})") from error
+
+
+def tell_published(published: Published) -> None:
+    """Print what was published, what int8 loses, and which version is used now."""
+    from ...weights.card import CARD
+
+    release = published.release
+    for loss in published.losses:
+        print(loss)
+    for remark in published.remarks:
+        print(f"note: {remark}")
+    print(f"{release.stage} {release.label} is published: {release.folder}")
+    print(f"its card: {release.folder / CARD}")
+    try:
+        used = find(release.stage, release.name or None)
+    except WeightsError as error:
+        print(f"note: {error}")
+        return
+    if used.folder != release.folder:
+        print(
+            f"{release.stage} {used.label} stays the one that is used where none is named; "
+            f"to change that: facepipe weights use {release.stage} {release.label}"
+        )
+
+
+def _headline(manifest: Manifest) -> list[Metric]:
+    """The metrics that ``list`` tells: of all rows, with the file that runs."""
+    values = [metric for metrics in manifest.metrics[:1] for metric in metrics.values]
+    if manifest.stage == "classifier":
+        values = [metric for metric in values if metric.name.rpartition(".")[2] in TELLING]
+    return values[:HEADLINE]
+
+
+def _value(metric: Metric) -> str:
+    return f"{metric.name} {'not measured' if metric.value is None else f'{metric.value:.4g}'}"
+
+
+def _rows(release: Release) -> list[tuple[str, str]]:
+    """The manifest as pairs of a heading and a text."""
+    manifest: Manifest = release.manifest
+    entries = [f"{file.name}  {file.precision}  {file.bytes:,} bytes\nSHA-256 {file.sha256}" for file in manifest.files]
+    rows = [
+        ("model", f"{release.stage} {release.label}, {manifest.architecture}"),
+        ("folder", str(release.folder)),
+        ("released", f"{manifest.date} with facepipe {manifest.facepipe}"),
+        ("licence", manifest.licence),
+        ("files", "\n".join(entries)),
+        ("input", _fields(manifest.input)),
+        ("output", manifest.output),
+    ]
+    if manifest.documents:
+        rows.insert(2, ("card", ", ".join(each.name for each in manifest.documents)))
+    if manifest.notes:
+        rows.append(("notes", manifest.notes))
+    if manifest.classes:
+        rows.append(("classes", ", ".join(manifest.classes)))
+    if manifest.thresholds is not None:
+        rows.append(("thresholds", _fields(manifest.thresholds)))
+    if manifest.attributes:
+        rows.append(("attributes", "\n".join(f"{a.name}: {_fields(a, skip=('name',))}" for a in manifest.attributes)))
+    if manifest.crop is not None:
+        rows.append(("crop", _fields(manifest.crop)))
+    if manifest.features is not None:
+        rows.append(("features", f"{manifest.features} numbers a face"))
+    rows.append(("training data", "\n".join(f"{d.name}: {d.count:,} pictures; {d.terms}" for d in manifest.data)))
+    rows.append(("training", "\n".join(f"{key}: {value}" for key, value in manifest.training.items())))
+    for metrics in manifest.metrics:
+        values = [
+            f"  {_value(metric)}" + ("" if metric.count is None else f"  (of {metric.count:,})")
+            for metric in metrics.values
+        ]
+        rows.append(("metrics", "\n".join([metrics.protocol, metrics.command, *values])))
+    return rows
+
+
+def _fields(record: Any, skip: tuple[str, ...] = ()) -> str:
+    return ", ".join(
+        f"{name} {_plain(value)}" for name, value in record if name not in skip and value is not None and value != ()
+    )
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_plain(each) for each in value) + ")"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""``facepipe evaluate``: both models measured together, on photos with labelled faces."""

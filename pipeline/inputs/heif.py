@@ -1,0 +1,142 @@
+"""HEIC and AVIF become frames: HEIC by pillow-heif (the extra ``heif``), AVIF by OpenCV, or Pillow where it has none.
+
+pillow-heif left AVIF to Pillow with its version 1. OpenCV's wheels decode AVIF, though without turning it, which is
+done here; where they do not, Pillow (11.3 and later) does, and comes with the same extra.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from fractions import Fraction
+
+import cv2
+import numpy as np
+
+from ...weights.errors import ImageError, ImageTooLargeError
+from .av1_size import stream_sizes
+from .heif_boxes import HeifFile, read_boxes
+
+PIP = "pip install 'facepipe[heif]'"
+
+
+def decode_heic(content: bytes) -> np.ndarray | None:
+    """Decode the main picture of a HEIC file, cropped, turned and mirrored as the file says; libheif does all of it.
+
+    libheif refuses a stream larger than its box says, so that the limit on pixels holds. EXIF's orientation is no
+    second turn: in HEIC it only repeats what the boxes say. Thumbnails and depth maps are left alone.
+
+    Returns:
+        uint8, shape (height, width, 3) BGR or (height, width, 4) BGRA or (height, width); None where it is damaged.
+
+    Raises:
+        ImageError: pillow-heif is not installed.
+    """
+    try:
+        from pillow_heif import open_heif
+    except ImportError as error:
+        raise ImageError(f"is a HEIC; to read these: {PIP}") from error
+    try:
+        stored = np.array(open_heif(io.BytesIO(content), convert_hdr_to_8bit=True, bgr_mode=True))
+    except (ValueError, EOFError, SyntaxError, RuntimeError, OSError, IndexError, KeyError, MemoryError):
+        return None
+    return (stored >> 8).astype(np.uint8) if stored.dtype == np.uint16 else stored  # deep grey stays deep
+
+
+def decode_avif(content: bytes, most: int) -> np.ndarray | None:
+    """Decode an AVIF picture, cropped, turned and mirrored as its boxes say (its EXIF orientation has no say).
+
+    Args:
+        content: the file.
+        most: pixels at most; the caller has looked at the boxes, here the streams are.
+
+    Returns:
+        uint8, shape (height, width, 3), BGR; None where it is damaged.
+
+    Raises:
+        ImageError: an animation; or neither OpenCV nor an installed Pillow reads AVIF.
+        ImageTooLargeError: a stream is over the limit.
+    """
+    file = read_boxes(content)
+    if file.moving:
+        raise ImageError("an animated AVIF; facepipe reads still ones")
+    check_stream(content, file, most)
+    if cv2.haveImageWriter("a.avif"):  # the build has libavif, for both directions
+        pixels = np.frombuffer(content, np.uint8)
+        frame = cv2.imdecode(pixels, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    else:
+        frame = _by_pillow(content)
+    if frame is None or frame.shape[:2] != (file.height, file.width):
+        return None
+    return upright(frame, file)
+
+
+def check_stream(content: bytes, file: HeifFile, most: int) -> None:
+    """Check the sizes that an AVIF's streams declare, the picture's own, its tiles' and its transparency's.
+
+    Raises:
+        ImageTooLargeError: one is over ``most`` pixels, or all together are over twice that.
+        ImageError: a stream is damaged.
+    """
+    total = 0
+    for item in file.items.values():
+        if item.kind != b"av01":
+            continue
+        stream = b"".join(content[begin:end] for begin, end in item.spans)
+        configured = b"".join(content[begin + 4 : end] for name, (begin, end) in item.properties if name == b"av1C")
+        largest = 0
+        try:
+            for width, height in (*stream_sizes(configured), *stream_sizes(stream)):
+                largest = max(largest, width * height)
+                if largest > most:
+                    text = f"{width} x {height} pixels in its stream, over the limit of {most:,} for such an AVIF"
+                    raise ImageTooLargeError(text)
+        except IndexError as error:
+            raise ImageError("the AVIF's stream is damaged or cut short") from error
+        total += largest
+    if total > 2 * most:
+        raise ImageTooLargeError(f"{total:,} pixels in its tiles, over the limit of {2 * most:,} for such an AVIF")
+
+
+def upright(frame: np.ndarray, file: HeifFile) -> np.ndarray:
+    """Crop, turn and mirror a decoded picture as its boxes say (ISO/IEC 23008-12, 6.5.9, 6.5.10, 6.5.12)."""
+    for kind, content in file.changes:
+        if not content:
+            raise ImageError(f"the {file.format} is damaged: an empty {kind.decode()}")
+        if kind == b"irot":  # quarter turns against the clock
+            frame = np.rot90(frame, content[0] & 3)
+        elif kind == b"imir":  # 0 swaps top and bottom, 1 left and right
+            frame = frame[:, ::-1] if content[0] & 1 else frame[::-1]
+        else:
+            frame = _clean_aperture(frame, content, file.format)
+    return np.ascontiguousarray(frame)
+
+
+def _clean_aperture(frame: np.ndarray, content: bytes, format: str) -> np.ndarray:
+    """Cut out what ``clap`` names: a size, how far its middle lies from the picture's (ISO/IEC 14496-12, 12.1.4)."""
+    try:
+        across, down, right, below = (Fraction(*pair) for pair in struct.iter_unpack(">iI", content[:32]))
+    except (struct.error, ValueError, ZeroDivisionError) as error:
+        raise ImageError(f"the {format} is damaged: its clean aperture makes no sense") from error
+    height, width = frame.shape[:2]
+    left, top = round((width - across) / 2 + right), round((height - down) / 2 + below)
+    columns, rows = round(across), round(down)
+    if left < 0 or top < 0 or columns < 1 or rows < 1 or left + columns > width or top + rows > height:
+        raise ImageError(f"the {format} is damaged: its clean aperture lies outside of it")
+    return frame[top : top + rows, left : left + columns]
+
+
+def _by_pillow(content: bytes) -> np.ndarray | None:
+    try:
+        from PIL import Image, features
+
+        readable = features.check("avif")
+    except ImportError:
+        readable = False
+    if not readable:
+        raise ImageError(f"is an AVIF, which this OpenCV cannot read; to read it: {PIP}")
+    try:
+        with Image.open(io.BytesIO(content), formats=["AVIF"]) as image:
+            return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError):
+        return None

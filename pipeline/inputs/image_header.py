@@ -1,0 +1,190 @@
+"""What a picture's first bytes say of it, read without decoding a pixel: format, size, and whether the file is whole.
+
+The layouts are those of PNG (ISO/IEC 15948, 5.2 and 11.2.2), JPEG (ITU-T T.81, B.1 and B.2), WebP (RFC 9649, 2.5 to
+2.7), GIF89a (18), BMP (Windows DIB headers) and TIFF 6.0 (2). HEIC and AVIF have a module of their own, ``heif_boxes``.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...weights.errors import ImageError, ImageTypeError
+from .heif_boxes import is_boxed, is_transparent, read_boxes
+
+FORMATS = "JPEG, PNG, WebP, BMP, GIF, TIFF, HEIC and AVIF"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""JPEG markers SOF0 to SOF15; the three others in that range are DHT, JPG and DAC."""
+TIFF_TAGS = (256, 257, 258, 277, 322, 323)
+"""ImageWidth, ImageLength, BitsPerSample, SamplesPerPixel, TileWidth, TileLength."""
+START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """Format and size of a stored picture.
+
+    Attributes:
+        format: ``JPEG``, ``PNG``, ``WebP``, ``BMP``, ``GIF``, ``TIFF``, ``HEIC`` or ``AVIF``.
+        width: stored columns, before any EXIF rotation.
+        height: stored rows.
+        cost: bytes of memory a pixel that decoding takes at most, measured with the decoders in use (see
+            benchmarks/fuzz_bombs.py); 9 stands for all that take less.
+    """
+
+    format: str
+    width: int
+    height: int
+    cost: int = 9
+
+
+def read_header(content: bytes) -> ImageHeader:
+    """Read the header of an encoded picture.
+
+    Raises:
+        ImageError: no known format, or a header that makes no sense. The message leaves the file's name to the caller.
+    """
+    try:
+        header = _read_header(content)
+    except (struct.error, IndexError) as error:
+        raise ImageError("the header is cut short or damaged") from error
+    if header.width < 1 or header.height < 1:
+        raise ImageError(f"the {header.format} header says {header.width} x {header.height} pixels")
+    return header
+
+
+def _read_header(content: bytes) -> ImageHeader:
+    if content.startswith(PNG_SIGNATURE):
+        if content[12:16] != b"IHDR":
+            raise ImageError("a PNG that does not begin with its header")
+        return _png(content)
+    if content.startswith(b"\xff\xd8\xff"):
+        return _jpeg(content)
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return _webp(content)
+    if content[:6] in (b"GIF87a", b"GIF89a"):
+        return ImageHeader("GIF", *struct.unpack_from("<HH", content, 6))
+    if content[:2] == b"BM":
+        (size,) = struct.unpack_from("<I", content, 14)
+        width, height = struct.unpack_from("<HH" if size == 12 else "<ii", content, 18)
+        return ImageHeader("BMP", width, abs(height))  # a negative height: rows run from the top
+    if content[:4] in (b"II*\0", b"MM\0*"):
+        return _tiff(content)
+    if is_boxed(content):
+        return _boxed(content)
+    raise ImageTypeError(f"not a picture that facepipe reads ({FORMATS})")
+
+
+def _png(content: bytes) -> ImageHeader:
+    width, height, depth = struct.unpack_from(">IIB", content, 16)
+    moving = content.find(b"acTL", 33, max(content.find(b"IDAT"), 33)) > 0
+    return ImageHeader("PNG", width, height, (22 if depth == 16 else 12) if moving else 9)
+
+
+def _jpeg(content: bytes) -> ImageHeader:
+    for marker, start in _jpeg_segments(content):
+        if marker in START_OF_FRAME:
+            height, width, components = struct.unpack_from(">HHB", content, start + 3)
+            return ImageHeader("JPEG", width, height, 9 if marker in (0xC0, 0xC1) or components < 4 else 11)
+    raise ImageError("a JPEG without a frame header: damaged or cut short")
+
+
+def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
+    """Marker and place (of its length field) of each segment up to the first scan, or as far as the file goes."""
+    place = 2
+    while 0 <= (place := content.find(b"\xff", place)) <= len(content) - 4:  # decoders pass over bytes in between too
+        marker = content[place + 1]
+        if marker == 0xFF:  # a fill byte
+            place += 1
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # stands alone
+            place += 2
+        else:
+            yield marker, place + 2
+            if marker == START_OF_SCAN:
+                return
+            place += 2 + struct.unpack_from(">H", content, place + 2)[0]
+
+
+def _webp(content: bytes) -> ImageHeader:
+    chunk = content[12:16]
+    if chunk == b"VP8X":
+        width = int.from_bytes(content[24:27], "little") + 1
+        height = int.from_bytes(content[27:30], "little") + 1
+    elif chunk == b"VP8L":
+        (bits,) = struct.unpack_from("<I", content, 21)
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    elif chunk == b"VP8 ":
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", content, 26))
+    else:
+        raise ImageError("a WebP that does not begin with a picture")
+    return ImageHeader("WebP", width, height)
+
+
+def _tiff(content: bytes) -> ImageHeader:
+    order = "<" if content[:2] == b"II" else ">"
+    (directory,) = struct.unpack_from(order + "I", content, 4)
+    (count,) = struct.unpack_from(order + "H", content, directory)
+    found: dict[int, int] = {}
+    for place in range(directory + 2, directory + 2 + 12 * count, 12):
+        tag, kind, several = struct.unpack_from(order + "HHI", content, place)
+        if tag in TIFF_TAGS and kind in (3, 4) and tag not in found:  # SHORT or LONG
+            if 4 < several * (2 if kind == 3 else 4) <= len(content):  # the numbers are elsewhere: the first of them
+                (place,) = struct.unpack_from(order + "I", content, place + 8)
+                place -= 8
+            (found[tag],) = struct.unpack_from(order + "HI"[kind - 3], content, place + 8)
+    width, height = found.get(256, 0), found.get(257, 0)
+    if found.get(322, 0) * found.get(323, 0) > max(4 * width * height, 2**24):
+        raise ImageError("a TIFF with tiles much larger than the picture")
+    return ImageHeader("TIFF", width, height, max(9, 4 + found.get(277, 1) * (found.get(258, 1) + 7 >> 3)))
+
+
+def _boxed(content: bytes) -> ImageHeader:
+    try:
+        file = read_boxes(content)
+    except ImageError as error:
+        raise ImageError(f"{error}; facepipe reads {FORMATS}") from error
+    cost = {"HEIC": (12, 22), "AVIF": (20, 40)}[file.format][is_transparent(content, file)]
+    return ImageHeader(file.format, file.width, file.height, cost)
+
+
+def check_whole(content: bytes, header: ImageHeader) -> None:
+    """Check that a picture runs to its end. Bytes after the end are nobody's concern; cameras and phones leave some.
+
+    Decoders differ in what they make of a cut file (some fill the rest in grey without a word), so JPEG, PNG and WebP
+    are checked here; PNG chunks by their checksums too, HEIC and AVIF by ``read_header`` already. What is wrong inside
+    of the others is left to the decoder.
+
+    Raises:
+        ImageError: the file is cut short or damaged.
+    """
+    if header.format == "JPEG":
+        scan = next((start for marker, start in _jpeg_segments(content) if marker == START_OF_SCAN), len(content))
+        # Within a scan 0xFF is stuffed with a zero, so the marker's two bytes stand for the end and nothing else.
+        whole = content.find(END_OF_IMAGE, scan) >= 0
+    elif header.format == "PNG":
+        whole = _png_whole(content)
+    elif header.format == "WebP":
+        whole = len(content) >= struct.unpack_from("<I", content, 4)[0] + 8
+    else:
+        whole = True
+    if not whole:
+        raise ImageError(f"the {header.format} is cut short: its end is missing")
+
+
+def _png_whole(content: bytes) -> bool:
+    place = len(PNG_SIGNATURE)
+    view = memoryview(content)
+    while place + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, place)
+        end = place + 12 + length
+        if end > len(content):
+            return False
+        if zlib.crc32(view[place + 4 : end - 4]) != struct.unpack_from(">I", content, end - 4)[0]:
+            raise ImageError("the PNG is damaged: a checksum does not agree")
+        if content[place + 4 : place + 8] == b"IEND":
+            return True
+        place = end
+    return False

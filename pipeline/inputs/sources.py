@@ -1,0 +1,255 @@
+"""What a user names becomes a list of pictures and videos: files, folders, globs, URLs, cameras, streams."""
+
+from __future__ import annotations
+
+import codecs
+import fnmatch
+import glob
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from ...weights.errors import DataError, ImageError
+from .image_header import read_header
+from .urls import is_url, shown
+
+PICTURES = "jpg jpeg jpe jfif png webp bmp dib gif tif tiff heic heif hif avif"
+VIDEOS = "mp4 m4v mov avi mkv webm mpg mpeg wmv flv 3gp ogv ts mts m2ts"
+PICTURE_SUFFIXES = frozenset(f".{each}" for each in PICTURES.split())
+VIDEO_SUFFIXES = frozenset(f".{each}" for each in VIDEOS.split())
+LIVE = re.compile(r"(?i:rtsps?://.)|camera:\d+\Z", re.ASCII)
+"""A stream or a camera."""
+LIST_BYTES = 2**28
+"""Size of a list at most (256 MiB: more than a million paths)."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What was found.
+
+    Attributes:
+        pictures: paths and URLs, each once, in the order they were named; those of a folder sorted by name.
+        videos: paths of video files, ``rtsp://…`` and ``camera:N``, the same.
+        passed_over: other files in the folders and globs. Hidden ones (``.name``) are not counted.
+        problems: one line each for a folder that could not be read or holds nothing; the rest goes on without it.
+    """
+
+    pictures: tuple[str, ...]
+    videos: tuple[str, ...]
+    passed_over: int
+    problems: tuple[str, ...] = ()
+
+
+def gather(texts: Sequence[str], allow_url: bool = False, recursive: bool = True) -> Gathered:
+    """Find the pictures and videos that a user names.
+
+    A file that is named itself is taken whatever its suffix is, and so is one that is not there: its result will say
+    so. In folders and globs the suffix decides. A link to a folder is followed, each folder is walked once, so that
+    links in a circle do no harm.
+
+    Args:
+        texts: files; folders; globs that the shell has left (``**`` goes through folders); http or https URLs of
+            pictures; ``rtsp://…``; ``camera:N``.
+        allow_url: take URLs.
+        recursive: look in the folders of a folder too.
+
+    Raises:
+        ImageError: nothing was found; a URL that is not allowed, or of a video.
+    """
+    gathering = _Gathering(recursive)
+    for text in texts:
+        gathering.take(os.fspath(text), allow_url)
+    found = gathering.found()
+    if not found.pictures and not found.videos:
+        names = ", ".join(_shown(text) for text in texts[:3]) + (", …" if len(texts) > 3 else "")
+        more = f" ({found.passed_over:,} other files there)" if found.passed_over else ""
+        told = "".join(f"; {problem}" for problem in gathering.unreadable)
+        raise ImageError(
+            f"{names or 'nothing named'}: no picture or video found{more}{told}; "
+            f"facepipe takes {PICTURES} and videos ({VIDEOS})"
+        )
+    return found
+
+
+class _Gathering:
+    """The lists while they grow."""
+
+    def __init__(self, recursive: bool):
+        self.recursive = recursive
+        self.pictures: dict[str, str] = {}  # by what tells them apart; a dict keeps the order
+        self.videos: dict[str, str] = {}
+        self.passed_over: set[str] = set()
+        self.unreadable: dict[str, None] = {}
+        self.barren: dict[str, None] = {}
+        self.base = os.getcwd()
+
+    def found(self) -> Gathered:
+        return Gathered(
+            tuple(self.pictures.values()),
+            tuple(self.videos.values()),
+            len(self.passed_over),
+            (*self.unreadable, *self.barren),
+        )
+
+    def take(self, text: str, allow_url: bool) -> None:
+        if is_url(text):
+            if not allow_url:
+                raise ImageError(f"{shown(text)}: is a URL; it is fetched with --allow-url (allow_url=True) only")
+            if _suffix(urlsplit(text).path) in VIDEO_SUFFIXES:
+                raise ImageError(f"{shown(text)}: is a video; download it first, facepipe fetches pictures only")
+            self.pictures.setdefault(text, text)
+        elif LIVE.match(text):
+            self.videos.setdefault(text, text)
+        elif text == "-":
+            raise ImageError("-: a list of paths on standard input is read with --from -")
+        elif os.path.isdir(text):
+            self._take_all(self._walk(text, self.recursive), text)
+        elif glob.has_magic(text) and "\0" not in text and not os.path.lexists(text):
+            self._take_all(self._matches(text), text)
+        else:
+            self._add(text, _suffix(text) not in VIDEO_SUFFIXES)
+
+    def _matches(self, pattern: str) -> Iterator[str]:
+        """The files that a glob stands for, and those in the folders that it stands for."""
+        if "**" in pattern:  # not glob's own: it follows links in a circle through every combination of them
+            yield from self._deep_matches(pattern)
+            return
+        for match in sorted(glob.iglob(pattern)):
+            if os.path.isdir(match):
+                yield from self._walk(match, self.recursive)
+            else:
+                yield match
+
+    def _deep_matches(self, pattern: str) -> Iterator[str]:
+        parts = pattern.replace(os.altsep or os.sep, os.sep).split(os.sep)
+        fixed = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+        folder = os.sep.join(parts[:fixed]) or (os.sep if fixed else "")
+        steps = tuple(None if part == "**" else re.compile(fnmatch.translate(part)) for part in parts[fixed:] if part)
+        for path in self._walk(folder or os.curdir, True):
+            path = path if folder else path.removeprefix(os.curdir + os.sep)
+            if _fits(path[len(folder) :].strip(os.sep).split(os.sep), steps):
+                yield path
+
+    def _take_all(self, paths: Iterable[str], named: str) -> None:
+        """Take those with a known suffix."""
+        any_taken = False
+        for path in paths:
+            suffix = _suffix(path)
+            if suffix in PICTURE_SUFFIXES or suffix in VIDEO_SUFFIXES:
+                self._add(path, suffix in PICTURE_SUFFIXES)
+                any_taken = True
+            else:
+                self.passed_over.add(self._key(path))
+        if not any_taken:
+            self.barren[f"{_shown(named)}: holds no picture or video"] = None
+
+    def _add(self, path: str, picture: bool) -> None:
+        (self.pictures if picture else self.videos).setdefault(self._key(path), path)
+
+    def _key(self, path: str) -> str:
+        """The same for ``a.jpg`` and ``./a.jpg``."""
+        return os.path.normpath(path if os.path.isabs(path) else f"{self.base}{os.sep}{path}")
+
+    def _walk(self, folder: str, recursive: bool) -> Iterator[str]:
+        """The files of a folder that are not hidden, sorted by their parts' names. Each folder is walked once."""
+        walked: set[tuple[int, int]] = set()
+        waiting = [(folder, True)]  # a stack, for there is no end to how deep folders go
+        while waiting:
+            path, is_folder = waiting.pop()
+            if not is_folder:
+                yield path
+                continue
+            try:
+                told = os.stat(path)
+                if (told.st_dev, told.st_ino) in walked:
+                    continue
+                walked.add((told.st_dev, told.st_ino))
+                with os.scandir(path) as listed:
+                    entries = [entry for entry in listed if not entry.name.startswith(".")]
+            except OSError as error:
+                self.unreadable[f"{_shown(path)}: cannot be read ({error.strerror})"] = None
+                continue
+            entries.sort(key=_name, reverse=True)
+            for entry in entries:
+                inner = _is_folder(entry)
+                if not inner or recursive:
+                    waiting.append((entry.path, inner))
+
+
+def read_list(path: str | os.PathLike[str]) -> list[str]:
+    """The paths that a text file names: one a line, or separated by NUL as ``find -print0`` and ``git ls-files -z`` do.
+
+    UTF-8, with or without a byte order mark; bytes that are none stay what they are, as in file names; a file that
+    begins with UTF-16's mark, as a Windows shell writes it, is read as that. Blank lines are passed over. Paths are
+    taken as they stand: a relative one begins where facepipe was started.
+
+    Args:
+        path: the file; ``-`` is standard input.
+
+    Raises:
+        DataError: not there, cannot be read, names nothing, or is a picture itself.
+    """
+    name = "standard input" if os.fspath(path) == "-" else _shown(os.fspath(path))
+    try:
+        if os.fspath(path) == "-":
+            content = sys.stdin.buffer.read(LIST_BYTES + 1)
+        else:
+            with open(path, "rb") as file:
+                content = file.read(LIST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name}: the list cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if len(content) > LIST_BYTES:
+        raise DataError(f"{name}: over {LIST_BYTES:,} bytes; split the list")
+    if _is_picture(content):
+        raise DataError(f"{name}: is a picture, not a list of paths; name it without --from")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = content.decode("utf-16", "replace")
+    else:
+        text = content.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+    pieces = text.split("\0") if "\0" in text else (line.removesuffix("\r") for line in text.split("\n"))
+    paths = [piece for piece in pieces if piece.strip()]
+    if not paths:
+        raise DataError(f"{name}: the list names nothing")
+    return paths
+
+
+def _is_picture(content: bytes) -> bool:
+    try:
+        read_header(content)
+    except ImageError:
+        return False
+    return True
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _shown(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle, say: its own reading will tell
+        return False
+
+
+def _fits(parts: Sequence[str], steps: Sequence[re.Pattern[str] | None]) -> bool:
+    """Whether the parts of a path fit a glob's steps; None, which is ``**``, stands for any number of folders."""
+    if not steps:
+        return not parts
+    first, rest = steps[0], steps[1:]
+    if first is not None:
+        return bool(parts) and first.match(parts[0]) is not None and _fits(parts[1:], rest)
+    if not rest:
+        return True
+    return any(_fits(parts[skipped:], rest) for skipped in range(len(parts)))

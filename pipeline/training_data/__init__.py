@@ -1,0 +1,1 @@
+"""Training data made or checked with both models: boxes to start from, crops, close-ups, checks."""

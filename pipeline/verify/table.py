@@ -1,0 +1,110 @@
+"""What ``facepipe verify`` prints: the differences as a table, and the line that sums them up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..terminal.table import printable
+from .checking import GOOD, VERDICTS, Checked, Report
+from .compare import Difference
+from .models import SHORT
+
+MOST = 40
+"""Rows of the table; --json has all."""
+SHA256 = re.compile("[0-9a-f]{64}")
+STYLES = {"different": "red", "changed": "yellow", "missing": "yellow"}
+
+
+def print_report(report: Report, to: Console) -> None:
+    """Print the table of what is not as it was, the notes (why something was not run, too), and the summary."""
+    rows = [row for each in report.checked if each.verdict not in (*GOOD, "not run") for row in _rows(each)]
+    if rows:
+        table = Table()
+        for column in ("picture", "verdict", "where", "field", "then", "now", "difference"):
+            table.add_column(column, justify="right" if column == "difference" else "left", overflow="fold")
+        for row in rows[:MOST]:
+            table.add_row(*row)
+        to.print(table)
+        if len(rows) > MOST:
+            to.print(f"… and {len(rows) - MOST:,} more; --json has all")
+    for note in report.notes:
+        to.print(Text(f"note: {printable(note)}"), soft_wrap=True)
+    for line in summary(report):
+        to.print(Text(line), soft_wrap=True)
+
+
+def summary(report: Report) -> Iterator[str]:
+    """The last lines: how many were looked at, what came of them, and the largest differences."""
+    seed = "" if report.seed is None else f" (seed {report.seed})"
+    yield f"{printable(report.results)}: {len(report.checked):,} of {_counted(report.pictures, 'picture')}{seed}"
+    for reason, count in report.skipped.items():
+        yield f"passed over: {_counted(count, 'result')} {reason}"
+    counts = report.counts
+    if counts["identical"] + counts["within tolerance"] + counts["different"]:
+        largest = report.largest
+        yield (
+            f"largest differences: {largest['px']:.3g} px, {largest['share']:.3g} in a probability, "
+            f"{100 * largest['range']:.3g} % of a number's range"
+        )
+    yield ", ".join(
+        f"{counts[verdict]:,} {verdict}" for verdict in VERDICTS if counts[verdict] or verdict == "identical"
+    )
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report as plain data."""
+    plain = asdict(report)
+    plain["checked"] = [
+        {**asdict(each), "differences": [asdict(difference) for difference in each.differences]}
+        for each in report.checked
+    ]
+    pictures = plain.pop("checked")
+    return {**plain, "counts": report.counts, "largest": report.largest, "same": _same(report), "checked": pictures}
+
+
+def _same(report: Report) -> bool:
+    return not report.differs and not report.counts["not run"]
+
+
+def _rows(checked: Checked) -> Iterator[tuple[Text, ...]]:
+    """What is out of tolerance, or why the picture could not be read."""
+    start = (checked.source, checked.verdict)
+    if checked.told:
+        yield _texts(*start, "", "", "", checked.told.removeprefix(f"{checked.source}: "), "")
+    for each in checked.differences:
+        if not each.within:
+            yield _texts(*start, each.part, each.field, _shown(each.then), _shown(each.now), _amount(each))
+
+
+def _texts(*cells: str) -> tuple[Text, ...]:
+    verdict = cells[1]
+    return tuple(
+        Text(printable(cell), style=STYLES.get(verdict, "") if number == 1 else "") for number, cell in enumerate(cells)
+    )
+
+
+def _shown(value: str | float | None) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return f"{value[:SHORT]}…" if SHA256.fullmatch(value) else value
+    return f"{value:.6g}"
+
+
+def _amount(difference: Difference) -> str:
+    if difference.measure == "px":
+        return f"{difference.amount:.2f} px"
+    if difference.measure == "share":
+        return f"{difference.amount:.4f}"
+    return f"{100 * difference.amount:.2f} %" if difference.measure == "range" else ""
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

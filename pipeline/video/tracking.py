@@ -1,0 +1,160 @@
+"""Which faces of a video are one person's: faces and heads followed by ByteTrack, and joined.
+
+ByteTrack (Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box", ECCV 2022) as the
+package ``trackers`` has it (Roboflow, Apache 2.0; supervision's own was deprecated in favour of it and is gone), with
+buffered IoU (Yang et al., "Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier by
+Buffering the Matching Space", WACV 2023), so that a face that moves by more than itself from one frame to the next is
+not lost.
+
+Faces and heads are followed apart. A face that turns away is lost and its head is not; where a face turns up on a
+head that a lost face was on, it takes that face's number. ``benchmarks/tracking.py`` counts identity switches on
+composed clips: joined so there are fewer than of faces or of heads alone.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...detector.boxes import Detections
+from ...weights.errors import MissingExtraError
+
+SURE = 0.4
+"""Confidence from which a box begins a track; a less sure one only goes on with one."""
+MEMORY = 1.0
+"""Seconds for which a track that is not seen waits for it to be seen again."""
+BUFFER = 0.5
+"""Boxes are enlarged by this share of their sides before their overlap is looked at."""
+OVERLAP = 0.1
+"""Least overlap, as intersection over union of the enlarged boxes, of one track's boxes in two frames."""
+RATE = 25.0
+"""Frames a second of a video that does not say."""
+
+
+def require_trackers() -> Any:
+    """The package ``trackers``.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import trackers
+    except ImportError as error:
+        raise MissingExtraError("trackers", "video") from error
+    return trackers
+
+
+class Tracker:
+    """Numbers the persons of one video, from 1.
+
+    Args:
+        rate: frames a second of the video, skipped ones too; None where it is not told.
+
+    Raises:
+        MissingExtraError: the package ``trackers`` is not installed.
+    """
+
+    def __init__(self, rate: float | None = None):
+        self._faces, self._heads = Follower(rate), Follower(rate)
+        self._persons: dict[int, int] = {}  # by number of the face's track
+        self._on_head: dict[int, int] = {}  # by number of the head's track, the person last seen on it
+        self._last = 0
+
+    def update(
+        self, faces: Detections, heads: Detections, heads_of: Sequence[int | None], time: float
+    ) -> list[int | None]:
+        """Look at the next frame.
+
+        Args:
+            faces, heads: what was found in it.
+            heads_of: for each face the index of its head, or None.
+            time: of the frame, in seconds; later than the one before.
+
+        Returns:
+            The person of each face; None of one that is too unsure to begin with.
+        """  # fmt: skip
+        face_tracks = self._faces.update(faces.boxes, faces.confidence, time)
+        head_tracks = self._heads.update(heads.boxes, heads.confidence, time)
+        found = [None if track is None else self._persons.get(track) for track in face_tracks]
+        for index, track in enumerate(face_tracks):
+            if track is None or found[index] is not None:
+                continue
+            head = heads_of[index]
+            head_track = None if head is None else head_tracks[head]
+            person = None if head_track is None else self._on_head.get(head_track)
+            if person is None or person in found:
+                self._last += 1
+                person = self._last
+            else:  # the track that had this person gives it up
+                self._persons = {key: value for key, value in self._persons.items() if value != person}
+            self._persons[track] = found[index] = person
+        for person, head in zip(found, heads_of, strict=True):
+            if person is not None and head is not None and (head_track := head_tracks[head]) is not None:
+                self._on_head[head_track] = person
+        return found
+
+    def cut(self) -> None:
+        """The scene has changed: nobody is followed across."""
+        self._faces.cut()
+        self._heads.cut()
+        self._persons.clear()
+        self._on_head.clear()
+
+
+class Follower:
+    """ByteTrack with a number from a track's first frame on (the package numbers from its second)."""
+
+    def __init__(self, rate: float | None):
+        trackers = require_trackers()
+        self._tracker = trackers.ByteTrackTracker(
+            lost_track_buffer=round(MEMORY * 30),  # in frames of 1/30 s, whatever the rate
+            frame_rate=rate or RATE,
+            track_activation_threshold=SURE,
+            minimum_consecutive_frames=1,
+            minimum_iou_threshold=OVERLAP,
+            high_conf_det_threshold=SURE,
+            iou=trackers.BIoU(BUFFER),
+        )
+        self._numbers: dict[int, tuple[Any, int]] = {}  # by identity of the package's track, which is held on to
+        self._last = 0
+
+    def update(self, boxes: np.ndarray, confidence: np.ndarray, time: float) -> list[int | None]:
+        """The track of each box, (n, 4), or None."""
+        import supervision
+
+        given = supervision.Detections(
+            xyxy=np.asarray(boxes, np.float32).reshape(-1, 4),
+            confidence=np.asarray(confidence, np.float32).reshape(-1),
+            data={"place": np.arange(len(boxes))},
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of times that do not go on, say
+            followed = self._tracker.update(given, timestamp=time)
+        tracks: list[int | None] = [None] * len(boxes)
+        known = {track.tracker_id: track for track in self._tracker.tracks if track.tracker_id != -1}
+        fresh = [track for track in self._tracker.tracks if track.tracker_id == -1]
+        for place, identity in zip(followed.data.get("place", ()), followed.tracker_id, strict=True):
+            track = known.get(int(identity))
+            if track is None:  # one that has begun in this frame stands where its only box is
+                track = next(
+                    (each for each in fresh if np.allclose(each.get_state_bbox(), boxes[place], atol=0.01)), None
+                )
+            if track is not None:
+                tracks[int(place)] = self._number(track)
+        alive = {id(track) for track in self._tracker.tracks}
+        self._numbers = {key: value for key, value in self._numbers.items() if key in alive}
+        return tracks
+
+    def _number(self, track: Any) -> int:
+        if id(track) not in self._numbers:
+            self._last += 1
+            self._numbers[id(track)] = track, self._last
+        return self._numbers[id(track)][1]
+
+    def cut(self) -> None:
+        """Drop all tracks; numbers go on."""
+        self._tracker.reset()
+        self._numbers.clear()
