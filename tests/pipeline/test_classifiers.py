@@ -116,6 +116,7 @@ def test_crops_of_all_frames_share_calls_of_each(
             return AttributeClassifier.outputs(model, crops, features)
 
         monkeypatch.setattr(model, "outputs", counting)
+        monkeypatch.setattr(model, "batch", 8)
     detector = Finds(detector_release, FACES)
     for _ in Pipeline(detector, models).stream(all_at_hand(detector, [people()] * 4)):
         pass

@@ -73,15 +73,15 @@ def lines(path: Path) -> list[bytes]:
     return path.read_bytes().splitlines(keepends=True)
 
 
-def interrupt_at(done: int, journal: Path, arguments: list[str], number: int) -> subprocess.Popen[bytes]:
+def interrupt_at(done: int, journal: Path, arguments: list[str], number: int) -> subprocess.CompletedProcess[bytes]:
     """Start a run, and end it by a signal as soon as its journal has so many pictures."""
-    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while not journal.exists() or len(lines(journal)) <= done:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-    process.send_signal(number)
-    process.wait(60)
-    return process
+    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not journal.exists() or len(lines(journal)) <= done:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.005)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def outputs(folder: Path) -> list[str]:
@@ -144,10 +144,8 @@ def test_an_interrupted_run_says_how_to_go_on(
     journal = tmp_path / "a.csv.partial.jsonl"
     process = interrupt_at(20, journal, [str(thousand), "--csv", str(tmp_path / "a.csv")], number)
     assert process.returncode == code
-    assert process.stdout is not None
-    assert process.stderr is not None
-    assert process.stdout.read() == b""
-    said = process.stderr.read().decode()
+    assert process.stdout == b""
+    said = process.stderr.decode()
     kept = len(lines(journal)) - 1
     told = re.search(rf"interrupted: ([\d,]+) of 1,000 pictures are done and kept in {re.escape(str(journal))}", said)
     assert told is not None
@@ -158,11 +156,11 @@ def test_an_interrupted_run_says_how_to_go_on(
 
 
 def test_a_run_without_files_that_is_interrupted(thousand: Path, tiny_weights: Path) -> None:
-    process = subprocess.Popen([*COMMAND, str(thousand)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    assert b"64" in process.stdout.readline()  # one line each, where nothing else has them
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with subprocess.Popen([*COMMAND, str(thousand)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert b"64" in process.stdout.readline()  # one line each, where nothing else has them
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b" of 1,000 pictures done" in err
 

@@ -179,10 +179,10 @@ def test_ctrl_c_ends_a_live_source_in_order_and_a_second_one_interrupts() -> Non
     stopped = []
     before = signal.getsignal(signal.SIGINT)
     with stopped_by_signals(lambda: stopped.append(1)):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert stopped == [1]
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
 
 
