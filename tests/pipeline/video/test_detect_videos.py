@@ -177,13 +177,16 @@ def test_tracks_never_overwrite_anything(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_a_live_source_in_order_and_a_second_one_interrupts() -> None:
     stopped = []
-    before = signal.getsignal(signal.SIGINT)
-    with stopped_by_signals(lambda: stopped.append(1)):
-        signal.raise_signal(signal.SIGINT)
-        assert stopped == [1]
-        with pytest.raises(KeyboardInterrupt):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, shells have it ignored
+    try:
+        with stopped_by_signals(lambda: stopped.append(1)):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+            assert stopped == [1]
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_camera_that_is_stopped_leaves_whole_outputs(
