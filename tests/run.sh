@@ -14,9 +14,9 @@ rm -rf "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps roboflow
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     python-dotenv requests-toolbelt filetype tqdm 'pillow-avif-plugin<2'
-# An S3 server for the tests. With it among the extras, pip would try one after the other of some 80 releases of botocore,
-# which s3fs pins and boto3 pins otherwise; now it takes the boto3 that fits the botocore that is there.
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'moto[s3]>=5' 'flask>=3' 'flask-cors>=5'
+# An S3 server for the tests. s3fs pins botocore, and so does boto3, which moto brings: beside all the other packages pip
+# searches for a quarter of an hour for two that fit, for these alone a few seconds.
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check s3fs 'moto[s3]>=5' 'flask>=3' 'flask-cors>=5'
 
 "$venv/bin/ruff" check
 "$venv/bin/ruff" format --check
