@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from ..weights.errors import FacepipeError
 from .assembly import Matched, assemble, failed, match, placed
 from .classifiers import Classifiers, Cut, Reading
 from .inputs.reader import Frame, Source, source_name
+from .opencv_threads import one_opencv_thread
 from .results import Result
 from .room import Room
 
@@ -248,7 +250,8 @@ class Engine:
         shared = self._pipeline.shared_parts(True)
         with self._changed:
             self._shared = shared
-        self._worker()
+        with one_opencv_thread() if shared is not None and shared[0].device == "cpu" else nullcontext():
+            self._worker()
 
     def _take_task(self) -> Callable[[], None] | None:
         """The next piece of work, the later stage first."""

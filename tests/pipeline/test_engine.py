@@ -16,6 +16,7 @@ import pytest
 from facepipe import AttributeClassifier, FaceDetector, FacepipeError, Pipeline
 from facepipe.pipeline import engine, room
 from facepipe.pipeline.inputs.reader import Picture
+from facepipe.pipeline.opencv_threads import one_opencv_thread
 from facepipe.pipeline.results import Result
 from facepipe.weights.errors import DeviceError, ImageError, WeightsError
 from facepipe.weights.store import Release
@@ -145,6 +146,34 @@ def test_large_pictures_do_not_wait_for_each_other_for_ever(
     cv2.imwrite(str(path), np.zeros((100, 100, 3), np.uint8))
     pipeline = Pipeline(Finds(detector_release, [[10, 10, 60, 60]]), classifier_release.folder, workers=2)
     assert [len(result.faces) for result in pipeline.run([path] * 20)] == [1] * 20
+
+
+@pytest.fixture
+def three_opencv_threads() -> Iterator[None]:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    yield
+    cv2.setNumThreads(before)
+
+
+def test_opencv_s_threads_rest_while_several_workers_work(
+    tiny_weights: Path, photo: Photo, three_opencv_threads: None
+) -> None:
+    with Pipeline(workers=2) as pipeline:
+        list(pipeline.stream([photo(0)] * 2))
+        assert cv2.getNumThreads() == 3, "a short stream has one worker"
+        results = pipeline.stream(photo(0) for _ in range(3000))
+        assert any(cv2.getNumThreads() == 1 for _ in results)
+        results.close()
+    assert cv2.getNumThreads() == 3
+
+
+def test_the_last_of_several_streams_gives_opencv_its_threads_back(three_opencv_threads: None) -> None:
+    with one_opencv_thread():
+        with one_opencv_thread():
+            pass
+        assert cv2.getNumThreads() == 1
+    assert cv2.getNumThreads() == 3
 
 
 def test_arrays_in_flight_are_bounded_too(pipeline: Pipeline, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
