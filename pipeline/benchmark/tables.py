@@ -99,9 +99,10 @@ def rate(series: Series) -> str:
 
 def _ratio(ratio: Ratio) -> Row:
     low, high = ratio.spread
+    digits = 3 if ratio.wanted is not None and abs(ratio.median - ratio.wanted) < 0.01 else 2  # 0.898 is not 0.90
     return (
         ratio.name,
-        f"{ratio.median:.2f}",
+        f"{ratio.median:.{digits}f}",
         f"{low:.2f} – {high:.2f}",
         str(len(ratio.rounds)),
         "–" if ratio.wanted is None else f"at least {ratio.wanted:.2f}",
