@@ -23,6 +23,7 @@ from typing import Any, NoReturn, Self
 from ...weights.errors import FacepipeError
 from ..results import Result
 from .journal_line import Entry, line_of, parse_line
+from .same_settings import require_same_settings
 
 SUFFIX = ".partial.jsonl"
 FORM = 1
@@ -193,16 +194,7 @@ class Journal:
                 "--restart"
             ) from error
         now = _flat(json.loads(json.dumps(settings)))
-        differ = [
-            f"{name} was {_shown(before.get(name))} and is now {_shown(now.get(name))}"
-            for name in dict.fromkeys((*before, *now))
-            if before.get(name) != now.get(name)
-        ]
-        if differ:
-            raise FacepipeError(
-                f"{self.path}: was begun with other settings: {'; '.join(differ)}. Resume with those of then, or begin "
-                "anew with --restart"
-            )
+        require_same_settings(self.path, before, now)
 
 
 def refuse(path: Path) -> NoReturn:
@@ -247,12 +239,6 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
         else:
             flat[above + name] = value
     return flat
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "not given" if value is None else str(value)
 
 
 def _lock(file: FileIO, path: Path) -> None:

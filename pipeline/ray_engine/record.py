@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...weights.errors import FacepipeError
+from ..outputs.same_settings import require_same_settings
 from .results_folder import ResultsFolder
 
 RECORD, SUCCESS = "_facepipe.json", "_SUCCESS"
@@ -61,7 +62,7 @@ def take_up(folder: ResultsFolder, settings: Settings, block: int | None, usual_
     parts = sorted(name for name in names if PART.match(name))
     if parts and not restart:
         before = _read(folder)
-        _compare(folder, before["settings"], json.loads(json.dumps(settings)))
+        require_same_settings(folder.told, before["settings"], json.loads(json.dumps(settings)), "Go on")
         if block not in (None, before["block"]):
             raise FacepipeError(
                 f"{folder.told}: was begun with --block {before['block']}; leave it out, or begin anew with --restart"
@@ -109,22 +110,3 @@ def _read(folder: ResultsFolder) -> dict[str, Any]:
             f"{folder.told}/{RECORD}: is none that this version of facepipe reads; give --out another name, or begin "
             "anew with --restart"
         ) from error
-
-
-def _compare(folder: ResultsFolder, before: Settings, now: Settings) -> None:
-    differ = [
-        f"{name} was {_shown(before.get(name))} and is now {_shown(now.get(name))}"
-        for name in dict.fromkeys((*before, *now))
-        if before.get(name) != now.get(name)
-    ]
-    if differ:
-        raise FacepipeError(
-            f"{folder.told}: was begun with other settings: {'; '.join(differ)}. Go on with those of then, or begin "
-            "anew with --restart"
-        )
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "not given"
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
