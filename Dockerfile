@@ -3,8 +3,8 @@
 
 FROM python:3.12-slim AS build
 COPY . /source
-RUN python -m venv /opt/facepipe \
-    && /opt/facepipe/bin/pip install --no-cache-dir --disable-pip-version-check "/source[serve]"
+RUN python -m venv /usr/local/facepipe \
+    && /usr/local/facepipe/bin/pip install --no-cache-dir --disable-pip-version-check "/source[serve]"
 
 FROM python:3.12-slim
 # What opencv-python's wheel takes from the system; without versions, for Debian keeps only the newest of each.
@@ -13,8 +13,8 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin facepipe
-COPY --from=build /opt/facepipe /opt/facepipe
-ENV PATH=/opt/facepipe/bin:$PATH \
+COPY --from=build /usr/local/facepipe /usr/local/facepipe
+ENV PATH=/usr/local/facepipe/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
