@@ -6,11 +6,18 @@ of this. Coordinates are continuous, as in ``crop.py``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from pydantic import Field
 
 from ..weights.manifest import PointsAttribute, Record
+
+
+SMALLEST, LARGEST_SMALL = 10.0, 96.0
+"""Sides in pixels between which ``small`` shrinks a crop, uniform in the logarithm. With a margin of 0.2 a crop of 10 px
+holds a face of 7."""
 
 
 class Augmentation(Record):
@@ -34,6 +41,9 @@ class Augmentation(Record):
     """Probability of a grey picture."""
     coarse: float = Field(default=0.2, ge=0, le=1)
     """Probability of losing detail: shrunk and enlarged again, blurred, or saved as a poor JPEG."""
+    small: float = Field(default=0.0, ge=0, le=1)
+    """Probability of being seen as a small face in a large photo: shrunk to between ``SMALLEST`` and ``LARGEST_SMALL``
+    pixels, then perhaps blurred and coded as JPEG at that size, and enlarged again as serving enlarges it."""
     rim: float = Field(default=0.0, ge=0, le=1)
     """Probability that a border of one colour, where a crop reaches over its photo's edge, is filled (``rim.py``)."""
 
@@ -105,7 +115,35 @@ def relight(image: np.ndarray, strength: Augmentation, random: np.random.Generat
     image = cv2.addWeighted(image, keep, plain, 1 - keep, 0)
     if coarse < strength.coarse:
         image = _lose_detail(image, int(kind * 3), amount)
+    if strength.small:
+        seen, *rest = random.random(6)
+        if seen < strength.small:
+            image = see_small(image, rest)
     return image
+
+
+def see_small(image: np.ndarray, draws: Sequence[float]) -> np.ndarray:
+    """A crop as it would be cut from a photo in which the face is small.
+
+    Args:
+        image: uint8 (size, size, 3).
+        draws: five numbers in [0, 1): the size, whether and how much it is blurred, whether and how well it is coded.
+
+    Returns:
+        uint8 (size, size, 3), with the detail of a crop of ``SMALLEST`` to ``LARGEST_SMALL`` pixels.
+    """
+    size, blurred, sigma, coded, quality = draws
+    side = round(SMALLEST * (LARGEST_SMALL / SMALLEST) ** size)
+    full = image.shape[1::-1]
+    if side >= max(full):
+        return image
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    if blurred < 0.4:
+        small = cv2.GaussianBlur(small, (0, 0), 0.3 + 0.7 * sigma)
+    if coded < 0.6:
+        _, code = cv2.imencode(".jpg", small, (cv2.IMWRITE_JPEG_QUALITY, int(35 + 60 * quality)))
+        small = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.resize(small, full, interpolation=cv2.INTER_LINEAR))
 
 
 def _lose_detail(image: np.ndarray, kind: int, amount: float) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from facepipe.classifier.augment import Augmentation, draw_placing, place, place_points, relight
+from facepipe.classifier.augment import Augmentation, draw_placing, place, place_points, relight, see_small
 from facepipe.classifier.batches import BrokenPictures, CropSource, exact_batches, training_batches
 from facepipe.classifier.crop import cut_face
 from facepipe.classifier.data import SIDECAR, CropSet, read_faces
@@ -302,3 +302,25 @@ def test_a_stored_crop_gives_what_serving_cuts(tmp_path, context, size):
     served = cut_face(image, box, recipe.model_copy(update={"size": size}))
     assert np.abs(batch.images[0].astype(int) - served.image).mean() < 3
     np.testing.assert_allclose(batch.targets["eyes"][0] * size, served.to_crop(points), atol=0.6)
+
+
+def test_small_takes_a_crop_to_the_detail_of_a_small_face():
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    never = [0.0, 0.9, 0.0, 0.9, 0.0]  # the smallest size, neither blurred nor coded
+    seen = see_small(noise, never)
+    assert seen.shape == noise.shape
+    assert seen.dtype == np.uint8
+    again = cv2.resize(cv2.resize(seen, (10, 10), interpolation=cv2.INTER_AREA), (128, 128))
+    assert np.abs(again.astype(int) - seen).mean() < 6  # nothing is left that 10 pixels do not hold
+    assert np.abs(seen.astype(int) - noise).mean() > 40
+    large = np.zeros((64, 64, 3), np.uint8)
+    assert see_small(large, [1.0, 0, 0, 0, 0]) is large  # a crop is never enlarged
+
+
+def test_small_is_off_by_default_and_leaves_the_other_draws_as_they_were():
+    image, _ = marked()
+    without = relight(image, Augmentation(), np.random.default_rng(3))
+    never = relight(image, Augmentation(small=1e-12), np.random.default_rng(3))
+    always = relight(image, Augmentation(small=1), np.random.default_rng(3))
+    np.testing.assert_array_equal(without, never)
+    assert not np.array_equal(without, always)
