@@ -41,14 +41,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .classifier.runtime import AttributeClassifier
-    from .classifier.values import ClassValue, NumericValue, PointsValue
-    from .detector.runtime import FaceDetector
-    from .pipeline.connector import Pipeline
-    from .pipeline.inputs.reader import Limits, read_frame
-    from .pipeline.published_schema import schema
-    from .pipeline.results import Box, Face, Head, Result
-    from .weights.errors import (
+    from .classifier.inference.attributes import ClassValue, NumericValue, PointsValue
+    from .classifier.inference.classifier import AttributeClassifier
+    from .core.errors import (
         DataError,
         DeviceError,
         FacepipeError,
@@ -60,16 +55,21 @@ if TYPE_CHECKING:
         TrainingError,
         WeightsError,
     )
+    from .detector.inference.detector import FaceDetector
+    from .pipeline.inputs.image_reader import Limits, read_frame
+    from .pipeline.pipeline import Pipeline
+    from .pipeline.published_schema import schema
+    from .pipeline.results import Box, Face, Head, Result
 
 _HOMES = {
-    ".classifier.runtime": ("AttributeClassifier",),
-    ".classifier.values": ("ClassValue", "NumericValue", "PointsValue"),
-    ".detector.runtime": ("FaceDetector",),
-    ".pipeline.connector": ("Pipeline",),
+    ".classifier.inference.classifier": ("AttributeClassifier",),
+    ".classifier.inference.attributes": ("ClassValue", "NumericValue", "PointsValue"),
+    ".detector.inference.detector": ("FaceDetector",),
+    ".pipeline.pipeline": ("Pipeline",),
     ".pipeline.published_schema": ("schema",),
-    ".pipeline.inputs.reader": ("Limits", "read_frame"),
+    ".pipeline.inputs.image_reader": ("Limits", "read_frame"),
     ".pipeline.results": ("Box", "Face", "Head", "Result"),
-    ".weights.errors": (
+    ".core.errors": (
         "DataError",
         "DeviceError",
         "FacepipeError",

@@ -26,10 +26,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from facepipe.classifier.data import FaceTable, read_faces
-from facepipe.classifier.labels import BOX
-from facepipe.classifier.schema import read_schema
-from facepipe.pipeline.inputs.reader import read_frame
+from facepipe.classifier.config.labels import BOX
+from facepipe.classifier.config.schema import read_schema
+from facepipe.classifier.data.table.table import FaceTable, read_faces
+from facepipe.pipeline.inputs.image_reader import read_frame
 
 SIDE = 640
 ACROSS = (1, 2, 3, 5, 8, 12, 20)

@@ -18,14 +18,14 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
-from facepipe.classifier.batches import Batch, CropSource, training_batches
-from facepipe.classifier.command import import_keras
-from facepipe.classifier.recipe import read_recipe
-from facepipe.classifier.runtime import prepare
-from facepipe.classifier.sampling import row_weights
-from facepipe.classifier.schema import DEFAULT, read_schema
-from facepipe.classifier.sources import read_data
-from facepipe.weights.errors import FacepipeError
+from facepipe.classifier.config.recipe import read_recipe
+from facepipe.classifier.config.schema import DEFAULT, read_schema
+from facepipe.classifier.data.table.loader import Batch, CropSource, training_batches
+from facepipe.classifier.data.table.readers import read_data
+from facepipe.classifier.data.table.sampling import row_weights
+from facepipe.classifier.inference.classifier import prepare
+from facepipe.classifier.train import import_keras
+from facepipe.core.errors import FacepipeError
 from rich.console import Console
 from rich.table import Table
 
@@ -100,11 +100,11 @@ def _trainer_step(attributes: tuple, recipe: object, side: int) -> Callable[[Bat
     """One step of training as ``training.Trainer`` takes it, at the last stage."""
     import_keras()
     import keras
-    from facepipe.classifier.backbones import find_backbone
-    from facepipe.classifier.devices import Devices, has_bfloat16
-    from facepipe.classifier.learner import build_learner
-    from facepipe.classifier.losses import attribute_losses
-    from facepipe.classifier.recipe import Recipe
+    from facepipe.classifier.config.recipe import Recipe
+    from facepipe.classifier.models.backbones import find_backbone
+    from facepipe.classifier.training.trainer.devices import Devices, has_bfloat16
+    from facepipe.classifier.training.trainer.losses import attribute_losses
+    from facepipe.classifier.training.trainer.train_step import build_learner
 
     assert isinstance(recipe, Recipe)
     keras.config.set_dtype_policy("mixed_bfloat16" if has_bfloat16() else "float32")

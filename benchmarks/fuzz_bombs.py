@@ -145,8 +145,8 @@ def peak() -> float:
 
 def read(path: Path) -> None:
     """Tell the processor time in ms, the memory in MB, and what became of it."""
-    from facepipe.pipeline.inputs.reader import read_frame
-    from facepipe.weights.errors import FacepipeError
+    from facepipe.core.errors import FacepipeError
+    from facepipe.pipeline.inputs.image_reader import read_frame
 
     began = time.process_time()
     try:

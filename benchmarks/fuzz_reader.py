@@ -171,8 +171,8 @@ def child(kind: str, seed: int, start: int, count: int) -> None:
     import resource
 
     import numpy as np
-    from facepipe.pipeline.inputs.reader import DEFAULT_LIMITS, read_frame
-    from facepipe.weights.errors import FacepipeError
+    from facepipe.core.errors import FacepipeError
+    from facepipe.pipeline.inputs.image_reader import DEFAULT_LIMITS, read_frame
 
     files = fuzz_files.sound_files(kind)
     resource.setrlimit(resource.RLIMIT_AS, (SPACE, SPACE))

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from facepipe.classifier.command import import_keras, train_classifier
-from facepipe.classifier.comparison import compare, draw_comparison
-from facepipe.classifier.history import read_history
-from facepipe.classifier.recipe import Recipe, read_recipe, recipe_path, shipped_recipes
-from facepipe.classifier.schema import find_schema, read_schema
-from facepipe.classifier.table_files import read_table_file
-from facepipe.weights.errors import FacepipeError
-from facepipe.weights.whole_file import write_whole
+from facepipe.classifier.config.recipe import Recipe, read_recipe, recipe_path, shipped_recipes
+from facepipe.classifier.config.schema import find_schema, read_schema
+from facepipe.classifier.data.table.label_files import read_table_file
+from facepipe.classifier.train import import_keras, train_classifier
+from facepipe.classifier.training.trainer.compare_runs import compare, draw_comparison
+from facepipe.classifier.training.trainer.history import read_history
+from facepipe.core.errors import FacepipeError
+from facepipe.core.files import write_whole
 from recipe_data import Amount, guesses, subset
 from rich.console import Console
 from rich.table import Table

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import typer
 from facepipe import FaceDetector
-from facepipe.weights.errors import FacepipeError
+from facepipe.core.errors import FacepipeError
 
 PORTRAIT = Path(__file__).resolve().parent.parent / "examples" / "astronaut.jpg"
 OUTLINE = np.array(

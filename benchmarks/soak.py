@@ -26,9 +26,9 @@ import cv2
 import numpy as np
 import typer
 from facepipe import Pipeline
+from facepipe.core.errors import FacepipeError
 from facepipe.pipeline.benchmark.machine import resident_mb
 from facepipe.pipeline.benchmark.pictures import draw, sides
-from facepipe.weights.errors import FacepipeError
 from rich.console import Console
 
 KINDS = (

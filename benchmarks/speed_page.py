@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from facepipe.core.errors import FacepipeError
+from facepipe.core.files import write_whole
 from facepipe.pipeline.benchmark.report import Report
 from facepipe.pipeline.benchmark.tables import markdown
-from facepipe.weights.errors import FacepipeError
-from facepipe.weights.whole_file import write_whole
 from pydantic import ValidationError
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -20,12 +20,12 @@ import cv2
 import numpy as np
 import typer
 from facepipe import FaceDetector
-from facepipe.detector.boxes import Detections, from_yolo, share_inside
-from facepipe.detector.description import DataDescription, Picture, read_boxes, read_description
-from facepipe.detector.letterbox import GREY
-from facepipe.detector.matching import Scored, Sizes, match
-from facepipe.detector.observation import CONFIDENCE, read_picture
-from facepipe.weights.errors import FacepipeError
+from facepipe.core.errors import FacepipeError
+from facepipe.detector.data.dataset import DataDescription, Picture, read_boxes, read_description
+from facepipe.detector.evaluation.evaluate.matching import Scored, Sizes, match
+from facepipe.detector.evaluation.evaluate.predictions import CONFIDENCE, read_picture
+from facepipe.detector.inference.boxes import Detections, from_yolo, share_inside
+from facepipe.detector.inference.preprocessing import GREY
 from rich.console import Console
 from rich.table import Table
 

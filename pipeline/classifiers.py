@@ -15,13 +15,13 @@ from typing import Self
 
 import numpy as np
 
-from ..classifier.crop import FaceCrop
-from ..classifier.region import cut_region
-from ..classifier.runtime import FEATURES, AttributeClassifier
-from ..classifier.values import AttributeValue, PointsValue
-from ..weights.errors import WeightsError
+from ..classifier.inference.attributes import AttributeValue, PointsValue
+from ..classifier.inference.classifier import FEATURES, AttributeClassifier
+from ..classifier.inference.crop import FaceCrop
+from ..classifier.inference.region import cut_region
+from ..core.errors import WeightsError
 from ..weights.names import FACE
-from .inputs.reader import Frame
+from .inputs.image_reader import Frame
 
 Chosen = str | os.PathLike[str] | AttributeClassifier
 """One classifier: a version, a release's folder, or one at hand."""

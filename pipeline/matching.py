@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..detector.boxes import area, share_inside
+from ..detector.inference.boxes import area, share_inside
 
 SHARE_IN_HEAD = 0.7
 """A face belongs to a head when at least this share of its area lies in the head's box."""

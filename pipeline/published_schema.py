@@ -25,7 +25,7 @@ def schema() -> dict[str, Any]:
     >>> told["$defs"]["Box"]["required"]
     ['x1', 'y1', 'x2', 'y2']
     """
-    from ..classifier import values
+    from ..classifier.inference import attributes as values
     from . import results
 
     told = results.Result.model_json_schema(mode="serialization")

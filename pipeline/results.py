@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..classifier.values import AttributeValue
+from ..classifier.inference.attributes import AttributeValue
 
 if TYPE_CHECKING:
     from supervision import Detections

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..classifier.values import AttributeValue, ClassValue, NumericValue
-from ..weights.errors import MissingExtraError
+from ..classifier.inference.attributes import AttributeValue, ClassValue, NumericValue
+from ..core.errors import MissingExtraError
 from .results import Face, Head, Result
 
 if TYPE_CHECKING:

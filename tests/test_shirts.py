@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 from facepipe import FaceDetector
-from facepipe.classifier.region import cut_region
-from facepipe.classifier.schema import read_schema
-from facepipe.weights.errors import FacepipeError
+from facepipe.classifier.config.schema import read_schema
+from facepipe.classifier.inference.region import cut_region
+from facepipe.core.errors import FacepipeError
 from facepipe.weights.manifest import CropRecipe
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "shirts.py"

@@ -9,9 +9,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 from facepipe import Pipeline
+from facepipe.core.errors import FacepipeError
 from facepipe.pipeline.benchmark.machine import this_machine
 from facepipe.pipeline.benchmark.report import BOUND, PIPELINE, Comparison, Report, Series, paired
-from facepipe.weights.errors import FacepipeError
 from rich.console import Console
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"

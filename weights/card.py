@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .card_tables import listed, table, tree
 from .classifier_card import classifier_sections
 from .figure_tables import by_group, count_text, metrics_tables, value_text
-from .figures import EVERYTHING, FEW, comparable, losses, measure_and_subject, metrics_of, values_of
 from .manifest import VERSION_PATTERN, FileEntry, Manifest, Metric, Metrics
-from .markdown import listed, table, tree
+from .metrics import EVERYTHING, FEW, comparable, losses, measure_and_subject, metrics_of, values_of
 from .names import joined, label
 
 CARD = "MODEL_CARD.md"

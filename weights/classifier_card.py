@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .card_tables import listed, table
 from .manifest import ClassesBase, Manifest, NumericAttribute, PointsAttribute
-from .markdown import listed, table
 
 SENSITIVE = {
     "race": ("race", "ethnicity", "ethnic_group", "skin_colour", "skin_color"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from .errors import WeightsError
+from ..core.errors import WeightsError
 from .manifest import Beside, FileEntry, Metrics
 
 EVALUATION, EVALUATION_FILE = "evaluation", "evaluation.json"

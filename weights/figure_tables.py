@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .figures import measure_and_subject
+from .card_tables import table
 from .manifest import Metric, Metrics
-from .markdown import table
+from .metrics import measure_and_subject
 
 GROUP = re.compile(r"(\w+)=")
 """A feature of a group and its value follow: ``gender=female, race=asian``."""

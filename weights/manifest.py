@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .errors import WeightsError
-from .whole_file import write_whole
+from ..core.errors import WeightsError
+from ..core.files import write_whole
 
 Stage = Literal["detector", "classifier"]
 VERSION_PATTERN = re.compile(r"^\d+\.\d+\.\d+([-.][A-Za-z0-9.]+)?$")

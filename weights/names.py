@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from .errors import WeightsError
+from ..core.errors import WeightsError
 from .manifest import VERSION_PATTERN, Manifest, Stage
 
 FACE = "face"

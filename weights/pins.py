@@ -11,9 +11,9 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, RootModel, ValidationError
 
-from .errors import WeightsError
+from ..core.errors import WeightsError
+from ..core.files import write_whole
 from .manifest import Stage, Version
-from .whole_file import write_whole
 
 CURRENT = "current.json"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .errors import WeightsError
-from .figures import losses
+from ..core.cpu import has_vnni
+from ..core.errors import WeightsError
 from .manifest import FileEntry
-from .processors import has_vnni
+from .metrics import losses
 from .release import Release
 
 AUTO = "auto"

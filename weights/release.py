@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import WeightsError
+from ..core.errors import WeightsError
 from .manifest import Document, FileEntry, Manifest, Stage, read_manifest
 from .names import FACE, joined
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from .errors import DeviceError, WeightsError
+from ..core.errors import DeviceError, WeightsError
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from .errors import WeightsError
+from ..core.errors import WeightsError
 from .manifest import VERSION_PATTERN, Manifest, Stage, write_manifest
 from .names import FACE, NAME_PATTERN, joined, place, split_name
 from .pins import CURRENT, pin_key, read_pins, write_pin

@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 from onnxruntime import InferenceSession
 
-from ...classifier.region import cut_region
-from ...classifier.runtime import AttributeClassifier, prepare
-from ...detector.letterbox import GREY, STRIDE, letterbox
-from ...detector.runtime import BATCH as FRAMES
-from ...detector.runtime import FaceDetector
+from ...classifier.inference.classifier import AttributeClassifier, prepare
+from ...classifier.inference.region import cut_region
+from ...core.cpu import usable_cpus
+from ...detector.inference.detector import BATCH as FRAMES
+from ...detector.inference.detector import FaceDetector
+from ...detector.inference.preprocessing import GREY, STRIDE, letterbox
 from ...weights.manifest import FileEntry
-from ...weights.processors import usable_cpus
 from ...weights.release import Release
 from ...weights.session import open_session
 from ..classifiers import Classifiers
-from ..inputs.reader import Frame, read_frame
+from ..inputs.image_reader import Frame, read_frame
 from ..matching import match_heads
 from .rounds import Action
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...weights.plotting import require_matplotlib, save_figure
-from ...weights.whole_file import replacing
+from ...core.files import replacing
+from ...core.plotting import require_matplotlib, save_figure
 from .report import BOUND, NOTEBOOK, PIPELINE, Comparison, Report
 
 BLUE, GREY, RED = "#2a6f97", "#9aa5ad", "#b5473c"

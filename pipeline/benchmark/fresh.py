@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...weights.errors import FacepipeError
+from ...core.errors import FacepipeError
 from .report import Limit
 
 PACKAGE = __name__.partition(".")[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ...weights.errors import FacepipeError, MissingExtraError
+from ...core.errors import FacepipeError, MissingExtraError
 
 NEEDED = ("ultralytics", "torch", "tensorflow", "keras")
 WAY = "ultralytics predict(file), then Keras predict(one crop) face by face"

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...weights.whole_file import write_whole
+from ...core.files import write_whole
 
 PORTRAIT = Path(__file__).parent / "sample_face.jpg"
 ASPECT = 4 / 3

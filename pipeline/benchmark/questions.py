@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from ... import __version__
-from ...classifier.values import output_width
-from ...weights.errors import FacepipeError
-from ..connector import Pipeline
-from ..inputs.reader import read_frame
+from ...classifier.inference.attributes import output_width
+from ...core.errors import FacepipeError
+from ..inputs.image_reader import read_frame
+from ..pipeline import Pipeline
 from .bound import BareSessions, files_of, tensors_of
 from .fresh import FOLDER_MB, ONE_PHOTO_MB, cold_starts, peak_memory
 from .machine import this_machine

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...detector.runtime import FaceDetector
-from ...weights.errors import FacepipeError
-from ..inputs.reader import read_frame
+from ...core.errors import FacepipeError
+from ...detector.inference.detector import FaceDetector
+from ..inputs.image_reader import read_frame
 from ..inputs.sources import gather
 from .pictures import Drawn, draw_files
 from .report import Pictures

@@ -9,15 +9,13 @@ from typing import Annotated
 import typer
 
 from ... import __version__
-from ...weights.errors import FacepipeError
-from ..terminal.error_line import report
+from ...core.errors import FacepipeError
+from ..console import report
 from . import (
     benchmark,
-    classifier,
     compare,
     data,
     detect,
-    detector,
     doctor,
     evaluate,
     evaluate_classifier,
@@ -26,8 +24,16 @@ from . import (
     recipes,
     schema,
     serve,
-    verify,
     weights,
+)
+from . import (
+    train_classifier as classifier,
+)
+from . import (
+    train_detector as detector,
+)
+from . import (
+    verify_part as verify,
 )
 
 USAGE = 2

@@ -26,10 +26,10 @@ def augmented(
     seed: Annotated[int, typer.Option(help="Of the pictures drawn and of what is done to them.")] = 0,
 ) -> None:
     """Show what an augmentation recipe makes of training pictures, with boxes and ignore regions."""
-    from ...detector.augmentation import read_recipe
-    from ...detector.augmented import augmented_sheet
-    from ...detector.description import read_description
-    from ...weights.contact_sheet import write_sheet
+    from ...core.contact_sheet import write_sheet
+    from ...detector.data.dataset import read_description
+    from ...detector.training.augmentation import read_recipe
+    from ...detector.training.preview import augmented_sheet
 
     recipe = read_recipe(augmentation)
     sheet = augmented_sheet(recipe, read_description(data), imgsz, count, rect, seed, columns)

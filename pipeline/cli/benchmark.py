@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .model_options import Classifier, Detector, Device, Threads
+from ._options import Classifier, Detector, Device, Threads
 
 
 def register(app: typer.Typer) -> None:
@@ -56,13 +56,13 @@ def benchmark(
     import sys
     from functools import partial
 
-    from ...weights.errors import MissingExtraError
-    from ...weights.whole_file import write_whole
+    from ...core.errors import MissingExtraError
+    from ...core.files import write_whole
     from ..benchmark.chart import draw_chart
     from ..benchmark.questions import benchmark as measure
     from ..benchmark.settings import QUICK, Chosen, Extent
     from ..benchmark.tables import tables
-    from ..terminal.table import console
+    from ..table import console
 
     chosen = Chosen(
         folder,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...weights.whole_file import write_whole
-from .classifier import RUNS
+from ...core.files import write_whole
+from .train_classifier import RUNS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ...classifier.comparison import RunFigures
+    from ...classifier.training.compare_runs import RunFigures
 
 MISSING = "-"
 BESIDE = 4
@@ -42,9 +42,9 @@ def compare(
     ] = True,
 ) -> None:
     """Compare trainings of the classifier: figures, losses, parameters, time of a crop."""
-    from ...classifier.comparison import compare as read
-    from ...classifier.comparison import draw_comparison, find_run
-    from ..terminal.table import console
+    from ...classifier.training.compare_runs import compare as read
+    from ...classifier.training.compare_runs import draw_comparison, find_run
+    from ..table import console
 
     folders = list(dict.fromkeys(find_run(text, RUNS) for text in runs))
     found = read(folders, timing)
@@ -70,7 +70,7 @@ def comparison_table(runs: list[RunFigures]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from ...classifier.comparison import columns
+    from ...classifier.training.compare_runs import columns
 
     rows: list[tuple[str, list[str]]] = [
         ("", [f"{run.name}{'*' * (run.measured == 'training')}" for run in runs]),

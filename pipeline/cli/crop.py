@@ -53,11 +53,11 @@ def crop(
     workers: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
     """Cut the labelled faces, or their heads or torsos, out of photos as serving does; labelled points move along."""
-    from ...classifier.data import CropSet, read_faces
-    from ...classifier.schema import DEFAULT, read_schema
-    from ...detector.runtime import FaceDetector
+    from ...classifier.config.schema import DEFAULT, read_schema
+    from ...classifier.data.table import CropSet, read_faces
+    from ...detector.inference.detector import FaceDetector
     from ...weights.manifest import CropRecipe
-    from ..training_data.cropping import crop_table
+    from ..datasets.crops import crop_table
 
     if image_format not in ("jpg", "webp", "png"):
         raise typer.BadParameter(f"--format is jpg, webp or png, got {image_format!r}")

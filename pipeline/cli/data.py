@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from . import augmentation, crop, data_check, data_closeups, data_in
+from . import augmentation, crop, data_check, data_closeups
+from . import data_convert as data_in
 
 app = typer.Typer(no_args_is_help=True, help="Training data: get, convert, check, cut, label.", rich_markup_mode=None)
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ...detector.set_aside import Moved
-    from ...weights.findings import Finding
+    from ...core.issues import Finding
+    from ...detector.data.quarantine import Moved
 
 FAULTY = 1
 """Exit code: the data set has errors; some pictures could not be read."""
@@ -68,17 +68,17 @@ def check(
 
     Exit codes: 0 no errors, 1 errors (with --strict: or warnings), 2 wrong usage. What was set aside no longer counts.
     """
-    from ...detector.census import as_json
-    from ...detector.check import check_data
-    from ...detector.check_sheet import check_sheet
-    from ...detector.set_aside import restore, set_aside
-    from ...weights.contact_sheet import write_sheet
-    from ...weights.findings import KINDS
-    from ..terminal.progress import progress
-    from ..terminal.table import console
-    from ..training_data.check_tables import print_report
-    from ..training_data.face_check import check_faces, is_faces
-    from ..training_data.opening import open_stored
+    from ...core.contact_sheet import write_sheet
+    from ...core.issues import KINDS
+    from ...detector.data.check import check_data
+    from ...detector.data.check_sheet import check_sheet
+    from ...detector.data.quarantine import restore, set_aside
+    from ...detector.data.statistics import as_json
+    from ..datasets.check import check_faces, is_faces
+    from ..datasets.check_tables import print_report
+    from ..datasets.opening import open_stored
+    from ..progress import progress
+    from ..table import console
 
     if is_faces(data):
         if persons or detector or aside or kinds or restore_from:
@@ -101,7 +101,7 @@ def check(
         raise typer.BadParameter("--kind goes with --set-aside DIR")
     eyes = None
     if persons:
-        from ...detector.runtime import FaceDetector
+        from ...detector.inference.detector import FaceDetector
 
         eyes = FaceDetector(detector)
     elif detector is not None:
@@ -128,7 +128,7 @@ def check(
 
 def _exit(findings: list[Finding], strict: bool) -> None:
     """Leave with ``FAULTY`` where there are errors, or with ``strict`` warnings."""
-    from ...weights.findings import Severity, counts
+    from ...core.issues import Severity, counts
 
     found = counts(findings)
     if found[Severity.error] or (strict and found[Severity.warning]):
@@ -169,28 +169,28 @@ def prelabel(
     Writes a data set that data convert and the tools read, and review.csv: what to look at first. Exit codes: 0 all
     pictures were read, 1 some could not be (the others are done), 2 wrong usage or set-up.
     """
-    from ..terminal.error_line import report
+    from ..console import report
 
     if batch is not None and project is None:
         raise typer.BadParameter("--batch goes with --upload WORKSPACE/PROJECT")
     if classifier is not None and not attributes:
         raise typer.BadParameter("--classifier goes with --attributes")
-    from ...classifier.runtime import AttributeClassifier
-    from ...detector.layout import check_free
-    from ...detector.runtime import FaceDetector
-    from ...detector.splitting import read_shares
-    from ...weights.errors import RemoteError
-    from ...weights.optional_yaml import require_yaml
-    from ..terminal.progress import progress
-    from ..training_data.prelabel import gather, to_review
-    from ..training_data.prelabel import prelabel as label
-    from ..training_data.prelabel_files import Form, write_set
+    from ...classifier.inference.classifier import AttributeClassifier
+    from ...core.errors import RemoteError
+    from ...core.optional_yaml import require_yaml
+    from ...detector.data.folder import check_free
+    from ...detector.data.splits import read_shares
+    from ...detector.inference.detector import FaceDetector
+    from ..datasets.prelabel import gather, to_review
+    from ..datasets.prelabel import prelabel as label
+    from ..datasets.prelabel_files import Form, write_set
+    from ..progress import progress
 
     shares = read_shares(split)
     check_free(out, False)
     require_yaml()
     if project is not None:
-        from ...detector.roboflow_source import check_access
+        from ...detector.data.roboflow import check_access
 
         check_access(project)
     paths = gather(pictures)
@@ -240,8 +240,8 @@ def upload(
 
 
 def _send(labels: Path, project: str, batch: str, prediction: bool) -> None:
-    from ...detector.roboflow_source import upload as send
-    from ..terminal.progress import progress
+    from ...detector.data.roboflow import upload as send
+    from ..progress import progress
 
     with progress("sent") as bar:
         sent = send(labels, project, batch=batch, prediction=prediction, progress=bar)
@@ -249,8 +249,8 @@ def _send(labels: Path, project: str, batch: str, prediction: bool) -> None:
 
 
 def _write_json(path: Path, content: object) -> None:
-    from ...weights.errors import DataError
-    from ...weights.whole_file import write_whole
+    from ...core.errors import DataError
+    from ...core.files import write_whole
 
     try:
         write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace"))

@@ -32,12 +32,12 @@ def closeups(
     seed: Annotated[int, typer.Option(help="Of the draw, and of sizes and places on sheets.")] = 0,
 ) -> None:
     """Make detector training pictures of faces that fill the frame from attribute data; boxes by the detector."""
-    from ...classifier.data import read_faces
-    from ...classifier.schema import DEFAULT, read_schema
-    from ...detector.closeups import SEEN
-    from ...detector.runtime import FaceDetector
-    from ..training_data.closeups import draw_rows, write_close_ups
-    from .classifier import read_terms
+    from ...classifier.config.schema import DEFAULT, read_schema
+    from ...classifier.data.table import read_faces
+    from ...detector.data.closeups import SEEN
+    from ...detector.inference.detector import FaceDetector
+    from ..datasets.closeups import draw_rows, write_close_ups
+    from .train_classifier import read_terms
 
     table = read_faces(faces, read_schema(schema or DEFAULT), must_exist=False)
     rows = draw_rows(table, source or (), limit, ("train",) if train_only else ("train", "val"), seed)

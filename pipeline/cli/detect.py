@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..video.options import CLASSIFY_EVERY, VideoOptions
-from .model_options import Classifier, Confidence, Detector, Device, InputSize, Threads
+from ._options import Classifier, Confidence, Detector, Device, InputSize, Threads
 from .ray_command import Actors, Address, Block, Engine, EngineName, Out, check_engine
 from .video_command import ClassifyEvery, Every, NoTracks, Seconds, Tracks
 
@@ -124,10 +124,10 @@ def detect(
     Exit codes: 0 every picture was read, 1 some could not be (the others are done), 2 wrong usage or set-up, 130
     interrupted.
     """
-    from ...weights.errors import ImageError
-    from ..detect.job import DetectJob, run_job
+    from ...core.errors import ImageError
+    from ..batch.job import DetectJob, run_job
     from ..inputs.urls import is_store
-    from ..outputs.chosen import Outputs
+    from ..outputs.options import Outputs
 
     if blur and pixelate:
         raise typer.BadParameter("--blur and --pixelate: choose one of them")
@@ -167,7 +167,7 @@ def detect(
         "tiles": tile_size or tiles,
     }
     if out is not None:  # which only --engine ray takes, and needs
-        from ..ray_engine.job import RayJob, run_ray_job
+        from ..distributed.job import RayJob, run_ray_job
 
         ray_job = RayJob(
             sources=tuple(sources or ()),
@@ -228,7 +228,7 @@ def detect(
 
 def _end(run: Callable[[], bool]) -> None:
     """Run to the end, and leave with the exit code that tells how that went."""
-    from .interruption import exit_code, terminable
+    from ..interruption import exit_code, terminable
 
     try:
         with terminable():

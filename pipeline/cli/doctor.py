@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..doctor.examination import Finding, examine
+from ..doctor import Finding, examine
 
 BROKEN = 1
 """Exit code where something that is needed does not work."""

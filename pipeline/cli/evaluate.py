@@ -9,8 +9,8 @@ import typer
 
 from ...weights.precision import AUTO, choose_file
 from ...weights.store import find
-from ..terminal.error_line import report
-from .model_options import Classifier, Confidence, Detector, Device, InputSize, Threads
+from ..console import report
+from ._options import Classifier, Confidence, Detector, Device, InputSize, Threads
 
 SPLITS = ("train", "val", "test", "all")
 FAILED = 1
@@ -60,17 +60,17 @@ def evaluate(
 
     Exit codes: 0 all done, 1 some pictures could not be read (the others are measured), 2 wrong usage or set-up.
     """
-    from ...classifier.runtime import AttributeClassifier
-    from ...detector.runtime import FaceDetector
-    from ...weights.plotting import require_matplotlib
+    from ...classifier.inference.classifier import AttributeClassifier
+    from ...core.plotting import require_matplotlib
+    from ...detector.inference.detector import FaceDetector
     from ..classifiers import Classifiers
-    from ..end_to_end.data import read_photos
-    from ..end_to_end.figures import Figures
-    from ..end_to_end.observation import observe_end_to_end
-    from ..end_to_end.report import as_json, evaluation_command, write_figures, write_report
-    from ..end_to_end.tables import error_table, headline, loss_table, part_table, sentences
-    from ..terminal.progress import progress
-    from ..terminal.table import console
+    from ..evaluation.data import read_photos
+    from ..evaluation.metrics import Figures
+    from ..evaluation.predictions import observe_end_to_end
+    from ..evaluation.report import as_json, evaluation_command, write_figures, write_report
+    from ..evaluation.tables import error_table, headline, loss_table, part_table, sentences
+    from ..progress import progress
+    from ..table import console
 
     if split not in SPLITS:
         raise typer.BadParameter(f"--split is one of {', '.join(SPLITS)}, got {split!r}")

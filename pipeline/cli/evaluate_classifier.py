@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...weights.errors import DataError
-from ...weights.whole_file import write_whole
+from ...core.errors import DataError
+from ...core.files import write_whole
 
 if TYPE_CHECKING:
-    from ...classifier.evaluation import Evaluation
+    from ...classifier.evaluation.evaluate import Evaluation
 
 PRECISIONS = ("float32", "float16", "int8")
 
@@ -56,12 +56,12 @@ def evaluate_classifier(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")] = None,
 ) -> None:
     """Measure a released classifier through the ONNX file that serves: by attribute, by group, and its calibration."""
-    from ...classifier.evaluation import evaluate, read_as_trained
-    from ...classifier.groups import require as require_groups
-    from ...classifier.overfitting import ROWS
-    from ...classifier.runtime import AttributeClassifier
-    from ...weights.plotting import require_matplotlib
-    from ..terminal.progress import progress
+    from ...classifier.evaluation.evaluate import evaluate, read_as_trained
+    from ...classifier.evaluation.generalisation import ROWS
+    from ...classifier.evaluation.subgroups import require as require_groups
+    from ...classifier.inference.classifier import AttributeClassifier
+    from ...core.plotting import require_matplotlib
+    from ..progress import progress
 
     if precision is not None and precision not in PRECISIONS:
         raise typer.BadParameter(f"--precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
@@ -83,7 +83,7 @@ def evaluate_classifier(
         dumps = [_figures(evaluation) for evaluation in evaluations]
         _write_json(json_file, dumps[0] if len(dumps) == 1 else {"classifiers": dumps})
     if out is not None:
-        from ...classifier.report import write_report
+        from ...classifier.evaluation.report import write_report
 
         for evaluation, folder in zip(evaluations, _folders(out, evaluations), strict=True):
             write_report(evaluation, folder)
@@ -91,14 +91,14 @@ def evaluate_classifier(
 
 
 def _tell(evaluations: Sequence[Evaluation]) -> None:
-    from ...classifier.evaluation_tables import (
+    from ...classifier.evaluation.evaluation_tables import (
         confusion_tables,
         figure_table,
         group_tables,
         sentences,
         side_by_side,
     )
-    from ..terminal.table import console
+    from ..table import console
 
     screen = console()
     for evaluation in evaluations:
@@ -115,7 +115,7 @@ def _tell(evaluations: Sequence[Evaluation]) -> None:
 
 def _figures(evaluation: Evaluation) -> dict[str, Any]:
     """What a manifest holds, with the classifier's name and what is said in words."""
-    from ...classifier.evaluation_tables import sentences
+    from ...classifier.evaluation.evaluation_tables import sentences
 
     dump = evaluation.metrics().model_dump(mode="json")
     return {"classifier": evaluation.name, **dump, "sentences": sentences(evaluation)}

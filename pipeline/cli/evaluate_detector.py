@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...weights.errors import DataError
+from ...core.errors import DataError
 
 if TYPE_CHECKING:
-    from ...detector.closeup_recall import Closeups
-    from ...detector.evaluation import Evaluation
-    from ...detector.observation import Detector
+    from ...detector.evaluation.closeups import Closeups
+    from ...detector.evaluation.evaluate import Evaluation
+    from ...detector.evaluation.predictions import Detector
 
 PRECISIONS = ("float32", "float16", "int8")
 
@@ -64,15 +64,15 @@ def evaluate_detector(
         assert closeups is not None  # checked above
         _tell_closeups(named, near or [], closeups, split, json_file)
         return
-    from ...detector.description import read_description
-    from ...detector.evaluation import evaluate_all
-    from ...detector.wider_protocol import read_splits, wider_metrics
+    from ...detector.data.dataset import read_description
+    from ...detector.evaluation.evaluate import evaluate_all
+    from ...detector.evaluation.wider import read_splits, wider_metrics
 
     description = read_description(data)
     if wider_splits is not None:
         read_splits(wider_splits)  # what is wrong with them is told before the pictures are looked at
     if out is not None:
-        from ...weights.plotting import require_matplotlib
+        from ...core.plotting import require_matplotlib
 
         require_matplotlib()
     with _bar("pictures") as progress:
@@ -98,7 +98,7 @@ def evaluate_detector(
         named_dumps = [{"detector": each.name, **dump} for each, dump in zip(evaluations, dumps, strict=True)]
         _write_json(json_file, dumps[0] if len(dumps) == 1 else {"detectors": named_dumps})
     if out is not None:
-        from ...detector.report import write_report
+        from ...detector.evaluation.report import write_report
 
         for evaluation, folder in zip(evaluations, _folders(out, evaluations), strict=True):
             write_report(evaluation, folder)
@@ -114,9 +114,9 @@ def _open_all(
     threads: int | None,
 ) -> list[tuple[str, Detector]]:
     """The detectors with a name each, no two the same."""
-    from ...detector.evaluation import detector_name
-    from ...detector.peers import is_peer, open_peer
-    from ...detector.runtime import FaceDetector
+    from ...detector.evaluation.baselines import is_peer, open_peer
+    from ...detector.evaluation.evaluate import detector_name
+    from ...detector.inference.detector import FaceDetector
 
     found: list[tuple[str, Detector]] = []
     for text in wanted:
@@ -148,14 +148,14 @@ def _sha256(detector: Detector, name: str, precision: str | None) -> str | None:
 def _closeups(
     named: Sequence[tuple[str, Detector]], faces: Path, sources: Sequence[str], split: str
 ) -> list[list[Closeups]]:
-    from ...detector.closeup_recall import closeup_recall
+    from ...detector.evaluation.closeups import closeup_recall
 
     with _bar("close-ups") as progress:
         return closeup_recall([each for _, each in named], faces, sources, split, progress)
 
 
 def _closeup_figures(results: Sequence[Closeups], detector: Detector, faces: Path, split: str) -> tuple[Any, str]:
-    from ...detector.closeup_recall import closeup_metrics
+    from ...detector.evaluation.closeups import closeup_metrics
 
     return closeup_metrics(results, detector.confidence, faces, split)
 
@@ -180,8 +180,8 @@ def _tell_closeups(
 
 
 def _tell(evaluations: Sequence[Evaluation]) -> None:
-    from ...detector.evaluation_table import further_lines, side_by_side, size_table, source_table
-    from ..terminal.table import console
+    from ...detector.evaluation.evaluation_table import further_lines, side_by_side, size_table, source_table
+    from ..table import console
 
     screen = console()
     for evaluation in evaluations:
@@ -217,7 +217,7 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error, where that is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from ..terminal.table import console
+    from ..table import console
 
     screen = console(stderr=True)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

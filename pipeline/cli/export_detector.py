@@ -35,8 +35,8 @@ def export_detector(
     checkpoint: Annotated[Checkpoint, typer.Option(help="Of the run, which may still be going on.")] = Checkpoint.best,
 ) -> None:
     """Export a run's weights to ONNX and measure the files, as training does at its end; then `weights publish`."""
-    from ...detector.release import DEFAULT_PRECISIONS, release_run
-    from ...detector.threshold import FALSE_ALARMS
+    from ...detector.export.release_part import DEFAULT_PRECISIONS, release_run
+    from ...detector.export.threshold import FALSE_ALARMS
 
     weights = run / "weights" / f"{checkpoint.value}.pt"
     rate = FALSE_ALARMS if false_alarms is None else false_alarms

@@ -20,9 +20,9 @@ def list_recipes() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ...classifier.recipe import read_recipe, recipe_path, shipped_recipes
-    from ...classifier.schema import find_schema, read_schema
-    from ..terminal.table import console
+    from ...classifier.config.recipe import read_recipe, recipe_path, shipped_recipes
+    from ...classifier.config.schema import find_schema, read_schema
+    from ..table import console
 
     table = Table()
     for heading in ("recipe", "backbone", "px", "attributes", "what it is"):
@@ -49,8 +49,8 @@ def show(
     ] = False,
 ) -> None:
     """Print a recipe as YAML, to start one of your own from."""
-    from ...classifier.recipe import read_recipe, recipe_path
-    from ...weights.optional_yaml import require_yaml
+    from ...classifier.config.recipe import read_recipe, recipe_path
+    from ...core.optional_yaml import require_yaml
 
     found = read_recipe(recipe)
     if not whole:

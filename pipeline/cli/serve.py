@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .model_options import Classifier, Confidence, Detector, Device, InputSize, Threads
+from ._options import Classifier, Confidence, Detector, Device, InputSize, Threads
 
 KEY_VARIABLE = "FACEPIPE_API_KEY"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -78,19 +78,19 @@ def serve(
 
     Exit codes: 0 stopped, 2 wrong usage or set-up.
     """
-    from ...weights.errors import MissingExtraError
+    from ...core.errors import MissingExtraError
 
     try:
         from prometheus_client import disable_created_metrics
 
-        from ..serve.app import create_app
-        from ..serve.server import Server, address, listen
+        from ..serving.app import create_app
+        from ..serving.server import Server, address, listen
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in EXTRA:
             raise
         raise MissingExtraError(str(error.name), "serve") from error
-    from ..serve.served import load
-    from ..serve.settings import Settings
+    from ..serving.models import load
+    from ..serving.settings import Settings
 
     settings = Settings(
         max_bytes=max_bytes,
@@ -128,7 +128,7 @@ def read_keys(file: Path | None) -> tuple[str, ...]:
     Raises:
         FacepipeError: the file cannot be read or holds none, or a key is too short to be one.
     """
-    from ...weights.errors import FacepipeError
+    from ...core.errors import FacepipeError
 
     if file is None:
         told = os.environ.get(KEY_VARIABLE)

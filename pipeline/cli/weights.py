@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...weights.errors import WeightsError
+from ...core.errors import WeightsError
 from ...weights.manifest import Manifest, Metric, Stage
 from ...weights.names import split_release
 from ...weights.store import Broken, Release, find, installed
 from ...weights.store import use as use_version
-from . import weights_diff, weights_remote, weights_tidy
-from .weights_remote import FROM, LocalhostOption, OfflineOption
+from . import weights_diff, weights_tidy
+from . import weights_registry as weights_remote
+from .weights_registry import FROM, LocalhostOption, OfflineOption
 
 if TYPE_CHECKING:
-    from ...weights.publishing import Published
+    from ...weights.publish import Published
 
 app = typer.Typer(no_args_is_help=True, help="Released models: what is here, what is elsewhere.", rich_markup_mode=None)
 HEADLINE = 6
@@ -58,8 +59,8 @@ def list_releases(
     from rich.table import Table
     from rich.text import Text
 
-    from ..terminal.error_line import report
-    from ..terminal.table import console
+    from ..console import report
+    from ..table import console
 
     good, broken = installed()
     current: set[Path] = set()
@@ -108,7 +109,7 @@ def show(
     from rich.table import Table
     from rich.text import Text
 
-    from ..terminal.table import console
+    from ..table import console
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, text in _rows(release):
@@ -182,7 +183,7 @@ def publish(
     ] = None,
 ) -> None:
     """Release a run that was exported and evaluated: its files, a manifest and a model card."""
-    from ...weights.publishing import publish_run
+    from ...weights.publish import publish_run
 
     tell_published(publish_run(run, version, _notes(notes), replace, most_loss))
 

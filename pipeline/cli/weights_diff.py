@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...weights.errors import WeightsError
+from ...core.errors import WeightsError
 from ...weights.names import split_release
 from ...weights.store import find
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ...weights.differences import Differences, Figure, SideBySide
+    from ...weights.diff import Differences, Figure, SideBySide
     from ...weights.release import Release
 
 MISSING = "-"
@@ -36,8 +36,8 @@ def diff(
     """Compare two versions of a stage: what changed in their manifests, and the figures that were measured alike."""
     from rich.text import Text
 
-    from ...weights.differences import differences
-    from ..terminal.table import console
+    from ...weights.diff import differences
+    from ..table import console
 
     first, second = _both(versions)
     found = differences(first, second)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ...weights.errors import WeightsError
+from ...core.errors import WeightsError
 from ...weights.names import split_release
 
 
@@ -26,7 +26,7 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove a version. At a terminal it asks first; from a script it does not. What came with facepipe stays."""
-    from ...weights.garbage import remove as remove_version
+    from ...weights.registry.prune import remove as remove_version
     from ...weights.store import find
 
     stage, number = split_release(model, version)
@@ -53,7 +53,7 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
 ) -> None:
     """Remove what broken-off pulls and publishings left, and choices of versions that are gone."""
-    from ...weights.garbage import age_seconds, clear, leftovers
+    from ...weights.registry.prune import age_seconds, clear, leftovers
 
     found = leftovers(age_seconds(older_than))
     for leftover in found:

@@ -13,8 +13,8 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
-from ...weights.errors import ImageError, ImageTooLargeError
-from .av1_size import stream_sizes
+from ...core.errors import ImageError, ImageTooLargeError
+from .avif import stream_sizes
 from .heif_boxes import HeifFile, read_boxes
 
 PIP = "pip install 'facepipe[heif]'"

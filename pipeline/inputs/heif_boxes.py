@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ...weights.errors import ImageError
+from ...core.errors import ImageError
 
 STILL = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1", b"avif", b"avis"))
 """Brands of pictures; a file of boxes without one is a video, or something else."""

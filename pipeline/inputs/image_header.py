@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...weights.errors import ImageError, ImageTypeError
+from ...core.errors import ImageError, ImageTypeError
 from .heif_boxes import is_boxed, is_transparent, read_boxes
 
 FORMATS = "JPEG, PNG, WebP, BMP, GIF, TIFF, HEIC and AVIF"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ...weights.errors import DataError, ImageError
+from ...core.errors import DataError, ImageError
 from .image_header import read_header
 from .urls import is_url, shown
 

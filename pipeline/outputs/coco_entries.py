@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ...classifier.values import AttributeValue, ClassValue, NumericValue
+from ...classifier.inference.attributes import AttributeValue, ClassValue, NumericValue
 from ...weights.manifest import Attribute, NumericAttribute, PointsAttribute
 from ..results import Box
 

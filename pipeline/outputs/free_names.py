@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...weights.errors import FacepipeError
+from ...core.errors import FacepipeError
 
 LONGEST = 150
 """Letters of a source's name that a new name takes over; file systems end at 255 bytes."""

@@ -20,7 +20,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from ...weights.errors import FacepipeError
+from ...core.errors import FacepipeError
 from ..results import Result
 from .journal_line import Entry, line_of, parse_line
 from .same_settings import require_same_settings

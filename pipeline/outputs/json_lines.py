@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ...weights.errors import FacepipeError
-from ...weights.whole_file import replacing
+from ...core.errors import FacepipeError
+from ...core.files import replacing
 from ..results import Result
 
 

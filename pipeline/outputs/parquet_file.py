@@ -7,8 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from ...weights.errors import MissingExtraError
-from ...weights.whole_file import replacing
+from ...core.errors import MissingExtraError
+from ...core.files import replacing
 from ..results import Result
 from .columns import Cell
 from .rows import RowForm

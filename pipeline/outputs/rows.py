@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ...classifier.values import AttributeValue, ClassValue, NumericValue, PointsValue
+from ...classifier.inference.attributes import AttributeValue, ClassValue, NumericValue, PointsValue
 from ...weights.manifest import Attribute, NumericAttribute, PointsAttribute
 from ..results import Face, Result
 from .coco_entries import decimals

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...weights.errors import FacepipeError
+from ...core.errors import FacepipeError
 
 
 def require_same_settings(

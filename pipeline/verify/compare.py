@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from ...classifier.values import AttributeValue, ClassValue, NumericValue, PointsValue
-from ...detector.boxes import iou
+from ...classifier.inference.attributes import AttributeValue, ClassValue, NumericValue, PointsValue
+from ...detector.inference.boxes import iou
 from ...weights.manifest import Attribute, NumericAttribute
 from ..results import Box, Face, Head, Result
 

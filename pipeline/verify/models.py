@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ...classifier.runtime import AttributeClassifier
-from ...detector.runtime import FaceDetector
-from ...weights.errors import WeightsError
+from ...classifier.inference.classifier import AttributeClassifier
+from ...core.cpu import has_vnni, usable_cpus
+from ...core.errors import WeightsError
+from ...detector.inference.detector import FaceDetector
 from ...weights.manifest import FileEntry, Stage
 from ...weights.names import FACE, joined
-from ...weights.processors import has_vnni, usable_cpus
 from ...weights.store import Release, find
-from ..connector import Pipeline
+from ..pipeline import Pipeline
 from ..results import Models, ModelUsed
 
 SHORT = 12

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from ...weights.errors import DataError, FacepipeError
+from ...core.errors import DataError, FacepipeError
 from ...weights.manifest import Attribute
 from ..outputs.columns import Cell, Kind, model_names, read_models
 from ..outputs.row_reading import result_of, same_digits

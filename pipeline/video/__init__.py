@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 __all__ = ["VideoOptions", "VideoRun", "stream_video"]
 
 if TYPE_CHECKING:
+    from .analysis import VideoRun, stream_video
     from .options import VideoOptions
-    from .run import VideoRun, stream_video
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name on first use (PEP 562): what only asks for ``options`` needs no more than that."""
     if name in __all__:
-        from . import run
+        from . import analysis as run
 
         return getattr(run, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

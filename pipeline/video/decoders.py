@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 
-from ...weights.errors import MissingExtraError, VideoError
-from ..inputs.reader import Frame, Limits
+from ...core.errors import MissingExtraError, VideoError
+from ..inputs.image_reader import Frame, Limits
 
 if TYPE_CHECKING:
     from av.container import InputContainer

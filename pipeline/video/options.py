@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...weights.errors import FacepipeError
+from ...core.errors import FacepipeError
 
 CLASSIFY_EVERY = 5
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from ..inputs.reader import DEFAULT_LIMITS, Frame, Limits
+from ..inputs.image_reader import DEFAULT_LIMITS, Frame, Limits
 from .decoders import VideoInfo, is_live, open_decoder
 
 __all__ = ["VideoFrame", "VideoInfo", "VideoReader", "is_live"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..inputs.reader import Frame
+from ..inputs.image_reader import Frame
 
 CHANGE = 27.0
 SIDE = 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ...weights.errors import VideoError
+from ...core.errors import VideoError
 from .decoders import open_file, require_av
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
-from ...classifier.values import AttributeValue, PointsValue
-from ...weights.errors import FacepipeError
+from ...classifier.inference.attributes import AttributeValue, PointsValue
+from ...core.errors import FacepipeError
+from ...core.files import replacing
 from ...weights.manifest import Attribute
-from ...weights.whole_file import replacing
 from ..outputs.columns import Cell, Column, Kind, model_cells, model_names
 from ..outputs.rows import attribute_cells, attribute_names
 from ..results import Box, Models, Part
-from ..terminal.table import attribute_text
+from ..table import attribute_text
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 """Of the files that records can be written to."""
@@ -133,7 +133,7 @@ def read_tracks(lines: Iterable[str]) -> list[TrackSummary]:
 
 
 def _write_csv(path: Path, tracks: Iterable[TrackSummary], form: TrackForm) -> None:
-    from ..outputs.csv_file import plain_text
+    from ..outputs.tabular import plain_text
 
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

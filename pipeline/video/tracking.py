@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from ...detector.boxes import Detections
-from ...weights.errors import MissingExtraError
+from ...core.errors import MissingExtraError
+from ...detector.inference.boxes import Detections
 
 SURE = 0.4
 """Confidence from which a box begins a track; a less sure one only goes on with one."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ...weights.errors import FacepipeError
-from ...weights.whole_file import replacing
-from ..inputs.reader import Frame
+from ...core.errors import FacepipeError
+from ...core.files import replacing
+from ..inputs.image_reader import Frame
 from ..results import Result
 from .decoders import require_av
 from .sound import Sound, sound_or_reason

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facepipe import AttributeClassifier, FaceDetector, Pipeline
-from facepipe.classifier.values import ClassValue
-from facepipe.pipeline.draw import draw, label
+from facepipe.classifier.inference.attributes import ClassValue
+from facepipe.core.errors import WeightsError
+from facepipe.pipeline.drawing.draw import draw, label
 from facepipe.pipeline.results import Face, Result
-from facepipe.pipeline.terminal.table import console, print_result
-from facepipe.weights.errors import WeightsError
+from facepipe.pipeline.table import console, print_result
 from facepipe.weights.store import Release
 
-from .test_connector import Finds, all_at_hand
+from .test_pipeline import Finds, all_at_hand
 
 Publish = Callable[..., Release]
 BGR = {"blue": (255, 40, 40), "green": (40, 255, 40), "red": (40, 40, 255)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from facepipe import Pipeline
-from facepipe.classifier.values import ClassValue, NumericValue, PointsValue
+from facepipe.classifier.inference.attributes import ClassValue, NumericValue, PointsValue
 from facepipe.weights.store import find, releases
 
 PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"

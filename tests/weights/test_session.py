@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 import pytest
+from facepipe.core.errors import DeviceError, WeightsError
 from facepipe.weights import session
-from facepipe.weights.errors import DeviceError, WeightsError
 from facepipe.weights.session import open_session
 from facepipe.weights.store import Release
 

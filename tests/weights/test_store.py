@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facepipe import Pipeline
+from facepipe.core.errors import WeightsError
 from facepipe.weights import store
-from facepipe.weights.errors import WeightsError
 from facepipe.weights.manifest import read_manifest, write_manifest
 from facepipe.weights.store import Release, find, installed, open_release, publish, releases, use, version_key
 

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 from facepipe import AttributeClassifier, FaceDetector, Pipeline
-from facepipe.detector.letterbox import STRIDE, fit
+from facepipe.core.errors import FacepipeError, MissingExtraError
+from facepipe.detector.inference.preprocessing import STRIDE, fit
 from facepipe.pipeline.benchmark import notebook as benchmark_notebook
 from facepipe.pipeline.benchmark import rounds as benchmark_rounds
 from facepipe.pipeline.benchmark.bound import BareSessions, files_of, tensors_of
@@ -24,7 +25,6 @@ from facepipe.pipeline.benchmark.questions import busy
 from facepipe.pipeline.benchmark.report import Limit, Ratio, Report, Series, paired, quickest
 from facepipe.pipeline.benchmark.rounds import interleave
 from facepipe.pipeline.cli import main
-from facepipe.weights.errors import FacepipeError, MissingExtraError
 from facepipe.weights.store import Release
 
 NOT_THERE = missing()

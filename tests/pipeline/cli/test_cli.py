@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from facepipe import __version__
 from facepipe.pipeline.cli import main
-from facepipe.pipeline.inputs.reader import read_frame
+from facepipe.pipeline.inputs.image_reader import read_frame
 
 
 @pytest.fixture

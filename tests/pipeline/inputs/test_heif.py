@@ -10,13 +10,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from facepipe.core.errors import FacepipeError, ImageError, ImageTooLargeError
+from facepipe.pipeline.datasets.opening import open_stored
 from facepipe.pipeline.inputs import heif
-from facepipe.pipeline.inputs.av1_size import stream_sizes
+from facepipe.pipeline.inputs.avif import stream_sizes
 from facepipe.pipeline.inputs.heif_boxes import HeifFile, read_boxes
 from facepipe.pipeline.inputs.image_header import read_header
-from facepipe.pipeline.inputs.reader import Limits, read_frame
-from facepipe.pipeline.training_data.opening import open_stored
-from facepipe.weights.errors import FacepipeError, ImageError, ImageTooLargeError
+from facepipe.pipeline.inputs.image_reader import Limits, read_frame
 from PIL import Image
 
 pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra 'heif'")
@@ -221,7 +221,7 @@ def test_random_boxes_never_escape(form: str, photo: Callable[..., np.ndarray]) 
 def test_avif_is_read_without_pillow(photo: Callable[..., np.ndarray], tmp_path: Any) -> None:
     (tmp_path / "a.avif").write_bytes(stored(photo(3), "AVIF", 6))
     code = (
-        "import sys\nfrom facepipe.pipeline.inputs.reader import read_frame\n"
+        "import sys\nfrom facepipe.pipeline.inputs.image_reader import read_frame\n"
         f"assert read_frame({str(tmp_path / 'a.avif')!r}).shape == (160, 120, 3)\n"
         "loaded = {'PIL', 'pillow_heif', 'ssl', 'http.client'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"

@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from facepipe.core.errors import ImageError, ImageTooLargeError
 from facepipe.pipeline.inputs.image_header import check_whole, read_header
-from facepipe.pipeline.inputs.reader import Limits, read_frame
-from facepipe.weights.errors import ImageError, ImageTooLargeError
+from facepipe.pipeline.inputs.image_reader import Limits, read_frame
 from PIL import Image
 
 SUFFIXES = {".jpg": "JPEG", ".png": "PNG", ".webp": "WebP", ".bmp": "BMP", ".gif": "GIF", ".tiff": "TIFF"}

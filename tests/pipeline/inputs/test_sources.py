@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facepipe.pipeline.inputs.reader import read_frame
+from facepipe.core.errors import DataError, ImageError
+from facepipe.pipeline.inputs.image_reader import read_frame
 from facepipe.pipeline.inputs.sources import gather, read_list
-from facepipe.weights.errors import DataError, ImageError
 
 UNDECODABLE = os.fsdecode(b"caf\xe9.jpg")
 

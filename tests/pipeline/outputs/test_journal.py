@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from facepipe.core.errors import FacepipeError
 from facepipe.pipeline.outputs.journal import Journal, discard, refuse
 from facepipe.pipeline.results import Box, DetectorUsed, Face, Models, Result
-from facepipe.weights.errors import FacepipeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 import pytest
 from facepipe import Pipeline, __version__
-from facepipe.classifier.values import ClassValue
+from facepipe.classifier.inference.attributes import ClassValue
+from facepipe.core.errors import DataError
 from facepipe.pipeline.cli import main
 from facepipe.pipeline.results import Box, DetectorUsed, Face, Models, Result
 from facepipe.pipeline.verify import models as verify_models
-from facepipe.pipeline.verify.checking import How, verify
 from facepipe.pipeline.verify.compare import TOLERANCES, compare
+from facepipe.pipeline.verify.verify import How, verify
 from facepipe.weights import store
-from facepipe.weights.errors import DataError
 from facepipe.weights.manifest import Attribute, BinaryAttribute, read_manifest, write_manifest
 
 Run = Callable[..., tuple[int, str, str]]

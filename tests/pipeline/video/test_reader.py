@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from facepipe.pipeline.inputs.reader import Limits
+from facepipe.core.errors import VideoError
+from facepipe.pipeline.inputs.image_reader import Limits
 from facepipe.pipeline.video import decoders as video_decoders
 from facepipe.pipeline.video import reader as video_reader
 from facepipe.pipeline.video.decoders import VideoInfo, open_decoder, without_password
 from facepipe.pipeline.video.reader import VideoReader
-from facepipe.weights.errors import VideoError
 
 Clip = Callable[..., Path]
 

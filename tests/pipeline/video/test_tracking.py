@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from facepipe.detector.boxes import Detections
+from facepipe.core.errors import MissingExtraError
+from facepipe.detector.inference.boxes import Detections
 from facepipe.pipeline.matching import match_heads
 from facepipe.pipeline.video.scene_cuts import SceneCuts
 from facepipe.pipeline.video.tracking import Tracker
-from facepipe.weights.errors import MissingExtraError
 
 CLASSES = ("face", "head")
 Place = tuple[float, float]

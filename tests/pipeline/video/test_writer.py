@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from facepipe.core.errors import FacepipeError
 from facepipe.pipeline.video import writer as video_writer
 from facepipe.pipeline.video.reader import VideoReader
 from facepipe.pipeline.video.writer import VideoWriter
-from facepipe.weights.errors import FacepipeError
 
 Clip = Callable[..., Path]
 av: Any = pytest.importorskip("av", reason="PyAV is not installed: pip install 'facepipe[video]'")

@@ -1,0 +1,1 @@
+"""Tables of labelled crops: readers, checks, splits, sampling, augmentation, batches."""

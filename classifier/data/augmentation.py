@@ -1,0 +1,156 @@
+"""What training does to a crop before the model sees it: geometry, then light, then loss of detail.
+
+A detector's boxes jitter, data sets frame faces in their own ways, and cameras differ; validation and serving see none
+of this. Coordinates are continuous, as in ``crop.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from ...weights.manifest import PointsAttribute, Record
+
+SMALLEST, LARGEST_SMALL = 10.0, 96.0
+"""Sides in pixels between which ``small`` shrinks a crop, uniform in the logarithm. With a margin of 0.2 one of 10 px
+holds a face of 7."""
+
+
+class Augmentation(Record):
+    """Strengths; 0 turns a thing off."""
+
+    flip: float = Field(default=0.5, ge=0, le=1)
+    """Probability of mirroring."""
+    scale: float = Field(default=0.15, ge=0, lt=1)
+    """Zoom between 1 / (1 + scale) and 1 + scale."""
+    shift: float = Field(default=0.07, ge=0, lt=1)
+    """Largest move, as a fraction of the crop's side."""
+    rotation: float = Field(default=15.0, ge=0, le=180)
+    """Largest turn in degrees."""
+    brightness: float = Field(default=0.2, ge=0, lt=1)
+    contrast: float = Field(default=0.3, ge=0, lt=1)
+    saturation: float = Field(default=0.4, ge=0, le=1)
+    """Colours are multiplied by a factor between 1 - saturation and 1 + saturation: 0.3 for 0.7 to 1.3."""
+    tint: float = Field(default=0.06, ge=0, lt=1)
+    """Largest gain or loss of one colour channel."""
+    grey: float = Field(default=0.04, ge=0, le=1)
+    """Probability of a grey picture."""
+    coarse: float = Field(default=0.2, ge=0, le=1)
+    """Probability of losing detail: shrunk and enlarged again, blurred, or saved as a poor JPEG."""
+    small: float = Field(default=0.0, ge=0, le=1)
+    """Probability of being seen as a small face in a large photo: shrunk to between ``SMALLEST`` and ``LARGEST_SMALL``
+    pixels, then perhaps blurred and coded as JPEG at that size, and enlarged again as serving enlarges it."""
+    rim: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a border of one colour, where a crop reaches over its photo's edge, is filled (``rim.py``)."""
+
+
+def draw_placing(
+    square: tuple[float, float, float], size: int, strength: Augmentation | None, random: np.random.Generator
+) -> tuple[np.ndarray, bool]:
+    """Draw the affine that takes a stored picture to the model's crop.
+
+    Args:
+        square: centre x, centre y and side of the face's square in the stored picture.
+        size: side of the crop.
+        strength: None places the square exactly.
+        random: consumed the same way whatever it draws.
+
+    Returns:
+        float64 (2, 3), picture to crop in continuous coordinates, and whether it mirrors.
+    """
+    x, y, side = square
+    zoom, angle, move, mirrored = size / side, 0.0, np.zeros(2), False
+    if strength is not None:
+        flip, scale, turn, across, down = random.random(5)
+        zoom *= (1 + strength.scale) ** (2 * scale - 1)
+        angle = np.radians(strength.rotation) * (2 * turn - 1)
+        move = size * strength.shift * (2 * np.array([across, down]) - 1)
+        mirrored = bool(flip < strength.flip)
+    linear = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    if mirrored:
+        linear[0] = -linear[0]
+    return np.column_stack([linear, size / 2 + move - linear @ (x, y)]), mirrored
+
+
+def place(image: np.ndarray, placing: np.ndarray, size: int, border: tuple[int, int, int]) -> np.ndarray:
+    """Warp a picture by :func:`draw_placing`'s affine: (size, size, 3) uint8, linear interpolation."""
+    indices = placing.copy()  # pixel indices are centres
+    indices[:, 2] += placing[:, :2] @ (0.5, 0.5) - 0.5
+    return cv2.warpAffine(
+        image, indices, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border
+    )
+
+
+def place_points(
+    points: np.ndarray, placing: np.ndarray, mirrored: bool, size: int, attribute: PointsAttribute
+) -> np.ndarray:
+    """Points, (points, 2), in the stored picture to fractions of the crop's side; mirrored ones change names.
+
+    A point that falls outside the crop becomes NaN: the model cannot see it.
+    """
+    placed = (points @ placing[:, :2].T + placing[:, 2]) / size
+    placed[(placed < 0).any(axis=1) | (placed > 1).any(axis=1)] = np.nan
+    if mirrored:
+        order = list(range(len(attribute.points)))
+        for first, second in attribute.mirror:
+            a, b = attribute.points.index(first), attribute.points.index(second)
+            order[a], order[b] = b, a
+        placed = placed[order]
+    return placed.astype(np.float32)
+
+
+def relight(image: np.ndarray, strength: Augmentation, random: np.random.Generator) -> np.ndarray:
+    """Change light, colour and detail of a crop; uint8 in and out, the shape stays."""
+    brightness, contrast, saturation, grey, coarse, kind, amount = random.random(7)
+    gain = (1 + strength.contrast * (2 * contrast - 1)) * (1 + strength.tint * (2 * random.random(3) - 1))
+    offset = 128 * (1 + strength.brightness * (2 * brightness - 1))
+    table = np.clip((np.arange(256)[:, None] - 128) * gain + offset, 0, 255).astype(np.uint8)
+    image = cv2.LUT(image, table.reshape(256, 1, 3))
+    keep = 0.0 if grey < strength.grey else 1 + strength.saturation * (2 * saturation - 1)
+    plain = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    image = cv2.addWeighted(image, keep, plain, 1 - keep, 0)
+    if coarse < strength.coarse:
+        image = _lose_detail(image, int(kind * 3), amount)
+    if strength.small:
+        seen, *rest = random.random(6)
+        if seen < strength.small:
+            image = see_small(image, rest)
+    return image
+
+
+def see_small(image: np.ndarray, draws: Sequence[float]) -> np.ndarray:
+    """A crop as it would be cut from a photo in which the face is small.
+
+    Args:
+        image: uint8 (size, size, 3).
+        draws: five numbers in [0, 1): the size, whether and how much it is blurred, whether and how well it is coded.
+
+    Returns:
+        uint8 (size, size, 3), with the detail of a crop of ``SMALLEST`` to ``LARGEST_SMALL`` pixels.
+    """
+    size, blurred, sigma, coded, quality = draws
+    side = round(SMALLEST * (LARGEST_SMALL / SMALLEST) ** size)
+    full = image.shape[1::-1]
+    if side >= max(full):
+        return image
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    if blurred < 0.4:
+        small = cv2.GaussianBlur(small, (0, 0), 0.3 + 0.7 * sigma)
+    if coded < 0.6:
+        _, code = cv2.imencode(".jpg", small, (cv2.IMWRITE_JPEG_QUALITY, int(35 + 60 * quality)))
+        small = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.resize(small, full, interpolation=cv2.INTER_LINEAR))
+
+
+def _lose_detail(image: np.ndarray, kind: int, amount: float) -> np.ndarray:
+    size = image.shape[1], image.shape[0]
+    if kind == 0:
+        small = tuple(max(int(side * (0.2 + 0.6 * amount)), 8) for side in size)
+        return cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), size, interpolation=cv2.INTER_LINEAR)
+    if kind == 1:
+        return cv2.GaussianBlur(image, (0, 0), size[0] / 224 * (0.5 + 2 * amount))
+    _, coded = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, int(20 + 60 * amount)))
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))

@@ -1,0 +1,129 @@
+"""The contact sheet of a check of labelled faces: the worst findings first, then a sample of each source."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...core.contact_sheet import Cell, Mark, contact_sheet
+from ...core.errors import ImageError
+from ...core.issues import Finding, Severity
+from ...weights.manifest import NumericAttribute, PointsAttribute
+from .check import FaceReport, Opener
+
+LEFT, RIGHT, MIDDLE = (96, 220, 64), (255, 168, 64), (64, 208, 255)
+"""BGR of points that are the left one of a pair, the right one, or neither."""
+FAULT, MISSING = (48, 48, 255), (72, 72, 72)
+WORST, PER_KIND, PER_SOURCE = 36, 6, 12
+"""Pictures with findings, most whose gravest is of one kind, and sampled pictures of a source."""
+
+
+def check_sheet(report: FaceReport, opener: Opener, seed: int = 0, columns: int = 8, side: int = 180) -> np.ndarray:
+    """Draw the contact sheet of a report: each picture with its points, its labels below.
+
+    Args:
+        report: from ``check_faces``.
+        opener: decodes stored pictures; those it cannot stand as a red cell.
+        seed: of the sample.
+
+    Returns:
+        BGR, uint8.
+    """
+    table = report.table
+    rows: dict[str, int] = {}
+    for index, name in enumerate(table.columns["file"].tolist()):
+        rows.setdefault(name, index)
+    cells = []
+    for index, found in _worst(report).items():
+        cells.append(_cell(report, index, opener, found[0].kind))
+        twin = next((finding.other for finding in found if finding.other), "")
+        if twin in rows and rows[twin] != index:
+            cells.append(_cell(report, rows[twin], opener, f"its twin, {table.columns['split'][rows[twin]]}"))
+    for index in _sample(report, seed):
+        cells.append(_cell(report, index, opener, str(table.columns["source"][index])))
+    return contact_sheet(cells, columns, side)
+
+
+def _worst(report: FaceReport) -> dict[int, list[Finding]]:
+    """Rows and what was found in them: the first of each kind, kinds in order of gravity, without notes."""
+    lines = {(str(name), int(line)): index for index, (name, line) in enumerate(_places(report))}
+    names = {str(name): index for index, (name, _) in enumerate(_places(report))}
+    by_row: dict[int, list[Finding]] = defaultdict(list)
+    for finding in report.findings:
+        if finding.picture and finding.severity != Severity.note:
+            by_row[lines.get((finding.picture, finding.line or 0), names.get(finding.picture, 0))].append(finding)
+    shown: Counter[str] = Counter()
+    chosen: dict[int, list[Finding]] = {}
+    for index, found in by_row.items():  # in the order of their gravest findings
+        if shown[found[0].kind] < PER_KIND and len(chosen) < WORST:
+            shown[found[0].kind] += 1
+            chosen[index] = found
+    return chosen
+
+
+def _places(report: FaceReport) -> list[tuple[str, int]]:
+    return list(zip(report.table.columns["file"].tolist(), report.table.lines.tolist(), strict=True))
+
+
+def _sample(report: FaceReport, seed: int) -> list[int]:
+    """A few readable pictures of each source, of all splits together."""
+    sources: dict[str, list[int]] = defaultdict(list)
+    for index, seen in enumerate(report.seen):
+        if seen.size is not None:
+            sources[str(report.table.columns["source"][index])].append(index)
+    random = np.random.default_rng(seed)
+    return [
+        sources[source][place]
+        for source in sorted(sources)
+        for place in sorted(random.permutation(len(sources[source]))[:PER_SOURCE])
+    ]
+
+
+def _cell(report: FaceReport, index: int, opener: Opener, what: str) -> Cell:
+    caption = " ".join([what, *_labels(report, index)])
+    frame = None
+    if report.seen[index].size is not None:
+        try:
+            frame = opener(report.table.files[index].read_bytes())
+        except (ImageError, OSError):  # gone or changed since it was checked
+            frame = None
+    if frame is None:
+        return Cell(np.full((64, 64, 3), MISSING, np.uint8), caption, (Mark((0, 0, 64, 64), FAULT),))
+    return Cell(frame, caption, _marks(report, index, frame.shape[0]))
+
+
+def _labels(report: FaceReport, index: int) -> Sequence[str]:
+    """A row's labels in few words: ``28y male smile:yes``."""
+    words = []
+    for attribute in report.table.attributes:
+        value = report.table.targets[attribute.name][index]
+        if isinstance(attribute, PointsAttribute):
+            continue
+        if isinstance(attribute, NumericAttribute):
+            number, low, high = value
+            if not np.isnan(number):
+                words.append(f"{number:g}{attribute.unit[:1]}")
+            elif not np.isnan(low):
+                words.append(f"{low:g}–{high:g}{attribute.unit[:1]}")
+        elif not np.isnan(value):
+            label = attribute.classes[int(value)]
+            words.append(f"{attribute.name}:{label}" if set(attribute.classes) == {"no", "yes"} else label)
+    return words
+
+
+def _marks(report: FaceReport, index: int, height: int) -> tuple[Mark, ...]:
+    """A small square at each labelled point."""
+    half = height / 60
+    found = []
+    for attribute in report.table.attributes:
+        if isinstance(attribute, PointsAttribute):
+            lefts, rights = ({pair[side] for pair in attribute.mirror} for side in (0, 1))
+            for name, (x, y) in zip(
+                attribute.points, report.table.targets[attribute.name][index].tolist(), strict=True
+            ):
+                if not np.isnan(x):
+                    colour = LEFT if name in lefts else RIGHT if name in rights else MIDDLE
+                    found.append(Mark((x - half, y - half, x + half, y + half), colour))
+    return tuple(found)

@@ -1,0 +1,132 @@
+"""Training rows against validation rows, in words: whether a model has learnt its rows by heart.
+
+The training rows are measured without augmentation through the same file as the others. The rule: a difference counts
+where it is more than ``NOISE`` standard errors. An accuracy that is then lower on validation rows by over 2 points
+(``SOME``), or an error that is over 1.15 times as large, means *to some degree*; over 5 points or 1.4 times, *largely*.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...weights.manifest import Attribute, ClassesBase, Metric, NumericAttribute
+from ..data.table import FaceTable
+from .metrics import row_errors
+
+ROWS = 600
+"""Training rows that are measured."""
+FEWEST = 30
+"""No word is said on fewer labelled rows on either side."""
+NOISE = 2.0
+SOME, MUCH = 0.02, 0.05
+"""Of an accuracy, in absolute terms."""
+SOME_FACTOR, MUCH_FACTOR = 1.15, 1.4
+"""Of an error, as a factor."""
+HELP = "more data, more augmentation or stronger regularisation would help more than a longer training"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One attribute's measure on both sides.
+
+    Attributes:
+        attribute: its name.
+        measure: ``accuracy``, ``mae``, ``eye_error`` or ``point_error_of_side``.
+        unit: of the measure, for words.
+        train, val: its values.
+        noise: standard error of their difference.
+        rows: training rows.
+        val_rows: validation rows.
+    """
+
+    attribute: str
+    measure: str
+    unit: str
+    train: float
+    val: float
+    noise: float
+    rows: int
+    val_rows: int
+
+    @property
+    def degree(self) -> int:
+        """0 not overfitted, 1 to some degree, 2 largely."""
+        worse = self.train - self.val if self.measure == "accuracy" else self.val - self.train
+        if worse <= NOISE * self.noise:
+            return 0
+        if self.measure == "accuracy":
+            return int(worse > SOME) + int(worse > MUCH)
+        factor = self.val / self.train if self.train > 0 else math.inf
+        return int(factor > SOME_FACTOR) + int(factor > MUCH_FACTOR)
+
+    def __str__(self) -> str:
+        digits = ".1f" if self.unit else ".3f"
+        figures = (
+            f"{self.attribute} {self.measure.replace('_', ' ')} {self.train:{digits}}{self.unit} on training rows, "
+            f"{self.val:{digits}}{self.unit} on validation rows"
+        )
+        if self.degree == 0:
+            better = self.val > self.train if self.measure == "accuracy" else self.val < self.train
+            if better and abs(self.val - self.train) > NOISE * self.noise:
+                return f"{figures}: the validation rows are easier"
+            return f"{figures}: no sign that it has learnt its training rows by heart"
+        how = "to some degree" if self.degree == 1 else "largely"
+        return f"{figures}: it has learnt its training rows by heart {how}, or these are of a harder kind; {HELP}"
+
+    def metric(self) -> Metric:
+        """The training rows' value, ``<attribute>.<measure>/training rows``."""
+        return Metric(name=f"{self.attribute}.{self.measure}/training rows", value=self.train, count=self.rows)
+
+
+def training_sample(train: FaceTable, val: FaceTable, count: int = ROWS, seed: int = 0) -> FaceTable:
+    """Training rows whose sources have the shares that they have among the validation rows, at most ``count``."""
+    order = np.random.default_rng(seed).permutation(len(train))
+    sources = train.columns["source"][order]
+    wanted = val.columns["source"]
+    chosen: list[int] = []
+    for source in np.unique(wanted):
+        share = math.ceil(count * (wanted == source).mean())
+        chosen += order[sources == source][:share].tolist()
+    return train.rows(np.sort(np.array(chosen[:count] if chosen else order[:count].tolist(), int)))
+
+
+def measure_of(attribute: Attribute) -> str:
+    """The metric that the mean of ``scores.row_errors`` is, or is 1 minus."""
+    if isinstance(attribute, ClassesBase):
+        return "accuracy"
+    if isinstance(attribute, NumericAttribute):
+        return "mae"
+    return "eye_error" if attribute.mirror else "point_error_of_side"
+
+
+def compare(
+    attributes: tuple[Attribute, ...],
+    train: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
+    val: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
+) -> list[Fit]:
+    """Each attribute that both sides label.
+
+    Args:
+        train: outputs and targets by attribute, as in ``Observation``.
+        val: the same of the validation rows.
+    """
+    found = []
+    for attribute in attributes:
+        sides = [
+            row_errors(attribute, outputs[attribute.name], targets[attribute.name]) for outputs, targets in (train, val)
+        ]
+        sides = [errors[~np.isnan(errors)] for errors in sides]
+        if min(map(len, sides)) < FEWEST:
+            continue
+        noise = math.hypot(*(errors.std(ddof=1) / math.sqrt(len(errors)) for errors in sides))
+        means = [float(errors.mean()) for errors in sides]
+        measure = measure_of(attribute)
+        if measure == "accuracy":
+            means = [1 - mean for mean in means]
+        unit = f" {attribute.unit}" if isinstance(attribute, NumericAttribute) else ""
+        train_rows, val_rows = map(len, sides)
+        found.append(Fit(attribute.name, measure, unit, means[0], means[1], noise, train_rows, val_rows))
+    return found

@@ -1,0 +1,194 @@
+"""How well outputs agree with labels, for each kind of attribute. Unlabelled rows (NaN) do not count."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...weights.manifest import (
+    Attribute,
+    AttributeBase,
+    ClassesBase,
+    Metric,
+    NumericAttribute,
+    OrdinalAttribute,
+    PointsAttribute,
+)
+from ..inference.attributes import numbers, softmax
+
+NEAR = 0.05
+"""``cs5`` counts the numbers that are no further off than this share of their range: 5 years of 0 to 100."""
+CLEAR = 0.1
+"""Points that are no further off than this share of the eyes' distance are near enough for most uses."""
+
+
+def scores(attribute: Attribute, output: np.ndarray, target: np.ndarray, detailed: bool = False) -> list[Metric]:
+    """Metrics of one attribute.
+
+    Args:
+        output: (n, width) as the classifier gives it.
+        target: as in FaceTable; points as fractions of the crop's side.
+        detailed: all of them; else those that tell how a training goes.
+
+    Returns:
+        Classes: ``accuracy``, ``balanced_accuracy`` and, for two classes, ``auc`` of the second; in detail also
+        ``precision``, ``recall`` and ``f1``, of the second of two classes or as ``.../class=NAME`` of each of several,
+        for ordered classes ``mae_classes``, and where the classifier may abstain ``answered`` (the share of rows with a
+        value) and ``accuracy_of_answered``. Numbers: over rows with a number ``mae``, ``mae_normalised`` (of the
+        range), ``interval_coverage``, in detail also ``interval_width`` and ``cs5`` (share within 5 % of the range);
+        over rows with a range ``range_hit`` and ``range_within_one`` (the range that holds the prediction, among the
+        ranges in the data). Points: ``eye_error``, the mean distance of the first mirrored pair over the true distance
+        of that pair, ``point_error``, the same for all points; in detail also ``eye_error_median``,
+        ``eye_error_below_0.1``, the share of rows, ``eye_offset_x`` and ``eye_offset_y``, how far the pair lies right
+        of and below its labels in the median, and ``eye_error_less_offset``, the error without that: labellers of data
+        sets place points each in their own way. Each with the number of rows behind it, and none without rows.
+    """
+    if isinstance(attribute, PointsAttribute):
+        return _point_scores(attribute, output, target, detailed)
+    if isinstance(attribute, NumericAttribute):
+        return _number_scores(attribute, output, target, detailed)
+    return _class_scores(attribute, output, target, detailed)
+
+
+def area_under_curve(values: np.ndarray, positive: np.ndarray) -> float:
+    """Area under the ROC curve, from ranks with ties shared (Mann-Whitney)."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    hits = int(positive.sum())
+    return float((ranks[positive].sum() - hits * (hits + 1) / 2) / (hits * (len(values) - hits)))
+
+
+def confusions(attribute: ClassesBase, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Rows by true class (down) and likeliest class (across), int64 (classes, classes)."""
+    known = ~np.isnan(target)
+    count = len(attribute.classes)
+    if not known.any():
+        return np.zeros((count, count), np.int64)
+    pairs = target[known].astype(int) * count + np.asarray(output)[known].argmax(axis=1)
+    return np.bincount(pairs, minlength=count * count).reshape(count, count)
+
+
+def row_errors(attribute: Attribute, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """How wrong each row is, (n,), NaN where that is not known; means of it are the metrics.
+
+    Classes: 0 or 1, so that 1 minus the mean is the accuracy. Numbers: the absolute error of rows with a number, in the
+    attribute's unit. Points: the mean error of the first mirrored pair over its true distance, or, where no points are
+    mirrored, of all points as a fraction of the crop's side.
+    """
+    if isinstance(attribute, PointsAttribute):
+        distances, between, pair = _point_distances(attribute, output, target)
+        if not pair:
+            known = ~np.isnan(distances).all(axis=1)
+            found = np.full(len(distances), np.nan)
+            found[known] = np.nanmean(distances[known], axis=1)
+            return found
+        return np.where(between > 0, distances[:, pair].mean(axis=1) / np.where(between > 0, between, 1), np.nan)
+    if isinstance(attribute, NumericAttribute):
+        return np.abs(numbers(attribute, output)[0] - target[:, 0])
+    wrong = np.asarray(output).argmax(axis=1) != target
+    return np.where(np.isnan(target), np.nan, wrong)
+
+
+def _metrics(attribute: AttributeBase, found: dict[str, float], count: int) -> list[Metric]:
+    return [Metric(name=f"{attribute.name}.{name}", value=float(value), count=count) for name, value in found.items()]
+
+
+def _class_scores(attribute: ClassesBase, output: np.ndarray, target: np.ndarray, detailed: bool) -> list[Metric]:
+    known = ~np.isnan(target)
+    if not known.any():
+        return []
+    truth = target[known].astype(int)
+    probabilities = softmax(output[known], attribute.temperature)
+    right = probabilities.argmax(axis=1) == truth
+    recalls = [right[truth == index].mean() for index in np.unique(truth)]
+    found = {"accuracy": right.mean(), "balanced_accuracy": np.mean(recalls)}
+    two = len(attribute.classes) == 2
+    if two and len(recalls) == 2:
+        found["auc"] = area_under_curve(probabilities[:, 1], truth == 1)
+    if not detailed:
+        return _metrics(attribute, found, len(truth))
+    matrix = confusions(attribute, output, target)
+    if two:
+        found |= _hits(matrix, 1)
+    if isinstance(attribute, OrdinalAttribute):
+        found["mae_classes"] = np.abs(probabilities.argmax(axis=1) - truth).mean()
+    if attribute.abstain_below:
+        answered = probabilities.max(axis=1) >= attribute.abstain_below
+        found["answered"] = answered.mean()
+        if answered.any():
+            found["accuracy_of_answered"] = right[answered].mean()
+    metrics = _metrics(attribute, found, len(truth))
+    if not two:
+        for index, name in enumerate(attribute.classes):
+            each = {f"{measure}/class={name}": value for measure, value in _hits(matrix, index).items()}
+            metrics += _metrics(attribute, each, int(matrix[index].sum()))
+    return metrics
+
+
+def _hits(matrix: np.ndarray, index: int) -> dict[str, float]:
+    """Precision, recall and F1 of one class; what has no rows behind it is left out."""
+    hits, said, true = matrix[index, index], matrix[:, index].sum(), matrix[index].sum()
+    found = {}
+    if said:
+        found["precision"] = hits / said
+    if true:
+        found["recall"] = hits / true
+        found["f1"] = 2 * hits / (said + true)
+    return found
+
+
+def _number_scores(attribute: NumericAttribute, output: np.ndarray, target: np.ndarray, detailed: bool) -> list[Metric]:
+    values, intervals = numbers(attribute, output)
+    metrics = []
+    exact = ~np.isnan(target[:, 0])
+    if exact.any():
+        truth, (low, high) = target[exact, 0], intervals[exact].T
+        off, span = np.abs(values[exact] - truth), attribute.high - attribute.low
+        found = {
+            "mae": off.mean(),
+            "mae_normalised": off.mean() / span,
+            "interval_coverage": ((truth >= low) & (truth <= high)).mean(),
+        }
+        if detailed:
+            found |= {"interval_width": (high - low).mean(), "cs5": (off <= NEAR * span).mean()}
+        metrics += _metrics(attribute, found, int(exact.sum()))
+    ranged = ~exact & ~np.isnan(target[:, 1])
+    if ranged.any():
+        starts = np.unique(target[ranged, 1])
+        truth = np.searchsorted(starts, target[ranged, 1], side="right")
+        apart = np.abs(np.searchsorted(starts, values[ranged], side="right") - truth)
+        found = {"range_hit": (apart == 0).mean(), "range_within_one": (apart <= 1).mean()}
+        metrics += _metrics(attribute, found, int(ranged.sum()))
+    return metrics
+
+
+def _point_distances(
+    attribute: PointsAttribute, output: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Distances of the points from the truth, (n, points), and of the first mirrored pair, (n,), NaN where unlabelled;
+    and the indices of that pair, none where no points are mirrored."""
+    distances = np.linalg.norm(np.asarray(output).reshape(target.shape) - target, axis=-1)
+    pair = [attribute.points.index(name) for name in (attribute.mirror[0] if attribute.mirror else ())]
+    if not pair:
+        return distances, np.full(len(target), np.nan), []
+    return distances, np.linalg.norm(target[:, pair[0]] - target[:, pair[1]], axis=-1), pair
+
+
+def _point_scores(attribute: PointsAttribute, output: np.ndarray, target: np.ndarray, detailed: bool) -> list[Metric]:
+    distances, between, pair = _point_distances(attribute, output, target)
+    if not pair:
+        labelled = ~np.isnan(distances)
+        found = {"point_error_of_side": distances[labelled].mean()} if labelled.any() else {}
+        return _metrics(attribute, found, int(labelled.any(axis=1).sum()))
+    known = between > 0  # False where a point of the pair is unlabelled
+    if not known.any():
+        return []
+    relative = distances[known] / between[known, None]
+    eyes = relative[:, pair].mean(axis=1)
+    found = {"eye_error": eyes.mean(), "point_error": np.nanmean(relative)}
+    if detailed:
+        found |= {"eye_error_median": np.median(eyes), f"eye_error_below_{CLEAR:g}": (eyes < CLEAR).mean()}
+        shifts = (np.asarray(output).reshape(target.shape) - target)[known][:, pair] / between[known, None, None]
+        offset = np.median(shifts, axis=(0, 1))
+        found |= {"eye_offset_x": offset[0], "eye_offset_y": offset[1]}
+        found["eye_error_less_offset"] = np.linalg.norm(shifts - offset, axis=-1).mean()
+    return _metrics(attribute, found, int(known.sum()))

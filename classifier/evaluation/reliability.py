@@ -1,0 +1,121 @@
+"""Whether probabilities and intervals hold what they say, and what silence below a confidence gains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...weights.manifest import ClassesBase, NumericAttribute
+from ..inference.attributes import central_interval, numbers, softmax
+
+BINS = 15
+"""Of equal width over 0 to 1 (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017)."""
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""Nominal coverages at which intervals are looked at."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The labelled rows of a class attribute: ``confidence``, (n,), the probability of the likeliest class, and
+    ``right``, bool (n,)."""
+
+    confidence: np.ndarray
+    right: np.ndarray
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Confidence against the share that is right, by bin; NaN in empty bins.
+
+    Attributes:
+        edges: (BINS + 1,).
+        counts, confidence, accuracy: (BINS,).
+    """
+
+    edges: np.ndarray
+    counts: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: the bins' distances between the two, weighed by their rows."""
+        some = self.counts > 0
+        gaps = np.abs(self.confidence[some] - self.accuracy[some])
+        return float((self.counts[some] * gaps).sum() / self.counts.sum())
+
+
+def answers(attribute: ClassesBase, output: np.ndarray, target: np.ndarray) -> Answers:
+    """Confidence and truth of the labelled rows, with the attribute's temperature."""
+    known = ~np.isnan(target)
+    probabilities = softmax(np.asarray(output)[known], attribute.temperature)
+    return Answers(probabilities.max(axis=1), probabilities.argmax(axis=1) == target[known])
+
+
+def reliability(found: Answers) -> Reliability:
+    """Sort answers into bins by their confidence.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not len(found.right):
+        raise ValueError("no answers")
+    edges = np.linspace(0, 1, BINS + 1)
+    places = np.clip(np.digitize(found.confidence, edges[1:-1], right=True), 0, BINS - 1)
+    counts = np.bincount(places, minlength=BINS)
+    with np.errstate(invalid="ignore"):
+        confidence = np.bincount(places, found.confidence, BINS) / counts
+        accuracy = np.bincount(places, found.right, BINS) / counts
+    return Reliability(edges, counts, confidence, accuracy)
+
+
+def coverage_curve(found: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is answered where only confidences of at least a threshold count.
+
+    Returns:
+        The thresholds that occur, falling, (m,); the share of rows answered; the accuracy of those.
+    """
+    order = np.argsort(-found.confidence, kind="stable")
+    confidence, hits = found.confidence[order], np.cumsum(found.right[order])
+    last = np.append(confidence[1:] < confidence[:-1], True) if len(order) else np.zeros(0, bool)
+    answered = np.flatnonzero(last) + 1
+    return confidence[last], answered / max(len(order), 1), hits[last] / answered
+
+
+def interval_curve(
+    attribute: NumericAttribute, output: np.ndarray, target: np.ndarray
+) -> list[tuple[float, float, float]]:
+    """Coverage and mean width of intervals by what they say, (nominal, coverage, width), over rows with a number.
+
+    The distribution's own central intervals at ``LEVELS``, not widened; the attribute's ``interval`` itself is in
+    :func:`interval_now`. Nothing without bins, or without rows.
+    """
+    known = ~np.isnan(target[:, 0])
+    if attribute.bins is None or not known.any():
+        return []
+    probabilities = softmax(np.asarray(output)[known], attribute.temperature)
+    found = []
+    for level in LEVELS:
+        ends = central_interval(probabilities, attribute.model_copy(update={"interval": level}))
+        found.append((level, *_coverage(ends, target[known, 0])))
+    return found
+
+
+def interval_now(attribute: NumericAttribute, output: np.ndarray, target: np.ndarray) -> tuple[float, float] | None:
+    """Coverage and mean width of the interval that is served, over rows with a number; None without rows."""
+    known = ~np.isnan(target[:, 0])
+    if not known.any():
+        return None
+    return _coverage(numbers(attribute, np.asarray(output)[known])[1], target[known, 0])
+
+
+def miss(attribute: NumericAttribute, output: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """How far each true number lies outside the interval before it is widened, (n,); negative inside."""
+    ends = numbers(attribute.model_copy(update={"widen": 0.0}), output)[1]
+    return np.maximum(ends[:, 0] - truth, truth - ends[:, 1])
+
+
+def _coverage(ends: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    inside = (truth >= ends[:, 0]) & (truth <= ends[:, 1])
+    return float(inside.mean()), float((ends[:, 1] - ends[:, 0]).mean())

@@ -1,0 +1,202 @@
+"""Calibration after training: a temperature a head, a least confidence, and intervals that hold as often as they say.
+
+What is fitted here goes into the manifest and changes how outputs are read (``values.py``), not the network. It is
+fitted on one half of the validation rows and reported on the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import MissingExtraError
+from ...weights.manifest import Attribute, ClassesBase, Metric, NumericAttribute, PointsAttribute
+from ..data.table import FaceTable
+from ..evaluation.reliability import Answers, answers, coverage_curve, interval_now, miss, reliability
+from ..inference.attributes import bin_centres, softmax
+
+TEMPERATURES = (0.5, 10.0)
+"""Bounds of the search: a head that makes no mistake on the few rows at hand must not become certain of everything."""
+LEAST_ROWS = 50
+"""Nothing is fitted on fewer labelled rows."""
+
+
+HIGHEST = 0.999
+"""No limit on the confidence is higher: nothing would be said at all."""
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """When a class is better left unsaid.
+
+    ``abstain_below`` is the lowest confidence from which on at least ``accuracy`` of the answers are right, but never
+    so high that less than ``answered`` of the rows get an answer; 0 where all answers together are that good.
+    """
+
+    accuracy: float = 0.98
+    answered: float = 0.98
+
+    def __str__(self) -> str:
+        return (
+            f"the lowest confidence from which on {100 * self.accuracy:g} % of the answers are right, "
+            f"with at least {100 * self.answered:g} % of the rows answered"
+        )
+
+
+def calibrate(
+    attributes: tuple[Attribute, ...],
+    outputs: dict[str, np.ndarray],
+    targets: dict[str, np.ndarray],
+    abstention: Abstention | None = None,
+) -> tuple[Attribute, ...]:
+    """The attributes with ``temperature``, ``abstain_below`` and ``widen`` fitted.
+
+    Temperatures minimise the negative log-likelihood of the labels (Guo et al., ICML 2017); of a number with bins that
+    of the bin that holds the number, or of the bins within its range. ``widen`` is the conformal correction of split
+    quantile regression (Romano et al., NeurIPS 2019), for regression the quantile of the absolute errors. An attribute
+    with fewer than ``LEAST_ROWS`` labelled rows stays as it is; points have nothing to fit.
+
+    Args:
+        attributes: the schema, as the manifest has it.
+        outputs: of each attribute, (n, width).
+        targets: of each, as in FaceTable.
+        abstention: None means the usual rule.
+    """
+    rule = abstention or Abstention()
+    return tuple(_fitted(each, outputs[each.name], targets[each.name], rule) for each in attributes)
+
+
+def halves(table: FaceTable) -> np.ndarray:
+    """Which rows are fitted on, bool (n,): about half, the same ones each time, a group's rows never apart.
+
+    Groups, or files where a row names no group, go by the first bit of the SHA-256 of their names.
+    """
+    groups = table.columns.get("group", np.full(len(table), ""))
+    keys = [f"group {group}" if group else f"file {file}" for group, file in zip(groups, _names(table), strict=True)]
+    return np.array([hashlib.sha256(key.encode()).digest()[0] < 128 for key in keys], bool)
+
+
+def calibration_metrics(
+    before: tuple[Attribute, ...],
+    after: tuple[Attribute, ...],
+    outputs: dict[str, np.ndarray],
+    targets: dict[str, np.ndarray],
+) -> list[Metric]:
+    """What calibration did, on rows that it has not seen.
+
+    Of classes ``ece``, of numbers ``interval_coverage`` and ``interval_width``, each ``/before calibration`` and
+    ``/after calibration``; of classes that may be left unsaid also ``answered`` and ``accuracy_of_answered``.
+    """
+    found: list[Metric] = []
+    for old, new in zip(before, after, strict=True):
+        output, target = outputs[new.name], targets[new.name]
+        if isinstance(new, PointsAttribute):
+            continue
+        for word, attribute in (("before", old), ("after", new)):
+            values, count = _told(attribute, output, target)
+            found += [
+                Metric(name=f"{new.name}.{name}/{word} calibration", value=value, count=count)
+                for name, value in values.items()
+            ]
+    return found
+
+
+def _told(attribute: Attribute, output: np.ndarray, target: np.ndarray) -> tuple[dict[str, float], int]:
+    """Figures of one attribute, and of how many rows."""
+    if isinstance(attribute, NumericAttribute):
+        told = interval_now(attribute, output, target)
+        names = ("interval_coverage", "interval_width")
+        return ({} if told is None else dict(zip(names, told, strict=True))), int((~np.isnan(target[:, 0])).sum())
+    assert isinstance(attribute, ClassesBase)
+    given = answers(attribute, output, target)
+    if not len(given.right):
+        return {}, 0
+    found = {"ece": reliability(given).error}
+    said = given.confidence >= attribute.abstain_below
+    found |= {"answered": float(said.mean())}
+    if said.any():
+        found["accuracy_of_answered"] = float(given.right[said].mean())
+    return found, len(given.right)
+
+
+def _fitted(attribute: Attribute, output: np.ndarray, target: np.ndarray, rule: Abstention) -> Attribute:
+    update: dict[str, Any] = {}
+    if isinstance(attribute, NumericAttribute):
+        if attribute.bins is not None:
+            labelled = ~np.isnan(target[:, :2]).all(axis=1)
+            if labelled.sum() >= LEAST_ROWS:
+                update["temperature"] = _temperature(
+                    lambda heat: _number_loss(attribute, output[labelled], target[labelled], heat)
+                )
+        exact = ~np.isnan(target[:, 0])
+        if exact.sum() >= LEAST_ROWS:
+            warm = attribute.model_copy(update=update)
+            update["widen"] = conformal(miss(warm, output[exact], target[exact, 0]), attribute.interval)
+    elif isinstance(attribute, ClassesBase):
+        known = ~np.isnan(target)
+        if known.sum() >= LEAST_ROWS:
+            truth = target[known].astype(int)
+            update["temperature"] = _temperature(lambda heat: _class_loss(output[known], truth, heat))
+            given = answers(attribute.model_copy(update=update), output, target)
+            update["abstain_below"] = least_confidence(given, rule)
+    return type(attribute).model_validate({**attribute.model_dump(), **update}) if update else attribute
+
+
+def _temperature(loss: Callable[[float], float]) -> float:
+    """The temperature of the least loss, to three digits; the search is over its logarithm."""
+    try:
+        from scipy.optimize import minimize_scalar
+    except ImportError as error:
+        raise MissingExtraError("scipy", "train") from error
+    low, high = (math.log(bound) for bound in TEMPERATURES)
+    found = minimize_scalar(lambda place: loss(math.exp(place)), bounds=(low, high), method="bounded")
+    return float(f"{math.exp(found.x):.3g}")
+
+
+def _class_loss(output: np.ndarray, truth: np.ndarray, heat: float) -> float:
+    likely = softmax(output, heat)[np.arange(len(truth)), truth]
+    return float(-np.log(np.maximum(likely, 1e-12)).mean())
+
+
+def _number_loss(attribute: NumericAttribute, output: np.ndarray, target: np.ndarray, heat: float) -> float:
+    """Of the bin nearest to a number, or of all bins that a range touches."""
+    centres = bin_centres(attribute)
+    half = (centres[1] - centres[0]) / 2
+    exact = ~np.isnan(target[:, 0])
+    ends = np.where(exact[:, None], target[:, :1], target[:, 1:3])
+    ends = np.clip(ends, attribute.low, attribute.high)
+    nearest = np.abs(centres - ends[:, :1]).argmin(axis=1)
+    inside = (centres > ends[:, :1] - half) & (centres < ends[:, 1:] + half)
+    inside[exact] = np.arange(len(centres)) == nearest[exact, None]
+    likely = (softmax(output, heat) * inside).sum(axis=1)
+    return float(-np.log(np.maximum(likely, 1e-12)).mean())
+
+
+def conformal(misses: np.ndarray, share: float) -> float:
+    """How much intervals must be widened on both sides to hold ``share`` of further numbers.
+
+    The ``ceil((n + 1) * share)``-th smallest of the misses (Romano et al., 2019, equation 8), to two decimals, upwards;
+    with so few rows that there is none, the largest.
+    """
+    place = min(math.ceil((len(misses) + 1) * share), len(misses))
+    return math.ceil(float(np.sort(misses)[place - 1]) * 100) / 100
+
+
+def least_confidence(found: Answers, rule: Abstention) -> float:
+    """The confidence below which nothing is said, by the rule; to three decimals, downwards."""
+    if not len(found.right) or found.right.mean() >= rule.accuracy:
+        return 0.0
+    thresholds, answered, accuracy = coverage_curve(found)
+    good = np.flatnonzero(accuracy >= rule.accuracy)
+    enough = np.flatnonzero(answered >= rule.answered)
+    place = max(good[-1] if len(good) else 0, enough[0])
+    return min(math.floor(float(thresholds[place]) * 1000) / 1000, HIGHEST)
+
+
+def _names(table: FaceTable) -> np.ndarray:
+    return table.columns.get("file", np.array([str(file) for file in table.files]))

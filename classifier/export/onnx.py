@@ -1,0 +1,243 @@
+"""From trained weights to the ONNX files that serve, in float32, with float16 weights or in int8.
+
+tf2onnx reads TensorFlow graphs, so this module runs on Keras' TensorFlow backend; ``export_run`` starts it in a process
+of its own, whatever backend trained. The model is rebuilt in float32 with every batch norm folded and compared with the
+ONNX file it became. Beside an output for each attribute the file has ``features``, the pooled numbers before the heads.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ...core.errors import TrainingError
+from ...weights.manifest import Attribute
+from ..config.recipe import Recipe
+from ..inference.classifier import FEATURES
+
+if TYPE_CHECKING:
+    import keras
+    import onnx
+
+Compression = Literal["float32", "float16", "int8"]
+OPSET = 17
+TOLERANCE = 1e-2
+"""Largest difference between Keras and the float32 ONNX file, in logits and in fractions of the crop's side."""
+CALIBRATION_BATCH = 16
+CONV, DEPTHWISE = (3, 2, 0, 1), (2, 3, 0, 1)
+"""Axes of Keras' kernels in ONNX' order: (h, w, in, out) and (h, w, channels, 1)."""
+
+
+def export_run(folder: Path, precisions: tuple[Compression, ...]) -> dict[str, float]:
+    """Export a finished run's weights as ``classifier-<precision>.onnx`` files in its folder.
+
+    Args:
+        folder: holds ``settings.json``, ``weights.npz`` and ``calibration.npz`` (``images``: float32 model inputs).
+        precisions: files to make.
+
+    Returns:
+        The largest difference between Keras and each file over the calibration images, by ``<precision>``; for int8
+        and float16 it includes the loss by compression.
+
+    Raises:
+        TrainingError: the export failed, or the float32 file does not agree with Keras.
+    """
+    command = [sys.executable, "-m", "facepipe.classifier.export.onnx", str(folder), *precisions]
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise TrainingError(f"the export to ONNX failed:\n{done.stderr[-3000:]}")
+    differences: dict[str, float] = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    return differences
+
+
+def export_files(
+    folder: Path,
+    attributes: tuple[Attribute, ...],
+    recipe: Recipe,
+    weights: dict[str, np.ndarray],
+    images: np.ndarray,
+    precisions: tuple[Compression, ...],
+) -> dict[str, float]:
+    """What ``export_run`` does, in this process, which must run Keras on TensorFlow.
+
+    Args:
+        folder: where the files go.
+        weights: of the trained model, as ``model.get_weights`` gives them.
+        images: model inputs, float32, (n, size, size, 3), that calibrate int8 and on which the files are compared.
+
+    Raises:
+        TrainingError: the float32 file does not agree with Keras, or the weights do not fit the recipe.
+    """
+    import onnxruntime as ort
+
+    from ...weights.compression import quantise_int8, store_float16
+    from ..models.backbones import find_backbone
+    from ..models.multitask import build_model, set_weights
+    from ..models.pretrained import fit_start
+
+    trained = build_model(attributes, recipe, recipe.size)
+    set_weights(trained, weights)
+    plain = recipe.model_copy(update={"neck": recipe.neck.model_copy(update={"batch_norm": False})})
+    folded = build_model(attributes, plain, recipe.size, norms=())
+    fit_start(folded, weights)
+    names = [*(attribute.name for attribute in attributes), FEATURES]
+    files = {precision: folder / f"classifier-{precision}.onnx" for precision in ("float32", *precisions)}
+    _to_onnx(folded, names, recipe.size, files["float32"])
+    if "float16" in files:
+        store_float16(files["float32"], files["float16"])
+    if "int8" in files:
+        starts = range(0, len(images), CALIBRATION_BATCH)
+        batches = ({"image": images[start : start + CALIBRATION_BATCH]} for start in starts)
+        kinds = list(find_backbone(recipe.backbone).quantised)
+        quantise_int8(files["float32"], files["int8"], batches, _heads, kinds)
+    probe = images[:CALIBRATION_BATCH]
+    outputs = trained(probe, training=False)
+    wanted = [np.asarray(outputs[attribute.name]) for attribute in attributes]
+    differences: dict[str, float] = {}
+    for precision, file in files.items():
+        session = ort.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+        found = session.run(names[:-1], {"image": probe})
+        differences[precision] = max(float(np.abs(ours - got).max()) for ours, got in zip(wanted, found, strict=True))
+    if not differences["float32"] <= TOLERANCE:
+        raise TrainingError(f"the ONNX file differs from Keras by {differences['float32']:.2g}, over {TOLERANCE:g}")
+    return differences
+
+
+def _export(folder: Path, precisions: tuple[Compression, ...]) -> None:
+    """What the process of its own does."""
+    from ..models.pretrained import read_arrays
+    from ..training.run_folder import read_settings
+
+    settings = read_settings(folder)
+    images = read_arrays(folder / "calibration.npz")["images"]
+    weights = read_arrays(folder / "weights.npz")
+    differences = export_files(folder, settings.attributes, settings.recipe, weights, images, precisions)
+    (folder / "export.json").write_text(json.dumps(differences, indent=2) + "\n", encoding="utf-8")
+
+
+def _to_onnx(model: keras.Model, names: list[str], size: int, path: Path) -> None:
+    """Write the float32 file: input ``image`` (n, size, size, 3), an output of each name, the last ``features``."""
+    import keras
+    import onnx
+    import tensorflow as tf
+    import tf2onnx
+
+    from ..models.multitask import get_weights
+
+    tensors = {**model.output, names[-1]: model.features}
+    serving = keras.Model(model.input, [tensors[name] for name in names])
+
+    @tf.function(input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32, name="image")])
+    def serve(image):  # type: ignore[no-untyped-def]
+        found = serving(image, training=False)
+        return [tf.identity(output, name=f"out_{name}") for output, name in zip(found, names, strict=True)]
+
+    with _eager_collection():
+        proto, _ = tf2onnx.convert.from_function(serve, input_signature=serve.input_signature, opset=OPSET)
+    graph = proto.graph
+    renamed = {old.name: new for old, new in zip(graph.output, names, strict=True)}
+    renamed[graph.input[0].name] = "image"
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    for value in (*graph.input, *graph.output):
+        value.name = renamed.get(value.name, value.name)
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+    for value, name in zip(graph.output, names, strict=True):
+        value.type.tensor_type.shape.dim[1].dim_value = tensors[name].shape[-1]
+    _name_weights(proto, get_weights(model))
+    onnx.checker.check_model(proto)
+    onnx.save(proto, path)
+
+
+@contextmanager
+def _eager_collection() -> Iterator[None]:
+    """Let Python's collector see young objects only, so that it comes round often.
+
+    tf2onnx copies the graph, weights and all, for each of its many passes, and the copies go round in circles: without
+    this, ResNet50 takes 10 GB, not 6.
+    """
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(before[0], 1, 1)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+        gc.collect()
+
+
+def _name_weights(proto: onnx.ModelProto, weights: dict[str, np.ndarray]) -> None:
+    """Name the file's weights ``<layer>/<variable>``, so that :func:`weights_of_onnx` finds them."""
+    from onnx import numpy_helper
+
+    known: dict[tuple[tuple[int, ...], bytes], str] = {}
+    for name, array in weights.items():
+        layouts = (CONV, DEPTHWISE) if array.ndim == 4 and array.shape[3] == 1 else (CONV,)
+        for stored in [array.transpose(layout) for layout in layouts] if array.ndim == 4 else [array]:
+            known.setdefault((stored.shape, np.ascontiguousarray(stored).tobytes()), name)
+    renamed = {}
+    for tensor in proto.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if name := known.pop((array.shape, np.ascontiguousarray(array).tobytes()), ""):
+            renamed[tensor.name] = tensor.name = name
+    for node in proto.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+
+
+def weights_of_onnx(content: bytes) -> dict[str, np.ndarray]:
+    """The weights in an exported file by path, float32; int8 and float16 are taken back to what they stand for.
+
+    Batch norms are folded into the kernels (``fit_start`` takes care of that).
+
+    Raises:
+        TrainingError: the file names no weights as this module does.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    tensors = {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(content).graph.initializer
+    }
+    weights: dict[str, np.ndarray] = {}
+    for name, array in tensors.items():
+        path = name.removesuffix("_half").removesuffix("_quantized")
+        if not path.endswith(("/kernel", "/bias")):
+            continue
+        if name.endswith("_quantized"):
+            scale = tensors.get(f"{path}_scale", tensors.get(f"{name}_scale"))
+            shape = (-1,) + (1,) * (array.ndim - 1)
+            array = array.astype(np.float32) * np.asarray(scale, np.float32).reshape(shape)
+        if array.ndim == 4:
+            depthwise = array.shape[1] == 1 and array.shape[0] > 1
+            array = array.transpose(np.argsort(DEPTHWISE if depthwise else CONV))
+        weights[path] = array.astype(np.float32)
+    if not weights:
+        raise TrainingError("the release's ONNX file names no weights by layer; start from an .npz")
+    return weights
+
+
+def _heads(proto: onnx.ModelProto) -> list[str]:
+    """The nodes that stay in float: those that make heatmaps, and all that comes after them or after the features."""
+    reached, names = {FEATURES}, []
+    for node in proto.graph.node:  # in topological order
+        if "_heatmaps" in node.name or reached.intersection(node.input):
+            reached.update(node.output)
+            names.append(node.name)
+    return names
+
+
+if __name__ == "__main__":
+    _export(Path(sys.argv[1]), tuple(sys.argv[2:]))  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""What serves: the crop recipe, the classifier, attributes."""

@@ -1,0 +1,155 @@
+"""Attribute values, and how they are read from a classifier's outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from ...weights.manifest import Attribute, NumericAttribute, PointsAttribute
+
+
+class Value(BaseModel):
+    """A frozen value that turns into plain JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClassValue(Value):
+    """The likeliest class of a binary, categorical or ordinal attribute."""
+
+    value: str | None
+    """None where ``probability`` is below the attribute's ``abstain_below``: too unsure to say."""
+    probability: float
+    """Of the likeliest class."""
+    probabilities: dict[str, float]
+    """Of every class; they sum to 1."""
+
+    @property
+    def likeliest(self) -> str:
+        """The class that ``probability`` is of, where ``value`` is None too."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+
+class NumericValue(Value):
+    """A number with the interval that holds it with the probability that the attribute's ``interval`` names."""
+
+    value: float
+    unit: str
+    interval: tuple[float, float]
+
+
+class PointsValue(Value):
+    """Named points, x and y in pixels: of the crop when they leave the classifier, of the frame in a result."""
+
+    points: dict[str, tuple[float, float]]
+
+
+AttributeValue = ClassValue | NumericValue | PointsValue
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probabilities of (n, classes) logits divided by a temperature."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    weights = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def bin_centres(attribute: NumericAttribute) -> np.ndarray:
+    """Centres of a numeric attribute's bins, (bins,), in its unit."""
+    if attribute.bins is None:
+        raise ValueError(f"{attribute.name} is learnt by regression and has no bins")
+    return np.linspace(attribute.low, attribute.high, attribute.bins)
+
+
+def expectation(probabilities: np.ndarray, attribute: NumericAttribute) -> np.ndarray:
+    """Expected value, (n,), of distributions over the bins, (n, bins).
+
+    A matrix product would add up a row in an order that depends on how many rows there are.
+    """
+    return (probabilities * bin_centres(attribute)).sum(axis=-1)
+
+
+def quantiles(probabilities: np.ndarray, attribute: NumericAttribute, shares: tuple[float, ...]) -> np.ndarray:
+    """The numbers below which these shares of each distribution lie, (n, shares); the mass lies evenly in each bin."""
+    centres = bin_centres(attribute)
+    half = (centres[1] - centres[0]) / 2
+    edges = np.append(centres - half, centres[-1] + half)
+    cumulative = np.concatenate([np.zeros((len(probabilities), 1)), np.cumsum(probabilities, axis=1)], axis=1)
+    found = [np.interp(shares, row, edges) for row in cumulative]
+    return np.clip(np.array(found).reshape(-1, len(shares)), attribute.low, attribute.high)
+
+
+def central_interval(probabilities: np.ndarray, attribute: NumericAttribute) -> np.ndarray:
+    """The interval, (n, 2), with the attribute's ``interval`` of the mass and equal tails; not yet widened."""
+    tail = (1 - attribute.interval) / 2
+    return quantiles(probabilities, attribute, (tail, 1 - tail))
+
+
+def numbers(attribute: NumericAttribute, output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values, (n,), and intervals, (n, 2), in the attribute's unit, both within ``low`` to ``high``.
+
+    Args:
+        output: (n, bins) logits, or (n, 1) of which 0 means ``low`` and 1 ``high``.
+    """
+    if attribute.bins is None:
+        scaled = np.asarray(output, np.float64).reshape(-1)
+        values = np.clip(attribute.low + scaled * (attribute.high - attribute.low), attribute.low, attribute.high)
+        raw = np.stack([values, values], axis=1)
+    else:
+        probabilities = softmax(output, attribute.temperature)
+        median = attribute.estimate == "median"
+        values = quantiles(probabilities, attribute, (0.5,))[:, 0] if median else expectation(probabilities, attribute)
+        raw = central_interval(probabilities, attribute)
+    return values, widened(raw, attribute)
+
+
+def widened(intervals: np.ndarray, attribute: NumericAttribute) -> np.ndarray:
+    """Intervals, (n, 2), with ``widen`` added below and above, clipped to the attribute's range.
+
+    Where a negative ``widen`` would make the ends cross, both become their middle.
+    """
+    ends = intervals + np.array([-attribute.widen, attribute.widen])
+    crossed = ends[:, 0] > ends[:, 1]
+    ends[crossed] = ends[crossed].mean(axis=1, keepdims=True)
+    return np.clip(ends, attribute.low, attribute.high)
+
+
+def decode(attribute: Attribute, output: np.ndarray, size: int) -> list[AttributeValue]:
+    """Read the values of n crops from one output of the classifier.
+
+    Args:
+        attribute: the schema's entry that the output belongs to.
+        output: (n, classes) or (n, bins) logits, (n, 1) for a number without bins, or (n, 2 * points) x and y as
+            fractions of the crop's side.
+        size: side of the crop in pixels, the unit of the points given back.
+    """
+    if isinstance(attribute, PointsAttribute):
+        places = np.asarray(output, np.float64).reshape(len(output), len(attribute.points), 2) * size
+        return [
+            PointsValue(points={name: (float(x), float(y)) for name, (x, y) in zip(attribute.points, row, strict=True)})
+            for row in places
+        ]
+    if isinstance(attribute, NumericAttribute):
+        return [
+            NumericValue(value=float(value), unit=attribute.unit, interval=(float(low), float(high)))
+            for value, (low, high) in zip(*numbers(attribute, output), strict=True)
+        ]
+    return [
+        ClassValue(
+            value=attribute.classes[int(row.argmax())] if row.max() >= attribute.abstain_below else None,
+            probability=float(row.max()),
+            probabilities={name: float(p) for name, p in zip(attribute.classes, row, strict=True)},
+        )
+        for row in softmax(output, attribute.temperature)
+    ]
+
+
+def output_width(attribute: Attribute) -> int:
+    """Numbers per face in the attribute's output."""
+    match attribute.kind:
+        case "points":
+            return 2 * len(attribute.points)
+        case "numeric":
+            return attribute.bins or 1
+        case _:
+            return len(attribute.classes)

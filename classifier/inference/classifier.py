@@ -1,0 +1,167 @@
+"""The classifier as it serves: crops in, typed attribute values out. numpy and ONNX Runtime only."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from ...core.errors import FrameError, WeightsError
+from ...weights.manifest import Attribute, CropRecipe, FileEntry, InputSpec
+from ...weights.precision import choose_file
+from ...weights.session import open_session
+from ...weights.store import Release, find
+from .attributes import AttributeValue, decode, output_width
+
+BATCH, CPU_BATCH = 32, 4
+"""Most crops in one call of the session, on an accelerator and on a CPU. There 2 to 16 are equally quick,
+and each takes some 9 MB."""
+FEATURES = "features"
+"""Name of the output that holds the pooled numbers before the heads."""
+
+
+def prepare(crops: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Turn BGR uint8 crops, (n, S, S, 3), into the float32 batch that the model takes."""
+    if spec.layout == "NHWC" and spec.colour == "BGR" and spec.scale == 1 and set(spec.std) == {1.0}:
+        rows = crops.reshape(*crops.shape[:2], crops.shape[2] * 3)  # by whole rows it is nine times as quick
+        mean = np.tile(np.array(spec.mean, np.float32), crops.shape[2])
+        return np.subtract(rows, mean, dtype=np.float32).reshape(crops.shape)
+    batch = crops[..., ::-1] if spec.colour == "RGB" else crops
+    batch = batch.astype(np.float32)
+    if spec.scale != 1 or any(spec.mean) or set(spec.std) != {1.0}:
+        batch = (batch * np.float32(spec.scale) - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
+    return np.ascontiguousarray(batch.transpose(0, 3, 1, 2) if spec.layout == "NCHW" else batch)
+
+
+class AttributeClassifier:
+    """Reads the attributes of faces with a released classifier.
+
+    >>> crops = np.zeros((2, 224, 224, 3), np.uint8)
+    >>> [sorted(values) for values in AttributeClassifier("1.0.0").classify(crops)][0]
+    ['age', 'eyes', 'gender', 'glasses', 'mask', 'smile']
+
+    Args:
+        version: a version (``1.0.0``; of a classifier with a name ``shirt@0.1.0``, or ``shirt``), a release's folder,
+            or None for the one in use.
+        device: see :func:`facepipe.weights.session.open_session`.
+        threads: threads within one operator; None leaves it to ONNX Runtime.
+        release: a release at hand, in place of ``version``.
+        precision: which of the release's files runs, see ``weights.precision.choose_file``; None takes its first.
+
+    Several threads may call one classifier at once.
+
+    Raises:
+        WeightsError: no such release, or a damaged one.
+        DeviceError: the device is not there.
+    """
+
+    def __init__(
+        self,
+        version: str | Path | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+        release: Release | None = None,
+        precision: str | None = None,
+    ):
+        self.release = release or find("classifier", version)
+        manifest = self.release.manifest
+        if manifest.crop is None:
+            raise WeightsError(f"{self.release.folder}: the manifest has no crop recipe, so it is not a classifier's")
+        self.crop: CropRecipe = manifest.crop
+        self.attributes: tuple[Attribute, ...] = manifest.attributes
+        self.input = manifest.input
+        if self.crop.size != self.input.size:
+            raise WeightsError(
+                f"{self.release.folder}: crops are {self.crop.size} px, the input takes {self.input.size} px"
+            )
+        self.features: int | None = manifest.features
+        self.device = device
+        self.batch = CPU_BATCH if device == "cpu" else BATCH
+        self.entry: FileEntry = choose_file(self.release, precision, device)
+        self._session = open_session(self.release.read(self.entry.precision), device, threads)
+        widths = {output.name: output.shape[-1] for output in self._session.get_outputs()}
+        for attribute in self.attributes:
+            if widths.get(attribute.name) != output_width(attribute):
+                raise WeightsError(
+                    f"{self.release.folder}: the model's output {attribute.name!r} should have "
+                    f"{output_width(attribute)} numbers a face, it has {widths.get(attribute.name, 'no such output')}"
+                )
+        if self.features is not None and widths.get(FEATURES) != self.features:
+            raise WeightsError(
+                f"{self.release.folder}: the model's output {FEATURES!r} should have {self.features} numbers a face, "
+                f"it has {widths.get(FEATURES, 'no such output')}"
+            )
+
+    def with_threads(self, threads: int) -> Self:
+        """The same classifier over a session of its own with so many threads within one operator, for several callers
+        at once: see ``FaceDetector.with_threads``."""
+        other = copy.copy(self)
+        other._session = open_session(self.release.read(self.entry.precision), self.device, threads)
+        return other
+
+    def feature_width(self) -> int:
+        """Numbers a face in ``features``.
+
+        Raises:
+            WeightsError: this release gives no features.
+        """
+        if self.features is None:
+            raise WeightsError(
+                f"classifier {self.release.label} gives no features: its model has no such output. Use a version whose "
+                f"manifest says 'features' (facepipe weights list), or train and publish one with this facepipe"
+            )
+        return self.features
+
+    def outputs(self, crops: np.ndarray, features: bool = False) -> dict[str, np.ndarray]:
+        """The raw outputs, one (n, width) float32 array for each attribute.
+
+        Args:
+            crops: BGR, uint8, (n, size, size, 3) as the crop recipe makes them; n may be 0.
+            features: give ``features`` too, (n, width): the pooled numbers before the heads, for models of your own.
+                They are **no identity embedding**: nothing was done to make two pictures of one person alike, or those
+                of two persons different, and they are not fit to recognise anybody.
+
+        Raises:
+            FrameError: the array is not such a batch.
+            WeightsError: features are asked for, and this release has none.
+        """
+        size = self.input.size
+        if not isinstance(crops, np.ndarray) or crops.dtype != np.uint8 or crops.shape[1:] != (size, size, 3):
+            got = f"{crops.dtype} {crops.shape}" if isinstance(crops, np.ndarray) else type(crops).__name__
+            raise FrameError(f"crops must be a uint8 array (n, {size}, {size}, 3) in BGR, got {got}")
+        widths = {attribute.name: output_width(attribute) for attribute in self.attributes}
+        if features:
+            widths[FEATURES] = self.feature_width()
+        rows = [  # only what is named is given out, and what only the others need is not computed
+            self._session.run([*widths], {self.input.name: prepare(crops[start : start + self.batch], self.input)})
+            for start in range(0, len(crops), self.batch)
+        ]
+        if not rows:
+            return {name: np.zeros((0, width), np.float32) for name, width in widths.items()}
+        return {name: np.concatenate(parts) for name, parts in zip(widths, zip(*rows, strict=True), strict=True)}
+
+    def values(self, outputs: dict[str, np.ndarray]) -> list[dict[str, AttributeValue]]:
+        """Read the attributes of n crops from what :meth:`outputs` gave.
+
+        Returns:
+            One dict for each crop, in order: attribute name to value. Points are in pixels of the crop.
+        """
+        columns = [decode(attribute, outputs[attribute.name], self.input.size) for attribute in self.attributes]
+        names = [attribute.name for attribute in self.attributes]
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+    def classify(self, crops: np.ndarray) -> list[dict[str, AttributeValue]]:
+        """Read every attribute of each crop.
+
+        Args:
+            crops: BGR, uint8, (n, size, size, 3) as the crop recipe makes them; n may be 0.
+
+        Returns:
+            As :meth:`values`.
+
+        Raises:
+            FrameError: the array is not such a batch.
+        """
+        return self.values(self.outputs(crops))

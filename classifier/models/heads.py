@@ -1,0 +1,84 @@
+"""Heads: from the pooled features, or from the backbone's maps, to the output of each attribute.
+
+Classes and bins are logits. A binary attribute has two, trained by softmax and cross-entropy: that is one sigmoid with
+binary cross-entropy, of the difference of the two. A number without bins is one linear output, 0 at its ``low`` and 1
+at its ``high``. Points are fractions of the crop's side: linear in the pooled features, or read from a map of an eighth
+of the input's side, which joins the last three blocks (as feature pyramids do, Lin et al., CVPR 2017), by the
+expectation of each point's heatmap (soft-argmax; Luvizon et al., 2019).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from ...weights.manifest import Attribute
+from ..config.recipe import Heads
+from ..inference.attributes import output_width
+
+
+@keras.saving.register_keras_serializable("facepipe")
+class SoftArgmax(layers.Layer):
+    """Heatmaps (n, h, w, points) to the expected place of each point, (n, points * 2), x and y as fractions."""
+
+    def call(self, heatmaps: Any) -> Any:
+        _, height, width, points = heatmaps.shape
+        y, x = np.mgrid[0:height, 0:width]
+        grid = np.stack([(x + 0.5) / width, (y + 0.5) / height], axis=-1).reshape(1, -1, 1, 2)
+        weights = ops.softmax(ops.reshape(heatmaps, (-1, height * width, points)), axis=1)
+        places = ops.sum(ops.expand_dims(weights, -1) * ops.convert_to_tensor(grid, heatmaps.dtype), axis=1)
+        return ops.reshape(places, (-1, points * 2))
+
+
+def attribute_output(attribute: Attribute, pooled: Any, maps: list[Any], heads: Heads, l2: float = 0.0) -> Any:
+    """The output of one attribute, (n, ``output_width``), float32.
+
+    Args:
+        pooled: (n, width), from the neck.
+        maps: of strides 8, 16 and 32.
+        heads: how heads are made.
+        l2: factor of the squared kernels of dense layers in the loss.
+    """
+    if attribute.kind == "points" and heads.points == "heatmaps":
+        return _heatmap_points(attribute, maps, heads.points_width)
+    regularizer = keras.regularizers.L2(l2) if l2 else None
+    x = pooled
+    for place, width in enumerate(heads.hidden, 1):
+        x = layers.Dense(
+            width,
+            activation="relu",
+            kernel_initializer="he_normal",
+            kernel_regularizer=regularizer,
+            dtype="float32",
+            name=f"{attribute.name}_hidden{place}",
+        )(x)
+    regressed = attribute.kind == "points" or (attribute.kind == "numeric" and attribute.bins is None)
+    return layers.Dense(
+        output_width(attribute),
+        kernel_regularizer=regularizer,
+        bias_initializer=keras.initializers.Constant(0.5) if regressed else "zeros",  # the middle of the range
+        dtype="float32",
+        name=attribute.name,
+    )(x)
+
+
+def _heatmap_points(attribute: Attribute, maps: list[Any], channels: int) -> Any:
+    name = attribute.name
+    joined = layers.Conv2D(channels, 1, name=f"{name}_conv5")(maps[-1])
+    for finer, block in ((maps[-2], "conv4"), (maps[-3], "conv3")):
+        beside = layers.Conv2D(channels, 1, name=f"{name}_{block}")(finer)
+        joined = layers.Add()([_enlarged(joined, beside.shape[1]), beside])
+    joined = layers.ReLU()(joined)
+    joined = layers.Conv2D(channels, 3, padding="same", activation="relu", name=f"{name}_mix")(joined)
+    heatmaps = layers.Conv2D(output_width(attribute) // 2, 1, dtype="float32", name=f"{name}_heatmaps")(joined)
+    return SoftArgmax(dtype="float32", name=name)(heatmaps)
+
+
+def _enlarged(x: Any, side: int) -> Any:
+    """A map brought to the side of a finer one, about twice its own (InceptionV3 does not pad: 8, 17 and 35)."""
+    if side == 2 * x.shape[1]:
+        return layers.UpSampling2D(2)(x)
+    return layers.Resizing(side, side, interpolation="bilinear")(x)

@@ -1,0 +1,217 @@
+"""Where training starts from: ImageNet, named arrays, a run, a released version or nothing; and fitting it to a model.
+
+A batch norm can stand beside its kernel or be folded into it, in the weights as in the model; each becomes the other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ...core.errors import MissingExtraError, TrainingError, WeightsError
+from ...weights.store import find
+from ..config.recipe import Recipe
+from .backbones import ALL, BACKBONES, Backbone, find_backbone
+from .keras_applications import imagenet_arrays
+from .multitask import get_weights, set_weights
+from .neck import NECK_EPSILON, NECK_NORM, neck_layers
+
+NORM = ("gamma", "beta", "moving_mean", "moving_variance")
+WITHOUT = (
+    "without a network, give --start an .npz with arrays named <layer>/<variable> as in keras.applications "
+    "(conv1_conv/kernel ...), a run's folder, a released version, or 'none'"
+)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read named float arrays from an ``.npz``; nothing in it is executed.
+
+    Raises:
+        TrainingError: the file is missing or is not such an archive.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name].astype(np.float32) for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise TrainingError(f"{path}: not an .npz of arrays ({error})") from error
+
+
+def starting_arrays(start: str, backbone: str) -> dict[str, np.ndarray]:
+    """Weights to start from.
+
+    Args:
+        start: the path of an ``.npz``, a run's folder, ``imagenet`` (downloaded by Keras, for ``resnet18`` by
+            torchvision), a released version that holds its training weights, or ``none``.
+        backbone: a key of ``BACKBONES``; what ``imagenet`` means depends on it.
+
+    Raises:
+        TrainingError: there are no such weights; the message says what to do.
+        MissingExtraError: torchvision is needed and is not installed.
+    """
+    if start == "none":
+        return {}
+    if start == "imagenet":
+        return _imagenet(find_backbone(backbone))
+    path = Path(start)
+    if path.is_dir():
+        path = path / "weights.npz"
+    if path.suffix == ".npz":
+        return read_arrays(path)
+    try:
+        release = find("classifier", start)
+    except WeightsError as error:
+        raise TrainingError(
+            f"--start {start}: neither an .npz, a run's folder, a released version, 'imagenet' nor 'none' ({error})"
+        ) from error
+    from ..export.onnx import weights_of_onnx
+
+    return weights_of_onnx(release.read(release.finest().precision))
+
+
+def _imagenet(backbone: Backbone) -> dict[str, np.ndarray]:
+    if backbone.name == "resnet18":
+        try:
+            from .torch_weights import resnet18_arrays
+        except ImportError as error:
+            raise MissingExtraError(error.name or "torchvision", "train") from error
+        return resnet18_arrays()
+    if not backbone.application:
+        having = ", ".join(each.name for each in BACKBONES.values() if each.application)
+        raise TrainingError(
+            f"there are no ImageNet weights of {backbone.name}, only of {having} and resnet18; --start none trains it "
+            f"from scratch"
+        )
+    try:
+        return imagenet_arrays(getattr(keras.applications, backbone.application))
+    except Exception as error:  # Keras raises whatever its downloader and its reader do
+        raise TrainingError(
+            f"Keras could not get {backbone.application}'s ImageNet weights ({error}); {WITHOUT}. A broken download "
+            f"stays in Keras' folder, ~/.keras/models or $KERAS_HOME/models: delete the file there and try again"
+        ) from error
+
+
+def fit_start(model: keras.Model, arrays: dict[str, np.ndarray]) -> list[str]:
+    """Put starting weights into a model; fold batch norms where it has none, reset them where kernels are random.
+
+    A batch norm's numbers describe the kernel before it. Where that kernel is absent or of another shape, the kernel
+    stays random and its batch norm is reset (gamma 1, beta 0, mean 0, variance 1).
+
+    Args:
+        model: new, from ``build_model``.
+        arrays: as ``starting_arrays`` gives them; empty changes nothing.
+
+    Returns:
+        Layers with kernels that start at random.
+
+    Raises:
+        TrainingError: the arrays fit no layer of the backbone, or a block whose batch norms are folded has no weights
+            to start from, so it could not train.
+    """
+    backbone = find_backbone(model.name)
+    weights = get_weights(model)
+    arrays = _fold_neck(model, arrays)
+    layers = sorted({name.rpartition("/")[0] for name in weights if name.endswith("/kernel")})
+    fresh = []
+    for layer in layers:
+        kernel = arrays.get(f"{layer}/kernel")
+        if kernel is None or kernel.shape != weights[f"{layer}/kernel"].shape:
+            fresh.append(layer)
+        else:
+            _fit_layer(backbone, layer, weights, arrays)
+    if f"{NECK_NORM}/gamma" in weights and arrays:
+        _fit_norm(NECK_NORM, NECK_EPSILON, weights, arrays)
+    bare = [layer for layer in fresh if (norm := backbone.norm(layer)) and f"{norm}/beta" not in weights]
+    if bare:
+        raise TrainingError(
+            f"these layers have no batch norm in the recipe and no starting weights: {', '.join(bare[:4])} ...; start "
+            f"from weights that have them, or list every block under 'norms' in the recipe"
+        )
+    if arrays and all(layer in fresh for layer in layers if backbone.block(layer)):
+        known = ", ".join(sorted(arrays)[:3])
+        raise TrainingError(
+            f"the starting weights fit no layer of {backbone.name}, for they are of another network ({known} ...); "
+            f"start from weights of {backbone.name}, 'imagenet' or 'none'"
+        )
+    set_weights(model, weights)
+    return fresh
+
+
+def frozen_at_random(recipe: Recipe, fresh: list[str]) -> str:
+    """A warning where blocks that no stage trains start at random, in whole or in part; "" where there are none.
+
+    Args:
+        fresh: as ``fit_start`` returns it.
+    """
+    backbone = find_backbone(recipe.backbone)
+    random = {backbone.block(layer) for layer in fresh} - {""}
+    never = [block for block in sorted(random) if all({block, ALL} & {*stage.freeze} for stage in recipe.stages)]
+    if not never:
+        return ""
+    return (
+        f"warning: {', '.join(never)} of {backbone.name} start at random and are frozen in every stage, so that the "
+        f"heads learn from noise; start from weights (--start imagenet), or freeze less"
+    )
+
+
+def _fit_layer(backbone: Backbone, layer: str, weights: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
+    """Set a layer's kernel and bias, and the batch norm behind it, from arrays that hold its kernel."""
+    kernel, norm = arrays[f"{layer}/kernel"], backbone.norm(layer)
+    like = weights[f"{layer}/bias"] if f"{layer}/bias" in weights else weights[f"{norm}/beta"]
+    bias = arrays.get(f"{layer}/bias", np.zeros_like(like))
+    if f"{norm}/beta" in weights:
+        _fit_norm(norm, backbone.epsilon, weights, arrays)
+        if f"{layer}/bias" not in weights:
+            # A convolution without a bias, as most of keras.applications': the batch norm takes up a folded one's.
+            part = "moving_mean" if f"{norm}/beta" in arrays else "beta"
+            weights[f"{norm}/{part}"] = weights[f"{norm}/{part}"] + (bias if part == "beta" else -bias)
+    elif norm and f"{norm}/beta" in arrays:
+        # Some have no gamma.
+        gamma, beta, mean, variance = (arrays.get(f"{norm}/{part}", np.ones_like(like)) for part in NORM)
+        kernel, bias = fold(kernel, bias, gamma, beta, mean, variance, backbone.epsilon)
+    weights[f"{layer}/kernel"] = kernel
+    if f"{layer}/bias" in weights:
+        weights[f"{layer}/bias"] = bias
+
+
+def _fit_norm(norm: str, epsilon: float, weights: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
+    """Set a batch norm from the arrays; what they do not hold (it was folded, or has no gamma) does nothing."""
+    nothing = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1 - epsilon}
+    for part in NORM:
+        if (name := f"{norm}/{part}") in weights:
+            weights[name] = arrays.get(name, np.full_like(weights[name], nothing[part]))
+
+
+def _fold_neck(model: keras.Model, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays in which the neck's batch norm is folded into the heads' first dense layers, if the model has none."""
+    if f"{NECK_NORM}/gamma" not in arrays or any(layer.name == NECK_NORM for layer in model.layers):
+        return arrays
+    gamma, beta, mean, variance = (arrays[f"{NECK_NORM}/{part}"] for part in NORM)
+    scale = gamma / np.sqrt(variance + NECK_EPSILON)
+    folded = dict(arrays)
+    for layer in neck_layers(model):
+        kernel = arrays.get(f"{layer}/kernel")
+        if kernel is not None and len(kernel) == len(scale):
+            folded[f"{layer}/kernel"] = kernel * scale[:, None]
+            folded[f"{layer}/bias"] = arrays[f"{layer}/bias"] + (beta - mean * scale) @ kernel
+    return folded
+
+
+def fold(
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    epsilon: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias of one convolution that does what this one and its batch norm (in inference mode) do.
+
+    Args:
+        kernel: (h, w, in, out), or (h, w, channels, 1) of a depthwise convolution.
+    """
+    scale = gamma / np.sqrt(variance + epsilon)
+    depthwise = kernel.shape[3] == 1 and kernel.shape[2] == len(scale)
+    return kernel * (scale[:, None] if depthwise else scale), (bias - mean) * scale + beta

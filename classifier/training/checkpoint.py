@@ -1,0 +1,125 @@
+"""Checkpoints of a training run: weights, optimizer and position in one file that is either old or new, never half."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from ...core.errors import TrainingError
+from ..models.multitask import get_weights, set_weights
+
+if TYPE_CHECKING:
+    from .train_step import Learner
+
+LOG_VARIANCES = "learner/log_variances"
+
+
+@dataclass
+class Position:
+    """Where a run stands."""
+
+    stage: int = 0
+    step: int = 0
+    """Batches done in this stage."""
+    epochs: float = 0.0
+    """Epochs done in the stages before it."""
+    seconds: float = 0.0
+    """Running time of all stages so far, pauses between a kill and the resumption left out."""
+    stage_start: float = 0.0
+    """``seconds`` when this stage began."""
+    best: float = float("inf")
+    """Lowest validation loss of this stage."""
+    waited: int = 0
+    """Validations since then."""
+    validated: int = -1
+    """The step of the last validation in this stage."""
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an ``.npz`` in one step. What a kill in the midst of it leaves, the next one overwrites."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    os.replace(part, path)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read such a file.
+
+    Raises:
+        TrainingError: it is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise TrainingError(f"{path}: no checkpoint to resume from ({error})") from error
+
+
+def save(path: Path, learner: Learner, position: Position) -> None:
+    """Write a checkpoint."""
+    arrays = {f"weight/{name}": value for name, value in get_weights(learner.network).items()}
+    arrays |= {f"random/{name}": _array(variable) for name, variable in _random_states(learner.network).items()}
+    for index, variable in enumerate(learner.optimizer.variables):
+        arrays[f"optimizer/{index}"] = _array(variable)
+    if learner.log_variances is not None:
+        arrays[LOG_VARIANCES] = _array(learner.log_variances)
+    arrays["position"] = np.array(json.dumps(asdict(position)))
+    write_arrays(path, arrays)
+
+
+def read(path: Path) -> tuple[Position, dict[str, np.ndarray]]:
+    """Read a checkpoint.
+
+    Raises:
+        TrainingError: there is none, or it is another program's.
+    """
+    arrays = read_arrays(path)
+    try:
+        return Position(**json.loads(str(arrays.pop("position")))), arrays
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{path}: not a checkpoint of this facepipe ({error})") from error
+
+
+def weights_in(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights among a checkpoint's arrays, by path."""
+    return {name.removeprefix("weight/"): value for name, value in arrays.items() if name.startswith("weight/")}
+
+
+def restore(learner: Learner, arrays: dict[str, np.ndarray]) -> None:
+    """Put a checkpoint's weights, optimizer and random states into a learner of the same stage.
+
+    Raises:
+        TrainingError: they are of another network or optimizer.
+    """
+    set_weights(learner.network, weights_in(arrays))
+    states = {f"random/{name}": variable for name, variable in _random_states(learner.network).items()}
+    states |= {f"optimizer/{index}": variable for index, variable in enumerate(learner.optimizer.variables)}
+    if learner.log_variances is not None:
+        states[LOG_VARIANCES] = learner.log_variances
+    for name, variable in states.items():
+        if name not in arrays or arrays[name].shape != tuple(variable.shape):
+            raise TrainingError(
+                f"the checkpoint has no {name} of shape {tuple(variable.shape)}: it is of another recipe"
+            )
+        variable.assign(arrays[name])
+
+
+def _random_states(network: keras.Model) -> dict[str, Any]:
+    """What dropout draws next, so that a resumed run draws what it would have drawn."""
+    return {
+        f"{layer.name}/{index}": variable
+        for layer in network.layers
+        for index, variable in enumerate(layer.variables)
+        if "seed_generator" in variable.path
+    }
+
+
+def _array(variable: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable))

@@ -1,0 +1,256 @@
+"""Runs of the classifier side by side: one table of what they reached and cost, one picture of their curves."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import TrainingError
+from ...weights.manifest import Manifest
+from ...weights.publish import EXPORT
+from ...weights.release import MANIFEST, Release, open_release
+from ..inference.classifier import AttributeClassifier
+from .curves import COLOURS, FEW, finish, new_figure, save_figure, series
+from .history import Row, read_history
+from .run_folder import BEST, FINAL, SETTINGS
+
+ROUNDS = 30
+"""Crops that each run's export is timed on."""
+
+
+@dataclass
+class RunFigures:
+    """What is known of a run; what is not is None or left out.
+
+    Attributes:
+        name: of its folder.
+        folder: as it was given.
+        backbone: of its recipe.
+        size: side of its input in pixels.
+        measured: through what: ``export``, the ONNX file on all val rows; ``training``, Keras at the best validation.
+        figures: by metric, as ``age.mae`` and ``gender.accuracy``.
+        units: of the numeric attributes.
+        loss: lowest validation loss of its last stage.
+        epochs: trained.
+        parameters: numbers in its weights.
+        milliseconds: median for one crop through the export on this machine.
+        megabytes: of the exported file.
+    """
+
+    name: str
+    folder: Path
+    backbone: str | None = None
+    size: int | None = None
+    measured: str | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    loss: float | None = None
+    epochs: float | None = None
+    parameters: int | None = None
+    milliseconds: float | None = None
+    megabytes: float | None = None
+
+    def told(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self) | {"folder": str(self.folder)}
+
+
+def find_run(text: str, runs: Path) -> Path:
+    """A run's folder by its path, or by its name among the runs.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    for folder in (Path(text), runs / text):
+        if (folder / SETTINGS).is_file():
+            return folder
+    there = ", ".join(sorted(path.parent.name for path in runs.glob(f"*/{SETTINGS}")))
+    raise TrainingError(f"{text}: neither a run's folder nor a name in {runs}; there are: {there or 'none'}")
+
+
+def read_run(folder: Path) -> RunFigures:
+    """What a run's folder tells of it, the time of a crop left out. A run need not be over, nor be of this facepipe.
+
+    Raises:
+        TrainingError: its settings are damaged.
+        DataError: its history is damaged.
+    """
+    try:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        attributes = list(settings["attributes"])
+        recipe = settings["recipe"]
+        found = RunFigures(folder.resolve().name, folder, recipe["backbone"], recipe["stages"][-1]["size"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise TrainingError(f"{folder / SETTINGS}: not the settings of a run ({error!r})") from error
+    rows = read_history(folder)
+    best = _best(rows)
+    if best is not None:
+        found.loss = _float(best.get("val_loss"))
+        found.epochs = _float(rows[-1].get("epoch"))
+        found.figures = {name: value for name in best if "." in name and (value := _float(best[name])) is not None}
+        found.measured = "training"
+    for release in _exported(folder):
+        entry = release.manifest.files[0]
+        found.megabytes = entry.bytes / 1e6
+        if figures := _figures(release.manifest):
+            found.figures, found.measured = figures, "export"
+    for attribute in attributes:
+        if attribute["kind"] == "numeric":
+            found.units[attribute["name"]] = attribute["unit"]
+            mae = found.figures.get(f"{attribute['name']}.mae")
+            if mae is not None:
+                span = attribute["high"] - attribute["low"]
+                found.figures.setdefault(f"{attribute['name']}.mae_normalised", mae / span)
+    found.parameters = _parameters(folder)
+    return found
+
+
+def _best(rows: list[Row]) -> Row | None:
+    """The row of the last stage with the lowest validation loss: the weights that the run becomes."""
+    last = [row for row in rows if row["stage"] == rows[-1]["stage"] and row.get("val_loss") is not None]
+    return min(last, key=lambda row: _float(row["val_loss"]) or 0.0) if last else None
+
+
+def _float(value: str | float | None) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _exported(folder: Path) -> list[Release]:
+    """The run's export, if there is a whole one."""
+    if not (folder / EXPORT / MANIFEST).is_file():
+        return []
+    return [open_release(folder / EXPORT)]
+
+
+def _figures(manifest: Manifest) -> dict[str, float]:
+    """What was measured of the default file over all val rows: the first record."""
+    if not manifest.metrics:
+        return {}
+    return {metric.name: metric.value for metric in manifest.metrics[0].values if metric.value is not None}
+
+
+def _parameters(folder: Path) -> int | None:
+    """Numbers in a run's weights, the statistics of batch norms included."""
+    for name in (FINAL, BEST):
+        if (folder / name).is_file():
+            with np.load(folder / name, allow_pickle=False) as archive:
+                return int(sum(archive[each].size for each in archive.files))
+    return None
+
+
+def time_exports(runs: Sequence[RunFigures], rounds: int = ROUNDS, threads: int | None = 1) -> None:
+    """Fill in the median time of one crop through each run's export, all in turn, so that each meets the same machine.
+
+    Args:
+        runs: those without an export are left as they are.
+        rounds: crops each.
+        threads: of ONNX Runtime; None: one a core. More than one each, and the sessions disturb one another.
+
+    Raises:
+        WeightsError: an export is damaged.
+    """
+    models = [
+        (run, AttributeClassifier(release=release, threads=threads))
+        for run in runs
+        for release in _exported(run.folder)
+    ]
+    random = np.random.default_rng(0)
+    crops = {
+        model.input.size: random.integers(0, 256, (1, model.input.size, model.input.size, 3), dtype=np.uint8)
+        for _, model in models
+    }
+    spent: list[list[float]] = [[] for _ in models]
+    for _ in range(rounds + 1):
+        for (_, model), each in zip(models, spent, strict=True):
+            began = time.perf_counter()
+            model.outputs(crops[model.input.size])
+            each.append(1000 * (time.perf_counter() - began))
+    for (run, _), each in zip(models, spent, strict=True):
+        run.milliseconds = float(np.median(each[1:]))  # the first is a warm-up
+
+
+def columns(runs: Sequence[RunFigures]) -> list[tuple[str, str, str]]:
+    """The table's columns of figures: heading, metric and format; those that some run has."""
+    have = list(dict.fromkeys(name for run in runs for name in run.figures))
+    units = {name: unit for run in runs for name, unit in run.units.items()}
+    chosen: list[tuple[str, str, str]] = []
+    for name in have:
+        attribute, _, metric = name.partition(".")
+        if metric == "mae":
+            chosen.append((f"{attribute} MAE, {units.get(attribute, '')}".rstrip(", "), name, ".2f"))
+            chosen.append((f"{attribute} MAE, of range", f"{attribute}.mae_normalised", ".4f"))
+        elif metric == "eye_error":
+            chosen.append((f"{attribute} error, of eye distance", name, ".4f"))
+        elif metric == "point_error_of_side":
+            chosen.append((f"{attribute} error, of side", name, ".4f"))
+        elif metric == "accuracy":
+            chosen.append((f"{attribute} accuracy", name, ".4f"))
+    return chosen
+
+
+def draw_comparison(folders: Sequence[Path], path: Path) -> Path:
+    """Draw the curves of several runs: losses of training (dashed) and validation, and what the validations measured.
+
+    Args:
+        folders: of the runs.
+        path: of the PNG.
+
+    Raises:
+        DataError: a history is damaged.
+        TrainingError: no run has a history.
+    """
+    histories = {folder.resolve().name: read_history(folder) for folder in folders}
+    histories = {name: rows for name, rows in histories.items() if rows}
+    if not histories:
+        raise TrainingError(f"no curves to draw: none of {', '.join(map(str, folders))} has a history yet")
+    runs = [RunFigures(name, Path(name), figures=_measured_in(rows)) for name, rows in histories.items()]
+    panels = [("loss: validation, dashed training", "val_loss")]
+    panels += [(heading, name) for heading, name, _ in columns(runs) if not name.endswith("_normalised")]
+    across = min(3, len(panels))
+    down = math.ceil(len(panels) / across)
+    figure = new_figure(across, down)
+    axes = figure.subplots(down, across, squeeze=False).ravel()
+    for axis, (title, name) in zip(axes, panels, strict=False):
+        longest = 0.0
+        for index, (run, rows) in enumerate(histories.items()):
+            colour = COLOURS[index % len(COLOURS)]
+            points = series(rows, name)
+            if points:
+                longest = max(longest, points[-1][0])
+                marker = "o" if len(points) <= FEW else ""
+                style = "-" if index < len(COLOURS) else "-."
+                look = {"color": colour, "label": run, "marker": marker, "markersize": 3, "linewidth": 1.3}
+                axis.plot(*zip(*points, strict=True), style, **look)
+            if name == "val_loss" and (trained := series(rows, "train_loss")):
+                axis.plot(*zip(*trained, strict=True), "--", color=colour, linewidth=1)
+        finish(axis, title, longest or 1)
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8, frameon=False)
+    save_figure(figure, path)
+    return path
+
+
+def _measured_in(rows: list[Row]) -> dict[str, float]:
+    """Metrics that some row has."""
+    return {name: value for row in rows for name in row if "." in name and (value := _float(row[name])) is not None}
+
+
+def compare(folders: Sequence[Path], timing: bool = True) -> list[RunFigures]:
+    """Read the runs, and time their exports side by side.
+
+    Raises:
+        TrainingError, DataError, WeightsError: a run's settings, history or export is damaged.
+    """
+    found = [read_run(folder) for folder in folders]
+    if timing:
+        time_exports(found)
+    return found

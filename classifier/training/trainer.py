@@ -1,0 +1,300 @@
+"""Training of the classifier: stages, early stopping, checkpoints, resumption, and an optional time budget.
+
+The loop is Keras' own ``train_on_batch``, so it runs on TensorFlow, PyTorch and JAX alike.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+
+from ...core.errors import TrainingError
+from ..config.recipe import Stage, rate_at
+from ..data.loader import Batch, BrokenPictures, CropSource, training_batches
+from ..data.sampling import draw_report, row_weights
+from ..data.table import FaceTable
+from ..inference.classifier import prepare
+from ..models.backbones import find_backbone
+from ..models.multitask import get_weights, set_weights
+from ..models.pretrained import fit_start, frozen_at_random, starting_arrays
+from . import checkpoint
+from .checkpoint import Position
+from .curves import draw_curves
+from .devices import Devices, has_bfloat16
+from .history import Meter, add_to_history
+from .losses import attribute_losses, class_weights
+from .run_folder import BEST, CHECKPOINT, FINAL, Settings
+from .train_step import Learner, active_attributes, build_learner, loss_weights
+from .validation import Validator
+
+__all__ = ["BEST", "CHECKPOINT", "FINAL", "Settings", "Trainer"]
+
+
+@dataclass
+class _Clock:
+    """Running time, which goes on from where a killed run stood."""
+
+    before: float
+    started: float
+
+    def now(self) -> float:
+        return self.before + time.monotonic() - self.started
+
+
+class Trainer:
+    """One training run in its folder.
+
+    Args:
+        settings: what to do.
+        train, val: rows that are crops.
+        folder: of the run; made by the caller.
+        report: takes progress lines.
+
+    Raises:
+        TrainingError: the recipe does not fit the schema or the backbone.
+        DeviceError: a device is not there.
+        DataError: the recipe balances by what the data do not have.
+    """
+
+    def __init__(
+        self, settings: Settings, train: FaceTable, val: FaceTable, folder: Any, report: Callable[[str], None] = print
+    ):
+        self.settings, self.recipe, self.folder, self.report = settings, settings.recipe, folder, report
+        self.train, self.val = train, val
+        self.batch = min(self.recipe.batch, len(train))
+        self.devices = Devices(settings.devices)
+        self.devices.check_batch(self.batch)
+        self.backbone = find_backbone(self.recipe.backbone)
+        balanced = class_weights(settings.attributes, train.targets) if self.recipe.losses.class_balance else None
+        self.losses = attribute_losses(settings.attributes, self.recipe.losses, balanced)
+        self.weights = loss_weights(settings.attributes, self.recipe)
+        for stage in self.recipe.stages:  # told before the first, not after hours
+            self.backbone.check_size(stage.size)
+            active_attributes(settings.attributes, stage)
+        self.draw = row_weights(train, self.recipe.balance)
+        self.broken, self.unread = BrokenPictures(len(train), report), BrokenPictures(len(val), report)
+        self.position = Position()
+        self.clock = _Clock(0.0, time.monotonic())
+        self.saved = 0.0
+        self._until = math.inf
+
+    def run(self, resume: bool = False) -> dict[str, np.ndarray]:
+        """Go through the stages.
+
+        Args:
+            resume: go on from the folder's checkpoint.
+
+        Returns:
+            The weights of the last stage's best validation, also written to ``weights.npz``.
+
+        Raises:
+            TrainingError: the start, the recipe or the checkpoint does not fit, or the loss stops being a number.
+        """
+        cv2.setNumThreads(1)  # the threads that prepare batches are the parallelism
+        before = keras.config.dtype_policy()
+        low = self.settings.precision == "bfloat16" or (self.settings.precision == "auto" and has_bfloat16())
+        keras.config.set_dtype_policy("mixed_bfloat16" if low else "float32")
+        for line in draw_report(self.train, self.draw, self.recipe.balance):
+            self.report(line)
+        try:
+            with self.devices.training():
+                return self._stages(resume)
+        finally:
+            keras.config.set_dtype_policy(before)
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def _stages(self, resume: bool) -> dict[str, np.ndarray]:
+        saved: dict[str, np.ndarray] | None = None
+        weights: dict[str, np.ndarray] | None = None
+        if resume and (self.folder / CHECKPOINT).is_file():
+            self.position, saved = checkpoint.read(self.folder / CHECKPOINT)
+            self.clock = _Clock(self.position.seconds, time.monotonic())
+            self.saved = self.position.seconds
+            self.report(f"resuming at stage {self.position.stage + 1}, step {self.position.step}")
+        elif resume:
+            self.report("the run has no checkpoint yet: it starts anew")
+        while self.position.stage < len(self.recipe.stages):
+            stage = self.recipe.stages[self.position.stage]
+            learner = self._begin(stage, weights, saved)
+            self._stage(learner, stage)
+            weights, saved = self._end(learner), None
+        if weights is None:
+            weights = checkpoint.weights_in(saved or {})
+        checkpoint.write_arrays(self.folder / FINAL, weights)
+        return weights
+
+    def _begin(
+        self, stage: Stage, weights: dict[str, np.ndarray] | None, saved: dict[str, np.ndarray] | None
+    ) -> Learner:
+        """What a stage trains: resumed, or with the weights of the stage before, or with those that the run starts
+        from."""
+        keras.utils.set_random_seed(self.settings.seed + self.position.stage)  # the same for a resumed run
+        learner = build_learner(self.settings.attributes, self.recipe, stage, self.losses, self.devices)
+        if saved is not None:
+            checkpoint.restore(learner, saved)
+            return learner
+        if weights is None:
+            fresh = fit_start(learner.network, starting_arrays(self.settings.start, self.recipe.backbone))
+            self.report(f"start {self.settings.start}: {len(fresh)} layers at random ({', '.join(fresh[:12])} ...)")
+            if warning := frozen_at_random(self.recipe, fresh):
+                self.report(warning)
+        else:
+            set_weights(learner.network, weights)
+            if learner.log_variances is not None:
+                learner.log_variances.assign(weights[checkpoint.LOG_VARIANCES])
+        self.position.stage_start = self.clock.now()
+        self._save(learner)
+        return learner
+
+    def _stage(self, learner: Learner, stage: Stage) -> None:
+        position = self.position
+        epoch = len(self.train) // self.batch
+        total = max(round(stage.epochs * epoch), 1)
+        self._until = self._deadline()
+        learning = "" if stage.attributes is None else f", learns {', '.join(learner.active)}"
+        self.report(
+            f"stage {position.stage + 1}/{len(self.recipe.stages)} {stage.name}: {stage.size} px, "
+            f"up to {total} steps of {self.batch}"
+            + (f" in {(self._until - position.stage_start) / 60:.1f} min" if math.isfinite(self._until) else "")
+            + f", rate {stage.learning_rate:g}, frozen: {', '.join(stage.freeze) or 'nothing'}{learning}, "
+            f"{learner.network.count_params() / 1e6:.1f} M weights, {keras.config.dtype_policy().name}"
+        )
+        memory = int(self.settings.memory_gb * 1024**3)
+        source = CropSource(self.train, stage.size, self.settings.crop.border, memory, self.broken)
+        spec = self.backbone.input_spec(stage.size)
+        validator = Validator(self.settings, self.val, source, spec, self.losses, self.batch, self.unread)
+        batches = training_batches(
+            source,
+            self.batch,
+            self.recipe.augmentation,
+            (self.settings.seed, position.stage),
+            position.step,
+            self.settings.workers,
+            self.draw,
+        )
+        try:
+            self._loop(learner, stage, validator, batches, total, epoch)
+        except KeyboardInterrupt:
+            self._save(learner)
+            self.report(f"interrupted; --resume goes on from stage {position.stage + 1}, step {position.step}")
+            raise
+        finally:
+            batches.close()
+
+    def _loop(
+        self, learner: Learner, stage: Stage, validator: Validator, batches: Iterator[Batch], total: int, epoch: int
+    ) -> None:
+        position = self.position
+        meter = Meter()
+        while (progress := self._progress(total)) < 1:
+            learner.optimizer.learning_rate = rate_at(stage, self.recipe.warmup, progress)
+            batch = next(batches)
+            logs = self.devices.step(learner, prepare(batch.images, validator.spec), batch.targets)
+            meter.add(len(batch.images), logs)
+            position.step += 1
+            if not np.isfinite(logs["loss"]):
+                raise TrainingError(
+                    f"the loss is {logs['loss']} at stage {position.stage + 1}, step {position.step}; lower the rate, "
+                    f"or try --precision float32, and --resume from the last checkpoint"
+                )
+            if meter.seconds() >= self.settings.progress_seconds:
+                self.report(self._line(meter, stage, total))
+                meter.next()
+            if self.clock.now() - self.saved >= 60 * self.settings.checkpoint_minutes:
+                self._save(learner)
+            if position.step % epoch == 0 and self._progress(total) < 1:
+                better = self._validate(learner, stage, validator, meter, epoch, progress)
+                self._save(learner)
+                if not better and position.waited >= self.recipe.patience:
+                    self.report(f"no better validation in {position.waited} epochs: the stage ends")
+                    return
+        if position.validated != position.step:  # or the time ran out just after a validation
+            self._validate(learner, stage, validator, meter, epoch, 1.0)
+
+    def _progress(self, total: int) -> float:
+        done = self.position.step / total
+        if math.isfinite(self._until):
+            span = max(self._until - self.position.stage_start, 1e-9)
+            done = max(done, (self.clock.now() - self.position.stage_start) / span)
+        return done
+
+    def _deadline(self) -> float:
+        """Running time, in seconds, at which the present stage must end."""
+        if self.settings.minutes is None:
+            return math.inf
+        shares = [stage.time_share for stage in self.recipe.stages]
+        left = sum(shares[self.position.stage :])
+        start = self.position.stage_start
+        return start + max(60 * self.settings.minutes - start, 0.0) * shares[self.position.stage] / left
+
+    def _validate(
+        self, learner: Learner, stage: Stage, validator: Validator, meter: Meter, epoch: int, progress: float
+    ) -> bool:
+        """Measure, remember the best, and record it; True if this is it."""
+        position = self.position
+        meter.next()
+        trained = meter.take()
+        found = validator.measure(learner, position.step)
+        position.validated = position.step
+        better = found.loss < position.best
+        position.best, position.waited = (found.loss, 0) if better else (position.best, position.waited + 1)
+        if better:
+            checkpoint.write_arrays(self.folder / BEST, get_weights(learner.network))
+        row: dict[str, Any] = {
+            "epoch": position.epochs + position.step / epoch,
+            "stage": stage.name,
+            "size": stage.size,
+            "step": position.step,
+            "minutes": self.clock.now() / 60,
+            "rate": rate_at(stage, self.recipe.warmup, progress),
+        }
+        if trained:
+            parts = {name: trained[f"{name}_loss"] for name in learner.active}
+            row["train_loss"] = sum(self.weights[name] * value for name, value in parts.items())
+            row["train_objective"] = trained["loss"]
+            row |= {f"train_{name}_loss": value for name, value in parts.items()}
+        row["val_loss"] = found.loss
+        row |= {f"val_{name}_loss": value for name, value in found.parts.items()} | found.metrics
+        if learner.log_variances is not None:
+            row |= {f"factor_{name}": factor for name, factor in learner.factors.items()}
+        add_to_history(self.folder, row)
+        draw_curves(self.folder, self.settings.attributes)
+        best = " (best)" if better else ""
+        self.report(f"validation after {position.step} steps: loss {found.loss:.4f}{best}; {found.shown}")
+        return better
+
+    def _end(self, learner: Learner) -> dict[str, np.ndarray]:
+        """The weights of the stage's best validation; the position moves to the start of the next stage."""
+        position = self.position
+        weights = checkpoint.read_arrays(self.folder / BEST)
+        position.epochs += position.step / (len(self.train) // self.batch)
+        position.stage, position.step = position.stage + 1, 0
+        position.best, position.waited, position.validated = math.inf, 0, -1
+        if position.stage == len(self.recipe.stages):
+            set_weights(learner.network, weights)
+            self._save(learner)
+        elif learner.log_variances is not None:
+            weights[checkpoint.LOG_VARIANCES] = np.asarray(keras.ops.convert_to_numpy(learner.log_variances))
+        return weights
+
+    def _save(self, learner: Learner) -> None:
+        self.position.seconds = self.saved = self.clock.now()
+        checkpoint.save(self.folder / CHECKPOINT, learner, self.position)
+
+    def _line(self, meter: Meter, stage: Stage, total: int) -> str:
+        elapsed, progress = self.clock.now(), self._progress(total)
+        left = max((elapsed - self.position.stage_start) * (1 - progress) / progress, 0.0)
+        parts = ", ".join(f"{name.removesuffix('_loss')} {v:.3f}" for name, v in meter.logs.items() if name != "loss")
+        return (
+            f"[{elapsed / 60:5.1f} min] {stage.name} {self.position.step}/{total} ({100 * progress:.0f} %), "
+            f"{meter.images / meter.seconds():.0f} images/s, loss {meter.logs['loss']:.3f} ({parts}), "
+            f"rate {rate_at(stage, self.recipe.warmup, progress):.2g}, stage ends in {left / 60:.1f} min"
+        )

@@ -1,0 +1,106 @@
+"""Validation during training: losses and figures on rows that are not trained on, with the batch norms made fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from ...weights.manifest import InputSpec
+from ..data.loader import BrokenPictures, CropSource, exact_batches
+from ..data.table import FaceTable
+from ..evaluation.metrics import scores
+from ..inference.classifier import prepare
+from .batchnorm import recalibrate
+from .losses import MaskedLoss
+from .run_folder import Settings
+from .train_step import Learner
+
+SHOWN = ("accuracy", "mae", "range_hit", "eye_error", "point_error_of_side")
+"""Metrics in a progress line."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The figures of one validation."""
+
+    loss: float
+    """Sum over the attributes that learn, each with its weight; the learnt weights of a recipe are left out of it, so
+    that validations can be compared."""
+    parts: dict[str, float]
+    """Every attribute's loss."""
+    metrics: dict[str, float | None]
+
+    @property
+    def shown(self) -> str:
+        """The main figures in words."""
+        chosen = {name: value for name, value in self.metrics.items() if name.partition(".")[2] in SHOWN}
+        return ", ".join(f"{name} {value:.3f}" for name, value in chosen.items() if value is not None)
+
+
+class Validator:
+    """Validates one stage.
+
+    Args:
+        settings: of the run.
+        table: the val rows; ``recipe.validation`` of them are measured, the same ones each time.
+        source: the training crops, on which batch norms are measured anew.
+        spec: of the network's input.
+        losses: by attribute.
+        batch: rows a step.
+        broken: takes note of pictures among the val rows that cannot be read.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        table: FaceTable,
+        source: CropSource,
+        spec: InputSpec,
+        losses: Mapping[str, MaskedLoss],
+        batch: int,
+        broken: BrokenPictures,
+    ):
+        self.settings, self.source, self.spec, self.losses, self.batch = settings, source, spec, losses, batch
+        self.crops = CropSource(table, spec.size, settings.crop.border, broken=broken)
+        self.reader: keras.Model | None = None
+        chosen = np.random.default_rng(settings.seed).permutation(len(table))
+        self.rows = np.sort(chosen[: settings.recipe.validation or None])
+
+    def measure(self, learner: Learner, step: int) -> Validation:
+        """Recalibrate the batch norms on training crops, and measure.
+
+        Args:
+            learner: its network is measured; the same one each time.
+            step: of the stage; it decides which training crops are drawn.
+        """
+        settings = self.settings
+        rows = np.random.default_rng((settings.seed, step)).permutation(len(self.source.table))
+        rows = rows[: min(settings.recipe.recalibration, len(rows) // self.batch) * self.batch]
+        crops = exact_batches(self.source, self.batch, rows, settings.workers)
+        recalibrate(learner.network, (prepare(each.images, self.spec) for each in crops))
+        if self.reader is None:  # made outside of any strategy: one copy of the weights reads
+            self.reader = keras.Model(learner.network.inputs, learner.network.output)
+        outputs, targets = predict(self.reader, self.crops, self.spec, self.batch, self.rows, settings.workers)
+        parts = {name: float(loss(targets[name], outputs[name])) for name, loss in self.losses.items()}
+        metrics: dict[str, float | None] = {}
+        for attribute in settings.attributes:
+            found = scores(attribute, outputs[attribute.name], targets[attribute.name])
+            metrics |= {metric.name: metric.value for metric in found}
+        return Validation(sum(learner.fixed[name] * parts[name] for name in learner.active), parts, metrics)
+
+
+def predict(
+    reader: keras.Model, source: CropSource, spec: InputSpec, batch: int, rows: np.ndarray, workers: int = 2
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Outputs and targets of some rows, cut as serving cuts them."""
+    outputs: list[dict[str, np.ndarray]] = []
+    targets: list[dict[str, np.ndarray]] = []
+    for each in exact_batches(source, batch, rows, workers):
+        outputs.append(reader.predict_on_batch(prepare(each.images, spec)))
+        targets.append(each.targets)
+    return tuple(
+        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} for parts in (outputs, targets)
+    )  # type: ignore[return-value]

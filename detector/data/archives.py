@@ -1,0 +1,79 @@
+"""Unpacking a zip that came from elsewhere, with hashes of it and of what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ...core.errors import DataError
+
+CHUNK = 2**20
+LARGEST_RATIO, ALLOWANCE = 100, 2**30
+"""What is unpacked may be this many times the zip and as many bytes more. Pictures hardly shrink; a bomb does."""
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What a zip held.
+
+    Attributes:
+        files: names in it, sorted.
+        zip_sha256: of the zip.
+        contents_sha256: over the sorted names, each with the SHA-256 of its content; the same however it was packed.
+    """
+
+    files: tuple[str, ...]
+    zip_sha256: str
+    contents_sha256: str
+
+
+def unpack(path: Path, folder: Path) -> Unpacked:
+    """Unpack a zip into a folder.
+
+    Args:
+        path: the zip.
+        folder: made where it is missing.
+
+    Raises:
+        DataError: it is damaged, encrypted, would unpack to far more than pictures can, or has a name that would
+            leave the folder or is there twice. Names are checked before anything is written.
+    """
+    digest = hashlib.sha256()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            _check(path, members)
+            for member in sorted(members, key=lambda each: each.filename):
+                target = folder / member.filename
+                target.parent.mkdir(parents=True, exist_ok=True)
+                content = hashlib.sha256()
+                with archive.open(member) as source, target.open("xb") as file:
+                    while block := source.read(CHUNK):
+                        content.update(block)
+                        file.write(block)
+                digest.update(f"{member.filename}\0{content.hexdigest()}\n".encode())
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise DataError(f"{path.name}: a damaged zip: {error}") from error
+    except FileExistsError as error:
+        raise DataError(f"{path.name}: has two files of the name {Path(error.filename).name}") from error
+    with path.open("rb") as file:
+        whole = hashlib.file_digest(file, "sha256").hexdigest()
+    return Unpacked(tuple(sorted(member.filename for member in members)), whole, digest.hexdigest())
+
+
+def _check(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    for member in members:
+        name = member.filename
+        parts = PurePosixPath(name).parts
+        if not parts or name.startswith("/") or "\\" in name or ":" in parts[0] or ".." in parts:
+            raise DataError(f"{path.name}: has a file whose name leads out of its folder: {name!r}")
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise DataError(f"{path.name}: has a link in place of a file: {name!r}")
+        if member.flag_bits & 1:
+            raise DataError(f"{path.name}: is encrypted")
+    if sum(member.file_size for member in members) > LARGEST_RATIO * path.stat().st_size + ALLOWANCE:
+        raise DataError(f"{path.name}: would unpack to more than {LARGEST_RATIO} times its size; it is not unpacked")

@@ -1,0 +1,231 @@
+"""``facepipe data check``: reads every picture and label of a data set and says what is there and what is wrong.
+
+Nothing stops the check but a DATA.yaml that is none: each fault is a finding, and the rest is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...core.errors import ImageError
+from ...core.issues import Finding, in_order
+from ...core.near_duplicates import DISTANCE, hamming, near_duplicates, perceptual_hash
+from .box_checks import box_faults, sides_at_reference
+from .dataset import SPLITS, DataDescription
+from .image_quality import Quality, is_flat, measure, poor
+from .inventory import Entry, take_inventory
+from .label_review import second_look
+
+if TYPE_CHECKING:
+    from ..inference.detector import FaceDetector
+
+CHUNK = 16
+"""Pictures decoded at a time."""
+FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WebP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+RARE = 0.05
+"""A class is rare in a split where it has under this share of the boxes of the most frequent one."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A decoded picture.
+
+    Attributes:
+        frame: upright, BGR, uint8, shape (height, width, 3).
+        format: of the file, as in ``FORMATS``.
+        turned: whether its EXIF orientation has exchanged height and width.
+    """
+
+    frame: np.ndarray
+    format: str
+    turned: bool
+
+
+Opener = Callable[[bytes], Opened]
+"""Decodes a stored picture; raises ``ImageError`` where it cannot. The pipeline's reader is one."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One picture as it was read. ``quality`` and ``hash`` are None where it could not be."""
+
+    entry: Entry
+    sha256: str
+    quality: Quality | None
+    hash: int | None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width in pixels."""
+        return None if self.quality is None else (self.quality.height, self.quality.width)
+
+    def sides(self) -> np.ndarray:
+        """Longer sides of the boxes in pixels at 640; none where the picture could not be read."""
+        return np.zeros(0) if self.size is None else sides_at_reference(self.entry.rows, *self.size)
+
+
+@dataclass
+class CheckReport:
+    """What a check has found.
+
+    Attributes:
+        description: the data set.
+        csv: its CSV of labelled classes, if it names one.
+        pictures: every picture, in order of split and name.
+        findings: in order of gravity.
+        detector: version that took the second look, if one did.
+    """
+
+    description: DataDescription
+    csv: Path | None
+    pictures: list[Checked] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    detector: str | None = None
+
+
+def check_data(
+    yaml: Path,
+    opener: Opener,
+    detector: FaceDetector | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CheckReport:
+    """Check a data set.
+
+    Args:
+        yaml: its DATA.yaml.
+        opener: decodes stored pictures.
+        detector: takes a second look at each picture (``second_look.py``); None for none.
+        workers: threads that read; None for one a core.
+        progress: called with the number of pictures done and their total.
+
+    Raises:
+        DataError: DATA.yaml is missing or is none, or the detector knows no class of the set.
+    """
+    inventory = take_inventory(yaml)
+    report = CheckReport(inventory.description, inventory.csv, findings=inventory.findings)
+    report.detector = None if detector is None else detector.release.version
+    look = None if detector is None else second_look(detector, inventory.description.classes)
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        for start in range(0, len(inventory.entries), CHUNK):
+            chunk = inventory.entries[start : start + CHUNK]
+            read = list(pool.map(lambda entry: _read(entry, opener, look is not None), chunk))
+            for checked, found, _ in read:
+                report.pictures.append(checked)
+                report.findings.extend(found)
+            if look is not None:
+                seen = [(checked.entry, frame) for checked, _, frame in read if frame is not None]
+                report.findings.extend(look(seen))
+            progress(start + len(chunk), len(inventory.entries))
+    for checked in report.pictures:
+        name = report.description.label_file(checked.entry.picture).relative_to(report.description.root).as_posix()
+        report.findings.extend(box_faults(checked.entry, report.description.classes, name, checked.size))
+    report.findings.extend(_copies(report.pictures))
+    report.findings.extend(_alike(report.pictures))
+    report.findings.extend(_classes(report))
+    report.findings = in_order(report.findings)
+    return report
+
+
+def _read(entry: Entry, opener: Opener, keep: bool) -> tuple[Checked, list[Finding], np.ndarray | None]:
+    """Read one picture: its facts, what is wrong with it, and its frame where it is to be kept."""
+    file, path = entry.picture.file, entry.picture.path
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        text = f"cannot be read ({error.strerror})"
+        return Checked(entry, "", None, None), [Finding("picture-broken", file, text, picture=file)], None
+    digest = hashlib.sha256(content).hexdigest()
+    if not content:
+        return Checked(entry, "", None, None), [Finding("picture-empty", file, "is empty", picture=file)], None
+    try:
+        opened = opener(content)
+    except ImageError as error:
+        return Checked(entry, digest, None, None), [Finding("picture-broken", file, str(error), picture=file)], None
+    found = []
+    if (named := FORMATS[path.suffix.lower()]) != opened.format:
+        found.append(Finding("extension", file, f"the name says {named}, the file is {opened.format}", picture=file))
+    if opened.turned:
+        text = "height and width change places; see that the labelling tool turned it too"
+        found.append(Finding("turned", file, text, picture=file))
+    quality = measure(opened.frame)
+    found.extend(Finding(kind, file, text, picture=file) for kind, text in poor(quality))
+    hashed = None if is_flat(quality) else perceptual_hash(opened.frame)
+    return Checked(entry, digest, quality, hashed), found, opened.frame if keep else None
+
+
+def _copies(pictures: Sequence[Checked]) -> Iterator[Finding]:
+    """Pictures whose files are the same to the last byte."""
+    groups: dict[str, list[Checked]] = defaultdict(list)
+    for checked in pictures:
+        if checked.sha256:
+            groups[checked.sha256].append(checked)
+    for group in groups.values():
+        group.sort(key=lambda checked: SPLITS.index(checked.entry.split))
+        last = group[-1]
+        for checked in group[:-1]:
+            mine, other = checked.entry, last.entry
+            file, twin = mine.picture.file, other.picture.file
+            across = mine.split != other.split
+            text = f"is the same file as {twin}" if file != twin else f"is in {mine.split} and in {other.split}"
+            yield Finding("copy-across" if across else "copy", file, text, picture=file, other=twin)
+            if _labels(mine) != _labels(other):
+                yield Finding("copy-differs", file, f"{text}, but labelled differently", picture=file, other=twin)
+
+
+def _labels(entry: Entry) -> tuple[object, ...]:
+    return entry.picture.labelled, sorted(entry.rows.tolist())
+
+
+def _alike(pictures: Sequence[Checked]) -> Iterator[Finding]:
+    """Pictures that look like one of a later split; told of the one in the earlier split, beside its nearest."""
+    seen = [checked for checked in pictures if checked.hash is not None]
+    groups: dict[int, list[Checked]] = defaultdict(list)
+    for checked, group in zip(seen, near_duplicates([checked.hash or 0 for checked in seen]), strict=True):
+        groups[group].append(checked)
+    for members in groups.values():
+        for checked in members if len({member.entry.split for member in members}) > 1 else ():
+            place = SPLITS.index(checked.entry.split)
+            later = [
+                (hamming(checked.hash or 0, other.hash or 0), other.entry)
+                for other in members
+                if SPLITS.index(other.entry.split) > place and other.sha256 != checked.sha256
+            ]
+            distance, other = min(later, key=lambda pair: (pair[0], pair[1].picture.file), default=(65, None))
+            if other is not None and distance <= DISTANCE:
+                file, twin = checked.entry.picture.file, other.picture.file
+                text = f"looks like {twin} ({distance} of 64 bits differ)"
+                yield Finding("alike-across", file, text, picture=file, other=twin, weight=-distance)
+
+
+def _classes(report: CheckReport) -> Iterator[Finding]:
+    """Classes without boxes, or with few."""
+    classes, yaml = report.description.classes, report.description.yaml.name
+    for split in report.description.pictures:
+        rows = [checked.entry.rows for checked in report.pictures if checked.entry.split == split]
+        if not rows:
+            continue
+        counts = np.bincount(np.concatenate(rows)[:, 0].astype(int), minlength=len(classes))
+        for name, count in zip(classes, counts, strict=True):
+            if not count:
+                yield Finding("class-empty", yaml, f"{split} has no box of class {name}")
+            elif count < RARE * counts.max():
+                text = f"{split} has {count:,} boxes of class {name}, and {counts.max():,} of another"
+                yield Finding("class-rare", yaml, text)

@@ -1,0 +1,122 @@
+"""The contact sheet of a check: the worst findings first, then a sample of each source."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...core.contact_sheet import Cell, Mark, contact_sheet
+from ...core.errors import ImageError
+from ...core.issues import Finding, Severity
+from ..inference.boxes import from_yolo
+from .check import Checked, CheckReport, Opener
+
+COLOURS = ((96, 220, 64), (255, 168, 64), (64, 208, 255), (255, 96, 224), (208, 208, 64), (160, 128, 255))
+"""BGR, by class number; the first two are those of ``facepipe detect --save``."""
+FAULT, IGNORED = (48, 48, 255), (176, 176, 176)
+WORST, PER_KIND, PER_SOURCE = 24, 3, 6
+"""Pictures with findings, most whose gravest is of one kind, and sampled pictures of a source."""
+MISSING = (72, 72, 72)
+LETTERS, SHORTEST = 34, 8
+"""Letters that a caption has room for, and those at the end of a picture's name that it has in any case."""
+
+
+def check_sheet(report: CheckReport, opener: Opener, seed: int = 0, columns: int = 6, side: int = 240) -> np.ndarray:
+    """Draw the contact sheet of a report.
+
+    Boxes have the colour of their class, ignore regions are grey, and the boxes of a finding red on top of them.
+
+    Args:
+        report: from ``check_data``.
+        opener: decodes stored pictures; those it cannot stand as a crossed cell.
+        seed: of the sample.
+
+    Returns:
+        BGR, uint8.
+    """
+    places = {checked.entry.picture.file: checked for checked in report.pictures}
+    cells = []
+    for file, found in _worst(report).items():
+        if file in places:
+            more = len({finding.kind for finding in found}) - 1
+            what = f"{found[0].kind} +{more}" if more else found[0].kind
+            cells.append(_cell(report, places[file], opener, f"{found[0].severity}: {what}", found))
+            twin = next((finding.other for finding in found if finding.other not in ("", file)), "")
+            if twin in places:
+                cells.append(_cell(report, places[twin], opener, f"its twin in {places[twin].entry.split}"))
+    for source, checked in _sample(report, seed):
+        cells.append(_cell(report, checked, opener, source))
+    return contact_sheet(cells, columns, side)
+
+
+def _worst(report: CheckReport) -> dict[str, list[Finding]]:
+    """Pictures and what was found in them: the first ones of each kind, kinds in order of gravity, without notes."""
+    by_picture: dict[str, list[Finding]] = defaultdict(list)
+    for finding in report.findings:
+        if finding.picture and finding.severity != Severity.note:
+            by_picture[finding.picture].append(finding)
+    shown: Counter[str] = Counter()
+    chosen: dict[str, list[Finding]] = {}
+    for file, found in by_picture.items():  # in the order of their gravest findings
+        if shown[found[0].kind] < PER_KIND and len(chosen) < WORST:
+            shown[found[0].kind] += 1
+            chosen[file] = found
+    return chosen
+
+
+def _sample(report: CheckReport, seed: int) -> list[tuple[str, Checked]]:
+    """A few readable pictures of each source, of all splits together."""
+    sources: dict[str, list[Checked]] = defaultdict(list)
+    for checked in report.pictures:
+        if checked.size is not None:
+            sources[checked.entry.picture.source].append(checked)
+    random = np.random.default_rng(seed)
+    return [
+        (source, sources[source][index])
+        for source in sorted(sources)
+        for index in sorted(random.permutation(len(sources[source]))[:PER_SOURCE])
+    ]
+
+
+def _cell(report: CheckReport, checked: Checked, opener: Opener, what: str, findings: Sequence[Finding] = ()) -> Cell:
+    entry = checked.entry
+    name = entry.picture.file.removeprefix("images/")
+    room = max(SHORTEST, LETTERS - len(what))
+    caption = f"{what}  {name if len(name) <= room else '…' + name[-room:]}"
+    frame = _frame(checked, opener)
+    if frame is None:
+        corner = (0.0, 0.0, 64.0, 64.0)
+        return Cell(_crossed(), caption, (Mark(corner, FAULT),))
+    height, width = frame.shape[:2]
+    marks = [Mark(_tuple(box), IGNORED) for box in from_yolo(entry.ignored[:, 1:], width, height)]
+    classes = report.description.classes
+    for row, box in zip(entry.rows, from_yolo(entry.rows[:, 1:], width, height), strict=True):
+        label = int(row[0])
+        marks.append(Mark(_tuple(box), COLOURS[label % len(COLOURS)], classes[label]))
+    for x1, y1, x2, y2 in (box for finding in findings for box in finding.boxes):
+        marks.append(Mark((x1 * width, y1 * height, x2 * width, y2 * height), FAULT, bold=True))
+    return Cell(frame, caption, tuple(marks))
+
+
+def _frame(checked: Checked, opener: Opener) -> np.ndarray | None:
+    if checked.size is None:
+        return None
+    try:
+        return opener(checked.entry.picture.path.read_bytes()).frame
+    except (ImageError, OSError):  # gone or changed since it was checked
+        return None
+
+
+def _crossed() -> np.ndarray:
+    """A cell for a picture that cannot be shown."""
+    frame = np.full((64, 64, 3), MISSING, np.uint8)
+    for index in range(16, 48):
+        frame[index, index] = frame[index, 63 - index] = FAULT
+    return frame
+
+
+def _tuple(box: np.ndarray) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (float(value) for value in box)
+    return x1, y1, x2, y2

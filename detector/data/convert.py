@@ -1,0 +1,256 @@
+"""Any data set that ``formats`` reads, in the project's layout: data.yaml, images, labels, ignore, pictures.csv."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...core.errors import DataError, ImageError
+from ...core.optional_yaml import require_yaml
+from .box_clipping import Fitted, Tally, fit_boxes
+from .class_map import ClassMap, map_classes
+from .dataset import IMAGE_SUFFIXES, SPLITS, read_description
+from .exif import Seen, look
+from .folder import YAML, DataSet, building, free_name, link_or_copy, merge_terms, open_set, put
+from .formats import Annotations, Record
+from .sides import deal_out, group_alike, own_splits, straddling
+from .splits import DEFAULT_SHARES
+
+NAMED = 5
+"""Broken pictures that an error names."""
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a source is converted.
+
+    Attributes:
+        mapping: the source's class to the set's; see ``class_map.map_classes`` for this and the next three.
+        drop_others: leave out boxes of classes that nothing maps.
+        classes: of the set, in order.
+        labelled: classes that this source labels completely; None means all that it has.
+        source: its name in the set; None takes the format's own, or the folder's.
+        terms: under which it may be used.
+        shares: of train, val and perhaps test.
+        seed: of the split.
+        keep_splits: the format's own splits in place of new ones; None keeps them where every picture has one, and
+            there are both train and val.
+        add: join to the set that is there.
+        link: hard-link the pictures in place of copying.
+        orientation: ``auto``, ``upright`` or ``stored``: see ``upright``.
+        skip_broken: leave out pictures that are missing, unreadable or of another size than their labels say.
+        workers: threads that read pictures.
+    """
+
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    drop_others: bool = False
+    classes: Sequence[str] = ()
+    labelled: Sequence[str] | None = None
+    source: str | None = None
+    terms: str | None = None
+    shares: Mapping[str, float] = field(default_factory=lambda: DEFAULT_SHARES)
+    seed: int = 0
+    keep_splits: bool | None = False
+    add: bool = False
+    link: bool = False
+    orientation: str = "auto"
+    skip_broken: bool = False
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class SplitCount:
+    """What a split got: pictures, boxes by class, ignore regions, pictures without any box."""
+
+    pictures: int
+    boxes: dict[str, int]
+    ignored: int
+    empty: int
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion did.
+
+    Attributes:
+        out: the set's folder.
+        format: what was read.
+        classes: what became of the classes.
+        splits: what this source brought to each split.
+        tally: what was done to boxes.
+        broken: pictures left out, each with the reason.
+        alike: pictures that are near-duplicates of another one of this source or, with ``add``, of the set.
+        straddling: groups of near-duplicates that the kept splits have on more than one side.
+        notes: of the reading.
+    """
+
+    out: Path
+    format: str
+    classes: ClassMap
+    splits: dict[str, SplitCount]
+    tally: Tally
+    broken: tuple[tuple[Path, str], ...]
+    alike: int
+    straddling: int
+    notes: tuple[str, ...]
+
+
+def convert(
+    annotations: Annotations,
+    out: Path,
+    options: Options = Options(),
+    extra: Callable[[Path], None] = lambda folder: None,
+    progress: Progress = lambda done, of: None,
+) -> Conversion:
+    """Convert a data set.
+
+    Args:
+        annotations: what was read of it.
+        out: the folder to make, or with ``options.add`` the set to join it to.
+        options: how.
+        extra: called with the folder before it becomes ``out``, to put further files there.
+        progress: called after each picture that was looked at with how many are done, and of how many.
+
+    Raises:
+        DataError: what is wrong; nothing has been written then.
+    """
+    require_yaml()  # told before the work, not after it
+    target = open_set(out) if options.add else DataSet()
+    classes = map_classes(
+        annotations, options.mapping, options.drop_others, options.classes, target.classes, options.labelled
+    )
+    sources = _sources(annotations, options.source)
+    if again := sorted({row["source"] for row in target.rows} & set(sources)):
+        raise DataError(f"{out}: has a source {again[0]} already; name this one with --source")
+    seen, broken = _look_at(annotations.records, options, progress)
+    if broken and not options.skip_broken:
+        first = "; ".join(f"{path}: {reason}" for path, reason in broken[:NAMED])
+        rest = f"; and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
+        raise DataError(f"{annotations.path}: {first}{rest}; --skip-broken leaves such pictures out")
+    tally = Tally()
+    prepared = [
+        fit_boxes(record, each, classes, tally)
+        for record, each in zip(annotations.records, seen, strict=True)
+        if each is not None
+    ]
+    if not prepared:
+        raise DataError(f"{annotations.path}: no picture left to convert")
+    groups, fixed = group_alike(prepared, target)
+    keep = own_splits(annotations.path, prepared, options.add, options.keep_splits)
+    splits = keep or deal_out(prepared, groups, fixed, len(classes.classes), options.shares, options.seed)
+    sizes = Counter([*groups, *fixed])
+    _write(out, target, prepared, splits, classes, annotations, options, extra)
+    return Conversion(
+        out=out,
+        format=annotations.format,
+        classes=classes,
+        splits={name: _count(name, prepared, splits, classes) for name in SPLITS if name in splits},
+        tally=tally,
+        broken=tuple(broken),
+        alike=sum(sizes[group] > 1 for group in groups),
+        straddling=straddling(groups, fixed, splits),
+        notes=annotations.notes,
+    )
+
+
+def _sources(annotations: Annotations, named: str | None) -> list[str]:
+    """The sources' names, of letters, digits, dots, hyphens and underscores: they begin the pictures' names."""
+    if named is not None:
+        if not re.fullmatch(r"[\w.-]+", named):
+            raise DataError(f"--source {named!r}: a name of letters, digits, dots, hyphens and underscores")
+        return [named]
+    return list(dict.fromkeys(_source(record, annotations) for record in annotations.records))
+
+
+def _source(record: Record, annotations: Annotations) -> str:
+    path = annotations.path.resolve()
+    folder = path if path.is_dir() else path.parent
+    return re.sub(r"[^\w.-]+", "_", record.source or folder.name).strip("._") or annotations.format
+
+
+def _look_at(
+    records: Sequence[Record], options: Options, progress: Progress
+) -> tuple[list[Seen | None], list[tuple[Path, str]]]:
+    def one(record: Record) -> Seen | str:
+        if record.path.suffix.lower() not in IMAGE_SUFFIXES:
+            return f"{record.path.suffix or 'no suffix'}: pictures are {', '.join(sorted(IMAGE_SUFFIXES))}"
+        try:
+            return look(record.path, record.size, options.orientation)
+        except ImageError as error:
+            return str(error)
+
+    seen: list[Seen | None] = []
+    broken = []
+    with ThreadPoolExecutor(options.workers) as pool:
+        for record, found in zip(records, pool.map(one, records), strict=True):
+            seen.append(None if isinstance(found, str) else found)
+            if isinstance(found, str):
+                broken.append((record.path, f"{found} ({record.where})"))
+            progress(len(seen), len(records))
+    return seen, broken
+
+
+def _count(name: str, prepared: Sequence[Fitted], splits: Sequence[str], classes: ClassMap) -> SplitCount:
+    mine = [each for each, split in zip(prepared, splits, strict=True) if split == name]
+    boxes = Counter(classes.classes[box.label] for each in mine for box in each.boxes)
+    return SplitCount(
+        pictures=len(mine),
+        boxes={each: boxes[each] for each in classes.classes},
+        ignored=sum(len(each.ignored) for each in mine),
+        empty=sum(not each.boxes for each in mine),
+    )
+
+
+def _write(
+    out: Path,
+    target: DataSet,
+    prepared: Sequence[Fitted],
+    splits: Sequence[str],
+    classes: ClassMap,
+    annotations: Annotations,
+    options: Options,
+    extra: Callable[[Path], None],
+) -> None:
+    top = annotations.path.resolve()
+    top = top if top.is_dir() else top.parent
+    taken = {Path(row["file"]).stem.lower() for row in target.rows}
+    sources: dict[str, None] = {}
+    with building(out, options.add) as folder:
+        for split in ("train", "val"):
+            (folder / target.place(split)).mkdir(parents=True, exist_ok=True)
+        for each, split in zip(prepared, splits, strict=True):
+            record, path = each.record, each.record.path.resolve()
+            source = options.source or _source(record, annotations)
+            sources[source] = None
+            name = free_name(f"{source}__{path.name}", taken)
+            picture = folder / target.place(split) / name
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            (link_or_copy if options.link else shutil.copyfile)(path, picture)
+            for kind, rows in (("labels", each.boxes), ("ignore", each.ignored)):
+                if rows or kind == "labels":
+                    lines = "".join(row.line(each.seen.width, each.seen.height) + "\n" for row in rows)
+                    put((folder / target.place(split, kind) / name).with_suffix(".txt"), lines.encode())
+            target.rows.append(
+                {
+                    "file": f"{target.place(split)}/{name}",
+                    "source": source,
+                    "split": split,
+                    "labelled_classes": ";".join(classes.labelled_in(record.labelled)),
+                    "width": str(each.seen.width),
+                    "height": str(each.seen.height),
+                    "boxes": str(len(each.boxes)),
+                    "original": path.relative_to(top).as_posix() if path.is_relative_to(top) else path.name,
+                    "hash": f"{each.seen.fingerprint:016x}",
+                }
+            )
+        target.content["names"] = dict(enumerate(classes.classes))
+        merge_terms(target.content, list(sources), options.terms, annotations.terms)
+        target.write(folder)
+        extra(folder)
+        read_description(folder / YAML)  # what is handed over has been read once as training will read it

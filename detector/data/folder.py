@@ -1,0 +1,181 @@
+"""A data set's folder in the project's layout: read for adding to it, and written as a whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import DataError
+from .dataset import SPLITS, DataDescription, read_description, read_yaml
+
+YAML = "data.yaml"
+COLUMNS = ("file", "source", "split", "labelled_classes", "width", "height", "boxes", "original", "hash")
+"""Of the CSV: the picture; where it is from; its split; what is labelled in it; its size upright; how many boxes;
+its path in the source; its perceptual hash."""
+
+
+@dataclass
+class DataSet:
+    """What a data set's folder says of itself, to be written.
+
+    Attributes:
+        content: of the data.yaml.
+        rows: of the CSV.
+        description: of the folder as it stands; None for a new one.
+    """
+
+    content: dict[str, Any] = field(default_factory=lambda: {"labelled": "pictures.csv", "ignore": "ignore"})
+    rows: list[dict[str, str]] = field(default_factory=list)
+    description: DataDescription | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of the folder as it stands."""
+        return self.description.classes if self.description else ()
+
+    def place(self, split: str, kind: str = "images") -> str:
+        """The folder of a split's pictures, or of their labels or ignore regions, relative to the set's."""
+        images = str(self.content.setdefault(split, f"images/{split}")).rstrip("/")
+        return images.replace("images", str(self.content["ignore"]) if kind == "ignore" else kind, 1)
+
+    def write(self, folder: Path) -> None:
+        """Write the data.yaml and the CSV into a folder, each in one step."""
+        import yaml
+
+        columns = [
+            *COLUMNS,
+            *(name for name in dict.fromkeys(k for row in self.rows for k in row) if name not in COLUMNS),
+        ]
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        put(folder / self.content["labelled"], table.getvalue().encode())
+        order = [*SPLITS, "names", "labelled", "ignore", "terms"]
+        content = {key: self.content[key] for key in [*order, *self.content] if key in self.content}
+        put(folder / YAML, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120).encode())
+
+
+def open_set(folder: Path) -> DataSet:
+    """A data set that is to be added to.
+
+    Raises:
+        DataError: it is not in the project's layout, or its data.yaml points to another folder.
+    """
+    description = read_description(folder / YAML)
+    if description.root != folder.resolve():
+        raise DataError(f"{folder / YAML}: its path is {description.root}; only a set in one folder can be added to")
+    content = read_yaml(folder / YAML)
+    content.pop("nc", None)
+    terms = content.get("terms") or {}
+    content["terms"] = dict(terms) if isinstance(terms, dict) else {"*": str(terms)}
+    content["ignore"] = description.ignore or "ignore"
+    known: dict[str, dict[str, str]] = {}
+    if content.get("labelled"):
+        with (folder / content["labelled"]).open(newline="", encoding="utf-8-sig") as file:
+            known = {row["file"]: {k: v or "" for k, v in row.items() if k} for row in csv.DictReader(file)}
+    content.setdefault("labelled", "pictures.csv")
+    rows = []
+    for split, pictures in description.pictures.items():
+        for picture in pictures:
+            named = (
+                name for name, is_labelled in zip(description.classes, picture.labelled, strict=True) if is_labelled
+            )
+            said = {"file": picture.file, "source": picture.source, "split": split, "labelled_classes": ";".join(named)}
+            rows.append({**known.get(picture.file, {}), **said})
+    return DataSet(content, rows, description)
+
+
+def check_free(out: Path, add: bool) -> None:
+    """Check that a data set can be made in a folder, or with ``add`` that there is one to join another to.
+
+    Raises:
+        DataError: it cannot.
+    """
+    if add:
+        open_set(out)
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out}: exists already; name another folder, or --add to join this source to it")
+
+
+@contextmanager
+def building(out: Path, add: bool) -> Iterator[Path]:
+    """A temporary folder beside ``out`` that becomes ``out`` at the end, and vanishes if anything fails before.
+
+    Args:
+        out: the data set's folder.
+        add: ``out`` exists; the temporary folder begins with all of its files, as hard links where it can be: they
+            must be replaced, never written into.
+
+    Raises:
+        DataError: ``out`` exists and is not to be added to, or the folders cannot be made.
+    """
+    if not add:
+        check_free(out, add)
+    token = secrets.token_hex(4)
+    part, old = (out.parent / f".{out.name}.{token}.{what}" for what in ("part", "old"))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if add:
+            shutil.copytree(out, part, copy_function=link_or_copy, ignore=shutil.ignore_patterns("*.cache"))
+        else:
+            part.mkdir()
+        yield part
+        if out.exists():
+            out.rename(old)
+        try:
+            part.rename(out)
+        except OSError:
+            if old.exists():
+                old.rename(out)
+            raise
+    except OSError as error:
+        raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
+    finally:
+        for folder in (part, old):
+            if (folder.exists() and out.exists()) or folder == part:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Hard-link a file; copy it where the file system cannot link."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file in one step, never into what may be another's hard link."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def free_name(wanted: str, taken: set[str]) -> str:
+    """A file's name that is not taken yet, not even by one that differs in case or suffix only; it is taken then."""
+    path = Path(wanted)
+    number = 1
+    while True:
+        stem = path.stem + (f"-{number}" if number > 1 else "")
+        if stem.lower() not in taken:
+            taken.add(stem.lower())
+            return stem + path.suffix
+        number += 1
+
+
+def merge_terms(content: dict[str, Any], sources: Sequence[str], terms: str | None, known: Mapping[str, str]) -> None:
+    """Note the terms of new sources in a data.yaml's content, in place: those given, else those that they came with."""
+    noted = content.setdefault("terms", {})
+    for source in sources:
+        if text := terms or known.get(source) or known.get("*"):
+            noted[source] = text

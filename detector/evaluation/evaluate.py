@@ -1,0 +1,273 @@
+"""Evaluation of a detector: through the code that serves it, on the pictures that are labelled.
+
+Protocol. Average precision at IoU 0.5, area under the interpolated precision-recall curve (PASCAL VOC 2010 and later),
+by class over the pictures that are labelled for it; beside it COCO's mean over IoU 0.5 to 0.95 (``coco_scores``).
+Sizes are those of the picture scaled to a longest side of 640 pixels; a box counts by its longer side. Boxes out of a
+range of sizes, ignore regions, and whatever is found there count neither way, nor does a found box that is itself out
+of range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from ...core.errors import DataError
+from ...weights.manifest import Metric, Metrics
+from ..data.dataset import DataDescription
+from .coco_ap import CocoScore, coco_scores, require
+from .matching import BIG, CLEAR, EVERY, IOU, RANGES, REFERENCE, Match, Scored, Sizes
+from .predictions import CONFIDENCE, MAX_DETECTIONS, Detector, Observed, observe
+
+RATES = (EVERY, BIG)
+"""Ranges of sizes whose precision and COCO score are told, too."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one detector found in one split of a data set, and how good that is.
+
+    Attributes:
+        name: of the detector.
+        observed: the pictures with the truth and all that was found, down to a confidence of ``CONFIDENCE``.
+        classes: the classes that both the detector and the data have.
+        confidence: the detector's own threshold, at which precision, recall and false alarms are told.
+        protocol: in words, with the settings of the detector.
+        command: the command line that measures this again.
+        coco: COCO's scores by class and range of sizes.
+        file_sha256: of the model file, where the detector tells it (``sha256``).
+        labels_sha256: of the data set.
+        milliseconds: a picture, as it serves; None where no second detector was beside it.
+        further: figures of other protocols, each described in ``protocol``.
+    """
+
+    name: str
+    observed: tuple[Observed, ...]
+    classes: tuple[str, ...]
+    confidence: float
+    protocol: str
+    command: str
+    coco: dict[tuple[str, Sizes], CocoScore] = field(repr=False)
+    file_sha256: str | None = None
+    labels_sha256: str | None = None
+    milliseconds: float | None = None
+    further: tuple[Metric, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The name with a word before it, where it is only a version."""
+        return self.name if ":" in self.name else f"detector {self.name}"
+
+    @property
+    def pictures(self) -> int:
+        return len(self.observed)
+
+    @cached_property
+    def matches(self) -> dict[tuple[str, Sizes], list[tuple[Observed, np.ndarray, Match]]]:
+        """For each class and range: labelled pictures with the confidence of the found boxes, (n,), and their match."""
+        return {
+            (name, sizes): [(each, *each.match(name, sizes)) for each in self.observed if name in each.truth]
+            for name in self.classes
+            for sizes in RANGES
+        }
+
+    @cached_property
+    def scores(self) -> dict[tuple[str, Sizes], Scored]:
+        """By class and range of sizes."""
+        return {
+            key: Scored.joined((confidence, match) for _, confidence, match in value)
+            for key, value in self.matches.items()
+        }
+
+    @cached_property
+    def by_source(self) -> dict[tuple[str, str, Sizes], Scored]:
+        """By source of the pictures, class, and range of sizes; only where the class is labelled."""
+        found: dict[tuple[str, str, Sizes], list[tuple[np.ndarray, Match]]] = {}
+        for (name, sizes), value in self.matches.items():
+            for observed, confidence, match in value:
+                found.setdefault((observed.picture.source, name, sizes), []).append((confidence, match))
+        return {key: Scored.joined(found[key]) for key in sorted(found)}
+
+    @cached_property
+    def empty(self) -> tuple[Observed, ...]:
+        """Pictures that are labelled for every class and without any box: whatever is found there is a false alarm."""
+        return tuple(observed for observed in self.observed if observed.empty)
+
+    @property
+    def empty_pictures(self) -> int:
+        return len(self.empty)
+
+    def alarms(self, name: str) -> np.ndarray:
+        """Confidence of everything found of one class in the pictures without any box, shape (n,)."""
+        return np.concatenate([np.zeros(0), *(observed.of(name).confidence for observed in self.empty)])
+
+    @property
+    def false_alarms(self) -> int:
+        """Boxes of any class at the detector's own threshold in pictures without any box."""
+        return sum(int((self.alarms(name) >= self.confidence).sum()) for name in self.classes)
+
+    def metrics(self, command: str | None = None) -> Metrics:
+        """The figures as a manifest keeps them, what a reader asks for first at the top."""
+        values = [self._average(name, sizes) for sizes in (BIG, EVERY) for name in self.classes]
+        values += [self._rate("recall", name, CLEAR) for name in self.classes]
+        if self.empty:
+            values.append(self._alarms("false alarms", self.false_alarms))
+        for name in self.classes:
+            values += [self._average(name, sizes) for sizes in RANGES]
+            values += [self._coco(name, sizes) for sizes in RATES]
+            values += [self._rate("precision", name, sizes) for sizes in RATES]
+            values += [self._rate("recall", name, sizes) for sizes in RANGES]
+            if self.empty:
+                count = int((self.alarms(name) >= self.confidence).sum())
+                values.append(self._alarms(f"false {name} alarms", count))
+        if len(self.classes) > 1:
+            values += [self._mean(what, sizes) for sizes in RATES for what in ("mAP50", "mAP50-95")]
+        if len({observed.picture.source for observed in self.observed}) > 1:
+            for (source, name, sizes), scored in self.by_source.items():
+                if sizes in RATES and scored.positives:
+                    text = f"AP50 by source, {source}: {name} boxes {sizes}"
+                    values.append(_metric(text, scored.average_precision(), scored.positives))
+        values += self.further
+        once = {metric.name: metric for metric in values}
+        return Metrics(
+            protocol=self.protocol,
+            command=command or self.command,
+            values=tuple(once.values()),
+            file_sha256=self.file_sha256,
+            labels_sha256=self.labels_sha256,
+        )
+
+    def with_further(self, metrics: Sequence[Metric], protocol: str) -> Evaluation:
+        """This evaluation with figures of another protocol added."""
+        return replace(self, further=(*self.further, *metrics), protocol=f"{self.protocol}. {protocol}")
+
+    def _average(self, name: str, sizes: Sizes) -> Metric:
+        scored = self.scores[name, sizes]
+        return _metric(f"AP50, {name} boxes {sizes}", scored.average_precision(), scored.positives)
+
+    def _coco(self, name: str, sizes: Sizes) -> Metric:
+        return _metric(f"AP50-95, {name} boxes {sizes}", self.coco[name, sizes].ap, self.scores[name, sizes].positives)
+
+    def _rate(self, what: str, name: str, sizes: Sizes) -> Metric:
+        scored = self.scores[name, sizes]
+        value = scored.at(self.confidence)[what == "recall"]
+        return _metric(f"{what} at {self.confidence:g}, {name} boxes {sizes}", value, scored.positives)
+
+    def _alarms(self, what: str, count: int) -> Metric:
+        name = f"{what} a picture at {self.confidence:g}, pictures without a person"
+        return _metric(name, count / len(self.empty), len(self.empty))
+
+    def _mean(self, what: str, sizes: Sizes) -> Metric:
+        """Mean over the classes that have boxes to find."""
+        if what == "mAP50":
+            each = [self.scores[name, sizes].average_precision() for name in self.classes]
+        else:
+            each = [self.coco[name, sizes].ap for name in self.classes]
+        known = [value for value in each if value is not None]
+        count = sum(self.scores[name, sizes].positives for name in self.classes)
+        return _metric(f"{what}, {' and '.join(self.classes)} boxes {sizes}", _average(known), count)
+
+
+def _average(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _metric(name: str, value: float | None, count: int) -> Metric:
+    return Metric(name=name, value=None if value is None else round(value, 4), count=count)
+
+
+def evaluate(
+    detector: Detector,
+    description: DataDescription,
+    split: str = "val",
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Measure a detector on one split of a data set.
+
+    Args:
+        detector: as it serves (a ``FaceDetector`` or one of ``peers``); only its confidence and the number of boxes are
+            opened up for the curves.
+        description: the data set.
+        split: ``train``, ``val``, or another split that the data set has.
+        progress: called with how many pictures are done, and of how many.
+
+    Raises:
+        DataError: a picture cannot be read, or the data set has none of the detector's classes, or no such split.
+        MissingExtraError: faster-coco-eval is not installed.
+    """
+    return evaluate_all([detector], description, split, progress)[0]
+
+
+def evaluate_all(
+    detectors: Sequence[Detector],
+    description: DataDescription,
+    split: str = "val",
+    progress: Callable[[int, int], None] | None = None,
+    names: Sequence[str] | None = None,
+) -> list[Evaluation]:
+    """Measure several detectors side by side: the same pictures, read once, and their time over the same moments.
+
+    A class that a detector lacks is not measured in it. ``names`` are those of the detectors, where their own do not
+    tell them apart. Other arguments, and errors, are those of :func:`evaluate`.
+    """
+    require()
+    names = names or [detector_name(detector) for detector in detectors]
+    classes = [_common(detector, description) for detector in detectors]
+    observed, milliseconds = observe(detectors, description, split, progress)
+    return [
+        Evaluation(
+            name=name,
+            observed=pictures,
+            classes=common,
+            confidence=detector.confidence,
+            protocol=_protocol(detector, description, split, common),
+            command=f"facepipe evaluate-detector --data {description.yaml.name} --detector {name} --split {split}",
+            coco={(each, sizes): score for each in common for sizes, score in coco_scores(pictures, each).items()},
+            file_sha256=getattr(detector, "sha256", None),
+            labels_sha256=description.labels_sha256,
+            milliseconds=spent,
+        )
+        for detector, name, common, pictures, spent in zip(
+            detectors, names, classes, observed, milliseconds, strict=True
+        )
+    ]
+
+
+def detector_name(detector: Detector) -> str:
+    """A peer's name; a release's version."""
+    named = getattr(detector, "name", None)
+    release = getattr(detector, "release", None)
+    return str(named or (release.version if release is not None else type(detector).__name__))
+
+
+def _common(detector: Detector, description: DataDescription) -> tuple[str, ...]:
+    names = tuple(name for name in description.classes if name in detector.classes)
+    if not names:
+        raise DataError(
+            f"{description.yaml}: has the classes {', '.join(description.classes)}, but {detector_name(detector)} "
+            f"finds {', '.join(detector.classes)}: nothing in common to measure"
+        )
+    return names
+
+
+def _protocol(detector: Detector, description: DataDescription, split: str, names: tuple[str, ...]) -> str:
+    unmeasured = [name for name in description.classes if name not in names]
+    return (
+        f"{split} split, {len(description.pictures[split])} pictures, labels {description.labels_sha256[:12]}; "
+        f"input {input_text(detector)}, confidence >= {CONFIDENCE:g}, NMS IoU {getattr(detector, 'iou', IOU):g}, "
+        f"at most {MAX_DETECTIONS} boxes; IoU {IOU:g}, AP50-95 as COCO's; sizes by the longer side in the picture "
+        f"scaled to {REFERENCE} px; ignore regions and unlabelled classes left out"
+        + (f"; {', '.join(unmeasured)} not measured: this detector has no such class" if unmeasured else "")
+    )
+
+
+def input_text(detector: Detector) -> str:
+    """How a detector takes pictures in, for the protocol."""
+    told = getattr(detector, "input_text", None)
+    if told:
+        return str(told)
+    tiles = getattr(detector, "tiles", None)
+    return f"{detector.imgsz} px" + (f" and tiles of {tiles} px" if tiles else "")  # type: ignore[attr-defined]

@@ -1,0 +1,141 @@
+"""Which found boxes are right: the matching of one picture's boxes, and the scores over all pictures.
+
+Sizes are those of the picture scaled to a longest side of ``REFERENCE`` pixels; a box counts by its longer side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+
+from ..inference.boxes import iou, share_inside
+
+IOU = 0.5
+REFERENCE = 640
+
+
+@dataclass(frozen=True, order=True)
+class Sizes:
+    """A range of box sizes: the longer side is at least ``low`` and less than ``high`` pixels at ``REFERENCE``."""
+
+    low: float = 0
+    high: float = inf
+
+    def holds(self, sides: np.ndarray) -> np.ndarray:
+        """Whether each longer side, shape (n,), lies in the range."""
+        return (sides >= self.low) & (sides < self.high)
+
+    def __str__(self) -> str:
+        if self.high < inf:
+            return f"{self.low:g}-{self.high:g} px at {REFERENCE}"
+        return f">= {self.low:g} px at {REFERENCE}" if self.low else "of every size"
+
+
+EVERY, BIG, CLEAR = Sizes(), Sizes(16), Sizes(32)
+BANDS = (Sizes(8, 16), Sizes(16, 32), Sizes(32, 96), Sizes(96))
+RANGES = (EVERY, BIG, CLEAR, *BANDS)
+
+
+@dataclass(frozen=True)
+class Match:
+    """One class in one picture: n found boxes against m boxes of the truth."""
+
+    truth: np.ndarray
+    """int, shape (n,): the box of the truth that each found box took; -1 for none."""
+    correct: np.ndarray
+    """bool, shape (n,): it took a box that counts."""
+    counts: np.ndarray
+    """bool, shape (n,): False where a found box counts neither way."""
+    wanted: np.ndarray
+    """bool, shape (m,): the boxes of the truth that count."""
+
+
+def match(found: np.ndarray, truth: np.ndarray, ignored: np.ndarray, sizes: Sizes = EVERY, least: float = IOU) -> Match:
+    """Match the found boxes of one class in one picture to its truth, most confident first.
+
+    A found box takes the free box of the truth that it overlaps most, by ``least`` or more; one that counts goes before
+    one that is out of the range of sizes, as in COCO's evaluation. A found box that took none counts neither way where
+    more than half of it lies in an ignore region, or where it is itself out of the range.
+
+    Args:
+        found: shape (n, 4), most confident first; corners in pixels at the reference size, as all boxes here.
+        truth: shape (m, 4).
+        ignored: shape (k, 4), ignore regions.
+        sizes: boxes of the truth out of this range count neither way.
+        least: intersection over union that is enough.
+    """
+    wanted = sizes.holds(longer_side(truth))
+    taken = np.full(len(found), -1)
+    correct = np.zeros(len(found), bool)
+    counts = sizes.holds(longer_side(found))
+    if len(ignored) and len(found):
+        counts &= share_inside(found, ignored).max(axis=1) <= 0.5
+    if len(truth) and len(found):
+        overlaps = iou(found, truth)
+        free = np.ones(len(truth), bool)
+        for index in np.nonzero(overlaps.max(axis=1) >= least)[0]:
+            for group in (free & wanted, free & ~wanted):  # a box that counts goes first
+                candidates = np.where(group, overlaps[index], -1.0)
+                best = int(candidates.argmax())
+                if candidates[best] >= least:
+                    free[best] = False
+                    taken[index] = best
+                    correct[index] = counts[index] = bool(wanted[best])
+                    break
+    return Match(taken, correct, counts, wanted)
+
+
+def longer_side(boxes: np.ndarray) -> np.ndarray:
+    """Longer sides of boxes, shape (n, 4) to (n,)."""
+    return np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The found boxes of one class that count, over all pictures."""
+
+    confidence: np.ndarray
+    """float, shape (n,)."""
+    correct: np.ndarray
+    """bool, shape (n,): matched to a box of the truth."""
+    positives: int
+    """Boxes of the truth that count."""
+
+    @classmethod
+    def joined(cls, parts: Iterable[tuple[np.ndarray, Match]]) -> Scored:
+        """From the confidence of each picture's found boxes and their match."""
+        listed = list(parts)
+        confidence = [confidence[match.counts] for confidence, match in listed]
+        correct = [match.correct[match.counts] for _, match in listed]
+        return cls(
+            np.concatenate([np.zeros(0), *confidence]),
+            np.concatenate([np.zeros(0, bool), *correct]),
+            sum(int(match.wanted.sum()) for _, match in listed),
+        )
+
+    def curve(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Recall, precision and confidence, each of shape (n,), from the most confident box down."""
+        order = np.argsort(-self.confidence, kind="stable")
+        true = np.cumsum(self.correct[order])
+        return true / max(self.positives, 1), true / np.arange(1, len(order) + 1), self.confidence[order]
+
+    def average_precision(self) -> float | None:
+        """Area under the interpolated precision-recall curve (every point of it, as PASCAL VOC has it since 2010); None
+        where there is no box to find."""
+        if not self.positives:
+            return None
+        _, precision, _ = self.curve()
+        hits = self.correct[np.argsort(-self.confidence, kind="stable")]
+        precision = np.maximum.accumulate(precision[::-1])[::-1]
+        return float((precision * hits).sum() / self.positives)
+
+    def at(self, confidence: float) -> tuple[float | None, float | None]:
+        """Precision and recall of the boxes at or above a confidence; None where undefined."""
+        kept = self.correct[self.confidence >= confidence]
+        return (
+            float(kept.mean()) if len(kept) else None,
+            float(kept.sum() / self.positives) if self.positives else None,
+        )

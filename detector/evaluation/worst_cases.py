@@ -1,0 +1,131 @@
+"""The worst cases of an evaluation as cells of a contact sheet: most big faces missed, most confident false alarms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...core.contact_sheet import Cell, Mark
+from .evaluate import Evaluation
+from .matching import BIG, CLEAR, EVERY, longer_side
+from .predictions import Observed, read_picture
+
+RIGHT, WRONG, MISSED = (80, 200, 60), (50, 50, 240), (40, 220, 250)
+"""BGR: truth that was found, false alarm, truth that was missed."""
+AROUND, LEAST_SIDE = 5.0, 96.0
+"""A false alarm is shown in a square of so many times its longer side, and of so many pixels at least."""
+
+
+@dataclass(frozen=True)
+class Misses:
+    """A picture with boxes that were not found at the detector's own threshold."""
+
+    observed: Observed
+    missed: int
+    """Boxes of at least 32 px at 640."""
+    wanted: int
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A found box that is none, at or above the detector's own threshold, of at least 16 px at 640."""
+
+    observed: Observed
+    name: str
+    box: np.ndarray
+    """Shape (4,), corners in pixels of the picture."""
+    confidence: float
+
+
+def most_missed(evaluation: Evaluation, most: int = 12) -> list[Misses]:
+    """The pictures with most boxes of at least 32 px missed, the worst first."""
+    found = []
+    for observed in evaluation.observed:
+        missed = wanted = 0
+        for name in _labelled(evaluation, observed):
+            _, match = observed.match(name, CLEAR, evaluation.confidence)
+            wanted += int(match.wanted.sum())
+            missed += int(match.wanted.sum()) - int(match.correct.sum())
+        if missed:
+            found.append(Misses(observed, missed, wanted))
+    return sorted(found, key=lambda each: (-each.missed, -each.missed / each.wanted, each.observed.picture.file))[:most]
+
+
+def most_confident_alarms(evaluation: Evaluation, most: int | None = 12) -> list[Alarm]:
+    """The false alarms of the highest confidence, the highest first; all of them where ``most`` is None."""
+    found = []
+    for observed in evaluation.observed:
+        for name in _labelled(evaluation, observed):
+            confidence, match = observed.match(name, BIG, evaluation.confidence)
+            boxes = observed.of(name, evaluation.confidence).boxes
+            for index in np.nonzero(match.counts & ~match.correct)[0].tolist():
+                found.append(Alarm(observed, name, boxes[index], float(confidence[index])))
+    return sorted(found, key=lambda each: -each.confidence)[:most]
+
+
+def worst_cells(evaluation: Evaluation, most: int = 12) -> list[Cell]:
+    """Cells for ``contact_sheet``: ``most`` pictures with most missed, then as many with the most confident false
+    alarms, cut out with what is around it. Green: truth that was found; yellow: truth that was missed; red: false
+    alarm. Everything at the detector's own threshold, and only in labelled classes.
+
+    Raises:
+        DataError: a picture can no longer be read.
+    """
+    cells = []
+    for miss in most_missed(evaluation, most):
+        frame = read_picture(miss.observed.picture.path)
+        caption = f"missed {miss.missed} of {miss.wanted}: {miss.observed.picture.file.rpartition('/')[2]}"
+        cells.append(Cell(frame, caption, marks(evaluation, miss.observed)))
+    shown_once: dict[str, Alarm] = {}
+    for alarm in most_confident_alarms(evaluation, None):
+        shown_once.setdefault(alarm.observed.picture.file, alarm)
+    for alarm in list(shown_once.values())[:most]:
+        frame = read_picture(alarm.observed.picture.path)
+        x1, y1, x2, y2 = _window(alarm.box, *frame.shape[:2])
+        shown = [
+            Mark((m.box[0] - x1, m.box[1] - y1, m.box[2] - x1, m.box[3] - y1), m.colour, m.text)
+            for m in marks(evaluation, alarm.observed)
+            if m.box[0] < x2 and m.box[2] > x1 and m.box[1] < y2 and m.box[3] > y1
+        ]
+        caption = f"{alarm.name} {alarm.confidence:.2f}: {alarm.observed.picture.file.rpartition('/')[2]}"
+        cells.append(Cell(frame[y1:y2, x1:x2], caption, shown))
+    return cells
+
+
+def marks(evaluation: Evaluation, observed: Observed) -> list[Mark]:
+    """What was right, wrong and missed in one picture at the detector's own threshold, wrong and missed on top."""
+    right, wrong, missed = [], [], []
+    for name in _labelled(evaluation, observed):
+        confidence, match = observed.match(name, EVERY, evaluation.confidence)
+        found, truth = observed.of(name, evaluation.confidence).boxes, observed.truth[name]
+        taken = set(match.truth[match.truth >= 0].tolist())
+        for index, box in enumerate(truth):
+            if index in taken:
+                right.append(Mark(_corners(box), RIGHT))
+            else:
+                missed.append(Mark(_corners(box), MISSED))
+        for index in np.nonzero(match.counts & ~match.correct)[0].tolist():
+            wrong.append(Mark(_corners(found[index]), WRONG, f"{name} {confidence[index]:.2f}"))
+    return right + missed + wrong
+
+
+def _labelled(evaluation: Evaluation, observed: Observed) -> list[str]:
+    return [name for name in evaluation.classes if name in observed.truth]
+
+
+def _corners(box: np.ndarray) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (float(side) for side in box)
+    return x1, y1, x2, y2
+
+
+def _window(box: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
+    """A square around a box, moved into the picture; smaller only where the picture is."""
+    side = max(AROUND * float(longer_side(box.reshape(1, 4))[0]), LEAST_SIDE)
+    found = []
+    for centre, room in (((box[0] + box[2]) / 2, width), ((box[1] + box[3]) / 2, height)):
+        whole = min(round(side), room)
+        low = int(np.clip(round(float(centre) - whole / 2), 0, room - whole))
+        found.append((low, low + whole))
+    (x1, x2), (y1, y2) = found
+    return x1, y1, x2, y2

@@ -1,0 +1,105 @@
+"""A default confidence threshold for a release, chosen on training pictures that hold nobody.
+
+What is found in such a picture is a false alarm. Pictures that were trained on give fewer of them than new ones do, so
+the rate asked for here ought to lie well under the rate wanted in use. Validation pictures are never looked at: the
+rate told of them stays a measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import TrainingError
+from ..data.dataset import DataDescription, Picture, read_boxes
+from ..evaluation.predictions import read_picture
+from ..inference.detector import BATCH, FaceDetector
+
+CONFIDENCES = tuple(round(0.05 + 0.01 * step, 2) for step in range(91))
+"""Thresholds that are tried: 0.05, 0.06, …, 0.95."""
+FALSE_ALARMS = 0.02
+"""Most false alarms a picture, unless another rate is asked for."""
+
+
+@dataclass(frozen=True)
+class ChosenThreshold:
+    """A threshold and why it was taken."""
+
+    confidence: float
+    false_alarms: float
+    """A picture, at that confidence."""
+    at_most: float
+    pictures: int
+    """Training pictures without anybody."""
+
+    def told(self) -> dict[str, Any]:
+        """For the manifest."""
+        return asdict(self)
+
+
+def choose_threshold(
+    detector: FaceDetector, description: DataDescription, at_most: float = FALSE_ALARMS
+) -> ChosenThreshold:
+    """The least of ``CONFIDENCES`` at which a detector gives at most so many false alarms a picture.
+
+    Args:
+        detector: the file that will run by default; its own threshold is left as it was.
+        description: a data set whose training split has pictures that hold nobody.
+        at_most: false alarms a picture.
+
+    Raises:
+        TrainingError: there is no such picture, or no threshold is high enough.
+    """
+    pictures = empty_pictures(description)
+    if not pictures:
+        raise TrainingError(
+            f"{description.yaml}: no training picture is labelled for every class and holds nobody, so that no "
+            f"threshold can be chosen on such; give one with --conf"
+        )
+    served = detector.confidence
+    detector.confidence = CONFIDENCES[0]
+    try:
+        found = [
+            each.confidence
+            for start in range(0, len(pictures), BATCH)
+            for each in detector.detect([read_picture(picture.path) for picture in pictures[start : start + BATCH]])
+        ]
+    finally:
+        detector.confidence = served
+    return least_threshold(np.concatenate(found), len(pictures), at_most)
+
+
+def least_threshold(confidence: np.ndarray, pictures: int, at_most: float) -> ChosenThreshold:
+    """The least threshold that lets through at most ``at_most`` false alarms a picture.
+
+    Args:
+        confidence: of every false alarm, shape (n,).
+        pictures: in which they were found.
+        at_most: false alarms a picture.
+
+    Raises:
+        TrainingError: none is high enough.
+    """
+    for threshold in CONFIDENCES:
+        rate = int((confidence >= threshold).sum()) / pictures
+        if rate <= at_most:
+            return ChosenThreshold(threshold, round(rate, 4), at_most, pictures)
+    raise TrainingError(
+        f"even at a confidence of {CONFIDENCES[-1]:g} there are {rate:.3g} false alarms a picture without anybody, "
+        f"over {at_most:g}; train longer, or give a threshold with --conf"
+    )
+
+
+def empty_pictures(description: DataDescription) -> Sequence[Picture]:
+    """Training pictures that are labelled for every class and have neither a box nor an ignore region."""
+    count = len(description.classes)
+    return [
+        picture
+        for picture in description.pictures["train"]
+        if all(picture.labelled)
+        and not len(read_boxes(description.label_file(picture), count))
+        and not len(read_boxes(description.ignore_file(picture), count))
+    ]

@@ -1,0 +1,1 @@
+"""What serves: preprocessing, the detector, boxes, tiling."""

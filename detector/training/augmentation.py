@@ -1,0 +1,259 @@
+"""Augmentation recipes: which random changes training pictures go through, as strict records read from YAML.
+
+A step is on when it is named, and off when it is not; that holds for ultralytics' own steps, too, which stand under
+``ultralytics``. The order is always the same: ultralytics' mosaic and affine change (in whose place ``view`` may be),
+``rotation`` and ``zoom``, ultralytics' mixup, cutmix and colour, ``exposure``, the flips, and at last ``rotation``
+within boxes, ``blur`` and ``noise``. Ignore regions move with the picture (``warp``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+
+from ...core.errors import FacepipeError, TrainingError
+from ...weights.manifest import Record
+from .overrides import check_keys
+
+FOLDER = Path(__file__).parent / "augmentations"
+DEFAULT = "ultralytics"
+"""The recipe of a run that names none."""
+OFF: dict[str, Any] = {
+    "hsv_h": 0.0,
+    "hsv_s": 0.0,
+    "hsv_v": 0.0,
+    "degrees": 0.0,
+    "translate": 0.0,
+    "scale": 0.0,
+    "shear": 0.0,
+    "perspective": 0.0,
+    "flipud": 0.0,
+    "fliplr": 0.0,
+    "bgr": 0.0,
+    "mosaic": 0.0,
+    "mixup": 0.0,
+    "cutmix": 0.0,
+    "multi_scale": 0.0,
+    "close_mosaic": 0,
+    "augmentations": None,
+}
+"""Ultralytics' settings that change training pictures with boxes, each as it stands when nothing asks for it."""
+AFFINE = ("degrees", "translate", "scale", "shear", "perspective")
+JOINING = ("mosaic", "mixup", "cutmix")
+"""Steps that join pictures, which takes pictures of one shape: none are joined with ``rect``."""
+
+Where = Literal["picture", "boxes"]
+
+
+class Step(Record):
+    """A step and how often it is taken."""
+
+    probability: float = Field(default=1.0, ge=0, le=1)
+    """For each picture; for each box where the step works within boxes."""
+
+
+class Flip(Step):
+    """Left and right change places."""
+
+    probability: float = Field(default=0.5, ge=0, le=1)
+
+
+class Zoom(Step):
+    """A part of the picture, enlarged to the same canvas; where it lies is drawn evenly."""
+
+    least: float = Field(default=0.0, ge=0, lt=1)
+    most: float = Field(default=0.3, ge=0, le=0.9)
+    """Share of both sides that is cut away, drawn evenly between the two."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Zoom:
+        if self.least > self.most:
+            raise ValueError(f"least ({self.least}) must not be above most ({self.most})")
+        return self
+
+
+class Exposure(Step):
+    """Every pixel value times a factor drawn evenly from ``1 - change`` to ``1 + change``."""
+
+    change: float = Field(default=0.16, ge=0, lt=1)
+
+
+class Placed(Step):
+    """A step on the whole picture, or within its boxes only (``pixel_steps``)."""
+
+    where: Where = "picture"
+
+
+class Blur(Placed):
+    """A Gaussian of a width drawn evenly from 0 to ``sigma`` pixels of the training picture."""
+
+    sigma: float = Field(default=1.5, gt=0, le=20)
+
+
+class Noise(Placed):
+    """Pixels turned black or white, and a normal error on every value."""
+
+    pixels: float = Field(default=0.01, ge=0, le=0.5)
+    """Largest share of pixels that turn black or white; the share is drawn evenly from 0."""
+    deviation: float = Field(default=0.0, ge=0, le=100)
+    """Largest standard deviation of the error in grey levels; drawn evenly from 0."""
+
+
+class Rotation(Placed):
+    """A rotation about the middle, either way, by an angle drawn evenly; within boxes the boxes stay as they are."""
+
+    degrees: float = Field(default=15.0, gt=0, le=180)
+
+
+class View(Record):
+    """Random views, in the place of ultralytics' affine change (``detector/views.py``)."""
+
+    canvas: float = Field(default=0.8, gt=0, le=2)
+    """Side of the view over that of the picture at the training size."""
+    scale: tuple[float, float] = Field(default=(0.6, 2.0), strict=False)
+    """Least and largest enlargement over the training size, drawn evenly in its logarithm; an object is never enlarged
+    past the canvas."""
+    rotation: float = Field(default=0.0, ge=0, le=45)
+    """Largest rotation in degrees, either way."""
+    towards_objects: float = Field(default=0.5, ge=0, le=1)
+    """Share of views that are placed to hold an object drawn at random; the others lie anywhere."""
+    least_visible: float = Field(default=0.35, ge=0, le=1)
+    """An object of which less can be seen becomes an ignore region."""
+    least_side: float = Field(default=4.0, ge=0)
+    """An object whose longer side has fewer pixels in the view becomes an ignore region."""
+
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < scale[0] <= scale[1]:
+            raise ValueError(f"scale goes from the least to the largest enlargement, both above 0; got {scale}")
+        return scale
+
+
+def _switch(value: Any) -> Any:
+    """``true`` stands for a step with its usual settings, ``false`` for none."""
+    return {} if value is True else None if value is False else value
+
+
+def _several(value: Any) -> Any:
+    """One step may be written without a list."""
+    value = _switch(value)
+    return () if value is None else value if isinstance(value, list | tuple) else (value,)
+
+
+class Recipe(Record):
+    """How training pictures are changed."""
+
+    name: str = ""
+    flip: Annotated[Flip | None, BeforeValidator(_switch)] = None
+    zoom: Annotated[Zoom | None, BeforeValidator(_switch)] = None
+    exposure: Annotated[Exposure | None, BeforeValidator(_switch)] = None
+    rotation: Annotated[tuple[Rotation, ...], BeforeValidator(_several), Field(strict=False)] = ()
+    blur: Annotated[tuple[Blur, ...], BeforeValidator(_several), Field(strict=False)] = ()
+    noise: Annotated[tuple[Noise, ...], BeforeValidator(_several), Field(strict=False)] = ()
+    view: Annotated[View | None, BeforeValidator(_switch)] = None
+    ultralytics: dict[str, Any] = Field(default={})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _said(cls, content: Any) -> Any:
+        if isinstance(content, dict) and (empty := [key for key, value in content.items() if value is None]):
+            raise ValueError(f"{empty[0]}: write true, false, or its settings")
+        return content
+
+    @field_validator("ultralytics")
+    @classmethod
+    def _known(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        try:
+            check_keys(settings, OFF)
+        except FacepipeError as error:
+            raise ValueError(str(error)) from error
+        return settings
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Recipe:
+        if self.flip is not None and "fliplr" in self.ultralytics:
+            raise ValueError("flip and ultralytics' fliplr are the same step; name one of them")
+        if self.view is not None and (idle := [key for key in AFFINE if self.ultralytics.get(key)]):
+            raise ValueError(f"view takes the place of ultralytics' {', '.join(idle)}; name one or the other")
+        if sum(step.where == "picture" for step in self.rotation) > 1:
+            raise ValueError("one rotation of the picture is enough")
+        return self
+
+    def resolved(self, overrides: Mapping[str, Any], rect: bool = False) -> Recipe:
+        """The recipe as a run uses it: settings given beside it win, and ``rect`` joins no pictures.
+
+        Raises:
+            TrainingError: a setting beside the recipe contradicts it.
+        """
+        given = {key: value for key, value in overrides.items() if key in OFF}
+        if rect and (joined := [key for key in JOINING if given.get(key)]):
+            raise TrainingError(f"--set {joined[0]} joins pictures, which --rect cannot; leave one of them out")
+        ultralytics = {**self.ultralytics, **given, **(dict.fromkeys(JOINING, 0.0) if rect else {})}
+        if not any(ultralytics.get(key) for key in JOINING):
+            ultralytics.pop("close_mosaic", None)
+        ultralytics = {key: value for key, value in ultralytics.items() if value != OFF[key]}
+        content = self.told()
+        if "fliplr" in given:
+            content.pop("flip", None)
+        return _validated({**content, "ultralytics": ultralytics}, "augmentation")
+
+    def arguments(self) -> dict[str, Any]:
+        """Ultralytics' settings of this recipe, those that are off among them."""
+        flip = {} if self.flip is None else {"fliplr": self.flip.probability}
+        return {**OFF, **self.ultralytics, **flip}
+
+    def told(self) -> dict[str, Any]:
+        """The steps that are on with all their settings, for YAML and JSON."""
+        content = self.model_dump(mode="json")
+        return {key: value for key, value in content.items() if value not in (None, [], {}, "")}
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the recipes that come with facepipe."""
+    return tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+
+
+def read_recipe(name: str) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name: one of :func:`shipped`, or the path of a YAML file.
+
+    Raises:
+        TrainingError: no such recipe, or the file is not one.
+    """
+    import yaml
+
+    path = FOLDER / f"{name}.yaml" if name in shipped() else Path(name)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        known = ", ".join(shipped())
+        raise TrainingError(f"{name}: no such augmentation; one of {known}, or the path of a YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path}: not YAML: {error}") from error
+    if content is not None and not isinstance(content, dict):
+        raise TrainingError(f"{path}: a recipe names steps and their settings, got {type(content).__name__}")
+    return _validated({"name": path.stem, **(content or {})}, str(path))
+
+
+def as_recipe(content: Mapping[str, Any]) -> Recipe:
+    """A recipe from what :meth:`Recipe.told` told.
+
+    Raises:
+        TrainingError: it is none.
+    """
+    return _validated(content, "augmentation")
+
+
+def _validated(content: Mapping[str, Any], where: str) -> Recipe:
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise TrainingError(f"{where}: {place + ': ' if place else ''}{first['msg']}") from error

@@ -1,0 +1,65 @@
+"""The device of a training: which one was asked for, whether it is there, and what a CPU needs to be quick."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+import torch
+
+from . import ultralytics_setup  # noqa: F401  isort: skip
+from ultralytics.utils.torch_utils import parse_device, select_device
+
+from ...core.errors import DeviceError, TrainingError
+
+
+def canonical(device: str) -> str:
+    """A device as ultralytics writes it: ``cpu``, ``mps``, ``0``, ``0,1``, ...
+
+    Args:
+        device: as asked for; empty means the first GPU, else the CPU.
+
+    Raises:
+        DeviceError: it is not there.
+    """
+    if not device:
+        return "0" if torch.cuda.is_available() else "cpu"
+    try:
+        select_device(device, verbose=False)
+        return str(parse_device(device))
+    except (ValueError, RuntimeError, AssertionError) as error:
+        raise DeviceError(f"device {device!r} cannot be had: this machine has {_at_hand()}") from error
+
+
+def _at_hand() -> str:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return f"{count} CUDA GPU{'s' * (count > 1)} and a CPU" if count else "no CUDA GPU; cpu trains on the CPU"
+
+
+def check_several(device: str, rect: bool, batch: int | None) -> None:
+    """Check settings of a training on several GPUs, before anything starts.
+
+    Raises:
+        TrainingError: they do not go together with several GPUs.
+    """
+    count = device.count(",") + 1
+    if count == 1:
+        return
+    if rect:
+        raise TrainingError("rect orders the pictures by shape, which several GPUs cannot share out: leave it out")
+    if batch is not None and batch % count:
+        raise TrainingError(f"batch {batch} cannot be shared out evenly over {count} GPUs")
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed instead of handing it back (mallopt(3)); elsewhere nothing happens.
+
+    A training step on a CPU frees and takes gigabytes; giving them back each time cost 40 % of it in page faults.
+    """
+    if sys.platform != "linux":
+        return
+    trim_threshold, mmap_max = -1, -4
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, 2**31 - 1)

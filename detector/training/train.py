@@ -1,0 +1,119 @@
+"""Training: YOLOv8s through ultralytics' own trainer, in a run's folder that records all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from . import ultralytics_setup  # noqa: F401  isort: skip
+from ultralytics.utils.patches import torch_load
+
+from ...core.errors import MissingExtraError, TrainingError
+from ..data.dataset import DataDescription, read_description
+from .curves import CURVES, draw_curves
+from .devices import canonical, check_several
+from .model import cpu_has_bf16
+from .preview import write_augmentation
+from .run_folder import record_environment, seconds_used
+from .settings import SETTINGS, DetectorSettings, read_settings
+from .trainer import FaceTrainer
+
+__all__ = ["DetectorSettings", "FaceTrainer", "train"]
+
+FINISHED = "finished.txt"
+"""Names the checkpoint of a run that is over; resuming such a run only releases it, unless it is given more minutes."""
+
+
+def train(
+    settings: DetectorSettings, run: Path, resume: bool = False, changes: Mapping[str, Any] | None = None
+) -> Path:
+    """Train a detector in a run folder.
+
+    Args:
+        settings: what to train with; on resuming, what the run folder says holds instead.
+        run: the run's own folder; it must be new unless resuming.
+        resume: go on from the last checkpoint of that folder.
+        changes: settings that a resumed run is given anew (``settings.CHANGEABLE``).
+
+    Returns:
+        The best checkpoint (``weights/best.pt``; by mAP50-95 on the validation pictures).
+
+    Raises:
+        TrainingError: the folder holds a run already or none to resume, or a setting cannot be met.
+        DataError: the data set is not as its description says.
+        DeviceError: the device is not there.
+        MissingExtraError: a logger is not installed.
+    """
+    if resume:
+        settings, finished = _resumed(run, changes or {})
+        if finished is not None:
+            _show(settings, read_description(Path(settings.data)), run)
+            return finished
+    elif (run / SETTINGS).exists():
+        raise TrainingError(f"{run}: holds a run already; resume it, choose another name, or delete the folder")
+    else:
+        settings = settings.checked()
+    description = read_description(Path(settings.data))
+    device = _check_device(settings)
+    _check_split(settings, description)
+    last = run / "weights" / "last.pt"
+    run.mkdir(parents=True, exist_ok=True)
+    record_environment(run, description, device)
+    settings.write(run)
+    _show(settings, description, run)
+    (run / FINISHED).unlink(missing_ok=True)
+    arguments = settings.resume_arguments(run, last, device) if resume else settings.arguments(run, device)
+    trainer = FaceTrainer(overrides=arguments)
+    trainer.train()
+    return _finish(run)
+
+
+def _resumed(run: Path, changes: Mapping[str, Any]) -> tuple[DetectorSettings, Path | None]:
+    """The settings to go on with, or the checkpoint of a run that is over."""
+    last = run / "weights" / "last.pt"
+    if not last.is_file():
+        raise TrainingError(f"{run}: nothing to resume there (no weights/last.pt)")
+    settings = read_settings(run).changed(changes)
+    more = changes.get("minutes") is not None and (settings.minutes or 0) * 60 > seconds_used(run)
+    if (run / FINISHED).is_file() and not more:
+        return settings, run / (run / FINISHED).read_text(encoding="utf-8").strip()
+    if settings.minutes is None:
+        checkpoint = torch_load(last, map_location="cpu")
+        if checkpoint["epoch"] + 1 >= checkpoint["train_args"]["epochs"]:  # killed after its last epoch
+            return settings, _finish(run)
+    return settings, None
+
+
+def _finish(run: Path) -> Path:
+    weights = run / "weights"
+    checkpoint = weights / "best.pt" if (weights / "best.pt").exists() else weights / "last.pt"
+    (run / FINISHED).write_text(f"{checkpoint.relative_to(run).as_posix()}\n", encoding="utf-8")
+    return checkpoint
+
+
+def _show(settings: DetectorSettings, description: DataDescription, run: Path) -> None:
+    """Write the recipe, and draw what the run's folder lacks of its pictures."""
+    write_augmentation(settings.recipe(), description, run, settings.imgsz, settings.rect, settings.seed)
+    if not (run / CURVES).exists():
+        draw_curves(run)
+
+
+def _check_device(settings: DetectorSettings) -> str:
+    """The device in ultralytics' words, if all that is asked of it can be met."""
+    device = canonical(settings.device)
+    check_several(device, settings.rect, settings.batch)
+    if settings.precision == "bfloat16" and device == "cpu" and not cpu_has_bf16():
+        raise TrainingError("precision bfloat16 was asked for, but this CPU has neither AVX-512 BF16 nor AMX")
+    if "," in device and find_spec("cloudpickle") is None:
+        raise MissingExtraError("cloudpickle", "train")  # with which ultralytics hands its processes the trainer
+    if device not in ("cpu", "mps") and settings.precision == "bfloat16":
+        raise TrainingError("precision bfloat16 is for the CPU; a GPU takes --set amp=bf16")
+    return device
+
+
+def _check_split(settings: DetectorSettings, description: DataDescription) -> None:
+    split = settings.overrides.get("split", "val")
+    if split not in description.pictures:
+        raise TrainingError(f"--set split={split}: {description.yaml} has {', '.join(description.pictures)}")

@@ -1,0 +1,245 @@
+"""A run over pictures: each result goes into the journal, and at the end the outputs are written from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import __version__
+from ...core.errors import FacepipeError
+from ..outputs.images import PictureFolder
+from ..outputs.journal import Journal, discard, refuse
+from ..outputs.json_lines import json_stream, write_json, write_line
+from ..outputs.options import Outputs
+from ..outputs.rows import RowForm
+from ..pipeline import Pipeline
+from .console import DetectScreen
+
+if TYPE_CHECKING:
+    from ..outputs.crops import CropFolder
+
+
+HOW_IT_RUNS = {"device", "confidence", "iou", "imgsz", "tiles"}
+
+
+def look_back(outputs: Outputs, resume: bool, restart: bool) -> Path | None:
+    """The journal that a run has to go on with, None where it begins anew.
+
+    Raises:
+        FacepipeError: there is a journal and neither ``resume`` nor ``restart``; it is in use; or there are several.
+    """
+    found = [path for path in outputs.journals if path.exists()]
+    if restart:
+        for path in found:
+            discard(path)
+        return None
+    if found and not resume:
+        refuse(found[0])
+    if len(found) > 1:
+        listed = ", ".join(map(str, found))
+        raise FacepipeError(f"there are several journals, of different runs: {listed}; move all but one away")
+    return found[0] if found else None
+
+
+def run_settings(pipeline: Pipeline, outputs: Outputs, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same when a run is resumed: facepipe, the models, the options, and what is made on the way.
+
+    Of the models their names and hashes; how they run is in the options.
+    """
+    models = pipeline.models.model_dump(exclude={"detector": HOW_IT_RUNS})
+    for used in models["classifiers"].values():
+        del used["device"]
+    return {
+        **models,
+        **options,
+        **outputs.settings,
+    }
+
+
+class DetectRun:
+    """One run with its journal.
+
+    >>> with Pipeline() as pipeline, DetectRun(pipeline, outputs, inputs, {}) as run:
+    ...     run.pictures(inputs, screen)
+    ...     run.finish()
+
+    Args:
+        pipeline: finds and reads the faces.
+        outputs: checked (``Outputs.check``).
+        inputs: all sources, which no output may overwrite.
+        settings: of ``run_settings``.
+        before: the journal to go on with, of ``look_back``.
+
+    Attributes:
+        journal: None where nothing is kept in files.
+
+    Raises:
+        FacepipeError: the journal cannot be written, or was begun with other settings.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        outputs: Outputs,
+        inputs: Sequence[str],
+        settings: Mapping[str, Any],
+        before: Path | None = None,
+    ):
+        self.pipeline = pipeline
+        self.outputs = outputs
+        self.journal: Journal | None = None
+        detector, classifiers = pipeline.parts()
+        self._classes = detector.classes
+        self._classifiers = classifiers.by_name
+        self._widths = None if outputs.features is None else pipeline.feature_widths
+        if before is not None:
+            self.journal = Journal.resume(before, settings)
+        elif outputs.journals:
+            self.journal = Journal.begin(outputs.journals[0], settings)
+        try:
+            self._open_folders(inputs)
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _open_folders(self, inputs: Sequence[str]) -> None:
+        outputs = self.outputs
+        self._folder: PictureFolder | None = None
+        self._crops: CropFolder | None = None
+        saved: list[str] = []
+        cut: dict[str, list[str]] = {name: [] for name in self._classifiers}
+        if self.journal is not None and outputs.folders:
+            for entry in self.journal.entries():
+                saved += [entry.files["save"]] if "save" in entry.files else []
+                for name, crops in entry.files.get("crops", {}).items():
+                    cut[name] += [crop["file"] for crop in crops if crop is not None]
+        if outputs.save is not None:
+            self._folder = PictureFolder(outputs.save, inputs, outputs.how, outputs.what, saved)
+        if outputs.crops is not None:
+            from ..outputs.crops import CropFolder
+
+            self._crops = CropFolder(outputs.crops, self._classifiers, self.pipeline.models.detector.version, cut)
+
+    def __enter__(self) -> DetectRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Leave the journal behind if there is anything in it."""
+        if self.journal is not None:
+            if len(self.journal):
+                self.journal.close()
+            else:
+                self.journal.remove()
+
+    def to_do(self, pictures: Sequence[str], retry_failed: bool = False) -> list[str]:
+        """The pictures that the journal has not got, and, if so asked, those that failed."""
+        journal = self.journal
+        if journal is None:
+            return list(pictures)
+        return [each for each in pictures if each not in journal or (retry_failed and journal.failed(each))]
+
+    def pictures(self, pictures: Sequence[str], screen: DetectScreen) -> None:
+        """Do some pictures: those that :meth:`to_do` gives.
+
+        Raises:
+            FacepipeError: something other than a picture fails, such as a full disk; what is done stays in the journal.
+        """
+        outputs = self.outputs
+        features = outputs.features is not None
+        with ExitStack() as stack:
+            live = None if outputs.live is None else stack.enter_context(json_stream(outputs.live))
+            results = stack.enter_context(closing(self.pipeline.stream(iter(pictures), features)))
+            for source, (result, frame) in zip(pictures, results, strict=True):
+                files: dict[str, Any] = {}
+                if frame is not None and self._folder is not None:
+                    files["save"] = self._folder.save(frame, result)
+                if frame is not None and self._crops is not None:
+                    files["crops"] = self._crops.save(frame, result)
+                if self.journal is not None:
+                    self.journal.add(source, result, files)
+                if live is not None:
+                    write_line(result, live)
+                screen.show(result)
+
+    def finish(self, video: bool = False) -> None:
+        """Write every file from the journal, and then remove it.
+
+        Args:
+            video: some results are of a video's frames.
+
+        Raises:
+            FacepipeError: a file cannot be written; the journal stays.
+        """
+        journal, outputs = self.journal, self.outputs
+        if journal is None:
+            return
+        form = RowForm({name: each.attributes for name, each in self._classifiers.items()}, video)
+
+        def results() -> Iterator[Any]:
+            return (entry.result for entry in journal.entries())
+
+        if outputs.json is not None:
+            with self._telling(outputs.json):
+                write_json(outputs.json, (entry.json for entry in journal.entries()))
+        if outputs.csv is not None:
+            from ..outputs.tabular import write_csv
+
+            with self._telling(outputs.csv):
+                write_csv(outputs.csv, form, results())
+        if outputs.parquet is not None:
+            from ..outputs.parquet_file import write_parquet
+
+            with self._telling(outputs.parquet):
+                write_parquet(outputs.parquet, form, results())
+        if outputs.coco is not None:
+            from ..outputs.coco import write_coco
+
+            attributes = [each for found in self._classifiers.values() for each in found.attributes]
+            with self._telling(outputs.coco):
+                write_coco(outputs.coco, self._classes, attributes, self._note(), results)
+        if self._crops is not None:
+            with self._telling(self._crops.folder):
+                self._crops.write_indices(journal.entries)
+        if outputs.features is not None and self._widths is not None:
+            from ..outputs.features import FeatureFile
+
+            with self._telling(outputs.features), FeatureFile(outputs.features, self._widths) as rows:
+                for result in results():
+                    rows.add(result)
+        journal.remove()
+
+    def _note(self) -> str:
+        used = self.pipeline.models
+        readers = ", ".join(f"{name} {each.version}" for name, each in used.classifiers.items())
+        return f"facepipe {__version__}, detector {used.detector.version}, classifier {readers}; not corrected"
+
+    @contextmanager
+    def _telling(self, path: Path) -> Iterator[None]:
+        """Say of a file that cannot be written that nothing is lost."""
+        kept = "" if self.journal is None else f"; {self.journal.path} is kept"
+        try:
+            yield
+        except OSError as error:
+            raise FacepipeError(f"{path}: cannot be written ({error.strerror or error}){kept}") from error
+
+
+def tell_where_it_stands(run: DetectRun | None, done: int, total: int) -> str:
+    """What to say of a run that did not come to its end."""
+    journal = None if run is None else run.journal
+    if journal is None or not len(journal):
+        return f"interrupted: {done:,} of {total:,} pictures done"
+    return (
+        f"interrupted: {len(journal):,} of {total:,} pictures are done and kept in {journal.path}; the same command "
+        "with --resume goes on"
+    )
+
+
+def named_one_by_one(texts: Sequence[str]) -> list[str]:
+    """Of what a command was given, what is no folder."""
+    return [text for text in texts if not os.path.isdir(text)]

@@ -1,0 +1,287 @@
+"""Videos, cameras and streams among the sources of ``facepipe detect``.
+
+In the journal each looked-at frame is an entry of its own, and the last one of a video is under the video's name: that
+is how a run that is resumed knows it to be done. A video that was interrupted is done again from its start, for persons
+cannot be followed from its middle.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, BinaryIO
+
+from ...core.errors import FacepipeError, VideoError
+from ..console import report
+from ..inputs.image_reader import Frame
+from ..outputs.free_names import FreeNames, stem_of
+from ..outputs.images import ENDINGS
+from ..outputs.json_lines import json_stream, write_line
+from ..outputs.options import Outputs
+from ..outputs.parquet_file import require_pyarrow
+from ..progress import progress
+from ..results import Result
+from ..table import console, printable
+from ..video.analysis import VideoRun, shown_source
+from ..video.interpolation import DRAWING, DRAWING_LIVE, HIDING, HIDING_LIVE, GapFiller, held_frames
+from ..video.options import VideoOptions
+from ..video.reader import VideoFrame, VideoReader
+from ..video.track_summary import TrackForm, TrackSummary, check_suffix, read_tracks, tracks_table, write_tracks
+from ..video.writer import Change, VideoWriter
+from .console import DetectScreen, note
+from .images import DetectRun
+
+CAMERA_RATE = 25.0
+"""Frames a second that a saved video of a camera announces where the camera does not say."""
+
+
+def detect_videos(
+    run: DetectRun,
+    videos: Sequence[str],
+    screen: DetectScreen,
+    options: VideoOptions | None = None,
+    tracks: Path | None = None,
+) -> None:
+    """Do the videos of a run: rows, JSON and saved videos as the run's outputs say, and a table of persons each.
+
+    Args:
+        run: with its journal.
+        videos: paths, ``camera:N``, RTSP URLs.
+        screen: counts frames as pictures.
+        options: how they are looked at.
+        tracks: a ``.csv``, ``.parquet`` or ``.jsonl`` file for one row a person.
+
+    Raises:
+        FacepipeError: an output that is for pictures only, or one that cannot be written.
+        MissingExtraError: PyAV or the package ``trackers`` is not installed.
+    """
+    options = options or VideoOptions()
+    check_outputs(run.outputs, tracks, videos)
+    persons = _from_journal(run)
+    names = None if run.outputs.save is None else FreeNames(run.outputs.save, videos, _saved(run))
+    with ExitStack() as stack:
+        live = None if run.outputs.live is None else stack.enter_context(json_stream(run.outputs.live))
+        for video in run.to_do(videos):
+            one = _Video(run, screen, options, video, live, names)
+            one.do()
+            persons[video] = one.persons
+    if tracks is not None:
+        classifiers = run.pipeline.parts()[1].by_name
+        form = TrackForm([each for found in classifiers.values() for each in found.attributes], list(classifiers))
+        write_tracks(tracks, [person for video in videos for person in persons.get(video, ())], form)
+
+
+def check_outputs(outputs: Outputs, tracks: Path | None, videos: Sequence[str] = ()) -> None:
+    """Refuse outputs that make no sense of a video's frames, and a ``tracks`` that would end badly.
+
+    Raises:
+        FacepipeError: an output that is of pictures only, or a ``tracks`` that is an input, another output, or of a
+            suffix that nothing is written to.
+        MissingExtraError: Parquet is wanted and pyarrow is not installed.
+    """
+    asked = {"--coco": outputs.coco, "--crops": outputs.crops, "--features": outputs.features}
+    if wrong := [option for option, path in asked.items() if path is not None]:
+        raise FacepipeError(f"{', '.join(wrong)}: of pictures only; leave the videos out, or run them by themselves")
+    if tracks is None:
+        return
+    check_suffix(tracks)
+    if tracks.suffix.lower() == ".parquet":
+        require_pyarrow()
+    taken = {os.path.realpath(path): option for option, path in outputs.files.items()}
+    taken |= {os.path.realpath(video): "a source" for video in videos}
+    if (other := taken.get(os.path.realpath(tracks))) is not None:
+        raise FacepipeError(f"{tracks}: --tracks and {other} both name it; give --tracks a name of its own")
+
+
+@dataclass
+class _Video:
+    """One video of a run."""
+
+    run: DetectRun
+    screen: DetectScreen
+    options: VideoOptions
+    source: str
+    live: BinaryIO | None
+    names: FreeNames | None
+    persons: list[TrackSummary] = field(default_factory=list)
+    _faces: int = 0
+    _frames: int = 0
+    _last: Result | None = None
+
+    def do(self) -> None:
+        try:
+            with VideoRun(self.run.pipeline, self.source, self.options) as video:
+                self._through(video)
+        except VideoError as error:
+            models = self.run.pipeline.models
+            name = shown_source(self.source)
+            self._end(
+                Result(source=name, width=None, height=None, faces=(), heads=(), models=models, error=str(error)), {}
+            )
+
+    def _through(self, video: VideoRun) -> None:
+        info = video.info
+        total = info.frames if info.frames else round((info.seconds or 0) * (info.rate or 0))
+        if self.options.seconds is not None and info.rate:
+            limit = math.ceil(self.options.seconds * info.rate)
+            total = min(total, limit) if total else limit
+        total = math.ceil(total / self.options.every)
+        files: dict[str, Any] = {}
+        stopping = stopped_by_signals(video.stop) if info.live else nullcontext()
+        with stopping, progress(Path(video.source).name, "frames") as bar:
+
+            def update(done: int) -> None:
+                bar(done, max(done + (done >= total), total))
+
+            if self.names is None:
+                for _ in self._recorded(video, update, None):
+                    pass
+            else:
+                files["save"] = self._save(video, update, self.names)
+        self.persons = video.tracks()
+        files["tracks"] = [person.model_dump_json() for person in self.persons]
+        self._flush(files, last=video.error is None)
+        if video.error is not None:
+            self._end(video.failure(video.error), files)
+        self._show(video)
+
+    def _recorded(
+        self, video: VideoRun, update: Callable[[int], None], kept: deque[VideoFrame] | None
+    ) -> Iterator[Result]:
+        """The results, each in the journal and on standard output before it is given; frames go into ``kept``."""
+        for result, frame in video:
+            if kept is not None:
+                kept.append(VideoFrame(result.frame or 0, result.time or 0.0, frame))
+            self._flush({}, last=False)
+            self._last = result
+            self._frames += 1
+            self._faces += len(result.faces)
+            self.screen.pictures += 1
+            self.screen.faces += len(result.faces)
+            if self.live is not None:
+                write_line(result, self.live)
+            update(self._frames)
+            yield result
+
+    def _flush(self, files: dict[str, Any], last: bool) -> None:
+        """Put the result in hand into the journal: under the video's name if it is the last, which ends the video."""
+        result, journal = self._last, self.run.journal
+        if result is None or journal is None:
+            return
+        journal.add(self.source if last else f"{self.source} frame {result.frame}", result, files if last else {})
+        self._last = None
+
+    def _end(self, failure: Result, files: dict[str, Any]) -> None:
+        """Tell what is wrong with the video, in a row of its own."""
+        self.screen.failed += 1
+        self.screen.pictures += 1
+        report(str(failure.error))
+        if self.live is not None:
+            write_line(failure, self.live)
+        if self.run.journal is not None:
+            self.run.journal.add(self.source, failure, files)
+
+    def _save(self, video: VideoRun, update: Callable[[int], None], names: FreeNames) -> str:
+        """Write the video with everything drawn in, or hidden, while it is looked at."""
+        outputs, info, options = self.run.outputs, video.info, self.options
+        target = names.take(safe(stem_of(video.source)) + ENDINGS[outputs.how], ".mp4")
+        reach = DRAWING if outputs.how is None else HIDING
+        step = options.every / (info.rate or 25.0)
+        change = self._change()
+        sound = None if info.live else self.source
+        with VideoWriter(target, info.rate or CAMERA_RATE, sound) as writer, ExitStack() as stack:
+            frames: Iterator[VideoFrame]
+            if info.live:
+                kept: deque[VideoFrame] = deque()
+                filler = GapFiller(
+                    self._recorded(video, update, kept), HIDING_LIVE if outputs.how else DRAWING_LIVE, 0.0
+                )
+                frames = held_frames(filler, kept)
+            else:
+                filler = GapFiller(self._recorded(video, update, None), reach, step, info.rate)
+                limits = self.run.pipeline.limits
+                again = stack.enter_context(VideoReader(self.source, seconds=options.seconds, limits=limits))
+                frames = iter(again)
+            for frame in frames:
+                result = filler.at(frame, options.every)
+                if result is None:
+                    break
+                writer.add(change(frame.image, result), frame.time)
+            while filler.pull():
+                pass
+        note(writer.told + ("" if not info.live else " (of a live source)"))
+        return target.name
+
+    def _change(self) -> Change:
+        outputs = self.run.outputs
+        if outputs.how is None or outputs.what is None:
+            from ..drawing.draw import draw
+
+            return draw
+        from ..drawing.anonymize import hide
+
+        how, what = outputs.how, outputs.what
+
+        def hidden(frame: Frame, result: Result) -> Frame:
+            return hide(frame, result, how, what)
+
+        return hidden
+
+    def _show(self, video: VideoRun) -> None:
+        if self.run.outputs.live == "-":
+            return
+        counts = f"{self._frames:,} frames, {self._faces:,} faces"
+        if self.options.track:
+            console().print(tracks_table(printable(video.source), self.persons, counts))
+        else:
+            console().print(f"{printable(video.source)}: {counts}")
+
+
+def _from_journal(run: DetectRun) -> dict[str, list[TrackSummary]]:
+    """The persons of videos that were done before this run was interrupted."""
+    if run.journal is None:
+        return {}
+    entries = ((entry.source, entry.files.get("tracks")) for entry in run.journal.entries())
+    return {source: read_tracks(lines) for source, lines in entries if lines is not None}
+
+
+def _saved(run: DetectRun) -> list[str]:
+    return [] if run.journal is None else [e.files["save"] for e in run.journal.entries() if "save" in e.files]
+
+
+def safe(name: str) -> str:
+    """A name without what some file systems do not take: ``camera:0`` is ``camera-0``."""
+    return "".join("-" if letter in '<>:"/\\|?*' else letter for letter in name)
+
+
+@contextmanager
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Have the first Ctrl-C or SIGTERM in the block call ``stop``, so that all ends in order.
+
+    The second one interrupts.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        stop()
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,251 @@
+"""``facepipe data roboflow`` and ``data convert``: other people's data sets in the project's layout."""
+
+from __future__ import annotations
+
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ...detector.data.convert import Conversion, Options
+
+
+class LabelFormat(StrEnum):
+    yolo = "yolo"
+    coco = "coco"
+    voc = "voc"
+    wider = "wider"
+    wider_mat = "wider-mat"
+    csv = "csv"
+
+
+class Export(StrEnum):
+    yolov8 = "yolov8"
+    coco = "coco"
+    voc = "voc"
+
+
+class Orientation(StrEnum):
+    auto = "auto"
+    upright = "upright"
+    stored = "stored"
+
+
+Map = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="THEIRS=OURS", help="Rename a class, or join it to another; once for each."),
+]
+DropOthers = Annotated[bool, typer.Option("--drop-others", help="Leave out classes that nothing maps.")]
+Classes = Annotated[
+    str | None, typer.Option(metavar="A,B", help="The set's classes in order. Default: the source's own.")
+]
+Labelled = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CLASS", help="A class of which every object is labelled. Default: all that the source has."),
+]
+Source = Annotated[str | None, typer.Option(metavar="NAME", help="The source's name. Default: its folder's.")]
+Terms = Annotated[str | None, typer.Option(metavar="TEXT", help="Terms of the data; they go into the manifest.")]
+Split = Annotated[str, typer.Option(metavar="SHARES", help="Shares of train, val and perhaps test.")]
+Seed = Annotated[int, typer.Option(help="Of the split.")]
+KeepSplits = Annotated[bool, typer.Option("--keep-splits", help="Keep the source's own splits.")]
+Add = Annotated[bool, typer.Option("--add", help="Join the source to the set that is in DIR already.")]
+Link = Annotated[bool, typer.Option("--link", help="Hard-link the pictures where it can be, in place of copying.")]
+Rotated = Annotated[
+    Orientation,
+    typer.Option("--exif", help="Which way up the boxes of EXIF-rotated pictures are meant. auto: by the stated size."),
+]
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave out missing, broken and wrongly sized pictures: they are listed.")
+]
+Workers = Annotated[int, typer.Option(min=1, help="Threads that read pictures.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``facepipe data``."""
+    app.command("convert")(convert)
+    app.command("roboflow")(roboflow)
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The labels' file, or the data set's folder.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the new data set.")],
+    label_format: Annotated[LabelFormat | None, typer.Option("--format", help="Default: found out.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the pictures are, if not in SOURCE.")
+    ] = None,
+    mapping: Map = None,
+    drop_others: DropOthers = False,
+    classes: Classes = None,
+    labelled: Labelled = None,
+    name: Annotated[str | None, typer.Option("--source", metavar="NAME", help="Default: the folder's name.")] = None,
+    terms: Terms = None,
+    split: Split = "0.85,0.15",
+    seed: Seed = 0,
+    keep_splits: KeepSplits = False,
+    add: Add = False,
+    link: Link = False,
+    exif: Rotated = Orientation.auto,
+    skip_broken: SkipBroken = False,
+    workers: Workers = 2,
+) -> None:
+    """Bring a detection data set into facepipe's layout, from YOLO, COCO, Pascal VOC, WIDER FACE or CSV.
+
+    Writes DIR/data.yaml, for train-detector, with images, labels, ignore regions and pictures.csv beside it. Pictures
+    that look alike stay on one side of the split.
+    """
+    from ...detector.data.convert import Options
+    from ...detector.data.convert import convert as convert_set
+    from ...detector.data.formats import read
+    from ..progress import progress as progress_bar
+
+    options = Options(
+        mapping=_mapping(mapping),
+        drop_others=drop_others,
+        classes=_words(classes),
+        labelled=labelled or None,
+        source=name,
+        terms=terms,
+        shares=_shares(split),
+        seed=seed,
+        keep_splits=keep_splits,
+        add=add,
+        link=link,
+        orientation=exif.value,
+        skip_broken=skip_broken,
+        workers=workers,
+    )
+    annotations = read(source, label_format.value if label_format else None, images)
+    with progress_bar("pictures") as progress:
+        done = convert_set(annotations, out, options, progress=progress)
+    _show(done)
+
+
+def roboflow(
+    name: Annotated[str, typer.Argument(metavar="WORKSPACE/PROJECT/VERSION", help="As in the version's address.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: PROJECT-VERSION.")] = None,
+    export: Annotated[Export, typer.Option("--format", help="Roboflow's export to ask for.")] = Export.yolov8,
+    sha256: Annotated[
+        str | None, typer.Option(metavar="HEX", help="Refuse other data: the zip's or its contents' SHA-256.")
+    ] = None,
+    mapping: Map = None,
+    drop_others: DropOthers = False,
+    classes: Classes = None,
+    labelled: Labelled = None,
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="Default: the project's name.")] = None,
+    terms: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Default: the licence that the export names.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="SHARES", help="New shares. Default: the version's own splits if it has any.")
+    ] = None,
+    seed: Seed = 0,
+    add: Add = False,
+    skip_broken: SkipBroken = False,
+    workers: Workers = 2,
+) -> None:
+    """Download a version of a Roboflow project and bring it into facepipe's layout.
+
+    The key is read from ROBOFLOW_API_KEY. DIR/roboflow.json says what was downloaded, with its SHA-256.
+    """
+    from ...detector.data import roboflow as roboflow_source
+    from ...detector.data.convert import Options
+    from ...detector.data.convert import convert as convert_set
+    from ...detector.data.folder import check_free
+    from ...detector.data.formats import read
+    from ..progress import progress as progress_bar
+
+    project, version = roboflow_source.parse_name(name, 3)[1:]
+    out = out or Path(f"{project}-{version}")
+    check_free(out, add)  # before a long download
+    options = Options(
+        mapping=_mapping(mapping),
+        drop_others=drop_others,
+        classes=_words(classes),
+        labelled=labelled or None,
+        source=source or project,
+        terms=terms,
+        shares=_shares(split or "0.85,0.15"),
+        seed=seed,
+        keep_splits=None if split is None else False,
+        add=add,
+        link=True,
+        skip_broken=skip_broken,
+        workers=workers,
+    )
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=_folder(out.parent)) as temporary:
+        folder = Path(temporary) / project
+        with progress_bar("bytes") as progress:
+            found = roboflow_source.download(name, export.value, folder, sha256, progress)
+        annotations = read(folder, roboflow_source.FORMATS[export.value])
+        options = _with_terms(options, terms or found.licence or None)
+        with progress_bar("pictures") as progress:
+            done = convert_set(annotations, out, options, found.note, progress)
+    _show(done)
+    print(f"{out / roboflow_source.RECORD}: {name} as {export.value}, contents' SHA-256 {found.contents_sha256}")
+
+
+def _mapping(given: list[str] | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in given or ():
+        theirs, equals, ours = (part.strip() for part in text.partition("="))
+        if not (theirs and equals and ours):
+            raise typer.BadParameter(f"--map takes THEIRS=OURS, such as person_head=head, got {text!r}")
+        if found.setdefault(theirs, ours) != ours:
+            raise typer.BadParameter(f"--map: {theirs} is mapped to both {found[theirs]} and {ours}")
+    return found
+
+
+def _words(text: str | None) -> list[str]:
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
+
+
+def _shares(text: str) -> dict[str, float]:
+    from ...detector.data.splits import read_shares
+
+    return read_shares(text)
+
+
+def _with_terms(options: Options, terms: str | None) -> Options:
+    from dataclasses import replace
+
+    return replace(options, terms=terms)
+
+
+def _folder(path: Path) -> Path:
+    from ...core.errors import DataError
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be made a folder ({error.strerror})") from error
+    return path
+
+
+def _show(done: Conversion) -> None:
+    from rich.table import Table
+
+    from ..table import console, printable
+
+    print(printable(f"{done.out / 'data.yaml'} (from {done.format}); labelled: {', '.join(done.classes.labelled)}"))
+    table = Table()
+    for heading in ("split", "pictures", *done.classes.classes, "ignored", "without a box"):
+        table.add_column(printable(heading), justify="left" if heading == "split" else "right")
+    for name, count in done.splits.items():
+        boxes = [f"{count.boxes[each]:,}" for each in done.classes.classes]
+        table.add_row(name, f"{count.pictures:,}", *boxes, f"{count.ignored:,}", f"{count.empty:,}")
+    console().print(table)
+    for what, number in sorted(done.tally.counts.items()):
+        print(f"{number} {what}; first: {printable(done.tally.first[what])}")
+    for name, number in done.classes.left_out.items():
+        print(f"{number} boxes of class {printable(name)} left out")
+    if done.alike:
+        print(f"{done.alike} pictures are near-duplicates of another; each such group is on one side of the split")
+    if done.straddling:
+        print(f"warning: {done.straddling} groups of near-duplicates are on more than one side of the split")
+    for note in done.notes:
+        print(printable(note))
+    for path, reason in done.broken:
+        print(f"left out: {printable(str(path))}: {printable(reason)}")

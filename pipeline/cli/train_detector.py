@@ -1,0 +1,145 @@
+"""``facepipe train-detector``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...core.errors import TrainingError
+from .export_detector import confidence, tell_exported
+from .options import typed
+from .weights import tell_published
+
+RUNS = Path("runs") / "detector"
+RESUMING = {
+    "conf",
+    "data",
+    "device",
+    "export",
+    "log",
+    "minutes",
+    "name",
+    "replace",
+    "resume",
+    "settings",
+    "version",
+}
+"""Options that go with ``--resume``."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("train-detector")(train_detector)
+
+
+def train_detector(
+    context: typer.Context,
+    data: Annotated[
+        Path | None, typer.Option(help="DATA.yaml; with --resume only if it has moved.", show_default=False)
+    ] = None,
+    start: Annotated[
+        str, typer.Option(help="Starting weights: an ultralytics .pt, a .npz of arrays, a released version, or none.")
+    ] = "none",
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")] = 50,
+    imgsz: Annotated[int, typer.Option(min=32, help="Side of the input in pixels.")] = 640,
+    batch: Annotated[str, typer.Option(help="Pictures a step, or auto.")] = "auto",
+    device: Annotated[str, typer.Option(help="cpu, 0, 0,1, ...; empty: the first GPU, else the CPU.")] = "",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16 (a CPU's).")] = "auto",
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Train for this long in all, resumed parts counted in, whatever --epochs says."),
+    ] = None,
+    rect: Annotated[bool, typer.Option(help="Batches of like aspect ratio: less padding, no mosaic.")] = False,
+    augmentation: Annotated[
+        str, typer.Option(help="A recipe's name (ultralytics, roboflow, views), or its FILE.yaml.")
+    ] = "ultralytics",
+    frozen_statistics: Annotated[
+        bool, typer.Option(help="Leave batch norms' statistics as they are: quicker on a CPU, from trained weights.")
+    ] = False,
+    log: Annotated[
+        list[str] | None, typer.Option(help="Whom else to tell: tensorboard, mlflow; may be repeated.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of that name.")] = False,
+    name: Annotated[str, typer.Option(help="The run's name; its folder is runs/detector/NAME.")] = "default",
+    version: Annotated[str | None, typer.Option(help="Publish the run as this version when it is done.")] = None,
+    export: Annotated[
+        list[str] | None, typer.Option(help="Files to ship, the default first: float32, float16, int8.")
+    ] = None,
+    conf: Annotated[str, typer.Option(help="The release's default confidence threshold, or auto.")] = "0.25",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a version of that name.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random number.")] = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="KEY=VALUE for ultralytics' trainer (freeze=10, cos_lr=True, ...); may be repeated."
+        ),
+    ] = None,
+) -> None:
+    """Train YOLOv8s on partly labelled faces and heads, export it to ONNX and measure the files."""
+    from ...detector.export.release_part import release_run
+    from ...detector.training.augmentation import read_recipe
+    from ...detector.training.train import DetectorSettings, train
+
+    given = {key for key in context.params if typed(context, key)}
+    if data is None and not resume:
+        raise typer.BadParameter("--data is needed for a new run")
+    if resume and (closed := sorted(given - RESUMING)):
+        options = ", ".join(f"--{key}" for key in closed)
+        raise typer.BadParameter(f"{options}: a resumed run keeps its settings; start a new one from its weights")
+    overrides = dict(_setting(text) for text in settings or ())
+    run = (RUNS / name).resolve()
+    if resume:
+        changes: dict[str, Any] = {"device": device, "minutes": minutes, "log": tuple(log or ())}
+        changes = {key: value for key, value in changes.items() if key in given}
+        if data is not None:
+            changes["data"] = str(data.resolve())
+        checkpoint = train(DetectorSettings(data=""), run, True, {**changes, "overrides": overrides})
+    else:
+        chosen = DetectorSettings(
+            data=str(data and data.resolve()),
+            start=str(Path(start).resolve()) if Path(start).exists() else start,
+            epochs=epochs,
+            imgsz=imgsz,
+            batch=None if batch == "auto" else _whole_number("--batch", batch),
+            device=device,
+            precision=precision,
+            minutes=minutes,
+            rect=rect,
+            augmentation=read_recipe(augmentation).told(),
+            frozen_statistics=frozen_statistics,
+            log=tuple(log or ()),
+            seed=seed,
+            overrides=overrides,
+        )
+        checkpoint = train(chosen, run)
+    published = release_run(run, checkpoint, version, tuple(export or ("float16",)), confidence(conf), replace=replace)
+    if published is None:
+        tell_exported(run)
+    else:
+        tell_published(published)
+
+
+def _whole_number(option: str, text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise typer.BadParameter(f"{option} takes a whole number or auto, got {text!r}")
+    return int(text)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise TrainingError(f"--set takes KEY=VALUE, got {text!r}")
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise TrainingError(f"--set {key}: not a value: {value!r}") from error
+    if isinstance(read, str):
+        try:
+            return key, float(read)  # 1e-3 is a text to YAML
+        except ValueError:
+            return key, read
+    return key, read

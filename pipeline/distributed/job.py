@@ -1,0 +1,257 @@
+"""What ``facepipe detect --engine ray`` does with its options, from the sources to the closing entry."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import re
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ... import __version__
+from ...core.errors import FacepipeError
+from ..batch.console import FEW, counted, note
+from ..console import report
+from ..inputs.sources import read_list
+from ..inputs.urls import is_store
+from ..outputs.parquet_file import require_pyarrow
+from ..outputs.rows import RowForm
+from ..progress import progress
+from ..table import console
+from .blocks import Block, block_size, cut_blocks, list_hash
+from .chosen_models import choose_models
+from .cluster import Workers, cluster, fit, require_ray
+from .listing import list_pictures
+from .output import SUCCESS, Counts, read_success, take_up, write_success
+from .results_folder import ResultsFolder
+from .worker import Done, Task, Tries, Worker, read_counts
+
+AHEAD = 2
+"""Blocks that a worker is given at a time: the next one is there when it has done one."""
+PATIENCE = 6 * 3600.0
+"""Seconds in which no block is done until Ray gives up: for clusters that grow slowly, and for slow machines."""
+
+
+@dataclass(frozen=True)
+class RayJob:
+    """The command's options.
+
+    Attributes:
+        sources: as they were given; ``from_list`` names a file with more of them.
+        out: path or address of the results' folder.
+        decisive: ``device``, ``precision``, ``confidence``, ``imgsz`` and ``tiles`` of the pipelines.
+        address: of a cluster; None starts Ray here.
+        actors, threads: workers, and processors of each; None takes what fits.
+        block: pictures in a block; None lets the number of pictures decide.
+    """
+
+    sources: tuple[str, ...]
+    from_list: str | None
+    allow_url: bool
+    recursive: bool
+    out: str
+    detector: str | None
+    classifier: Sequence[str] | None
+    decisive: Mapping[str, Any]
+    address: str | None = None
+    actors: int | None = None
+    threads: int | None = None
+    block: int | None = None
+    restart: bool = False
+
+
+def run_ray_job(job: RayJob) -> bool:
+    """Do it all, and say on the screen what there is to say. What is done already stays so.
+
+    Returns:
+        Whether some picture, or a folder, could not be read.
+
+    Raises:
+        FacepipeError: of the sources, the results' folder, the models or the cluster; blocks that are done stay.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after it was said how to go on.
+    """
+    require_ray()
+    require_pyarrow()
+    if job.decisive["device"] not in ("cpu", "cuda", "tensorrt"):
+        raise FacepipeError(
+            f"--device {job.decisive['device']}: with --engine ray it is cpu, cuda or tensorrt; Ray "
+            "gives each worker a GPU of its own"
+        )
+    folder = ResultsFolder(job.out)
+    texts = [*job.sources, *(read_list(job.from_list) if job.from_list is not None else ())]
+    listing = list_pictures(texts, job.allow_url, job.recursive)
+    for problem in listing.problems:
+        report(problem)
+    if listing.passed_over:
+        videos = f", {counted(listing.videos, 'video')} among them" if listing.videos else ""
+        note(f"passed over, for they are no pictures: {counted(listing.passed_over, 'file')}{videos}")
+    run = _Run(job, folder, listing.sizes)
+    if SUCCESS in folder.names() and not run.to_do:
+        note(f"{folder.told}: finished already; --restart begins anew")
+        return read_success(folder).failed > 0 or bool(listing.problems)
+    try:
+        counts = run.all()
+    except KeyboardInterrupt:
+        note(run.where_it_stands())
+        raise
+    except FacepipeError:
+        if run.begun:
+            note(run.where_it_stands())
+        raise
+    console().print(
+        f"{counted(counts.pictures, 'picture')}, {counted(counts.faces, 'face')}, {counts.failed:,} failed{run.rate()}"
+    )
+    return counts.failed > 0 or bool(listing.problems)
+
+
+class _Run:
+    """One run: its blocks, those that are to do, and what became of them."""
+
+    def __init__(self, job: RayJob, folder: ResultsFolder, sizes: dict[str, int | None]):
+        self._job, self._folder = job, folder
+        self._models = choose_models(job.detector, job.classifier, job.decisive["precision"], job.decisive["device"])
+        options = {f"--{name}": value for name, value in job.decisive.items() if name != "precision"}
+        settings = {
+            "facepipe": __version__,
+            **self._models.settings,
+            **options,
+            "the number of pictures": len(sizes),
+            "the list of pictures": list_hash(sizes)[:16],
+            "the columns": list_hash(column.name for column in RowForm(self._models.attributes).columns)[:16],
+        }
+        size = take_up(folder, settings, job.block, block_size(len(sizes)), job.restart)
+        self._blocks = cut_blocks(sizes, size, settings)
+        there = folder.names()
+        self.to_do = [block for block in self._blocks if block.name not in there]
+        self._there = [block.name for block in self._blocks if block.name in there]
+        self._paths = any(not is_store(source) for source in sizes)
+        self.begun = False
+        self._new = Counts()
+        self._seconds = 0.0
+
+    def all(self) -> Counts:
+        """Do what is to do, and close the folder."""
+        total = sum(len(block.sources) for block in self._blocks)
+        before = Counts()
+        if self._there:
+            with ThreadPoolExecutor(16) as threads:
+                before = sum(threads.map(lambda name: read_counts(self._folder, name), self._there), Counts())
+            note(f"done already: {before.pictures:,} of {counted(total, 'picture')}")
+        if self.to_do:
+            with cluster(self._job.address) as ray, progress("detect", "pictures") as update:
+                workers = fit(
+                    ray, self._job.decisive["device"], self._job.actors, self._job.threads, self._job.address is None
+                )
+                self._dispatch(ray, workers, lambda: update(before.pictures + self._new.pictures, total))
+        counts = before + self._new
+        if missing := {block.name for block in self._blocks} - self._folder.names():
+            raise FacepipeError(
+                f"{self._folder.told}: {counted(len(missing), 'part')} that the workers have written cannot be seen "
+                "from here; on a cluster --out is a bucket, or a folder that every machine sees under the same path"
+            )
+        write_success(self._folder, counts, len(self._blocks))
+        return counts
+
+    def _dispatch(self, ray: ModuleType, workers: Workers, update: Callable[[], None]) -> None:
+        job, told = self._job, 0
+        out = job.out if is_store(job.out) else str(Path(job.out).expanduser().absolute())
+        options = {name: job.decisive[name] for name in ("device", "confidence", "imgsz", "tiles")}
+        task = Task(
+            facepipe=__version__,
+            models=self._models,
+            threads=workers.cpus,
+            allow_url=job.allow_url,
+            out=out,
+            base=os.getcwd() if self._paths else None,
+            tries=_tries(ray),
+            **options,
+        )
+        update()
+        self.begun = True
+        began = time.perf_counter()
+        try:
+            with closing(_results(ray, task, workers, self.to_do)) as results:
+                for done in results:
+                    if done.trouble is not None:
+                        raise FacepipeError(done.trouble)
+                    self._new += done.counts
+                    for error in done.errors[: max(0, FEW - told)]:
+                        report(error)
+                    if told <= FEW < told + done.counts.failed:
+                        report("more pictures cannot be read; each has a row with its error")
+                    told += done.counts.failed
+                    update()
+        finally:
+            self._seconds = time.perf_counter() - began
+
+    def rate(self) -> str:
+        """How many pictures a second this run has done."""
+        return f"; {self._new.pictures / self._seconds:.1f} pictures/s" if self._new.pictures else ""
+
+    def where_it_stands(self) -> str:
+        """What to say of a run that did not come to its end."""
+        try:  # workers write parts before we hear of them
+            done = len({block.name for block in self._blocks} & self._folder.names())
+        except FacepipeError as error:
+            return f"interrupted ({error}); the same command goes on"
+        return (
+            f"interrupted: {done:,} of {counted(len(self._blocks), 'part')} are in {self._folder.told}; the same "
+            "command goes on"
+        )
+
+
+def _tries(ray: ModuleType) -> Any:
+    """The actor that counts tries, on this very machine: it must not be lost with the workers that it counts."""
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Tries).remote()
+
+
+def _results(ray: ModuleType, task: Task, workers: Workers, blocks: Sequence[Block]) -> Generator[Done]:
+    """What becomes of the blocks, in the order in which they are done.
+
+    Raises:
+        FacepipeError: Ray lost workers, or one ended for a reason of its own.
+    """
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = PATIENCE
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it would log is raised, too
+    rows = [{"block": pickle.dumps(block)} for block in blocks]
+    data = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        Worker,
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=min(workers.count, len(rows)), max_tasks_in_flight_per_actor=AHEAD),
+        fn_constructor_args=(task,),
+        num_cpus=workers.cpus,
+        num_gpus=workers.gpus or None,
+    )
+    try:
+        for row in data.iter_rows():
+            yield pickle.loads(row["done"])
+    except (
+        ray.exceptions.RayError,
+        ray.data.exceptions.SystemException,
+        ray.data.exceptions.ExecutionTimeoutError,
+    ) as error:
+        raise FacepipeError(
+            f"Ray ended the run ({_innermost(error)}); the same command goes on with what is not done"
+        ) from error
+
+
+def _innermost(error: BaseException) -> str:
+    """What first went wrong, in one line: Ray wraps it several times, with stacks and colours."""
+    while (inner := getattr(error, "cause", None) or error.__cause__) is not None:
+        error = inner
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[-1]}"[:400]

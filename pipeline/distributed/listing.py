@@ -1,0 +1,148 @@
+"""What a user names becomes a list of pictures: local ones as the local engine finds them, and those of buckets."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from ...core.errors import FacepipeError, ImageError, MissingExtraError, RemoteError
+from ...weights.registry.bucket_source import told_of
+from ...weights.registry.source import redacted
+from ..inputs.sources import PICTURE_SUFFIXES, VIDEO_SUFFIXES, gather
+from ..inputs.urls import is_store
+from .addresses import Stores, address_of, scheme_of
+
+
+@dataclass
+class Listing:
+    """What was found.
+
+    Attributes:
+        sizes: bytes of each picture by its source (None where nobody told), local ones first, then those of the
+            buckets, those of one address sorted by name.
+        passed_over: other files in the folders and globs; ``videos`` among them.
+        problems: one line each for what could not be listed or holds nothing.
+    """
+
+    sizes: dict[str, int | None] = field(default_factory=dict)
+    passed_over: int = 0
+    videos: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def list_pictures(texts: Sequence[str], allow_url: bool = False, recursive: bool = True) -> Listing:
+    """Find the pictures that a user names.
+
+    Args:
+        texts: as ``inputs.sources.gather`` takes them, and addresses such as ``s3://bucket/**``, ``gs://bucket/folder``
+            and ``file:///srv/photos/*.jpg``. There ``**`` goes through folders; an object that is named itself is
+            taken whatever its suffix is; in folders and globs the suffix decides, and names that begin with a dot are
+            left out.
+        allow_url: take http and https URLs.
+        recursive: look in the folders of a folder too.
+
+    Raises:
+        ImageError: nothing was found; a URL that is not allowed.
+        FacepipeError: a video is named, which this engine does not look at; or a store cannot be used.
+    """
+    listing = Listing()
+    local = [text for text in texts if not is_store(text)]
+    if local:
+        found = gather(local, allow_url, recursive)
+        named = set(local)
+        for video in found.videos:
+            if video in named:
+                raise _is_video(video)
+        listing.sizes.update(dict.fromkeys(found.pictures))
+        listing.passed_over += found.passed_over + len(found.videos)
+        listing.videos += len(found.videos)
+        listing.problems += found.problems
+    stores = Stores()
+    for text in texts:
+        if is_store(text):
+            _take(text, stores, recursive, listing)
+    if not listing.sizes:
+        more = f" ({listing.passed_over:,} other files there)" if listing.passed_over else ""
+        told = "".join(f"; {problem}" for problem in listing.problems)
+        raise ImageError(f"{', '.join(redacted_text(text) for text in texts[:3])}: no picture found{more}{told}")
+    return listing
+
+
+def redacted_text(text: str) -> str:
+    """A source for messages, without keys where it is an address."""
+    return redacted(text) if is_store(text) else text
+
+
+def _is_video(name: str) -> FacepipeError:
+    return FacepipeError(f"{name}: is a video; --engine local looks at videos, --engine ray at pictures")
+
+
+def _take(address: str, stores: Stores, recursive: bool, listing: Listing) -> None:
+    from fsspec.core import has_magic
+
+    system, path = stores.open(address)
+    try:
+        system.invalidate_cache()
+        if has_magic(path) and not system.exists(path):
+            found = _globbed(system, path, recursive)
+        else:
+            told = system.info(path)
+            if told["type"] != "directory":
+                _take_named(address, told.get("size"), listing)
+                return
+            found = _below(system, path, recursive)
+    except FileNotFoundError:
+        if _suffix(address) in PICTURE_SUFFIXES:  # its row will say that it is not there
+            listing.sizes.setdefault(address, None)
+        else:
+            listing.problems.append(f"{redacted(address)}: not there")
+        return
+    except MissingExtraError:
+        raise
+    except PermissionError as error:
+        raise RemoteError(f"{redacted(address)}: may not be listed ({error})") from error
+    except Exception as error:  # each store's library has errors of its own
+        raise RemoteError(f"{redacted(address)}: cannot be listed: {told_of(error)}") from error
+    before = len(listing.sizes)
+    netloc = urlsplit(address).netloc
+    for each in sorted(found):
+        suffix = _suffix(each)
+        if posixpath.basename(each).startswith("."):
+            continue
+        if suffix in PICTURE_SUFFIXES:
+            listing.sizes.setdefault(address_of(system, scheme_of(address), netloc, each), found[each].get("size"))
+        else:
+            listing.passed_over += 1
+            listing.videos += suffix in VIDEO_SUFFIXES
+    if len(listing.sizes) == before:
+        listing.problems.append(f"{redacted(address)}: holds no picture that is not named already")
+
+
+def _take_named(address: str, size: int | None, listing: Listing) -> None:
+    if _suffix(address) in VIDEO_SUFFIXES:
+        raise _is_video(redacted(address))
+    listing.sizes.setdefault(address, size)
+
+
+def _below(system: Any, folder: str, recursive: bool) -> dict[str, Any]:
+    """The files below a folder, with what the store tells of them."""
+    found: dict[str, Any] = system.find(folder, maxdepth=None if recursive else 1, detail=True)
+    return found
+
+
+def _globbed(system: Any, pattern: str, recursive: bool) -> dict[str, Any]:
+    """The files that a glob stands for, and those in the folders that it stands for."""
+    found: dict[str, Any] = {}
+    for path, told in system.glob(pattern, detail=True).items():
+        if told["type"] != "directory":
+            found[path] = told
+        elif "**" not in pattern:  # which has gone through them
+            found |= _below(system, path, recursive)
+    return found
+
+
+def _suffix(path: str) -> str:
+    return posixpath.splitext(path)[1].lower()

@@ -1,0 +1,225 @@
+"""A worker: one process with one pipeline, which does a block of pictures at a time and writes its Parquet file."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from ... import __version__
+from ...core.errors import FacepipeError, ImageError, RemoteError
+from ..inputs.image_reader import Picture, Source, read_picture
+from ..inputs.urls import is_store
+from ..outputs.parquet_file import COMPRESSION, schema_of, table_of
+from ..outputs.rows import RowForm
+from ..pipeline import Pipeline
+from .addresses import Stores
+from .blocks import Block
+from .chosen_models import ChosenModels
+from .output import Counts
+from .read_ahead import ReadAhead
+from .results_folder import ResultsFolder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COUNTS = b"facepipe"
+"""Key of a part's counts in its metadata."""
+ERRORS = 20
+"""Errors of a block that are told on the screen; its rows tell all."""
+MOST_AT_ONCE = 16
+"""Pictures at work on at a time in a worker with a GPU."""
+TRIES = 4
+"""Workers that may be lost with one block; a machine that goes away costs one."""
+MANY = 8
+"""From so many pictures on a block of which the store gives none is no block of bad pictures."""
+
+
+class Tries:
+    """An actor that counts how often a block was begun: Ray gives the block of a lost worker to another for ever."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def begin(self, name: str) -> int:
+        """The number of this try, from 1."""
+        self._counts[name] += 1
+        return self._counts[name]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every worker of a run is told.
+
+    Attributes:
+        facepipe: the version that the run was started with.
+        models, device, threads, confidence, imgsz, tiles: of the pipeline.
+        allow_url: as there.
+        out: address of the results' folder.
+        base: the folder that relative paths begin in; None where there are none.
+        tries: handle of a ``Tries`` actor.
+    """
+
+    facepipe: str
+    models: ChosenModels
+    device: str
+    threads: int
+    confidence: float | None
+    imgsz: int | None
+    tiles: bool | int
+    allow_url: bool
+    out: str
+    base: str | None
+    tries: Any
+
+
+NONE = Counts()
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a block.
+
+    Attributes:
+        counts: of its pictures.
+        errors: the first of its pictures that could not be read.
+        trouble: why it could not be done at all, and the run has to end; None if it could.
+    """
+
+    name: str
+    counts: Counts = NONE
+    errors: tuple[str, ...] = ()
+    trouble: str | None = None
+
+
+class BucketPipeline(Pipeline):
+    """A pipeline whose sources may be addresses in buckets: those of ``ahead``, which fetches them."""
+
+    ahead: ReadAhead | None = None
+
+    def read(self, source: Source, admit: Callable[[int], None] | None = None) -> Picture:
+        """As ``Pipeline.read``; errors name the address."""
+        if self.ahead is None or not isinstance(source, str) or source not in self.ahead:
+            return super().read(source, admit)
+        content = self.ahead.take(source)
+        try:
+            return read_picture(content, self.limits, admit=admit)
+        except ImageError as error:
+            raise type(error)(f"{source}: {str(error).removeprefix('bytes: ')}") from error
+
+
+class Worker:
+    """An actor of Ray Data's ``map_batches``. A row of a batch is a pickled ``Block``, one of its answer a ``Done``.
+
+    A block is done whole or not at all, and twice if Ray has it done twice, which leaves the same file.
+    """
+
+    def __init__(self, task: Task):
+        self._task = task
+        self._pipeline: BucketPipeline | None = None
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        import pyarrow as pa
+
+        done = [self._do(pickle.loads(each)) for each in batch.column("block").to_pylist()]
+        return pa.table({"done": [pickle.dumps(each) for each in done]})
+
+    def _do(self, block: Block) -> Done:
+        try:
+            return self._written(block)
+        except FacepipeError as error:  # told to whoever started the run, who ends it; Ray would wrap it in its own
+            return Done(block.name, trouble=str(error))
+
+    def _open(self) -> BucketPipeline:
+        if self._pipeline is None:
+            import cv2
+
+            task = self._task
+            if __version__ != task.facepipe:
+                raise FacepipeError(
+                    f"facepipe {__version__} is installed where a worker runs, and the run was started with "
+                    f"{task.facepipe}; install the same version on every machine"
+                )
+            cv2.setNumThreads(task.threads)
+            if task.base is not None:
+                try:
+                    os.chdir(task.base)
+                except OSError as error:
+                    raise FacepipeError(
+                        f"{task.base}: cannot be entered where a worker runs ({error.strerror}); on a cluster pictures "
+                        "lie in a bucket, or in folders that every machine sees under the same path"
+                    ) from error
+            detector, classifiers = task.models.open(task.device, task.threads, task.confidence, task.imgsz, task.tiles)
+            # Beside a GPU reading and decoding take all the processors: as many pictures at once as there are of them.
+            at_once = None if task.device == "cpu" else max(2, min(MOST_AT_ONCE, task.threads))
+            self._pipeline = BucketPipeline(
+                detector, classifiers, task.device, task.threads, workers=at_once, allow_url=task.allow_url
+            )
+            self._form = RowForm(task.models.attributes)
+            self._folder = ResultsFolder(task.out)
+            self._stores = Stores()
+        return self._pipeline
+
+    def _written(self, block: Block) -> Done:
+        import ray
+        from pyarrow import parquet
+
+        pipeline = self._open()
+        if ray.get(self._task.tries.begin.remote(block.name)) > TRIES:
+            raise FacepipeError(
+                f"{TRIES} workers were lost, each with the pictures from {block.sources[0]} to {block.sources[-1]}: "
+                "either memory runs out (try --actors with a smaller number), or one of these ends the process; leave "
+                "it out"
+            )
+        afar = [(source, size) for source, size in zip(block.sources, block.sizes, strict=True) if is_store(source)]
+        ahead = ReadAhead(self._stores, afar, pipeline.limits)
+        pipeline.ahead = ahead
+        rows: list[Any] = []
+        errors: list[str] = []
+        faces = failed = 0
+        try:
+            for result, _ in pipeline.stream(iter(block.sources)):
+                rows += self._form.rows(result)
+                faces += len(result.faces)
+                if result.error is not None:
+                    failed += 1
+                    errors.append(result.error)
+        finally:
+            ahead.close()
+            pipeline.ahead = None
+        if ahead.refused == len(block.sources) >= MANY:
+            raise RemoteError(
+                f"{block.sources[0]} and the {len(block.sources) - 1:,} after it: the store gives none of them "
+                f"({ahead.why}); the same command goes on when it does"
+            )
+        counts = Counts(len(block.sources), faces, failed)
+        told = json.dumps({"pictures": counts.pictures, "faces": faces, "failed": failed})
+        table = table_of(schema_of(self._form), rows).replace_schema_metadata({COUNTS: told})
+        content = BytesIO()
+        parquet.write_table(table, content, compression=COMPRESSION)
+        self._folder.write(block.name, content.getvalue())
+        return Done(block.name, counts, tuple(errors[:ERRORS]))
+
+
+def read_counts(folder: ResultsFolder, name: str) -> Counts:
+    """The counts that a part holds in its metadata.
+
+    Raises:
+        FacepipeError: it cannot be read, or is no part of a run.
+    """
+    from pyarrow import ArrowException, parquet
+
+    try:
+        with folder.open(name) as file:
+            told = json.loads(parquet.ParquetFile(file).schema_arrow.metadata[COUNTS])
+        return Counts(told["pictures"], told["faces"], told["failed"])
+    except (ArrowException, ValueError, KeyError, TypeError) as error:
+        raise FacepipeError(
+            f"{folder.told}/{name}: is no part that this run has written; remove it, and the same command does its "
+            "pictures again"
+        ) from error

@@ -1,0 +1,289 @@
+"""What is lost where: the figures of an end-to-end observation, each with an interval.
+
+A labelled face is *right* end to end when it was found and its attribute is right on the found box. What is missing to
+1 is split without rest, face by face:
+
+- ``unread``: the classifier refuses the true box (too small);
+- ``classifier``: wrong on the true box;
+- ``missed``: right on the true box, and the face was not found;
+- ``shifted``: right on the true box and not on the found one, less those that are right on the found one alone.
+
+Right means: a class that is the likeliest; a number no further off than 5 % of its range (5 years), or in the labelled
+range where only that is known; points whose eyes are off by less than a tenth of their distance. The errors themselves
+(years, eye distances) have no value for a face that was missed and stand apart, on the found faces, both boxes paired.
+
+Intervals are those of ``means.py``; differences are drawn as differences of the same faces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ...classifier.evaluation.generalisation import measure_of
+from ...classifier.evaluation.metrics import CLEAR, NEAR, row_errors, scores
+from ...classifier.evaluation.subgroups import SMALLEST, features
+from ...classifier.inference.attributes import numbers
+from ...detector.evaluation.matching import BANDS, Sizes
+from ...weights.manifest import Attribute, Metric, NumericAttribute, PointsAttribute
+from .means import BOOTS, Figure, mean_figures
+from .predictions import EndToEnd, Read
+
+STEPS = ("unread", "classifier", "missed", "shifted")
+"""Where something is lost, in the order of the work."""
+SIZES = (Sizes(0, 8), *BANDS)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """One attribute from perfect to end to end: ``end == 1 - unread - classifier - missed - shifted``.
+
+    Attributes:
+        right: what counts as right, in words.
+        on_true: share right on the true boxes, of all labelled faces.
+        steps: what each of ``STEPS`` takes; ``shifted`` may be negative.
+        end: share right end to end.
+        on_true_found, on_found: share right on either box, of the faces that were found.
+    """
+
+    attribute: str
+    right: str
+    on_true: Figure
+    steps: dict[str, Figure]
+    end: Figure
+    on_true_found: Figure
+    on_found: Figure
+
+
+@dataclass(frozen=True)
+class Errors:
+    """An error that only a face that was read has, on the true boxes and on the found ones.
+
+    Attributes:
+        measure: ``mae`` in the attribute's unit, ``eye_error`` or ``point_error_of_side``, or ``interval_coverage``.
+        every: on the true boxes of all faces.
+        on_true, on_found: of the faces read on both boxes.
+        shift: the difference of these two, paired; above 0 where the found boxes give more.
+    """
+
+    attribute: str
+    measure: str
+    every: Figure
+    on_true: Figure
+    on_found: Figure
+    shift: Figure
+
+
+@dataclass(frozen=True)
+class Part:
+    """The faces of one size or of one group of people.
+
+    Attributes:
+        kind: ``size``, or the feature.
+        name: of the size or group.
+        found: share of the faces found.
+        losses: of each attribute that is labelled here.
+    """
+
+    kind: str
+    name: str
+    found: Figure
+    losses: tuple[Losses, ...]
+
+
+def right_rows(attribute: Attribute, output: np.ndarray, target: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Whether each row is right, float (n,): 1 or 0, NaN where unlabelled.
+
+    Args:
+        starts: of the labelled ranges of a number, rising; the range that holds a value is the last that starts below.
+    """
+    errors = row_errors(attribute, output, target)
+    if isinstance(attribute, PointsAttribute):
+        return np.where(np.isnan(errors), np.nan, errors < CLEAR)
+    if not isinstance(attribute, NumericAttribute):
+        return 1 - errors
+    near = np.where(np.isnan(errors), np.nan, errors <= NEAR * (attribute.high - attribute.low))
+    values, _ = numbers(attribute, output)
+    ranged = np.isnan(target[:, 0]) & ~np.isnan(target[:, 1])
+    same = np.searchsorted(starts, values, side="right") == np.searchsorted(starts, target[:, 1], side="right")
+    return np.where(ranged, same, near)
+
+
+def what_is_right(attribute: Attribute, target: np.ndarray) -> str:
+    """What :func:`right_rows` asks for, in a few words."""
+    if isinstance(attribute, PointsAttribute):
+        return f"{'eyes' if attribute.mirror else 'points'} within {CLEAR:g}"
+    if not isinstance(attribute, NumericAttribute):
+        return "right class"
+    within = f"within {NEAR * (attribute.high - attribute.low):g} {attribute.unit}"
+    exact, ranged = ~np.isnan(target[:, 0]), np.isnan(target[:, 0]) & ~np.isnan(target[:, 1])
+    return "right range" if not exact.any() else f"{within}, or right range" if ranged.any() else within
+
+
+class Figures:
+    """The figures of an observation, worked out when they are asked for."""
+
+    def __init__(self, seen: EndToEnd, boots: int = BOOTS):
+        self.seen, self.boots = seen, boots
+
+    def mean(self, values: np.ndarray, rows: np.ndarray | None = None) -> Figure:
+        """The mean of one number a row, over some rows."""
+        chosen = slice(None) if rows is None else rows
+        return mean_figures(values[chosen][:, None], self.seen.picture[chosen], self.boots)[0]
+
+    @cached_property
+    def found(self) -> Figure:
+        """Share of the labelled faces that were found."""
+        return self.mean(self.seen.found.astype(float))
+
+    @cached_property
+    def overlap(self) -> Figure:
+        """Mean intersection over union of found and true boxes."""
+        return self.mean(self.seen.overlap)
+
+    @cached_property
+    def alarms(self) -> Figure:
+        """False face alarms a picture."""
+        count = len(self.seen.photos.photos)
+        each = np.bincount([alarm.photo for alarm in self.seen.alarms], minlength=count).astype(float)
+        return mean_figures(each[:, None], np.arange(count), self.boots)[0]
+
+    @cached_property
+    def convention(self) -> dict[str, float]:
+        """How the found boxes differ from the labels in the median: ``width`` and ``height`` as ratios, ``right`` and
+        ``down`` as shares of the true box's longer side. Empty where nothing was found."""
+        seen = self.seen
+        if not seen.found.any():
+            return {}
+        true, own = seen.photos.faces.boxes[seen.found].astype(float), seen.boxes[seen.found]
+        sides, found = true[:, 2:] - true[:, :2], own[:, 2:] - own[:, :2]
+        moved = ((own[:, 2:] + own[:, :2]) - (true[:, 2:] + true[:, :2])) / 2 / sides.max(axis=1, keepdims=True)
+        ratios = found / sides
+        values = np.median(np.concatenate([ratios, moved], axis=1), axis=0)
+        return dict(zip(("width", "height", "right", "down"), values.tolist(), strict=True))
+
+    @cached_property
+    def losses(self) -> tuple[Losses, ...]:
+        """Of each attribute, over all faces."""
+        return self._losses(np.ones(len(self.seen.picture), bool))
+
+    def _losses(self, rows: np.ndarray) -> tuple[Losses, ...]:
+        return tuple(each for attribute in self.seen.attributes if (each := self._loss(attribute, rows)) is not None)
+
+    @cached_property
+    def _right(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """For each attribute and either box, 1 where a row is right and 0 where not or not read, NaN if unlabelled."""
+        found = {}
+        for attribute in self.seen.attributes:
+            labels = self.seen.photos.faces.targets[attribute.name]
+            starts = np.zeros(0)
+            if isinstance(attribute, NumericAttribute):
+                known = np.isnan(labels[:, 0]) & ~np.isnan(labels[:, 1])
+                starts = np.unique(labels[known, 1])
+            both = []
+            for read in (self.seen.on_true, self.seen.on_found):
+                output, target = _filled(read, attribute)
+                right = right_rows(attribute, output, target, starts)
+                both.append(np.where(np.isnan(right) | read.read[attribute.name], right, 0.0))
+            labelled = ~np.isnan(both[0])  # of points: those of the true crop are there, those of no found crop too
+            found[attribute.name] = both[0], np.where(labelled, np.nan_to_num(both[1]), np.nan)
+        return found
+
+    def _loss(self, attribute: Attribute, rows: np.ndarray) -> Losses | None:
+        true, own = self._right[attribute.name]
+        rows = rows & ~np.isnan(true)
+        if not rows.any():
+            return None
+        found, read = self.seen.found, self.seen.on_true.read[attribute.name]
+        columns = {
+            "on_true": true,
+            "unread": (~read).astype(float),
+            "classifier": (read & (true == 0)).astype(float),
+            "missed": np.where(found, 0.0, true),
+            "shifted": np.where(found, true - own, 0.0),
+            "end": np.where(found, own, 0.0),
+            "on_true_found": np.where(found, true, np.nan),
+            "on_found": np.where(found, own, np.nan),
+        }
+        values = np.stack(list(columns.values()), axis=1)[rows]
+        figures = dict(zip(columns, mean_figures(values, self.seen.picture[rows], self.boots), strict=True))
+        return Losses(
+            attribute=attribute.name,
+            right=what_is_right(attribute, self.seen.photos.faces.targets[attribute.name]),
+            steps={step: figures.pop(step) for step in STEPS},
+            **figures,
+        )
+
+    @cached_property
+    def errors(self) -> tuple[Errors, ...]:
+        """Of numbers and points."""
+        found = []
+        for attribute in self.seen.attributes:
+            if not isinstance(attribute, NumericAttribute | PointsAttribute):
+                continue
+            pair = [_errors(read, attribute) for read in (self.seen.on_true, self.seen.on_found)]
+            for measure in pair[0]:
+                true, own = (each[measure] for each in pair)
+                both = ~np.isnan(true) & ~np.isnan(own)
+                if not both.any():
+                    continue
+                columns = np.stack([np.where(both, each, np.nan) for each in (true, own, own - true)], axis=1)
+                every, *rest = mean_figures(np.column_stack([true, columns]), self.seen.picture, self.boots)
+                found.append(Errors(attribute.name, measure, every, *rest))
+        return tuple(found)
+
+    def scores(self) -> dict[str, list[Metric]]:
+        """The classifier's own metrics (``classifier/scores.py``, in detail): on the true boxes of all faces, and on
+        either box of those found."""
+        found = self.seen.found
+        parts = {"true boxes": (self.seen.on_true, np.ones(len(found), bool))}
+        parts |= {"true boxes, found faces": (self.seen.on_true, found), "found boxes": (self.seen.on_found, found)}
+        told: dict[str, list[Metric]] = {}
+        for name, (read, rows) in parts.items():
+            told[name] = []
+            for attribute in self.seen.attributes:
+                both = rows & self.seen.on_true.read[attribute.name]
+                both &= self.seen.on_found.read[attribute.name] | (name == "true boxes")
+                seen = read.seen
+                told[name] += scores(
+                    attribute, seen.outputs[attribute.name][both], seen.targets[attribute.name][both], detailed=True
+                )
+        return told
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """By the face's size, and by each feature of the people and the source, in groups of at least ``SMALLEST``."""
+        named: list[tuple[str, str, np.ndarray]] = [
+            ("size", str(size).removesuffix(" at 640"), size.holds(self.seen.sides)) for size in SIZES
+        ]
+        for kind, values in features(self.seen.photos.faces).items():
+            for value in sorted(set(values.tolist()) - {""}):
+                rows = values == value
+                if rows.sum() >= SMALLEST:
+                    named.append((kind, value, rows))
+        found = self.seen.found.astype(float)
+        return tuple(
+            Part(kind, name, self.mean(found, rows), self._losses(rows)) for kind, name, rows in named if rows.any()
+        )
+
+
+def _filled(read: Read, attribute: Attribute) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs and labels of an attribute, with zeros in the outputs of rows that were not read."""
+    known = read.read[attribute.name]
+    output = np.where(known[:, None], read.seen.outputs[attribute.name], 0.0)
+    return output, read.seen.targets[attribute.name]
+
+
+def _errors(read: Read, attribute: Attribute) -> dict[str, np.ndarray]:
+    """Errors of rows that were read and labelled, (n,) each, NaN elsewhere."""
+    output, target = _filled(read, attribute)
+    known = read.read[attribute.name]
+    found = {measure_of(attribute): np.where(known, row_errors(attribute, output, target), np.nan)}
+    if isinstance(attribute, NumericAttribute):
+        _, ends = numbers(attribute, output)
+        number = target[:, 0]
+        holds = (number >= ends[:, 0]) & (number <= ends[:, 1])
+        found["interval_coverage"] = np.where(known & ~np.isnan(number), holds, np.nan)
+    return found

@@ -1,0 +1,204 @@
+"""The report of an end-to-end evaluation: everything as JSON, the chart, the faces one by one, the worst cases."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ... import __version__
+from ...classifier.inference.attributes import decode
+from ...core.contact_sheet import Cell, Mark, contact_sheet, write_sheet
+from ...core.errors import DataError
+from ...core.files import write_whole
+from ...detector.evaluation.worst_cases import AROUND, LEAST_SIDE, MISSED, RIGHT, WRONG
+from ...weights.manifest import ClassesBase, NumericAttribute, PointsAttribute
+from ..inputs.image_reader import read_frame
+from .chart import draw_chart
+from .means import Figure
+from .metrics import Errors, Figures, Losses
+from .predictions import EndToEnd
+from .tables import headline, sentences
+
+FIGURES, CHART, FACES, WORST = "evaluation.json", "losses.png", "faces.csv", "worst.png"
+"""The report's files."""
+MOST = 12
+"""Worst cases of each kind."""
+
+
+def as_json(seen: EndToEnd, figures: Figures, command: str) -> dict[str, Any]:
+    """Everything that was measured."""
+    photos = seen.photos
+    return {
+        "facepipe": __version__,
+        "command": command,
+        "detector": seen.detector,
+        "classifiers": seen.classifiers,
+        "sha256": seen.sha256,
+        "confidence": seen.confidence,
+        "iou": seen.least,
+        "data": list(photos.data),
+        "data_sha256": photos.faces.sha256,
+        "split": photos.split,
+        "pictures": len(photos.photos),
+        "faces": len(photos.faces),
+        "unreadable": list(seen.failed),
+        "found": _figure(figures.found),
+        "overlap": _figure(figures.overlap),
+        "boxes_against_labels": figures.convention,
+        "false_alarms": {"count": len(seen.alarms), "a_picture": _figure(figures.alarms)},
+        "losses": [_losses(each) for each in figures.losses],
+        "errors": [_errors(each) for each in figures.errors],
+        "parts": [
+            {
+                "kind": part.kind,
+                "name": part.name,
+                "found": _figure(part.found),
+                "losses": [_losses(each) for each in part.losses],
+            }
+            for part in figures.parts
+        ],
+        "scores": {
+            name: [metric.model_dump(mode="json", exclude_none=True) for metric in metrics]
+            for name, metrics in figures.scores().items()
+        },
+        "sentences": [*headline(seen, figures), *sentences(seen, figures)],
+    }
+
+
+def write_report(seen: EndToEnd, figures: Figures, command: str, folder: Path) -> None:
+    """Write ``evaluation.json``, ``losses.png``, ``faces.csv`` and ``worst.png``.
+
+    Raises:
+        DataError: a file cannot be written.
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_chart(seen, figures, folder / CHART)
+        write_whole(folder / FACES, _faces(seen).encode())
+        write_figures(folder / FIGURES, as_json(seen, figures, command))
+    except OSError as error:
+        raise DataError(f"{folder}: the report cannot be written ({error.strerror})") from error
+    write_sheet(folder / WORST, contact_sheet(worst_cells(seen)))
+
+
+def write_figures(path: Path, content: dict[str, Any]) -> None:
+    """Write the JSON.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    except OSError as error:
+        raise DataError(f"{path}: the figures cannot be written ({error.strerror})") from error
+
+
+def worst_cells(seen: EndToEnd, most: int = MOST) -> list[Cell]:
+    """Cells of a contact sheet: the largest faces that were missed (yellow), the found boxes that agree least with
+    theirs (green the truth, white the found box), the most confident false alarms (red)."""
+    rows, boxes = np.arange(len(seen.picture)), seen.photos.faces.boxes
+    missed = sorted(rows[~seen.found], key=lambda row: -seen.sides[row])[:most]
+    loose = sorted(rows[seen.found], key=lambda row: seen.overlap[row])[:most]
+    alarms = sorted(seen.alarms, key=lambda alarm: -alarm.confidence)[:most]
+    chosen: list[tuple[int, str, np.ndarray, list[tuple[np.ndarray, tuple[int, int, int]]]]] = []
+    chosen += [(int(seen.picture[row]), "missed", boxes[row], [(boxes[row], MISSED)]) for row in missed]
+    for row in loose:
+        pair = [(boxes[row], RIGHT), (seen.boxes[row], (255, 255, 255))]
+        chosen.append((int(seen.picture[row]), f"IoU {seen.overlap[row]:.2f}", boxes[row], pair))
+    chosen += [(alarm.photo, f"alarm {alarm.confidence:.2f}", alarm.box, [(alarm.box, WRONG)]) for alarm in alarms]
+    return [_cell(seen, *each) for each in chosen]
+
+
+def _cell(
+    seen: EndToEnd, photo: int, told: str, around: np.ndarray, boxes: list[tuple[np.ndarray, tuple[int, int, int]]]
+) -> Cell:
+    """One face with what is around it."""
+    each = seen.photos.photos[photo]
+    frame = read_frame(each.file)
+    middle, side = (around[:2] + around[2:]) / 2, max(AROUND * (around[2:] - around[:2]).max(), LEAST_SIDE)
+    size = np.array(frame.shape[1::-1])
+    low = np.clip(middle - side / 2, 0, size).astype(int)
+    high = np.clip(np.ceil(middle + side / 2), low + 1, size).astype(int)
+    marks = [Mark(tuple((box - [*low, *low]).tolist()), colour, bold=True) for box, colour in boxes]
+    return Cell(frame[low[1] : high[1], low[0] : high[0]], f"{told}: {each.name.rpartition('/')[2]}", marks)
+
+
+def _faces(seen: EndToEnd) -> str:
+    """One line a labelled face: its box, the found one, and what was read on both."""
+    lines: list[dict[str, Any]] = []
+    table = seen.photos.faces
+    read: list[dict[str, list[str]]] = []
+    for part in (seen.on_true, seen.on_found):
+        read.append({each.name: _said(each, part.seen.outputs[each.name]) for each in seen.attributes})
+    for row in range(len(table)):
+        line: dict[str, Any] = {"file": table.columns["file"][row]}
+        line |= dict(zip(("x1", "y1", "x2", "y2"), (f"{value:.6g}" for value in table.boxes[row]), strict=True))
+        line |= {"found": "yes" if seen.found[row] else "no", "iou": _blank(seen.overlap[row])}
+        line |= {f"found_{name}": _blank(value) for name, value in zip(("x1", "y1", "x2", "y2"), seen.boxes[row])}  # noqa: B905
+        for each in seen.attributes:
+            if not isinstance(each, PointsAttribute):
+                line[each.name] = table.columns.get(each.name, np.full(len(table), ""))[row]
+                line[f"{each.name}_on_true"] = read[0][each.name][row]
+                line[f"{each.name}_on_found"] = read[1][each.name][row]
+        lines.append(line)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def _said(attribute: Any, outputs: np.ndarray) -> list[str]:
+    """The value that each row's output decodes to, blank where it was not read; points are left out."""
+    if isinstance(attribute, PointsAttribute):
+        return []
+    known = np.isfinite(outputs).all(axis=1)
+    found = [""] * len(outputs)
+    for row, value in zip(np.flatnonzero(known), decode(attribute, outputs[known], 1), strict=True):
+        if isinstance(attribute, ClassesBase):
+            found[row] = value.likeliest  # type: ignore[union-attr]
+        elif isinstance(attribute, NumericAttribute):
+            found[row] = f"{value.value:.2f}"  # type: ignore[union-attr]
+    return found
+
+
+def _blank(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}"
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    if math.isnan(figure.value):
+        return {"value": None, "interval": None, "count": figure.count}
+    return {"value": figure.value, "interval": [figure.low, figure.high], "count": figure.count}
+
+
+def _losses(each: Losses) -> dict[str, Any]:
+    return {
+        "attribute": each.attribute,
+        "right": each.right,
+        "on_true": _figure(each.on_true),
+        "lost": {step: _figure(figure) for step, figure in each.steps.items()},
+        "end_to_end": _figure(each.end),
+        "found_faces": {"on_true": _figure(each.on_true_found), "on_found": _figure(each.on_found)},
+    }
+
+
+def _errors(each: Errors) -> dict[str, Any]:
+    return {
+        name: _figure(Figure(**value)) if isinstance(value, dict) else value for name, value in asdict(each).items()
+    }
+
+
+def evaluation_command(seen: EndToEnd, options: Sequence[str]) -> str:
+    """The command that measures it again, without folders of this machine."""
+    data = " ".join(f"--data {name}" for name in seen.photos.data)
+    return " ".join([f"facepipe evaluate {data} --split {seen.photos.split}", *options])

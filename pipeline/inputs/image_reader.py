@@ -1,0 +1,265 @@
+"""The one way a picture becomes a frame: path, bytes, URL, array or PIL image in; upright BGR out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
+
+import cv2
+import numpy as np
+
+from ...core.errors import FrameError, ImageError, ImageTooLargeError
+from .image_header import ImageHeader, check_whole, read_header
+from .urls import is_url, shown, without_credentials
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Frame: TypeAlias = np.ndarray
+"""An upright picture: BGR, uint8, shape (height, width, 3), contiguous."""
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray | Image"
+"""What can be read as a frame."""
+
+
+class Picture(NamedTuple):
+    """A picture that was read.
+
+    Attributes:
+        frame: its pixels.
+        sha256: of the encoded picture, in hexadecimal digits; None of what came without one (arrays, PIL images).
+    """
+
+    frame: Frame
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large a stored picture may be; both are checked before any pixel is decoded.
+
+    Attributes:
+        bytes: of the file (64 MiB).
+        pixels: width x height (100 megapixels; decoded they take 300 MB, and while they are decoded no more than 900).
+            What takes more memory a pixel may have the fewer: a CMYK progressive JPEG, a TIFF of 16 bits, APNG, HEIC
+            (75 megapixels), AVIF (45, transparent 22).
+    """
+
+    bytes: int = 64 * 2**20
+    pixels: int = 100_000_000
+
+
+DEFAULT_LIMITS = Limits()
+LIGHT = 9
+"""Bytes a pixel that decoding may take at the full number of pixels, see ``ImageHeader.cost``."""
+
+
+def read_frame(
+    source: Source,
+    limits: Limits = DEFAULT_LIMITS,
+    allow_url: bool = False,
+    admit: Callable[[int], None] | None = None,
+) -> Frame:
+    """Read one picture.
+
+    Stored pictures (JPEG, PNG, WebP, BMP, GIF's first frame, TIFF's first page, AVIF; HEIC with the extra ``heif``) are
+    turned upright by their EXIF orientation, HEIC and AVIF by their own; deeper channels (10, 12, 16 bits) keep their
+    upper 8 bits; grey and CMYK become BGR; transparency is dropped and the colours under it are kept.
+
+    >>> read_frame("examples/astronaut.jpg").shape
+    (512, 512, 3)
+
+    Args:
+        source: a path; an http or https URL (text); an encoded picture as bytes; a uint8 array of shape
+            (height, width), (height, width, 1), (height, width, 3) in BGR or (height, width, 4) in BGRA; or a PIL
+            image.
+        limits: caps on the size of stored pictures and PIL images. Arrays are in memory already and have none.
+        allow_url: fetch URLs, see ``fetching.fetch``; without it a URL is an error.
+        admit: called with the number of pixels of a stored picture, once it is known and before any is decoded; it may
+            wait, so that no more pictures are decoded than there is memory for.
+
+    Returns:
+        The frame; an array that already is one is not copied.
+
+    Raises:
+        FrameError: an array or object that is not a picture; says what was expected and what came.
+        ImageError: missing, a folder, unreadable, empty, not a picture, damaged or cut short; a URL that is not allowed
+            or cannot be fetched; a HEIC without the extra.
+        ImageTooLargeError: over a limit.
+    """
+    return _read(source, limits, allow_url, admit)[0]
+
+
+def read_picture(
+    source: Source,
+    limits: Limits = DEFAULT_LIMITS,
+    allow_url: bool = False,
+    admit: Callable[[int], None] | None = None,
+) -> Picture:
+    """As :func:`read_frame`, with the SHA-256 of the encoded picture (about 1 ms for 1 MB)."""
+    frame, content = _read(source, limits, allow_url, admit)
+    return Picture(frame, None if content is None else hashlib.sha256(content).hexdigest())
+
+
+def _read(
+    source: Source, limits: Limits, allow_url: bool, admit: Callable[[int], None] | None
+) -> tuple[Frame, bytes | None]:
+    """The frame, and the encoded picture where there is one."""
+    if isinstance(source, np.ndarray):
+        return _from_array(source), None
+    if _is_pil(source):
+        return _from_pil(source, limits, admit), None
+    if is_url(source):
+        if not allow_url:
+            raise ImageError(f"{shown(source)}: is a URL; allow_url=True or --allow-url has it fetched")
+        from .url import fetch
+
+        content, name = fetch(source, limits.bytes), shown(source)
+    elif isinstance(source, str | os.PathLike):
+        content, name = _read_file(source, limits), str(source_name(source))
+    elif isinstance(source, bytes | bytearray | memoryview):
+        content, name = bytes(source[: limits.bytes + 1]), "bytes"
+    else:
+        raise FrameError(f"expected a path, bytes, a uint8 array or a PIL image, got {type(source).__name__}")
+    return _from_bytes(content, limits, name, admit), content
+
+
+def source_name(source: object) -> str | None:
+    """The path or URL of a source as valid Unicode, None for what has none. A URL's user and password are left out."""
+    if is_url(source):
+        return without_credentials(source)
+    if not isinstance(source, str | os.PathLike):
+        return None
+    return os.fsencode(source).decode("utf-8", "replace")
+
+
+def _read_file(source: str | os.PathLike[str], limits: Limits) -> bytes:
+    path, name = Path(source), source_name(source)
+    try:
+        if path.is_dir():
+            raise ImageError(f"{name}: is a folder; name the pictures in it")
+        if path.exists() and not path.is_file():
+            raise ImageError(f"{name}: is not a regular file")
+        with path.open("rb") as file:
+            return file.read(limits.bytes + 1)
+    except FileNotFoundError as error:
+        raise ImageError(f"{name}: no such file") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _from_bytes(content: bytes, limits: Limits, name: str, admit: Callable[[int], None] | None) -> Frame:
+    if not content:
+        raise ImageError(f"{name}: is empty")
+    if len(content) > limits.bytes:
+        raise ImageTooLargeError(f"{name}: over the limit of {limits.bytes:,} bytes")
+    try:
+        header = read_header(content)
+        most = limits.pixels * LIGHT // max(header.cost, LIGHT)
+        _check_pixels(header.width, header.height, most, name, _heavy(header))
+        check_whole(content, header)
+        if admit is not None:
+            admit(header.width * header.height)
+        frame = _decode(content, header, most)
+        if frame is not None:  # once more: what a decoder gives may be larger than what the header said
+            _check_pixels(frame.shape[1], frame.shape[0], limits.pixels, name)
+    except ImageError as error:
+        if str(error).startswith(f"{name}: "):
+            raise
+        raise type(error)(f"{name}: {error}") from error
+    if frame is None:
+        raise ImageError(f"{name}: the {header.format} cannot be decoded: damaged or cut short")
+    return frame
+
+
+def _check_pixels(width: int, height: int, most: int, name: str, kind: str = "") -> None:
+    if width * height > most:
+        heavy = f" for {kind}" if kind else ""
+        raise ImageTooLargeError(f"{name}: {width} x {height} pixels, over the limit of {most:,}{heavy}")
+
+
+def _heavy(header: ImageHeader) -> str:
+    return f"{header.format} of this kind, which takes more memory than others" if header.cost > LIGHT else ""
+
+
+def _decode(content: bytes, header: ImageHeader, most: int) -> Frame | None:
+    """Decode and turn upright (OpenCV applies EXIF); None where it cannot be done. OpenCV's log lines are held back."""
+    if header.format == "HEIC":
+        from .heif import decode_heic
+
+        stored = decode_heic(content)
+        return None if stored is None else _from_array(stored)
+    with _quiet:
+        try:
+            if header.format == "AVIF":
+                from .heif import decode_avif
+
+                return decode_avif(content, most)
+            return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        except cv2.error:
+            return None
+
+
+class _Quiet:
+    """Holds OpenCV's log lines back while any thread is within."""
+
+    def __init__(self) -> None:
+        self._lock, self._within, self._level = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._within += 1
+            if self._within == 1:
+                self._level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if self._within == 0:
+                cv2.utils.logging.setLogLevel(self._level)
+
+
+_quiet = _Quiet()
+
+
+def _from_array(array: np.ndarray) -> Frame:
+    expected = "expected uint8 of shape (height, width), (height, width, 3) BGR or (height, width, 4) BGRA"
+    if array.dtype != np.uint8:
+        raise FrameError(f"{expected}, got {array.dtype} of shape {array.shape}")
+    if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        hint = "; pass several frames as a list" if array.ndim == 4 else ""
+        raise FrameError(f"{expected}, got shape {array.shape}{hint}")
+    if array.ndim == 2 or array.shape[2] == 1:
+        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
+    return np.ascontiguousarray(array[..., :3])
+
+
+def _is_pil(source: object) -> TypeGuard[Image]:
+    """Whether an object is a PIL image; Pillow is no dependency, so whoever has an image has imported it."""
+    module: Any = sys.modules.get("PIL.Image")
+    return module is not None and isinstance(source, module.Image)
+
+
+def _from_pil(image: Image, limits: Limits, admit: Callable[[int], None] | None) -> Frame:
+    from PIL import ImageOps
+
+    _check_pixels(image.width, image.height, limits.pixels, "PIL image")
+    if admit is not None:
+        admit(image.width * image.height)
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):
+            return _from_array((np.asarray(upright) >> 8).astype(np.uint8))
+        if upright.mode in ("I", "F"):
+            raise FrameError(
+                f"a PIL image of mode {upright.mode} has no set range; scale it and convert it to L or RGB"
+            )
+        return _from_array(np.asarray(upright.convert("RGB"))[..., ::-1])
+    except (OSError, SyntaxError) as error:  # Pillow decodes on first use
+        raise ImageError(f"PIL image: cannot be decoded ({error})") from error

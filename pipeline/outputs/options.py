@@ -1,0 +1,140 @@
+"""Which outputs a run has, and the checks that they can be made, ahead of any work."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ...core.errors import FacepipeError
+from .coco import labels_path
+from .features import SUFFIXES
+from .journal import SUFFIX
+from .parquet_file import require_pyarrow
+
+How = Literal["blur", "pixelate"]
+What = Literal["faces", "heads"]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a run writes; None of what it does not.
+
+    Attributes:
+        json, csv, parquet, coco, features: files, written when all is done.
+        live: JSON lines at once, to standard output (``-``) or to something else that is no regular file.
+        crops: folder of the faces that were cut out.
+        save: folder of pictures.
+        how, what: how faces or heads are hidden in these; None where they are drawn.
+    """
+
+    json: Path | None = None
+    live: str | None = None
+    csv: Path | None = None
+    parquet: Path | None = None
+    coco: Path | None = None
+    features: Path | None = None
+    crops: Path | None = None
+    save: Path | None = None
+    how: How | None = None
+    what: What | None = None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files by option, those that the journal's place follows first."""
+        named = {
+            "--json": self.json,
+            "--csv": self.csv,
+            "--parquet": self.parquet,
+            "--coco": self.coco,
+            "--features": self.features,
+            "--crops": None if self.crops is None else self.crops / "crops.csv",
+        }
+        return {option: path for option, path in named.items() if path is not None}
+
+    @property
+    def finished(self) -> bool:
+        """Whether every file that a run writes at its end is there, and there is one."""
+        names = list(self.files.items())
+        return bool(names) and all(
+            path.is_file() or (option == "--crops" and any(path.parent.glob(f"*/{path.name}")))
+            for option, path in names
+        )
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folders by option."""
+        named = {"--crops": self.crops, "--save": self.save}
+        return {option: path for option, path in named.items() if path is not None}
+
+    @property
+    def journals(self) -> list[Path]:
+        """Where a journal may lie; a run begins it at the first place. None where nothing is kept in files."""
+        places = [path.with_name(path.name + SUFFIX) for path in self.files.values()]
+        return places + ([] if self.save is None else [self.save / f"saved{SUFFIX}"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a journal has to hold of them: what is made while the pictures are read, and only then."""
+        return {
+            "--features": self.features is not None,
+            "--crops": None if self.crops is None else os.path.normpath(self.crops),
+            "--save": None if self.save is None else os.path.normpath(self.save),
+            "hidden": None if self.how is None else f"{self.what}, {self.how}",
+        }
+
+    def check(self, inputs: Iterable[str]) -> None:
+        """Refuse what would end badly, and make the folders that are missing.
+
+        Raises:
+            FacepipeError: two outputs of one path, an output that is an input or not a regular file, or a place that
+                cannot be written.
+            MissingExtraError: Parquet is wanted and pyarrow is not installed.
+        """
+        if self.features is not None and self.features.suffix.lower() not in SUFFIXES:
+            raise FacepipeError(f"{self.features}: --features takes a name that ends in {' or '.join(SUFFIXES)}")
+        if self.parquet is not None or (self.features is not None and self.features.suffix.lower() == ".parquet"):
+            require_pyarrow()
+        places: dict[str, str] = {}
+        beside = {} if self.coco is None else {"--coco's labels": labels_path(self.coco)}
+        for option, path in [*self.files.items(), *self.folders.items(), *beside.items()]:
+            place = os.path.realpath(path)
+            if place in places:
+                raise FacepipeError(f"{path}: {places[place]} and {option} both name it; give each a name of its own")
+            places[place] = option
+        for each in inputs:
+            place = os.path.realpath(each)
+            if place in places:
+                raise FacepipeError(f"{places[place]} {each} would overwrite that input; give another name")
+        for path in self.folders.values():
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise FacepipeError(f"{path}: cannot be made a folder ({error.strerror})") from error
+        for path in self.files.values():
+            if path.is_dir():
+                raise FacepipeError(f"{path}: is a folder; name a file in it")
+            if path.exists() and not path.is_file():
+                raise FacepipeError(f"{path}: is not a regular file, and this output is written whole or not at all")
+        for path in (*self.files.values(), *(folder / "x" for folder in self.folders.values())):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=path.parent):
+                    pass
+            except OSError as error:
+                raise FacepipeError(f"{path}: cannot be written ({error.strerror})") from error
+
+    def without_own(self, pictures: Iterable[str], named: Iterable[str]) -> list[str]:
+        """The pictures less those that a run has left in its own folders; what was named one by one stays."""
+        folders = [os.path.realpath(folder) + os.sep for folder in self.folders.values() if folder.is_dir()]
+        if not folders:
+            return list(pictures)
+        meant = set(named)
+        return [
+            each
+            for each in pictures
+            if each in meant or not any(os.path.realpath(each).startswith(folder) for folder in folders)
+        ]

@@ -1,0 +1,296 @@
+"""``Pipeline``: the detector and the classifiers joined. Frames in, results out."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Generator, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self, overload
+
+import numpy as np
+
+from .. import __version__
+from ..core.cpu import usable_cpus
+from ..core.errors import DeviceError, FacepipeError, WeightsError
+from ..core.timer import Stopwatch
+from ..detector.inference.detector import FaceDetector
+from .classifiers import Chosen, Classifiers
+from .inputs.image_reader import DEFAULT_LIMITS, Frame, Limits, Picture, Source, read_picture, source_name
+from .results import ClassifierUsed, DetectorUsed, Models, Result
+from .stream import Engine
+from .two_stage import assemble, match, placed
+
+MOST_WORKERS = 4
+"""Pictures at work on at a time, unless ``workers`` says otherwise: each takes some 100 MB. Where there are more
+processors each picture has several."""
+
+
+class Pipeline:
+    """Finds faces and heads and reads the attributes of each face.
+
+    >>> with Pipeline() as pipeline:
+    ...     result = pipeline.run("examples/astronaut.jpg")
+    ...     print(result.width, result.height, result.faces[0].attributes["smile"].value)
+    512 512 yes
+
+    Args:
+        detector: a version, a release's folder, a ``FaceDetector`` at hand, or None for the newest release.
+        classifier: the same, with ``AttributeClassifier``: ``"1.0.0"``; of one that has a name ``"shirt@0.1.0"``, or
+            ``"shirt"``; or a list of these, of classifiers that read different attributes.
+        device: where all of them run, see ``weights.session.open_session``.
+        threads: processors to use; None takes all that this process may (its affinity, its container's quota). One
+            picture has all of them.
+        confidence: least confidence of a face or a head, 0 to 1; None takes the detector's own.
+        limits: caps on the size of pictures.
+        imgsz: pixels that a picture's longer side is scaled to for the detector, see ``FaceDetector``; None takes the
+            release's own.
+        tiles: True, or the side of a tile in pixels, has larger pictures looked at in tiles too, see ``FaceDetector``.
+        precision: ``auto``, ``int8``, ``float16`` or ``float32``: which of each release's files runs, see
+            ``weights.precision.choose_file``.
+        workers: pictures that a stream works on at a time, sharing the ``threads``; None takes as many as there are
+            threads, four at most.
+        allow_url: let ``http://`` and ``https://`` sources be fetched.
+
+    ``device``, ``threads``, ``confidence``, ``imgsz``, ``tiles`` and ``precision`` go to the models that are loaded
+    here; models at hand have their own. Several threads may share one pipeline.
+
+    Attributes:
+        models: versions and hashes of the models, and how they run; the hash is that of the file that runs.
+        stopwatch: seconds spent so far in ``load``, ``read`` (decoding included), ``detect`` and ``classify`` (cutting
+            the crops included). Each thread adds its own, so in a stream they come to more than has passed.
+        workers: as above.
+
+    Raises:
+        WeightsError: no such release, a damaged one, one that cannot run at ``imgsz`` or has no file in ``precision``,
+            or two classifiers that read an attribute of the same name.
+        DeviceError: the device is not there, or fewer than one thread or worker.
+        MissingExtraError: tiles are asked for and supervision is not installed.
+    """
+
+    def __init__(
+        self,
+        detector: str | os.PathLike[str] | FaceDetector | None = None,
+        classifier: Chosen | Sequence[Chosen] | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+        confidence: float | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        imgsz: int | None = None,
+        tiles: bool | int = False,
+        precision: str = "auto",
+        workers: int | None = None,
+        allow_url: bool = False,
+    ):
+        if workers is not None and workers < 1:
+            raise DeviceError(f"workers must be at least 1, got {workers}")
+        cpus = threads if threads is not None else usable_cpus()
+        self.limits = limits
+        self.allow_url = allow_url
+        self.stopwatch = Stopwatch()
+        with self.stopwatch.measure("load"):
+            if not isinstance(detector, FaceDetector):
+                detector = FaceDetector(
+                    _version(detector), device, cpus, confidence, precision=precision, imgsz=imgsz, tiles=tiles
+                )
+            classifiers = Classifiers(classifier, device, cpus, precision)
+        if missing := {"face", "head"} - set(detector.classes):
+            raise WeightsError(f"{detector.release.folder}: this detector does not find: {', '.join(sorted(missing))}")
+        self.models = _models(detector, classifiers)
+        self.workers = workers or (min(cpus, MOST_WORKERS) if detector.device == "cpu" else 2)
+        self._threads = max(1, cpus // self.workers)
+        self._stages: tuple[FaceDetector, Classifiers] | None = (detector, classifiers)
+        self._shared: tuple[FaceDetector, Classifiers] | None = None
+        self._opening = threading.Lock()
+        self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the models. Nothing can be run afterwards; streams that are not at their end stop with an error.
+
+        What another thread runs at the moment is finished.
+        """
+        self._stages = self._shared = None
+        for engine in list(self._engines):
+            engine.fail(_closed())
+
+    def parts(self) -> tuple[FaceDetector, Classifiers]:
+        """The detector and the classifiers, with every thread for one call at a time.
+
+        Raises:
+            FacepipeError: the pipeline is closed.
+        """
+        stages = self._stages
+        if stages is None:
+            raise _closed()
+        return stages
+
+    def shared_parts(self, open_them: bool = True) -> tuple[FaceDetector, Classifiers] | None:
+        """The detector and the classifiers for ``workers`` calls at a time, each with its share of the threads.
+
+        They have sessions of their own, which are opened when they are first wanted: 0.3 s and 90 MB.
+
+        Args:
+            open_them: False gives None where they are not open.
+
+        Raises:
+            FacepipeError: the pipeline is closed.
+        """
+        detector, classifiers = self.parts()
+        if self.workers == 1 or detector.device != "cpu":
+            return detector, classifiers
+        if self._shared is None and open_them:
+            with self._opening, self.stopwatch.measure("load"):
+                if self._shared is None:
+                    shared = detector.with_threads(self._threads), classifiers.with_threads(self._threads)
+                    self._shared = shared if self._stages is not None else None
+        shared_now = self._shared
+        if shared_now is None and open_them:
+            raise _closed()
+        return shared_now
+
+    @property
+    def feature_widths(self) -> dict[str, int]:
+        """Numbers a face in ``Face.features``, by classifier.
+
+        Raises:
+            WeightsError: a classifier gives none (0.1.0, say); the message says what to do.
+        """
+        return self.parts()[1].feature_widths
+
+    @overload
+    def run(self, source: list[Any] | tuple[Any, ...], features: bool = False) -> list[Result]: ...
+
+    @overload
+    def run(self, source: Source, features: bool = False) -> Result: ...
+
+    def run(self, source: Source | list[Any] | tuple[Any, ...], features: bool = False) -> Result | list[Result]:
+        """Analyse one picture, or a list of them.
+
+        Args:
+            source: a path, encoded bytes, a uint8 array (BGR, grey, BGRA) or a PIL image; or a list or tuple of these.
+            features: fill ``Face.features``, the pooled numbers before the heads, for models of your own. They are no
+                identity embedding: not trained, and not fit, to recognise persons.
+
+        Returns:
+            The picture's result; of a list, one result each in the same order. In a list a picture that cannot be read
+            gives a result whose ``error`` says why, and the others are done.
+
+        Raises:
+            FrameError, ImageError, ImageTooLargeError: a single picture that cannot be read.
+            WeightsError: features are asked for, and a classifier gives none.
+        """
+        if isinstance(source, list | tuple):
+            return [result for result, _ in self.stream(source, features)]
+        detector, classifiers = self._ready(features)
+        with self.stopwatch.measure("read"):
+            frame, sha256 = self.read(source)
+        with self.stopwatch.measure("detect"):
+            found = detector.detect([frame])[0]
+        with self.stopwatch.measure("classify"):
+            matched = match(found)
+            readings = classifiers.read([placed(frame, matched)], features)[0]
+        return assemble(self.models, source_name(source), frame, matched, readings, features, sha256)
+
+    def stream(
+        self, sources: Iterable[Source] | Source, features: bool = False
+    ) -> Generator[tuple[Result, Frame | None]]:
+        """Analyse any number of pictures, several at a time; give each result with its frame as soon as it is there.
+
+        >>> with Pipeline() as pipeline:
+        ...     for result, frame in pipeline.stream("examples"):
+        ...         print(result.source, len(result.faces))
+        examples/astronaut.jpg 1
+
+        Results come in the order of the sources. A picture that cannot be read gives a result with ``error``, no frame.
+        Only a few pictures are between the source and the results, fewer where they are large. The sources are asked
+        for in the caller's thread, ahead of the results. Close the iterator (``contextlib.closing``) or exhaust it: its
+        threads end then.
+
+        Args:
+            sources: pictures as for :meth:`run`; or one text: a folder, a glob, a file, a URL, a video, ``camera:0`` or
+                ``rtsp://…``, see ``inputs.sources.gather``. Frames of videos have ``frame`` and ``time``.
+            features: as for :meth:`run`; not of videos.
+
+        Raises:
+            ImageError: the text names nothing.
+            WeightsError: features are asked for, and a classifier gives none.
+            FacepipeError: the pipeline was closed, or features of a video are asked for.
+        """
+        self._ready(features)
+        videos: tuple[str, ...] = ()
+        if isinstance(sources, str | os.PathLike):
+            from .inputs.sources import gather
+
+            found = gather([os.fspath(sources)], self.allow_url)
+            sources, videos = found.pictures, found.videos
+            if videos and features:
+                raise FacepipeError(f"{videos[0]}: is a video; features are read of pictures only")
+        elif (
+            not isinstance(sources, Iterable)
+            or isinstance(sources, bytes | bytearray | memoryview)
+            or (isinstance(sources, np.ndarray) and sources.ndim < 4)
+        ):
+            sources = [sources]
+        return self._results(sources, videos, features)
+
+    def _results(
+        self, pictures: Iterable[Source], videos: Sequence[str], features: bool
+    ) -> Generator[tuple[Result, Frame | None]]:
+        engine = Engine(self, features)
+        self._engines.add(engine)
+        yield from engine.run(pictures)
+        if videos:
+            from .video.analysis import stream_video
+
+            for video in videos:
+                yield from stream_video(self, video)
+
+    def read(self, source: Source, admit: Callable[[int], None] | None = None) -> Picture:
+        """Read one picture under this pipeline's limits, see ``inputs.reader.read_picture``."""
+        return read_picture(source, self.limits, self.allow_url, admit)
+
+    def _ready(self, features: bool) -> tuple[FaceDetector, Classifiers]:
+        """The stages, once it is clear that they can do what is asked."""
+        detector, classifiers = self.parts()
+        if features:
+            _ = classifiers.feature_widths  # raises before anything is done
+        return detector, classifiers
+
+
+def _closed() -> FacepipeError:
+    return FacepipeError("this pipeline is closed; make a new one")
+
+
+def _version(chosen: str | os.PathLike[str] | None) -> str | Path | None:
+    return Path(chosen) if isinstance(chosen, os.PathLike) else chosen
+
+
+def _models(detector: FaceDetector, classifiers: Classifiers) -> Models:
+    return Models(
+        detector=DetectorUsed(
+            version=detector.release.version,
+            sha256=detector.entry.sha256,
+            device=detector.device,
+            confidence=detector.confidence,
+            iou=detector.iou,
+            imgsz=detector.imgsz,
+            tiles=detector.tiles,
+        ),
+        classifiers={
+            name: ClassifierUsed(
+                version=each.release.version,
+                sha256=each.entry.sha256,
+                device=each.device,
+                crop_sha256=each.crop.sha256,
+            )
+            for name, each in classifiers.by_name.items()
+        },
+        facepipe=__version__,
+    )

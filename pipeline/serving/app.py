@@ -1,0 +1,172 @@
+"""The application: addresses, and what answers them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi import Query as InQuery
+from pydantic import BaseModel
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+from ... import __version__
+from ..published_schema import schema as result_schema
+from .answers import Answer, Query, example, request_body, success
+from .endpoint import Detection
+from .metrics import CONTENT_TYPE, Metrics
+from .middleware import Guard, key_check
+from .models import Served, ServedModels
+from .problems import Problem, Refusal, install, responses
+from .scheduler import Batcher
+from .settings import Settings
+from .web import FOLDER, add_page
+
+DESCRIPTION = (
+    "Finds faces and heads in photos and reads attributes of each face. Pictures are sent as bytes; nothing that is "
+    "sent is stored or logged. Errors are `application/problem+json` (RFC 9457)."
+)
+
+
+class Health(BaseModel):
+    """Whether the server is up."""
+
+    status: str
+
+
+def create_app(served: Served, settings: Settings | None = None, page: Path = FOLDER) -> FastAPI:
+    """Make the application.
+
+    Args:
+        served: the models, loaded.
+        settings: limits and times; None takes the usual ones.
+        page: folder of the web page's files, see ``add_page``.
+
+    Returns:
+        The ASGI application; ``app.state.detection`` tells what is in flight.
+    """
+    settings = settings or Settings()
+    metrics = Metrics(settings.batch)
+    batcher = Batcher(served.run, served.lanes, settings, metrics)
+    detection = Detection(served, batcher, settings)
+    metrics.watch("facepipe_queue_pictures", "Pictures that wait.", lambda: batcher.waiting)
+    metrics.watch("facepipe_upload_bytes", "Bytes of uploads held.", lambda: detection.memory.held)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        batcher.start()
+        yield
+        batcher.close()
+        detection.close()
+
+    app = FastAPI(
+        title="facepipe",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,  # that page loads its scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.detection = detection
+    app.state.metrics = metrics
+    install(app)
+    opened = [Depends(key_check(settings.keys))]
+    locked: tuple[int, ...] = (401,) if settings.keys else ()
+
+    @app.post(
+        "/v1/detect",
+        tags=["detect"],
+        dependencies=opened,
+        response_model=Answer,
+        responses={**success(), **responses(400, *locked, 408, 413, 415, 422, 500, 503, 504)},
+        openapi_extra={"requestBody": request_body()},
+    )
+    async def detect(request: Request, query: Annotated[Query, InQuery()]) -> Response:
+        """Find the faces in pictures and read the attributes of each."""
+        try:
+            return await detection.answer(request, query)
+        except Refusal as refusal:
+            metrics.refused.labels(refusal.code).inc()
+            raise
+
+    @app.get("/v1/models", tags=["about"], dependencies=opened, responses=responses(*locked))
+    async def models() -> ServedModels:
+        """The models that this server holds, and the attributes that they read."""
+        return described
+
+    @app.get("/v1/schema", tags=["about"], dependencies=opened, responses=responses(*locked))
+    async def schema() -> dict[str, Any]:
+        """The JSON Schema of one result."""
+        return published
+
+    @app.get("/healthz", tags=["health"])
+    async def health() -> Health:
+        """Whether the process is alive."""
+        return Health(status="ok")
+
+    @app.get("/readyz", tags=["health"], responses=responses(503))
+    async def ready() -> Health:
+        """Whether new requests are taken; not while the server stops."""
+        if detection.draining:
+            raise Refusal(503, "the server is stopping", "stopping")
+        if not batcher.alive:
+            raise Refusal(503, "a worker thread has ended; restart the server", "fault")
+        return Health(status="ready")
+
+    @app.get(
+        "/metrics",
+        tags=["health"],
+        dependencies=opened,
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **responses(*locked)},
+    )
+    async def figures() -> Response:
+        """Counts and times, for Prometheus."""
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
+
+    described, published = served.describe(), result_schema()
+    _describe(app, served)
+    paths = [route.path for route in app.routes if hasattr(route, "path")]
+    paths += add_page(app, page)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["Retry-After"],
+            max_age=600,
+        )
+    app.add_middleware(Guard, metrics=metrics, paths=paths, shared=bool(settings.origins))
+    return app
+
+
+def _describe(app: FastAPI, served: Served) -> None:
+    """Mend the OpenAPI document.
+
+    ``Problem`` in place of the framework's own errors, the example with its nulls, and the versions that are served.
+    """
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = made()
+            detect = document["paths"]["/v1/detect"]["post"]
+            detect["responses"]["200"]["content"]["application/json"]["example"] = example()
+            labels = {"type": "string", "enum": [*served.classifiers]}
+            versions = {
+                "detector": {"type": "string", "enum": [*served.detectors]},
+                "classifier": {"type": "array", "items": labels, "maxItems": 16, "uniqueItems": True},
+            }
+            for parameter in detect["parameters"]:
+                parameter["schema"] = versions.get(parameter["name"], parameter["schema"])
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]

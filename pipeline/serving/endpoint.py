@@ -1,0 +1,138 @@
+"""``POST /v1/detect``: from an upload to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from ..drawing.anonymize import hide
+from ..drawing.draw import draw
+from ..inputs.image_reader import Frame
+from ..results import Result
+from .answers import JPEG, Answer, Query
+from .models import Choice, Served
+from .problems import Refusal
+from .scheduler import Batcher, Job
+from .settings import Settings
+from .upload import Memory, Upload, read_upload
+
+QUALITY = 90
+"""Of the JPEGs that are sent back."""
+CLIENT_CLOSED = 499
+"""Status in the metrics and the log of a request whose client went away; nobody receives it."""
+
+
+class Detection:
+    """Answers requests for detection.
+
+    Args:
+        served: the models.
+        batcher: analyses pictures.
+        settings: the limits.
+    """
+
+    def __init__(self, served: Served, batcher: Batcher, settings: Settings):
+        self._served, self._batcher, self._settings = served, batcher, settings
+        self.memory = Memory(settings.max_memory)
+        self.draining = False
+        self.in_flight = 0
+        self._artists = ThreadPoolExecutor(1, "facepipe-draw")
+
+    def close(self) -> None:
+        """Finish what is being drawn."""
+        self._artists.shutdown()
+
+    async def answer(self, request: Request, query: Query) -> Response:
+        """Read the pictures of a request, have them analysed, and answer.
+
+        Raises:
+            Refusal: the request or a single picture is refused; see ``problems.MEANINGS``.
+        """
+        if self.draining:
+            raise Refusal(503, "the server is stopping", "stopping")
+        if query.hide is not None and query.render != "image":
+            raise Refusal(400, "hide: needs render=image")
+        choice = self._served.choose(query.detector, query.classifier, query.conf)
+        self._batcher.check()
+        self.in_flight += 1
+        try:
+            with self.memory.lease() as lease:
+                uploads = await read_upload(request, self._settings, lease)
+                if query.render == "image" and len(uploads) > 1:
+                    raise Refusal(400, "render: image takes one picture a request")
+                return await self._analyse(request, uploads, choice, query)
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_CLOSED)
+        finally:
+            self.in_flight -= 1
+
+    async def _analyse(self, request: Request, uploads: Sequence[Upload], choice: Choice, query: Query) -> Response:
+        jobs = [Job(upload.content, choice, query.render == "image") for upload in uploads]
+        self._batcher.submit(jobs)
+        work = asyncio.ensure_future(self._results(uploads, jobs, choice, query))
+        gone = asyncio.ensure_future(_gone(request))
+        try:
+            done, _ = await asyncio.wait(
+                (work, gone), timeout=self._settings.timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if work in done:
+                return await work
+            if gone in done:
+                return Response(status_code=CLIENT_CLOSED)
+            raise Refusal(504, f"there was no answer within {self._settings.timeout:g} seconds")
+        finally:
+            work.cancel()
+            gone.cancel()
+            self._batcher.drop(jobs)
+            await asyncio.gather(work, gone, return_exceptions=True)
+
+    async def _results(self, uploads: Sequence[Upload], jobs: Sequence[Job], choice: Choice, query: Query) -> Response:
+        outcomes = await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and (len(jobs) == 1 or not isinstance(outcome, Refusal)):
+                raise outcome
+        results = [
+            outcome.model_copy(update={"source": upload.name, "source_sha256": job.sha256})
+            if isinstance(outcome, Result)
+            else self._failed(upload, outcome, choice)
+            for upload, job, outcome in zip(uploads, jobs, outcomes, strict=True)
+        ]
+        if query.render == "json":
+            return Response(Answer(results=tuple(results)).model_dump_json(), media_type="application/json")
+        frame = jobs[0].frame
+        assert frame is not None  # kept, and this job's request is still here
+        render = functools.partial(_render, frame, results[0], query)
+        picture = await asyncio.get_running_loop().run_in_executor(self._artists, render)
+        return Response(picture, media_type=JPEG)
+
+    def _failed(self, upload: Upload, error: BaseException, choice: Choice) -> Result:
+        return Result(
+            source=upload.name,
+            width=None,
+            height=None,
+            faces=(),
+            heads=(),
+            models=self._served.models(choice),
+            error=str(error),
+        )
+
+
+async def _gone(request: Request) -> None:
+    """Wait until the client closes the connection; its request has been read to the end."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _render(frame: Frame, result: Result, query: Query) -> bytes:
+    """The picture with what was found drawn upon it, or hidden, as JPEG."""
+    shown = draw(frame, result) if query.hide is None else hide(frame, result, query.hide, query.what)
+    encoded, content = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    if not encoded:
+        raise RuntimeError("OpenCV could not encode a picture as JPEG")
+    return content.tobytes()

@@ -1,0 +1,165 @@
+"""What stands around every request: its key, security headers, counting, one log line, an end to unread uploads."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Annotated, Any
+
+from fastapi import Depends
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .metrics import Metrics
+from .problems import Refusal
+from .web import POLICY
+
+LOG = logging.getLogger("facepipe.serve")
+LINGER_SECONDS, LINGER_BYTES = 2.0, 16 * 2**20
+"""A request that is answered before its body was read has so much of the rest read and thrown away. Closing at once
+would reset the connection, and many clients would then tell of a broken pipe instead of the answer (nginx's
+``lingering_close``)."""
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Content-Security-Policy": POLICY,
+}
+OTHER = "other"
+"""In the metrics and the log, every address that is none of ours: what a client makes up goes into neither."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Guard:
+    """ASGI middleware around the whole application.
+
+    Args:
+        app: what it stands around.
+        metrics: where requests are counted.
+        paths: the addresses that are told by name.
+        shared: whether pages of other origins may read the answers.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Iterable[str], shared: bool):
+        self._app, self._metrics, self._paths = app, metrics, frozenset(paths)
+        self._headers = dict(HEADERS)
+        if shared:
+            self._headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and see to its answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        exchange = _Exchange(scope, receive, send, self._headers)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except Exception:
+            LOG.exception("a request failed")
+            if exchange.started:
+                raise  # the server closes the connection, so that half an answer is not taken for a whole one
+            fault = Refusal(500, "the server failed at this request; its log says why").answer()
+            await fault(scope, exchange.receive, exchange.send)
+        finally:
+            self._tell(scope, exchange.status, time.perf_counter() - started)
+
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count a request and log it: without its query, its client's address, or any name that came with it."""
+        path = scope["path"] if scope["path"] in self._paths else OTHER
+        method = scope["method"] if scope["method"] in METHODS else OTHER
+        self._metrics.requests.labels(path, method, str(status)).inc()
+        self._metrics.request_seconds.labels(path).observe(seconds)
+        LOG.log(
+            logging.DEBUG if path in ("/healthz", "/readyz", "/metrics") else logging.INFO,
+            "%s %s %d %.0f ms",
+            method,
+            path,
+            status,
+            seconds * 1000,
+        )
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, headers: MutableMapping[str, str]):
+        self._scope, self._receive, self._send, self._headers = scope, receive, send, headers
+        self.status = 500
+        self.started = False
+        self._unread = any(
+            (name == b"content-length" and value != b"0") or name == b"transfer-encoding"
+            for name, value in scope["headers"]
+        )
+
+    async def receive(self) -> Message:
+        """A piece of the body."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._unread = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        """A piece of the answer."""
+        if message["type"] == "http.response.start":
+            self.status, self.started = message["status"], True
+            own = [(name.lower().encode(), value.encode("latin-1")) for name, value in self._headers.items()]
+            if self._scope["path"].startswith(("/v1/", "/metrics", "/healthz", "/readyz")):
+                own.append((b"cache-control", b"no-store"))
+            if self._unread:
+                own.append((b"connection", b"close"))
+            message["headers"] = [*message.get("headers", []), *own]
+        elif self._unread and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._linger()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
+
+    async def _linger(self) -> None:
+        """Throw away what still comes of the body, for a while; the answer is on its way."""
+        left = LINGER_BYTES
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                while self._unread and left > 0:
+                    left -= len((await self.receive()).get("body", b""))
+        except TimeoutError:
+            LOG.debug("a client went on sending after its answer")
+
+
+def key_check(keys: tuple[str, ...]) -> Callable[..., Any]:
+    """A FastAPI dependency that lets a request pass which brings one of the keys; every one without keys.
+
+    The key comes in the header ``X-API-Key``, or as ``Authorization: Bearer``. All keys are compared, by their SHA-256
+    and in constant time, so the time taken tells nothing of them.
+    """
+
+    def digest(key: str) -> bytes:
+        return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+    known = [digest(key) for key in keys]
+    if not known:
+
+        async def nothing() -> None:
+            """The door is open."""
+
+        return nothing
+
+    async def check(
+        header: Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_error=False))],
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))],
+    ) -> None:
+        given = header if header is not None else bearer.credentials if bearer is not None else None
+        sent = digest(given or "")
+        fits = [hmac.compare_digest(sent, each) for each in known]
+        if given is None or not any(fits):
+            said = "is none of this server's" if given is not None else "is missing; send it as X-API-Key or Bearer"
+            raise Refusal(401, f"the API key {said}", headers={"WWW-Authenticate": "Bearer"})
+
+    return check

@@ -1,0 +1,173 @@
+"""uvicorn with what it lacks: an end to half-sent headers and unread answers, and a stop that answers to the last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+from h11 import IDLE
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ...core.errors import FacepipeError
+from .problems import MEDIA_TYPE, Refusal
+from .settings import Settings
+
+LOG = logging.getLogger("facepipe.serve")
+HEADER_BYTES = 16 * 2**10
+"""Most bytes of a request's line and headers."""
+BACKLOG = 1024
+"""Connections that the system holds until they are taken."""
+
+
+def timed_protocol(settings: Settings) -> type[H11Protocol]:
+    """uvicorn's HTTP/1.1 protocol with two clocks and a bound on connections.
+
+    uvicorn waits without end for a request's headers to become whole, and for a client to read its answer (its
+    keep-alive clock runs between requests only), so a few hundred idle sockets would hold all it has ("slow loris").
+    """
+
+    class TimedProtocol(H11Protocol):
+        _header_clock: asyncio.TimerHandle | None = None
+        _write_clock: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            if len(self.connections) > settings.max_connections:
+                transport.write(_full())
+                transport.close()
+                return
+            self._header_clock = self.loop.call_later(settings.header_timeout, self._close)
+
+        def data_received(self, data: bytes) -> None:
+            if self.transport.is_closing():
+                return
+            super().data_received(data)
+            if self.conn.their_state is not IDLE:
+                self._stop_header_clock()
+            elif self._header_clock is None:
+                self._header_clock = self.loop.call_later(settings.header_timeout, self._close)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._write_clock = self.loop.call_later(settings.header_timeout, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._write_clock is not None:
+                self._write_clock.cancel()
+                self._write_clock = None
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self._stop_header_clock()
+            if self._write_clock is not None:
+                self._write_clock.cancel()
+
+        def _stop_header_clock(self) -> None:
+            if self._header_clock is not None:
+                self._header_clock.cancel()
+                self._header_clock = None
+
+        def _close(self) -> None:
+            self.transport.close()
+
+    return TimedProtocol
+
+
+def _full() -> bytes:
+    """The whole answer to one connection too many."""
+    answer = Refusal(503, "the server has all the connections that it takes; try again", "connections-full").answer()
+    body = bytes(answer.body)
+    lines = (
+        "HTTP/1.1 503 Service Unavailable",
+        f"Content-Type: {MEDIA_TYPE}",
+        f"Content-Length: {len(body)}",
+        f"Retry-After: {answer.headers['retry-after']}",
+        "Connection: close",
+    )
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Server(uvicorn.Server):
+    """A server that, told to stop, answers 503 to what is new and stops once the requests in flight are answered.
+
+    Args:
+        app: what ``create_app`` made.
+        settings: the same that it was made with.
+
+    ``run([listen(host, port)])`` serves until it is told to stop.
+    """
+
+    def __init__(self, app: FastAPI, settings: Settings):
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=timed_protocol(settings),
+                ws="none",
+                lifespan="on",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                log_config=None,
+                h11_max_incomplete_event_size=HEADER_BYTES,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        self._detection = app.state.detection
+        self._settings = settings
+        self._drained_by: float | None = None
+
+    def stop(self) -> None:
+        """Begin to stop. From another thread or a signal handler, too."""
+        if self._drained_by is None:
+            self._drained_by = time.monotonic() + self._settings.drain_timeout
+            self._detection.draining = True
+            LOG.info("stopping: %d requests in flight", self._detection.in_flight)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal begins to stop; the second stops at once."""
+        if self._drained_by is None:
+            self.stop()
+        else:
+            self.should_exit = self.force_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Every tenth of a second: whether to exit."""
+        if self._drained_by is not None:
+            late = time.monotonic() > self._drained_by
+            if late and self._detection.in_flight:
+                LOG.warning("stopping with %d requests unanswered", self._detection.in_flight)
+            if late or not self._detection.in_flight:
+                self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        host: an address or a name of this machine.
+        port: 0 takes a free one.
+
+    Raises:
+        FacepipeError: no such address here, or the port is taken.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FacepipeError(
+            f"cannot listen at {host} port {port} ({reason}); choose another --host or --port"
+        ) from error
+
+
+def address(listening: socket.socket) -> str:
+    """``http://host:port`` of a socket that listens."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,1 +1,0 @@
-"""What commands show at a terminal: errors, tables, bars of progress."""

@@ -1,0 +1,185 @@
+"""From a run's folder to a release: calibrated, measured, described. The export itself is stood in for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from facepipe.classifier.config.recipe import read_recipe
+from facepipe.classifier.data.table.table import FaceTable, read_faces
+from facepipe.classifier.evaluation.evaluate import report
+from facepipe.classifier.evaluation.evaluate.evaluate import Evaluation, evaluate
+from facepipe.classifier.export.onnx import calibration, release
+from facepipe.classifier.export.onnx.release import release_run
+from facepipe.classifier.inference.classifier import AttributeClassifier
+from facepipe.classifier.training.trainer.lineage import lineage, training_command
+from facepipe.classifier.training.trainer.run_folder import Settings
+from facepipe.core.errors import TrainingError, WeightsError
+from facepipe.core.run_folder import trial_version
+from facepipe.weights.manifest import CropRecipe
+from facepipe.weights.publish import publish_run
+from facepipe.weights.release import Release, open_release
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory, draw_faces: Callable[..., Path]) -> Path:
+    return draw_faces(tmp_path_factory.mktemp("many") / "data", 240)
+
+
+@pytest.fixture
+def make_run(
+    tmp_path: Path, many: Path, classifier_release: Release, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, Settings, FaceTable]:
+    """A run of a random network, whose export writes the tiny classifier's file under each precision's name."""
+    table = read_faces(many, classifier_release.manifest.attributes)
+    settings = Settings(
+        name="a b",
+        data=(f"{many}=2",),
+        start=str(tmp_path / "elsewhere" / "start.npz"),
+        recipe=read_recipe(),
+        attributes=classifier_release.manifest.attributes,
+        crop=CropRecipe(margin=0.25, size=SIZE),
+        labels_sha256=table.sha256,
+        seed=3,
+    )
+    folder = tmp_path / "runs" / "classifier" / "a b"
+    folder.mkdir(parents=True)
+    settings.write(folder)
+    (folder / "history.csv").write_text("epoch,loss\n1,2.5\n2,1.5\n")
+    (folder / "environment.json").write_text(json.dumps({"facepipe": "1", "data": {"labels_sha256": table.sha256}}))
+
+    def export_run(run: Path, precisions: tuple[str, ...]) -> dict[str, float]:
+        with np.load(run / "calibration.npz") as archive:
+            assert archive["images"].shape == (160, SIZE, SIZE, 3)
+        proto = onnx.load_from_string(classifier_release.read())
+        for node in proto.graph.node:
+            node.input[:] = ["image" if name == "crops" else name for name in node.input]
+        proto.graph.input[0].name = "image"
+        proto.graph.output.append(onnx.helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, ("n", 48)))
+        for number, precision in enumerate(("float32", *precisions)):
+            proto.producer_version = str(number)  # so that their hashes differ
+            onnx.save(proto, run / f"classifier-{precision}.onnx")
+        return dict.fromkeys(precisions, 0.01)
+
+    monkeypatch.setattr(release, "export_run", export_run)
+    monkeypatch.setattr(calibration, "LEAST_ROWS", 8)
+    monkeypatch.setattr(report, "PLOTS", {name: report.PLOTS[name] for name in ("confusion.png", "reliability.png")})
+    return folder, settings, table
+
+
+Run = tuple[Path, Settings, FaceTable]
+
+
+def test_without_a_version_the_export_is_a_working_release(make_run: Run, tmp_path: Path) -> None:
+    folder, settings, table = make_run
+    lines: list[str] = []
+    root = tmp_path / "weights"
+    assert release_run(folder, settings, table, None, ("int8", "float16"), root=root, report=lines.append) is None
+    assert not root.exists(), "nothing is installed"
+    made = open_release(folder / "export")
+    made.verify()
+    manifest = made.manifest
+    assert manifest.version == "0.0.0-a.b" == trial_version(folder)
+    assert [entry.name for entry in manifest.files] == ["classifier-int8.onnx", "classifier-float16.onnx"]
+    assert manifest.features == 48
+    assert manifest.input == release.find_backbone("resnet50").input_spec(SIZE)
+    assert not list(folder.glob("*.onnx")), "float32 was not asked for"
+    assert not (folder / "calibration.npz").exists()
+
+    outputs = AttributeClassifier(folder / "export").outputs(np.zeros((2, SIZE, SIZE, 3), np.uint8), features=True)
+    assert outputs["features"].shape == (2, 48)
+    gender = next(each for each in manifest.attributes if each.name == "gender")
+    mask = next(each for each in manifest.attributes if each.name == "mask")
+    age = next(each for each in manifest.attributes if each.name == "age")
+    assert gender.temperature != 1.0
+    assert mask.temperature == 1.0, "nobody labels masks here"
+    assert age.kind == "numeric"
+    assert age.widen != 0
+    assert any(line.startswith("gender: temperature ") for line in lines)
+    assert any("on training rows" in line for line in lines)
+
+    told_there = json.loads((folder / "evaluation" / "int8" / "evaluation.json").read_text())
+    assert told_there["metrics"] == [
+        record.model_dump(mode="json") for record in manifest.metrics if record.file_sha256 == manifest.files[0].sha256
+    ]
+    assert (folder / "evaluation" / "float16" / "reliability.png").is_file()
+    held = next(record for record in manifest.metrics if record.protocol.startswith("calibration: fitted on"))
+    told = {metric.name: metric.value for metric in held.values}
+    assert told["gender.ece/after calibration"] < told["gender.ece/before calibration"], "a random network is too sure"
+    assert str(tmp_path) not in json.dumps(manifest.model_dump(mode="json")), "no path of this machine"
+
+
+def test_the_figures_are_of_the_calibrated_release(make_run: Run) -> None:
+    folder, settings, table = make_run
+    release_run(folder, settings, table, None, ("float16",), report=lambda line: None)
+    made = open_release(folder / "export")
+    again: Evaluation = evaluate(AttributeClassifier(release=made), table, training_rows=0, data=settings.data)
+    told = {metric.name: metric.value for metric in made.manifest.metrics[0].values}
+    assert told == pytest.approx({metric.name: metric.value for metric in again.overall})
+    assert made.manifest.metrics[0].command == again.command
+
+
+def test_a_version_is_published_with_its_card(make_run: Run, tmp_path: Path) -> None:
+    folder, settings, table = make_run
+    root, lines = tmp_path / "weights", list[str]()
+    settings = settings.model_copy(update={"classifier_name": "face"})
+    published = release_run(
+        folder, settings, table, "1.0.0", ("int8", "float16"), {"": "made here"}, root=root, report=lines.append
+    )
+    assert published is not None
+    assert published.release.folder == root / "classifier" / "1.0.0"
+    card = (published.release.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    for words in (
+        "## Calibration",
+        "after calibration",
+        "ace is never predicted, and neither is emotion",
+        "no identity embedding",
+        "Gender is what annotators saw",
+        "card/reliability.png",
+        "card/confusion.png",
+        "facepipe train-classifier --data faces.csv=2",
+        "facepipe evaluate-classifier --data faces.csv --classifier 1.0.0 --precision int8 --split val",
+        "| ages | 64 | made here |",
+    ):
+        assert words in card, words
+    assert str(tmp_path) not in card
+    with pytest.raises(WeightsError, match="exists"):
+        release_run(folder, settings, table, "1.0.0", ("int8",), root=root)
+    assert publish_run(folder, "1.1.0", root=root).release.version == "1.1.0"
+
+
+def test_a_failed_release_leaves_the_one_before(make_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, settings, table = make_run
+    release_run(folder, settings, table, None, ("float16",), report=lambda line: None)
+    before = (folder / "export" / "manifest.json").read_bytes()
+    monkeypatch.setattr(release, "write_report", lambda *_: (_ for _ in ()).throw(WeightsError("no room")))
+    with pytest.raises(WeightsError, match="no room"):
+        release_run(folder, settings, table, None, ("float16",), report=lambda line: None)
+    assert (folder / "export" / "manifest.json").read_bytes() == before
+    assert not list(folder.glob(".export-*"))
+    with pytest.raises(TrainingError, match="must differ"):
+        release_run(folder, settings, table, None, ("int8", "int8"))
+
+
+def test_the_record_of_a_run_names_no_folder(make_run: Run, tmp_path: Path) -> None:
+    folder, settings, _ = make_run
+    later = folder.parent / "later"
+    later.mkdir()
+    told = lineage(later, settings.model_copy(update={"start": str(folder), "minutes": 5.0}))
+    assert told["data"] == ["faces.csv=2"]
+    assert told["start"] == "a b"
+    assert told["command"] == (
+        "facepipe train-classifier --data faces.csv=2 --recipe resnet50 --name 'a b' --start 'a b' --minutes 5 --seed 3"
+    )
+    assert told["after"]["start"] == "start.npz"
+    assert told["after"]["history"] == ["epoch,loss", "1,2.5", "2,1.5"]
+    assert told["after"]["environment"]["facepipe"] == "1"
+    assert str(tmp_path) not in json.dumps(told)
+    changed = settings.model_copy(update={"recipe": settings.recipe.changed(epochs=1)})
+    assert "--recipe recipe.yaml" in training_command(changed)

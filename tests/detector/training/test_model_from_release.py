@@ -1,0 +1,87 @@
+"""Training on from a released detector: the model computes what the release does, and its batch norms fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from facepipe.core.errors import TrainingError
+from facepipe.detector.inference.input_buffer import InputBuffer
+from facepipe.detector.inference.preprocessing import fit
+from facepipe.detector.training.train.model import FaceDetectionModel
+from facepipe.detector.training.train.release_start import start_from_release
+from facepipe.detector.training.train.settings import DetectorSettings
+from facepipe.weights.release import open_release
+from facepipe.weights.session import open_session
+from facepipe.weights.store import PACKAGE_ROOT
+from torch.nn import BatchNorm2d
+
+PHOTO = Path(__file__).parents[3] / "examples" / "astronaut.jpg"
+SHIPPED = PACKAGE_ROOT / "detector"
+
+
+@pytest.fixture(scope="module")
+def started() -> FaceDetectionModel:
+    torch.manual_seed(0)
+    model = FaceDetectionModel("yolov8s.yaml", nc=2, ch=3, verbose=False)
+    start_from_release(model, open_release(SHIPPED / "1.0.0"), [PHOTO], 320)
+    return model
+
+
+def test_the_model_computes_what_the_release_does(started: FaceDetectionModel) -> None:
+    release = open_release(SHIPPED / "1.0.0")
+    frame = cv2.imread(str(PHOTO))
+    assert frame is not None
+    tensor = InputBuffer(release.manifest.input).fill([frame], [fit(512, 512, 320, 32)])
+    (expected,) = open_session(release.read("float16")).run(None, {release.manifest.input.name: tensor})
+    with torch.no_grad():
+        found = started.eval()(torch.from_numpy(tensor))[0].numpy()
+    assert np.abs(found[:, 4:] - expected[:, 4:]).max() < 2e-3
+    strong = expected[0, 4:].max(axis=0) > 0.2
+    assert strong.any()
+    assert np.abs(found[0, :4, strong] - expected[0, :4, strong]).max() < 0.5
+
+
+def test_statistics_are_those_of_the_pictures(started: FaceDetectionModel) -> None:
+    """In training each batch brings its own: of the same picture, they must agree with what is kept."""
+    frame = cv2.imread(str(PHOTO))
+    assert frame is not None
+    frame = cv2.resize(frame, (320, 320), interpolation=cv2.INTER_LINEAR)
+    tensor = torch.from_numpy(frame[None, ..., ::-1].transpose(0, 3, 1, 2) / np.float32(255))
+    norms = [module for module in started.modules() if isinstance(module, BatchNorm2d)]
+    kept = [norm.running_mean.clone() for norm in norms]
+    assert all(norm.running_var.gt(0).any() and not norm.running_var.eq(1).all() for norm in norms)
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        started.train()(tensor)
+    for norm, before in zip(norms, kept, strict=True):
+        spread = norm.running_var.sqrt() + 1e-3
+        assert ((norm.running_mean - before).abs() / spread).mean() < 0.1
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    model = FaceDetectionModel("yolov8n.yaml", nc=2, ch=3, verbose=False)
+    with pytest.raises(TrainingError, match=r"detector 1\.0\.0 does not fit this model: .* must be a YOLOv8s"):
+        start_from_release(model, open_release(SHIPPED / "1.0.0"), [PHOTO], 320)
+    with pytest.raises(TrainingError, match=r"detector 0\.1\.0 has int8 weights only"):
+        start_from_release(model, open_release(SHIPPED / "0.1.0"), [PHOTO], 320)
+
+
+def test_without_a_readable_picture_nothing_can_be_measured(tmp_path: Path) -> None:
+    model = FaceDetectionModel("yolov8s.yaml", nc=2, ch=3, verbose=False)
+    with pytest.raises(TrainingError, match="none of the training pictures can be read"):
+        start_from_release(model, open_release(SHIPPED / "1.0.0"), [tmp_path / "none.jpg"], 320)
+
+
+def test_settings_know_a_released_version(detection_data: Path) -> None:
+    settings = DetectorSettings(data=str(detection_data), start="1.0.0")
+    release = settings.release()
+    assert release is not None
+    assert release.version == "1.0.0"
+    assert settings.arguments(Path("run"), "cpu")["pretrained"] is False
+    with pytest.raises(TrainingError, match=r"7\.7\.7: no such starting weights"):
+        DetectorSettings(data=str(detection_data), start="7.7.7").checked()

@@ -1,0 +1,205 @@
+"""What commands that were broken off left in the user's folder of releases, and removing releases from it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from ...core.errors import WeightsError
+from ..manifest import Stage
+from ..names import NAME_PATTERN, joined, place, split_name
+from ..pins import pin_key, read_pins, write_pin
+from ..release import MANIFEST
+from ..store import PACKAGE_ROOT, find, installed, user_root
+
+REMOVING = ".remove-"
+LEFTOVERS = {
+    ".publish-": "a publishing that was broken off",
+    ".pull-": "a pull that was broken off",
+    REMOVING: "a removal that was broken off",
+    ".current.json-": "a change of the version in use that was broken off",
+}
+"""How the names of such things begin, and what they are."""
+AGE = re.compile(r"^(\d+(?:\.\d+)?)([smhdw]?)$")
+SECONDS = {"s": 1, "m": 60, "": 3600, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A release that is no longer here.
+
+    Attributes:
+        label: ``1.0.0`` or ``shirt@0.1.0``.
+        folder: where it was.
+        unpinned: it was the one that ``weights use`` had chosen, so that the newest is used from now on.
+    """
+
+    label: str
+    folder: Path
+    unpinned: bool
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that nothing needs any more.
+
+    Attributes:
+        path: a file or folder; None for a pin.
+        what: it is, in words.
+        bytes: on the disk.
+        pin: the stage and name of a pin whose version is not installed.
+    """
+
+    path: Path | None
+    what: str
+    bytes: int
+    pin: tuple[Stage, str] | None = None
+
+
+def remove(stage: Stage, version: str, force: bool = False) -> Removed:
+    """Remove a release from the user's folder: it is out of sight in one step, whatever happens then.
+
+    Args:
+        stage: detector or classifier.
+        version: ``1.0.0`` or ``shirt@0.1.0``. A release whose manifest is broken can be removed, too.
+        force: remove it even if it is the one that is used where no version is named.
+
+    Raises:
+        WeightsError: there is no such release, it came with facepipe, it is in use, or it cannot be removed.
+    """
+    name, number = split_name(stage, version)
+    if number is None:
+        raise WeightsError(f"{stage} {version}: name the version that is to go, such as {joined(name, '1.0.0')}")
+    root = user_root()
+    label, folder = joined(name, number), place(root, stage, name, number)
+    if number in (".", "..") or "/" in number or "\\" in number or not (folder / MANIFEST).is_file():
+        if (place(PACKAGE_ROOT, stage, name, number) / MANIFEST).is_file():
+            raise WeightsError(
+                f"{stage} {label} came with facepipe itself ({place(PACKAGE_ROOT, stage, name, number)}) and goes with "
+                f"it; to use another: facepipe weights use {stage} VERSION"
+            )
+        have = ", ".join(each.label for each in installed(stage)[0] if root in each.folder.parents) or "none"
+        raise WeightsError(f"no {stage} {label} in {root}; there are: {have}")
+    pinned = read_pins(root).get(pin_key(stage, name)) == number
+    if not force and (pinned or _is_used(stage, name, folder)):
+        raise WeightsError(
+            f"{stage} {label} is the one that is used where no version is named; choose another first "
+            f"(facepipe weights use {stage} {joined(name, 'VERSION')}), or remove it with --force"
+        )
+    try:
+        aside = Path(tempfile.mkdtemp(prefix=REMOVING, dir=folder.parent)) / number
+        folder.rename(aside)
+    except OSError as error:
+        raise WeightsError(f"{folder}: cannot be removed ({error.strerror})") from error
+    if pinned:
+        write_pin(root, stage, None, name)
+    shutil.rmtree(aside.parent, ignore_errors=True)  # what is left of it, `weights gc` finds
+    return Removed(label, folder, pinned)
+
+
+def _is_used(stage: Stage, name: str, folder: Path) -> bool:
+    try:
+        return find(stage, name or None).folder == folder
+    except WeightsError:
+        return False
+
+
+def leftovers(older_than: float, root: Path | None = None) -> list[Leftover]:
+    """Find what can go.
+
+    Args:
+        older_than: seconds since the newest file of a leftover was written; younger ones may be at work. A pull that is
+            at work is left alone whatever its age.
+        root: the folder of releases; None means the user's.
+
+    Raises:
+        WeightsError: ``current.json`` is damaged.
+    """
+    root = root or user_root()
+    found: list[Leftover] = []
+    now = time.time()
+    for path in _candidates(root):
+        files = [each for each in ([path, *path.rglob("*")] if path.is_dir() else [path]) if not each.is_symlink()]
+        stats = [each.stat() for each in files]
+        if now - max(each.st_mtime for each in stats) >= older_than and not _at_work(path):
+            prefix = next(prefix for prefix in LEFTOVERS if path.name.startswith(prefix))
+            size = sum(each.st_size for each, file in zip(stats, files, strict=True) if file.is_file())
+            found.append(Leftover(path, LEFTOVERS[prefix], size))
+    known = {(each.stage, each.name, each.version) for group in installed() for each in group}
+    for key, version in read_pins(root).items():
+        stage, _, name = key.partition("/")
+        if (stage, name, version) not in known:
+            what = f"{stage} {joined(name, version)} is chosen in current.json and not installed"
+            found.append(Leftover(None, what, 0, (next(each for each in get_args(Stage) if each == stage), name)))
+    return found
+
+
+def clear(leftover: Leftover, root: Path | None = None) -> None:
+    """Remove a leftover.
+
+    Raises:
+        WeightsError: it cannot be removed.
+    """
+    try:
+        if leftover.pin is not None:
+            write_pin(root or user_root(), leftover.pin[0], None, leftover.pin[1])
+        elif leftover.path is not None and leftover.path.is_dir() and not leftover.path.is_symlink():
+            shutil.rmtree(leftover.path)
+        elif leftover.path is not None:
+            leftover.path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return  # its owner was quicker
+    except OSError as error:
+        raise WeightsError(f"{leftover.path}: cannot be removed ({error.strerror})") from error
+
+
+def _candidates(root: Path) -> Iterator[Path]:
+    """Everything below a root that is named like a leftover, where commands put such things."""
+    folders = [root]
+    for stage in get_args(Stage):
+        if (root / stage).is_dir():
+            folders.append(root / stage)
+    if (root / "classifier").is_dir():
+        folders += [each for each in (root / "classifier").iterdir() if each.is_dir() and NAME_PATTERN.match(each.name)]
+    for folder in folders:
+        if folder.is_dir():
+            yield from sorted(each for each in folder.iterdir() if each.name.startswith(tuple(LEFTOVERS)))
+
+
+def _at_work(path: Path) -> bool:
+    """Whether a pull holds its folder."""
+    from .pull import LOCK
+
+    lock = path / LOCK
+    if not lock.is_file():
+        return False
+    try:
+        from filelock import FileLock, Timeout
+    except ImportError:
+        return False  # then nothing that pulls can be at work either
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def age_seconds(text: str) -> float:
+    """An age such as ``90s``, ``30m``, ``12h``, ``1d`` or ``2w`` in seconds; a number alone is hours.
+
+    Raises:
+        WeightsError: it reads like none.
+
+    >>> age_seconds("1d")
+    86400.0
+    """
+    parts = AGE.match(text.strip().lower())
+    if parts is None:
+        raise WeightsError(f"{text!r}: an age reads like 30m, 12h, 1d or 2w")
+    return float(parts[1]) * SECONDS[parts[2]]
