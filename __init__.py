@@ -12,7 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.4.0"
+from .core.version import __version__
+
 __all__ = [
     "AttributeClassifier",
     "Box",
@@ -58,8 +59,7 @@ if TYPE_CHECKING:
     from .detector.inference.detector import FaceDetector
     from .pipeline.inputs.image_reader import Limits, read_frame
     from .pipeline.pipeline import Pipeline
-    from .pipeline.published_schema import schema
-    from .pipeline.results import Box, Face, Head, Result
+    from .pipeline.results import Box, Face, Head, Result, schema
 
 _HOMES = {
     ".classifier.inference.classifier": ("AttributeClassifier",),

@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import shirts
-from facepipe.classifier.config.labels import label_columns
+from facepipe.classifier.config.schema import label_columns
 from facepipe.classifier.data.table.label_files import read_table_file
 from facepipe.classifier.data.table.table import SIDECAR
-from facepipe.classifier.inference.region import cut_region
+from facepipe.classifier.inference.crop import cut_region
 from facepipe.core.errors import FacepipeError
 from facepipe.weights.manifest import Attribute, CropRecipe
 

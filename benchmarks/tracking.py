@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from facepipe import FaceDetector
 from facepipe.detector.inference.boxes import Detections, iou
-from facepipe.pipeline.matching import match_heads
+from facepipe.pipeline.two_stage import match_heads
 from facepipe.pipeline.video.tracking import Follower, Tracker
 from moving_faces import RATE, frames, scenes
 from scipy.optimize import linear_sum_assignment

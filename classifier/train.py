@@ -10,16 +10,24 @@ from pathlib import Path
 from ..core.errors import MissingExtraError, TrainingError, WeightsError
 from ..core.run_folder import ENVIRONMENT, environment, record_environment
 from ..weights.manifest import VERSION_PATTERN, Attribute, CropRecipe
-from ..weights.names import place, split_name
 from ..weights.publish import Published
+from ..weights.release import place, split_name
 from ..weights.store import refuse_existing, user_root
 from .config.recipe import Recipe
 from .data.readers import read_data
 from .data.table import FaceTable
 from .export.onnx import Compression
-from .inference.region import Region
-from .training.history import HISTORY
-from .training.run_folder import BEST, CHECKPOINT, FINAL, SETTINGS, Precision, Settings, read_settings
+from .inference.crop import Region
+from .training.run_folder import (
+    BEST,
+    CHECKPOINT,
+    FINAL,
+    HISTORY,
+    SETTINGS,
+    Precision,
+    Settings,
+    read_settings,
+)
 
 MARGIN = 0.05
 """Of the crop recipe where no ``crop.json`` says otherwise. With it, the square around a detector's box (forehead to
@@ -189,7 +197,7 @@ def _forget_unbegun(folder: Path) -> None:
 def _environment(settings: Settings, table: FaceTable) -> dict[str, object]:
     import keras
 
-    from .training.devices import present
+    from .training.train_step import present
 
     rows = {str(split): count for split, count in Counter(table.columns["split"].tolist()).items()}
     return environment(

@@ -17,9 +17,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from .errors import TrainingError
 from .files import write_whole
+from .version import __version__
 
 ENVIRONMENT = "environment.json"
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,10 +17,9 @@ import numpy as np
 
 from ..classifier.inference.attributes import AttributeValue, PointsValue
 from ..classifier.inference.classifier import FEATURES, AttributeClassifier
-from ..classifier.inference.crop import FaceCrop
-from ..classifier.inference.region import cut_region
+from ..classifier.inference.crop import FaceCrop, cut_region
 from ..core.errors import WeightsError
-from ..weights.names import FACE
+from ..weights.release import FACE
 from .inputs.image_reader import Frame
 
 Chosen = str | os.PathLike[str] | AttributeClassifier

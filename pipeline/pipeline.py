@@ -11,10 +11,10 @@ from typing import Any, Self, overload
 
 import numpy as np
 
-from .. import __version__
 from ..core.cpu import usable_cpus
 from ..core.errors import DeviceError, FacepipeError, WeightsError
 from ..core.timer import Stopwatch
+from ..core.version import __version__
 from ..detector.inference.detector import FaceDetector
 from .classifiers import Chosen, Classifiers
 from .inputs.image_reader import DEFAULT_LIMITS, Frame, Limits, Picture, Source, read_picture, source_name

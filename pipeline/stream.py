@@ -22,14 +22,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.cpu import one_opencv_thread
 from ..core.errors import FacepipeError
-from ..core.opencv_threads import one_opencv_thread
 from ..detector.inference.detector import BATCH, FaceDetector
 from .classifiers import Classifiers, Cut, Reading
 from .inputs.image_reader import Frame, Source, source_name
 from .pixel_budget import Room
 from .results import Result
-from .two_stage import Matched, assemble, failed, match, placed
+from .two_stage import (
+    Matched,
+    assemble,
+    failed,
+    match,
+    placed,
+)
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline

@@ -1,14 +1,25 @@
-"""A picture's result, put together from what the two stages found."""
+"""A picture's result, put together from what the two stages found.
+
+Which face belongs to which head.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..detector.inference.boxes import Detections
+import numpy as np
+
+from ..detector.inference.boxes import Detections, area, share_inside
 from .classifiers import Placed, Reading
 from .inputs.image_reader import Frame
-from .matching import match_heads
-from .results import Box, Face, Head, Models, Result, shortest
+from .results import (
+    Box,
+    Face,
+    Head,
+    Models,
+    Result,
+    shortest,
+)
 
 Matched = tuple[Detections, Detections, Sequence[int | None]]
 """The faces of a frame, its heads, and for each face the number of the head that it lies in."""
@@ -83,3 +94,31 @@ def _in_one(reasons: dict[str, str]) -> str:
     if len(set(reasons.values())) == 1:
         return next(iter(reasons.values()))
     return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+
+
+SHARE_IN_HEAD = 0.7
+"""A face belongs to a head when at least this share of its area lies in the head's box."""
+
+
+def match_heads(faces: np.ndarray, heads: np.ndarray) -> list[int | None]:
+    """Give each face the head that it lies in, and each head at most one face.
+
+    Pairs are taken by the share of the face inside the head (in steps of a tenth), the tighter head first among equals.
+
+    Args:
+        faces: boxes, (n, 4), in frame pixels.
+        heads: boxes, (m, 4).
+
+    Returns:
+        For each face the index of its head, or None.
+    """
+    shares, sizes = share_inside(faces, heads), area(heads)
+    pairs = sorted(
+        zip(*np.nonzero(shares >= SHARE_IN_HEAD), strict=True),
+        key=lambda pair: (-round(float(shares[pair]), 1), float(sizes[pair[1]])),
+    )
+    matched: dict[int, int] = {}
+    for face, head in pairs:
+        if face not in matched and head not in matched.values():
+            matched[int(face)] = int(head)
+    return [matched.get(face) for face in range(len(faces))]

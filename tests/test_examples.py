@@ -65,7 +65,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_reason_is_of_a_module() -> None:
     assert set(NOT_RUN) <= set(modules())
-    assert {"facepipe", "facepipe.pipeline.pipeline", "facepipe.pipeline.published_schema"} <= set(modules())
+    assert {"facepipe", "facepipe.pipeline.pipeline", "facepipe.pipeline.results"} <= set(modules())
 
 
 @pytest.mark.parametrize("name", [name for name in modules() if name not in NOT_RUN])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from facepipe import FaceDetector
 from facepipe.classifier.config.schema import read_schema
-from facepipe.classifier.inference.region import cut_region
+from facepipe.classifier.inference.crop import cut_region
 from facepipe.core.errors import FacepipeError
 from facepipe.weights.manifest import CropRecipe
 

@@ -1,12 +1,23 @@
-"""The figures in manifests: which belong to which file, what they are of, and what a smaller file loses."""
+"""The figures in manifests: which belong to which file, what they are of, and what a smaller file loses.
+
+The evaluations in a run's folder: which files they are of, and with what figures.
+
+``evaluation/<precision>/evaluation.json`` tells of the export's file in that precision: under ``metrics`` a record, or
+a list of records, as manifests hold them. Further folders may hold further measurements: of one of these files (on
+other data, at another size), or of other models, whose figures the card shows beside.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
 
 from ..core.errors import WeightsError
-from .manifest import FileEntry, Manifest, Metric, Metrics, NumericAttribute, Stage
+from .manifest import Beside, FileEntry, Manifest, Metric, Metrics, NumericAttribute, Stage
 
 EVERYTHING = "all"
 """Subject of a figure whose name tells none."""
@@ -161,3 +172,84 @@ def _range(manifest: Manifest, name: str, rule: Rule) -> float:
         if rule.of_range and isinstance(attribute, NumericAttribute) and name.startswith(f"{attribute.name}."):
             return attribute.high - attribute.low
     return 1.0
+
+
+EVALUATION, EVALUATION_FILE = "evaluation", "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """What a run's folder says of its files.
+
+    Attributes:
+        metrics: of the files of the export: first one evaluation of each file, in their order, then all further ones.
+        beside: other models that were measured.
+    """
+
+    metrics: tuple[Metrics, ...]
+    beside: tuple[Beside, ...]
+
+
+def read_evaluations(run: Path, files: tuple[FileEntry, ...], how: str) -> Evaluations:
+    """Read all evaluations of a run.
+
+    Args:
+        run: the run's folder.
+        files: of its export; each needs an evaluation.
+        how: what to do where one is missing, for the message.
+
+    Raises:
+        WeightsError: a file was not evaluated, or an evaluation is of another file or cannot be read.
+    """
+    folder = run / EVALUATION
+    first = [folder / entry.precision / EVALUATION_FILE for entry in files]
+    if not any(path.is_file() for path in first):
+        raise WeightsError(f"{run}: this run was not evaluated; {how}")
+    metrics: list[Metrics] = []
+    for entry, path in zip(files, first, strict=True):
+        if not path.is_file():
+            raise WeightsError(f"{path}: not there, so {entry.name} was not evaluated; {how}")
+        found = _read(path, how)[1]
+        if any(each.file_sha256 != entry.sha256 for each in found):
+            raise WeightsError(f"{path}: the figures of another file than {entry.name} (SHA-256 differs); {how}")
+        metrics += found
+    beside: list[Beside] = []
+    own = {entry.sha256 for entry in files}
+    for path in sorted(set(folder.rglob(EVALUATION_FILE)) - set(first)):
+        name, found = _read(path, how)
+        for each in found:
+            if each.file_sha256 not in own:
+                beside.append(Beside(name=name, metrics=each))
+            elif (new := _news(each, metrics)) is not None:
+                metrics.append(new)
+    return Evaluations(tuple(metrics), tuple(beside))
+
+
+def _news(further: Metrics, known: list[Metrics]) -> Metrics | None:
+    """What a further measurement says beyond the known ones, if anything.
+
+    A side-by-side evaluation measures the run's own file again, and one of more figures begins with the usual ones.
+    """
+    for other in known:
+        again = (other.file_sha256, other.labels_sha256) == (further.file_sha256, further.labels_sha256)
+        if again and further.protocol.startswith(other.protocol):
+            values = tuple(metric for metric in further.values if metric not in other.values)
+            protocol = further.protocol.removeprefix(other.protocol).lstrip(".; ") or further.protocol
+            return further.model_copy(update={"values": values, "protocol": protocol}) if values else None
+    return further
+
+
+def _read(path: Path, how: str) -> tuple[str, list[Metrics]]:
+    """Name of what was measured, and the figures."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        given = content["metrics"]
+        records = given if isinstance(given, list) else [given]
+        found = [Metrics.model_validate_json(json.dumps(record)) for record in records]
+        name = str(content.get("detector") or content.get("classifier") or path.parent.name)
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        why = f"{error.errors()[0]['msg']}" if isinstance(error, ValidationError) else f"{error!r}"
+        raise WeightsError(f"{path}: not an evaluation ({why}); {how}") from error
+    if not found or any(each.file_sha256 is None for each in found):
+        raise WeightsError(f"{path}: does not tell which file was measured; {how}")
+    return name, found

@@ -15,11 +15,19 @@ from pathlib import Path
 
 from ..core.errors import MissingExtraError, WeightsError
 from .card import CARD, PLOT_TITLES, model_card
-from .evaluations import EVALUATION, read_evaluations
 from .manifest import VERSION_PATTERN, FileEntry, Manifest, Stage
-from .metrics import RULES, Loss, losses, metrics_of
-from .names import FACE, joined, label, place, split_name
-from .release import MANIFEST, Release, document, open_release
+from .metrics import EVALUATION, RULES, Loss, losses, metrics_of, read_evaluations
+from .release import (
+    FACE,
+    MANIFEST,
+    Release,
+    document,
+    joined,
+    label,
+    open_release,
+    place,
+    split_name,
+)
 from .store import publish, refuse_existing, user_root
 
 EXPORT = "export"

@@ -1,14 +1,21 @@
-"""``Release``: one released model in its folder, whose bytes are given out only when they are the released ones."""
+"""``Release``: one released model in its folder, whose bytes are given out only when they are the released ones.
+
+What a release is called: ``1.0.0``, or ``shirt@0.1.0`` where several classifiers stand beside each other.
+
+The classifier of faces and the detector need no name; ``face`` is another word for the classifier without one. Named
+classifiers lie a folder deeper: ``<root>/classifier/shirt/0.1.0/``.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from ..core.errors import WeightsError
-from .manifest import Document, FileEntry, Manifest, Stage, read_manifest
-from .names import FACE, joined
+from .manifest import VERSION_PATTERN, Document, FileEntry, Manifest, Stage, read_manifest
 
 MANIFEST = "manifest.json"
 
@@ -112,3 +119,71 @@ def file_entry(path: Path, precision: str) -> FileEntry:
 def document(name: str, content: bytes) -> Document:
     """The manifest's line for a card or one of its plots."""
     return Document(name=name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+
+
+FACE = "face"
+"""The classifier without a name, where it has to be told from others."""
+NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]*$")
+
+
+def split_name(stage: Stage, text: str) -> tuple[str, str | None]:
+    """Take a name and a version apart.
+
+    Args:
+        stage: only classifiers have names.
+        text: ``1.0.0``, ``shirt@0.1.0``, ``shirt``, ``face@1.0.0`` or ``face``.
+
+    Returns:
+        The name, empty for the classifier of faces and for a detector; and the version, None where only a name stands
+        there. What reads like neither is given back as a version, of which there will be none.
+
+    Raises:
+        WeightsError: a detector with a name, or a name that cannot be one.
+    """
+    name, at, version = text.partition("@")
+    if not at and (stage == "detector" or not NAME_PATTERN.match(text)):
+        return "", text
+    if stage == "detector":
+        raise WeightsError(f"{text!r}: detectors have versions only, such as 1.0.0; names are for classifiers")
+    if not NAME_PATTERN.match(name):
+        raise WeightsError(f"{text!r}: a classifier is named like shirt@1.0.0, in small letters, digits and _")
+    if at and not VERSION_PATTERN.match(version):
+        raise WeightsError(f"{text!r}: a version reads like 1.2.3 or 1.2.3-name, got {version!r}")
+    return ("" if name == FACE else name), version if at else None
+
+
+def split_release(first: str, second: str | None = None) -> tuple[Stage, str | None]:
+    """Stage and version of what a command names in one word or two.
+
+    Args:
+        first: ``detector``, ``detector@1.0.0``, ``classifier`` or ``classifier@shirt@0.1.0``.
+        second: ``1.0.0`` or ``shirt@0.1.0`` after a stage alone; None where all is said.
+
+    Returns:
+        The stage, and what :func:`split_name` takes apart; None where only a stage stands there.
+
+    Raises:
+        WeightsError: the first word is no stage, or both words name a version.
+    """
+    word, at, version = first.partition("@")
+    for stage in get_args(Stage):
+        if word == stage:
+            if at and second is not None:
+                raise WeightsError(f"{first} {second}: two versions; write {stage}@{second} or {stage} {second}")
+            return stage, (version if at else second)
+    raise WeightsError(f"{first!r}: say which model, such as detector@1.0.0 or classifier shirt@0.1.0")
+
+
+def joined(name: str, version: str) -> str:
+    """``1.0.0`` or ``shirt@0.1.0``: what :func:`split_name` takes apart."""
+    return f"{name}@{version}" if name else version
+
+
+def label(manifest: Manifest) -> str:
+    """What a release is called among those of its stage: ``1.0.0`` or ``shirt@0.1.0``."""
+    return joined("" if manifest.name == FACE else manifest.name, manifest.version)
+
+
+def place(root: Path, stage: Stage, name: str, version: str) -> Path:
+    """The folder of a release under a root."""
+    return root / stage / name / version if name else root / stage / version

@@ -5,6 +5,11 @@ from a run holds a ``MODEL_CARD.md`` too. A classifier with a name of its own (`
 ``<root>/classifier/<name>/<version>/``. Two roots are searched: the user's (``FACEPIPE_WEIGHTS``, else the platform's
 data folder) and the one inside the package. Where both hold a version, the user's wins. Where no version is named, the
 one that is pinned (``weights/pins.py``) or else the newest is meant.
+
+Which version of a stage is used where none is named: ``current.json`` in the user's root.
+
+The file holds ``{"detector": "1.0.0", "classifier/shirt": "0.1.0"}``: a version by stage, or by stage and name
+(``weights/names.py``). What it does not name uses its newest release.
 """
 
 from __future__ import annotations
@@ -16,30 +21,48 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, get_args
+
+from pydantic import ConfigDict, Field, RootModel, ValidationError
 
 from ..core.errors import WeightsError
-from .manifest import VERSION_PATTERN, Manifest, Stage, write_manifest
-from .names import FACE, NAME_PATTERN, joined, place, split_name
-from .pins import CURRENT, pin_key, read_pins, write_pin
-from .release import MANIFEST, Release, file_entry, open_release
+from ..core.files import write_whole
+from .manifest import VERSION_PATTERN, Manifest, Stage, Version, write_manifest
+from .release import (
+    FACE,
+    MANIFEST,
+    NAME_PATTERN,
+    Release,
+    file_entry,
+    joined,
+    open_release,
+    place,
+    split_name,
+)
 
 __all__ = [
+    "CURRENT",
     "MANIFEST",
     "Broken",
+    "Key",
+    "Pins",
     "Release",
     "file_entry",
     "find",
     "installed",
     "move_into_place",
     "open_release",
+    "pin_key",
     "publish",
+    "read_pins",
     "refuse_existing",
     "releases",
     "use",
     "user_root",
     "version_key",
+    "write_pin",
 ]
+
 
 PACKAGE_ROOT = Path(__file__).parent
 
@@ -287,3 +310,65 @@ def move_into_place(staged: Path, target: Path, replaced: Path) -> None:
         if replaced.exists():
             replaced.rename(target)
         raise
+
+
+CURRENT = "current.json"
+
+
+Key = Annotated[str, Field(pattern=r"^(detector|classifier(/[a-z][a-z0-9_]*)?)$")]
+
+
+class Pins(RootModel[dict[Key, Version]]):
+    """The content of ``current.json``: a version by what :func:`pin_key` gives."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+def pin_key(stage: Stage, name: str = "") -> str:
+    """``detector``, ``classifier`` or ``classifier/shirt``."""
+    return f"{stage}/{name}" if name else stage
+
+
+def read_pins(root: Path) -> dict[str, str]:
+    """The pinned version by :func:`pin_key`; empty where nothing is pinned.
+
+    Args:
+        root: the user's folder of releases.
+
+    Raises:
+        WeightsError: the file cannot be read or is not as described above; the message says how to mend it.
+    """
+    path = root / CURRENT
+    try:
+        return Pins.model_validate_json(path.read_bytes()).root
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise WeightsError(
+            f"{path}: does not say which versions to use, {where}: {first['msg']}; "
+            f"remove the file, and the newest versions are used again"
+        ) from error
+
+
+def write_pin(root: Path, stage: Stage, version: str | None, name: str = "") -> None:
+    """Pin a stage, or one name in it, to a version, or (None) let its newest be used again. The file is replaced as one
+    step.
+
+    Raises:
+        WeightsError: the file that is there is damaged, or the folder cannot be written to.
+    """
+    pins = read_pins(root)
+    if version is None:
+        pins.pop(pin_key(stage, name), None)
+    else:
+        pins[pin_key(stage, name)] = version
+    path = root / CURRENT
+    content = Pins(dict(sorted(pins.items()))).model_dump_json(indent=2) + "\n"
+    try:
+        write_whole(path, content.encode())
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written ({error.strerror})") from error

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ...core.errors import TrainingError
-from ...core.optional_yaml import require_yaml
+from ...core.files import require_yaml
 from ...weights.manifest import Record
 from ..data.augmentation import Augmentation
 

@@ -1,15 +1,21 @@
-"""Attribute schemas: read from YAML for training; a released classifier carries its own in the manifest."""
+"""Attribute schemas: read from YAML for training; a released classifier carries its own in the manifest.
+
+Labels: which columns an attribute has, and what their cells mean as numbers.
+"""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field, ValidationError
 
 from ...core.errors import DataError
-from ...core.optional_yaml import require_yaml
-from ...weights.manifest import Attribute, Record
+from ...core.files import require_yaml
+from ...weights.manifest import Attribute, NumericAttribute, PointsAttribute, Record
 
 FOLDER = Path(__file__).parent / "schemas"
 """Of the shipped schemas."""
@@ -72,3 +78,70 @@ def read_schema(path: Path = DEFAULT) -> tuple[Attribute, ...]:
                 raise DataError(f"{path}: {name!r} is the name of two things, in {columns[name]} and {attribute.name}")
             columns[name] = attribute.name
     return attributes
+
+
+BOX = ("x1", "y1", "x2", "y2")
+
+
+def label_columns(attribute: Attribute) -> tuple[str, ...]:
+    """The columns of an attribute, in the order in which :func:`target` reads them."""
+    if isinstance(attribute, PointsAttribute):
+        return tuple(f"{point}_{axis}" for point in attribute.points for axis in "xy")
+    if isinstance(attribute, NumericAttribute):
+        return (attribute.name, f"{attribute.name}_lo", f"{attribute.name}_hi")
+    return (attribute.name,)
+
+
+def number(cell: str, name: str, where: str) -> float:
+    """A cell's number, NaN where it is blank.
+
+    Raises:
+        DataError: it is none.
+    """
+    if not cell:
+        return math.nan
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        hint = " (with a decimal point)" if "," in cell else ""
+        raise DataError(f"{where}: {name} must be a number{hint}, got {cell!r}")
+    return value
+
+
+def target(attribute: Attribute, cells: Mapping[str, str], where: str) -> np.ndarray:
+    """One row's label as float32, NaN where unlabelled: () class index, (3,) number, low, high, or (points, 2) pixels.
+
+    Raises:
+        DataError: a cell that is not in the schema, half a range, half a point; the message begins with ``where``.
+    """
+    names = label_columns(attribute)
+    if isinstance(attribute, PointsAttribute):
+        places = np.array([number(cells.get(name, ""), name, where) for name in names], np.float32).reshape(-1, 2)
+        if (np.isnan(places).sum(axis=1) == 1).any():
+            raise DataError(f"{where}: a point of {attribute.name} has only one of x and y")
+        return places
+    if isinstance(attribute, NumericAttribute):
+        value, low, high = (number(cells.get(name, ""), name, where) for name in names)
+        if math.isnan(low) != math.isnan(high):
+            raise DataError(f"{where}: a range of {attribute.name} needs both {names[1]} and {names[2]}")
+        if low > high:
+            raise DataError(f"{where}: {names[1]} is above {names[2]}")
+        return np.array([value, low, high], np.float32)
+    cell = cells.get(attribute.name, "")
+    if cell and cell not in attribute.classes:
+        raise DataError(f"{where}: {attribute.name} must be one of {', '.join(attribute.classes)}, got {cell!r}")
+    return np.array(attribute.classes.index(cell) if cell else math.nan, np.float32)
+
+
+def given_box(cells: Mapping[str, str], where: str) -> np.ndarray:
+    """One row's box in pixels of its picture, float32 (4,), NaN where none is given.
+
+    Raises:
+        DataError: a cell that is no number, or a part of a box.
+    """
+    box = np.array([number(cells.get(name, ""), name, where) for name in BOX], np.float32)
+    if np.isnan(box).any() != np.isnan(box).all():
+        raise DataError(f"{where}: a box needs all of {', '.join(BOX)}, or none")
+    return box

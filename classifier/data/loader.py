@@ -16,8 +16,14 @@ import cv2
 import numpy as np
 
 from ...core.errors import DataError
-from .augmentation import Augmentation, draw_placing, place, place_points, relight
-from .rim import fill_rim
+from .augmentation import (
+    Augmentation,
+    draw_placing,
+    fill_rim,
+    place,
+    place_points,
+    relight,
+)
 from .sampling import draw_rows
 from .table import FaceTable, read_picture
 

@@ -24,8 +24,8 @@ from pydantic import Field, ValidationError
 
 from ...core.errors import DataError
 from ...weights.manifest import Attribute, CropRecipe, Record
-from ..config.labels import given_box, label_columns, target
 from ..config.recipe import Split
+from ..config.schema import given_box, label_columns, target
 from .label_files import Rows, read_table_file
 from .splits import SPLITS, deal_out
 

@@ -10,28 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from ... import __version__
 from ...core.errors import TrainingError
 from ...core.run_folder import trial_version
-from ...weights.evaluations import EVALUATION
+from ...core.version import __version__
 from ...weights.manifest import Attribute, Manifest, Metrics, TrainingData, write_manifest
-from ...weights.names import place
+from ...weights.metrics import EVALUATION
 from ...weights.publish import EXPORT, Published, publish_run
-from ...weights.release import MANIFEST, Release, file_entry
+from ...weights.release import MANIFEST, Release, file_entry, place
 from ...weights.session import open_session
 from ...weights.store import refuse_existing, user_root
 from ..data.loader import BrokenPictures, CropSource, exact_batches
 from ..data.table import FaceTable
 from ..evaluation.evaluate import assemble
-from ..evaluation.evaluation_tables import sentences
 from ..evaluation.generalisation import ROWS, training_sample
 from ..evaluation.predictions import Observation, observe
-from ..evaluation.report import write_report
+from ..evaluation.report import sentences, write_report
 from ..inference.classifier import FEATURES, AttributeClassifier, prepare
 from ..models.backbones import find_backbone
 from ..training.checkpoint import write_arrays
-from ..training.lineage import lineage
-from ..training.run_folder import Settings
+from ..training.run_folder import Settings, lineage
 from .calibration import LEAST_ROWS, Abstention, calibrate, calibration_metrics, halves
 from .onnx import Compression, export_run
 

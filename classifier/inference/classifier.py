@@ -10,8 +10,7 @@ import numpy as np
 
 from ...core.errors import FrameError, WeightsError
 from ...weights.manifest import Attribute, CropRecipe, FileEntry, InputSpec
-from ...weights.precision import choose_file
-from ...weights.session import open_session
+from ...weights.session import choose_file, open_session
 from ...weights.store import Release, find
 from .attributes import AttributeValue, decode, output_width
 

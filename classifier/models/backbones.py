@@ -13,9 +13,8 @@ from typing import Any, Literal
 
 from ...core.errors import TrainingError
 from ...weights.manifest import InputSpec
-from .convnet import convnet_maps
 from .keras_applications import application_maps, block_of, norm_of
-from .resnet import EPSILON, residual_maps
+from .resnet import EPSILON, convnet_maps, residual_maps
 
 BLOCKS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 ALL = "backbone"

@@ -5,6 +5,8 @@ binary cross-entropy, of the difference of the two. A number without bins is one
 at its ``high``. Points are fractions of the crop's side: linear in the pooled features, or read from a map of an eighth
 of the input's side, which joins the last three blocks (as feature pyramids do, Lin et al., CVPR 2017), by the
 expectation of each point's heatmap (soft-argmax; Luvizon et al., 2019).
+
+What lies between a backbone's last map and the heads: pooling, and what regularises it.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import numpy as np
 from keras import layers, ops
 
 from ...weights.manifest import Attribute
-from ..config.recipe import Heads
+from ..config.recipe import Heads, Neck
 from ..inference.attributes import output_width
+from .resnet import MOMENTUM
 
 
 @keras.saving.register_keras_serializable("facepipe")
@@ -82,3 +85,36 @@ def _enlarged(x: Any, side: int) -> Any:
     if side == 2 * x.shape[1]:
         return layers.UpSampling2D(2)(x)
     return layers.Resizing(side, side, interpolation="bilinear")(x)
+
+
+POOLED = "pooled"
+"""The layer whose output people take as features: the pooled numbers before batch norm and dropout."""
+NECK_NORM, LAST = "neck_bn", "dropout"
+NECK_EPSILON = 1e-3
+"""Of the neck's batch norm."""
+
+
+def pooled_features(last: Any, neck: Neck) -> tuple[Any, Any]:
+    """Pool a map, (n, h, w, channels), to (n, width) float32; only ``flatten`` makes the width depend on the size.
+
+    Returns:
+        The pooled numbers, and what the heads read: the same after batch norm and dropout.
+    """
+    match neck.pool:
+        case "average":
+            x = layers.GlobalAveragePooling2D(name=POOLED, dtype="float32")(last)
+        case "max":
+            x = layers.GlobalMaxPooling2D(name=POOLED, dtype="float32")(last)
+        case "flatten":
+            x = layers.Flatten(name=POOLED, dtype="float32")(last)
+    features = x
+    if neck.batch_norm:
+        x = layers.BatchNormalization(epsilon=NECK_EPSILON, momentum=MOMENTUM, name=NECK_NORM, dtype="float32")(x)
+    return features, layers.Dropout(neck.dropout, name=LAST, dtype="float32")(x)
+
+
+def neck_layers(model: keras.Model) -> list[str]:
+    """The dense layers that read the neck: the first of each head that is not made of heatmaps."""
+    read = [layer.output for layer in model.layers if layer.name == LAST]
+    dense = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
+    return [layer.name for layer in dense if any(layer.input is each for each in read)]

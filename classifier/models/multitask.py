@@ -18,8 +18,7 @@ from ...weights.manifest import Attribute
 from ..config.recipe import Recipe
 from ..inference.classifier import FEATURES
 from .backbones import ALL, BLOCKS, Backbone, find_backbone
-from .heads import attribute_output
-from .neck import LAST, NECK_NORM, POOLED, pooled_features
+from .heads import LAST, NECK_NORM, POOLED, attribute_output, pooled_features
 
 TAKEN = {"image", FEATURES, POOLED, LAST, NECK_NORM}
 """Names that no attribute may have: they are the network's, or an output's of its ONNX file."""

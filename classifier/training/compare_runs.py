@@ -18,8 +18,7 @@ from ...weights.publish import EXPORT
 from ...weights.release import MANIFEST, Release, open_release
 from ..inference.classifier import AttributeClassifier
 from .curves import COLOURS, FEW, finish, new_figure, save_figure, series
-from .history import Row, read_history
-from .run_folder import BEST, FINAL, SETTINGS
+from .run_folder import BEST, FINAL, SETTINGS, Row, read_history
 
 ROUNDS = 30
 """Crops that each run's export is timed on."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.files import write_whole
 from ...weights.manifest import Attribute
-from .history import Row, read_history
+from .run_folder import Row, read_history
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

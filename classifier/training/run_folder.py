@@ -1,16 +1,29 @@
-"""What a run of the classifier was asked to do, as its folder keeps it."""
+"""What a run of the classifier was asked to do, as its folder keeps it.
+
+A run's figures by validation: ``history.csv`` in its folder, and the means that lead up to a row of it.
+
+How a run was trained, and the runs before it whose weights it started from, as the manifest tells it.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import shlex
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from ...core.errors import TrainingError
+from ...core.errors import DataError, TrainingError
 from ...core.files import write_whole
+from ...core.run_folder import ENVIRONMENT
 from ...weights.manifest import Attribute, CropRecipe, Record
-from ..config.recipe import Recipe
+from ..config.recipe import Recipe, read_recipe, shipped_recipes
+from ..evaluation.evaluate import portable
 
 Precision = Literal["auto", "float32", "bfloat16"]
 SETTINGS = "settings.json"
@@ -66,3 +79,162 @@ def read_settings(folder: Path) -> Settings:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"
         raise TrainingError(f"{path}: {where}: {first['msg']}") from error
+
+
+HISTORY = "history.csv"
+TEXTS = ("stage",)
+"""Columns that hold no number."""
+
+Row = dict[str, str | float | None]
+
+
+def read_history(folder: Path) -> list[Row]:
+    """A run's rows, oldest first; none where there is no history yet. A figure that was not measured is None.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / HISTORY
+    if not path.is_file():
+        return []
+    rows: list[Row] = []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        for line in reader:
+            try:
+                rows.append({k: v if k in TEXTS else float(v) if v else None for k, v in line.items()})
+            except (TypeError, ValueError) as error:
+                raise DataError(f"{path}, line {reader.line_num}: {error}") from error
+    return rows
+
+
+def add_to_history(folder: Path, row: Mapping[str, str | float | None]) -> None:
+    """Add a row, in the place of any that there is of its ``epoch`` or of later ones."""
+    epoch = _number(row, "epoch")
+    rows = [*(each for each in read_history(folder) if _number(each, "epoch") < epoch), dict(row)]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    names = list(dict.fromkeys(name for each in rows for name in each))
+    writer.writerow(names)
+    for each in rows:
+        writer.writerow([_cell(each.get(name)) for name in names])
+    write_whole(folder / HISTORY, text.getvalue().encode())
+
+
+def _number(row: Mapping[str, str | float | None], name: str) -> float:
+    value = row.get(name)
+    return value if isinstance(value, float | int) else -1.0
+
+
+def _cell(value: str | float | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:.6g}"
+
+
+class Meter:
+    """Mean losses since the last progress line, and since the last validation."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.total: dict[str, float] = {}
+        self.seen = 0
+        self.images = 0
+        self.since = time.monotonic()
+
+    def add(self, images: int, logs: Mapping[str, float]) -> None:
+        """Count a batch."""
+        self.images += images
+        for name, value in logs.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value) * images
+
+    @property
+    def logs(self) -> dict[str, float]:
+        """Means since the last progress line."""
+        return {name: value / self.images for name, value in self.sums.items()}
+
+    def seconds(self) -> float:
+        """Since the last progress line."""
+        return time.monotonic() - self.since
+
+    def next(self) -> None:
+        """Close the interval."""
+        for name, value in self.sums.items():
+            self.total[name] = self.total.get(name, 0.0) + value
+        self.seen += self.images
+        self.sums = {}
+        self.images, self.since = 0, time.monotonic()
+
+    def take(self) -> dict[str, float]:
+        """Means over the closed intervals, which start anew."""
+        means = {name: value / self.seen for name, value in self.total.items()} if self.seen else {}
+        self.total, self.seen = {}, 0
+        return means
+
+
+EARLIER = 20
+"""Most runs that are followed back."""
+
+
+def lineage(run: Path, settings: Settings | None = None, depth: int = EARLIER) -> dict[str, Any]:
+    """A run's settings, environment and history, and under ``after`` those of the run it started from.
+
+    Attributes and crop are left out: the manifest has them. Files are named without their folders: where they lay is of
+    no use to others.
+
+    Args:
+        settings: of the run; None reads its ``settings.json``.
+
+    Raises:
+        TrainingError: the folder is not that of a run, or what it records cannot be read.
+    """
+    settings = settings or read_settings(run)
+    told = {name: value for name, value in settings.told().items() if name not in ("attributes", "crop")}
+    start = Path(settings.start)
+    told |= {"data": _weighed(settings.data), "start": start.name}
+    told["recipe"]["start"] = Path(settings.recipe.start).name
+    told["recipe"]["schema"] = Path(settings.recipe.schema_file).name
+    told["command"] = training_command(settings)
+    path = run / ENVIRONMENT
+    if path.is_file():
+        try:
+            told["environment"] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise TrainingError(f"{path}: not JSON: {error}") from error
+    history = run / HISTORY
+    told["history"] = history.read_text(encoding="utf-8").splitlines() if history.is_file() else []
+    earlier = start if start.is_dir() else start.parent
+    if depth > 0 and (earlier / SETTINGS).is_file() and earlier.resolve() != run.resolve():
+        try:
+            told["after"] = lineage(earlier, depth=depth - 1)
+        except TrainingError:  # of a facepipe before 1.0, whose settings read otherwise
+            told["after"] = {"name": earlier.name}
+    return told
+
+
+def training_command(settings: Settings) -> str:
+    """The command line that asks for a run's settings; a recipe that was changed is called ``recipe.yaml``."""
+    words = ["facepipe", "train-classifier"]
+    for text in _weighed(settings.data):
+        words += ["--data", text]
+    shipped = [name for name in shipped_recipes() if read_recipe(name) == settings.recipe]
+    words += ["--recipe", shipped[0] if shipped else "recipe.yaml", "--name", settings.name]
+    if settings.start != settings.recipe.start:
+        words += ["--start", Path(settings.start).name]
+    if settings.precision != "auto":
+        words += ["--precision", settings.precision]
+    if settings.minutes is not None:
+        words += ["--minutes", f"{settings.minutes:g}"]
+    if settings.seed:
+        words += ["--seed", str(settings.seed)]
+    return shlex.join(words)
+
+
+def _weighed(data: tuple[str, ...]) -> list[str]:
+    """``--data`` texts without folders, with their weights."""
+    weights = [text.rpartition("=")[2] if _has_weight(text) else "" for text in data]
+    return [f"{name}={weight}" if weight else name for name, weight in zip(portable(data), weights, strict=True)]
+
+
+def _has_weight(text: str) -> bool:
+    from ..data.readers import parse_source
+
+    return parse_source(text).weight != 1.0

@@ -27,11 +27,9 @@ from ..models.pretrained import fit_start, frozen_at_random, starting_arrays
 from . import checkpoint
 from .checkpoint import Position
 from .curves import draw_curves
-from .devices import Devices, has_bfloat16
-from .history import Meter, add_to_history
 from .losses import attribute_losses, class_weights
-from .run_folder import BEST, CHECKPOINT, FINAL, Settings
-from .train_step import Learner, active_attributes, build_learner, loss_weights
+from .run_folder import BEST, CHECKPOINT, FINAL, Meter, Settings, add_to_history
+from .train_step import Devices, Learner, active_attributes, build_learner, has_bfloat16, loss_weights
 from .validation import Validator
 
 __all__ = ["BEST", "CHECKPOINT", "FINAL", "Settings", "Trainer"]

@@ -1,9 +1,17 @@
-"""Validation during training: losses and figures on rows that are not trained on, with the batch norms made fit."""
+"""Validation during training: losses and figures on rows that are not trained on, with the batch norms made fit.
+
+Recalibration of batch norms: their statistics measured anew with the weights as they are now.
+
+Moving statistics trail behind weights that move fast, and a short training ends before they catch up; the model then
+trains well and validates badly. Averaging the batch statistics of many batches with fixed weights removes the lag
+(Wu & Johnson, "Rethinking 'Batch' in BatchNorm", 2021).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +21,7 @@ from ..data.loader import BrokenPictures, CropSource, exact_batches
 from ..data.table import FaceTable
 from ..evaluation.metrics import scores
 from ..inference.classifier import prepare
-from .batchnorm import recalibrate
+from ..models.multitask import batch_norms
 from .losses import MaskedLoss
 from .run_folder import Settings
 from .train_step import Learner
@@ -104,3 +112,33 @@ def predict(
     return tuple(
         {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} for parts in (outputs, targets)
     )  # type: ignore[return-value]
+
+
+def recalibrate(model: keras.Model, batches: Iterable[Any]) -> int:
+    """Replace the moving statistics of the trainable batch norms by their mean over some batches.
+
+    Args:
+        model: its weights stay as they are.
+        batches: inputs of the model; training crops without augmentation, in the size of batch that training uses.
+
+    Returns:
+        Batches used; 0 leaves the statistics alone.
+    """
+    norms = [norm for norm in batch_norms(model) if norm.trainable]
+    if not norms:
+        return 0
+    # One forward pass up to the last of them, and to where branches have met; run outside fit, so that each batch sees
+    # its own momentum.
+    trunk = keras.Model(model.inputs, [model.features, norms[-1].output])
+    kept = [norm.momentum for norm in norms]
+    count = 0
+    try:
+        for batch in batches:
+            for norm in norms:
+                norm.momentum = count / (count + 1)
+            trunk([batch], training=True)
+            count += 1
+    finally:
+        for norm, momentum in zip(norms, kept, strict=True):
+            norm.momentum = momentum
+    return count

@@ -11,15 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core.errors import DataError, ImageError
-from ...core.optional_yaml import require_yaml
+from ...core.files import require_yaml
 from .box_clipping import Fitted, Tally, fit_boxes
 from .class_map import ClassMap, map_classes
 from .dataset import IMAGE_SUFFIXES, SPLITS, read_description
 from .exif import Seen, look
 from .folder import YAML, DataSet, building, free_name, link_or_copy, merge_terms, open_set, put
 from .formats import Annotations, Record
-from .sides import deal_out, group_alike, own_splits, straddling
-from .splits import DEFAULT_SHARES
+from .splits import DEFAULT_SHARES, deal_out, group_alike, own_splits, straddling
 
 NAMED = 5
 """Broken pictures that an error names."""

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import DataError
-from ...core.optional_yaml import require_yaml
+from ...core.files import require_yaml
 from ...weights.manifest import TrainingData
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}

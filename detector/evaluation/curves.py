@@ -1,14 +1,19 @@
-"""Curves of an evaluation as numbers: precision over recall, rates over the threshold, confidence against precision."""
+"""Curves of an evaluation as numbers: precision over recall, rates over the threshold, confidence against precision.
+
+The plots of an evaluation, drawn by matplotlib without a screen.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...core.plotting import require_matplotlib, save_figure
 from .evaluate import Evaluation
-from .matching import Scored, Sizes
+from .matching import BIG, CLEAR, EVERY, Scored, Sizes
 
 BINS = 20
 LEAST = 0.05
@@ -111,3 +116,109 @@ def numbers(evaluation: Evaluation, sizes: Sizes) -> dict[str, dict[str, Any]]:
 
 def _listed(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else round(float(value), 4) for value in values]
+
+
+COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e")
+"""One a class, from the first on again where there are more."""
+
+
+def plot_precision_recall(evaluation: Evaluation, path: Path) -> None:
+    """Precision over recall by class: boxes of at least 16 px (full line) and of every size (dotted); the circle is the
+    point at the detector's own threshold."""
+    figure, axes = _figure(1)
+    for name, colour in zip(evaluation.classes, _colours(evaluation), strict=True):
+        for sizes, style in ((BIG, "-"), (EVERY, ":")):
+            scored = evaluation.scores[name, sizes]
+            average = scored.average_precision()
+            if average is None:
+                continue
+            text = f"{name}, {sizes}: AP50 {average:.3f} (n = {scored.positives:,})"
+            recalls, precisions = precision_at_recalls(scored, 501)
+            ends = recalls <= scored.curve()[0].max(initial=0)
+            axes[0].plot(recalls[ends], precisions[ends], style, color=colour, label=text)
+            precision, recall = scored.at(evaluation.confidence)
+            if precision is not None:
+                axes[0].plot(recall, precision, "o", color=colour, markerfacecolor="white")
+    _finish(
+        axes[0], "recall", "precision", f"{evaluation.title}: precision and recall at IoU 0.5", (0, 1.02), (0, 1.02)
+    )
+    axes[0].plot([], [], "o", color="black", markerfacecolor="white", label=f"at confidence {evaluation.confidence:g}")
+    axes[0].legend(loc="lower left", fontsize=8)
+    save_figure(figure, path)
+
+
+def plot_calibration(evaluation: Evaluation, path: Path) -> None:
+    """Precision of the found boxes (of at least 16 px) by their confidence, and how many there are."""
+    figure, axes = _figure(2, heights=(3, 1))
+    axes[0].plot([0, 1], [0, 1], color="grey", linewidth=1)
+    bottom = np.zeros(0)
+    for name, colour in zip(evaluation.classes, _colours(evaluation), strict=True):
+        bins = reliability(evaluation.scores[name, BIG])
+        if bins.error is None:
+            continue
+        some = bins.counts > 0
+        text = f"{name}: expected calibration error {bins.error:.3f}"
+        axes[0].plot(bins.confidence[some], bins.precision[some], "o-", color=colour, markersize=4, label=text)
+        bottom = bottom if len(bottom) else np.zeros(len(bins.counts))
+        width = bins.edges[1] - bins.edges[0]
+        axes[1].bar(bins.edges[:-1] + width / 2, bins.counts, width * 0.9, bottom, color=colour)
+        bottom = bottom + bins.counts
+    title = f"{evaluation.title}: calibration, boxes {BIG}, confidence >= {LEAST:g}"
+    _finish(axes[0], "", "share of right boxes", title, (0, 1), (0, 1.02))
+    _finish(axes[1], "confidence", "boxes", "", (0, 1), None)
+    if axes[0].get_legend_handles_labels()[0]:
+        axes[0].legend(loc="upper left", fontsize=8)
+    save_figure(figure, path)
+
+
+def plot_thresholds(evaluation: Evaluation, path: Path) -> None:
+    """Recall and precision, and false alarms in pictures without any box, over the confidence threshold."""
+    figure, axes = _figure(2, heights=(1.6, 1))
+    for name, colour in zip(evaluation.classes, _colours(evaluation), strict=True):
+        for sizes, style in ((BIG, "-"), (CLEAR, "--")):
+            precision, recall = rates(evaluation.scores[name, sizes])
+            axes[0].plot(THRESHOLDS, recall, style, color=colour, label=f"recall, {name} {sizes}")
+            if sizes == BIG:
+                axes[0].plot(THRESHOLDS, precision, ":", color=colour, label=f"precision, {name} {sizes}")
+        alarms = alarm_rate(evaluation, name)
+        if alarms is not None:
+            axes[1].plot(THRESHOLDS, alarms, color=colour, label=name)
+    for each in axes:
+        each.axvline(evaluation.confidence, color="grey", linewidth=1)
+    _finish(axes[0], "", "", f"{evaluation.title}: what the threshold does", (0, 1), (0, 1.02))
+    axes[0].legend(loc="lower left", fontsize=7)
+    alarms_text = f"false alarms a picture\n({evaluation.empty_pictures} pictures without any box)"
+    _finish(axes[1], f"confidence threshold (this detector's own: {evaluation.confidence:g})", alarms_text, "", (0, 1))
+    axes[1].set_yscale("symlog", linthresh=1 / max(evaluation.empty_pictures, 1))
+    axes[1].set_ylim(bottom=0)
+    if axes[1].get_legend_handles_labels()[0]:
+        axes[1].legend(fontsize=8)
+    save_figure(figure, path)
+
+
+def _figure(rows: int, heights: tuple[float, ...] | None = None) -> tuple[Any, list[Any]]:
+    figure = require_matplotlib().Figure(figsize=(7, 5.5), dpi=120, layout="constrained")
+    axes = figure.subplots(rows, 1, squeeze=False, sharex=True, height_ratios=heights)
+    return figure, list(axes[:, 0])
+
+
+def _colours(evaluation: Evaluation) -> list[str]:
+    return [COLOURS[index % len(COLOURS)] for index in range(len(evaluation.classes))]
+
+
+def _finish(
+    axes: Any,
+    x: str,
+    y: str,
+    title: str,
+    across: tuple[float, float] | None = None,
+    up: tuple[float, float] | None = None,
+) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_title(title, fontsize=10)
+    if across:
+        axes.set_xlim(across)
+    if up:
+        axes.set_ylim(up)
+    axes.grid(alpha=0.3)

@@ -1,15 +1,44 @@
-"""The figures of one file of a release, measured as it serves."""
+"""The figures of one file of a release, measured as it serves.
+
+From a training run to a released version: export, measure, publish.
+
+``export_run`` and ``evaluate_run`` leave in the run's folder what ``weights.publishing`` asks for: ``export/``, a
+working release with the figures of its files, and ``evaluation/<precision>/``. ``release_run`` does all three steps.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
+import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from ...weights.manifest import Metrics
-from ...weights.release import Release
-from ..data.dataset import DataDescription
+import numpy as np
+
+from ...core.errors import TrainingError, WeightsError
+from ...core.run_folder import trial_version
+from ...core.version import __version__
+from ...weights.manifest import (
+    VERSION_PATTERN,
+    InputSpec,
+    Manifest,
+    Metrics,
+    Thresholds,
+    write_manifest,
+)
+from ...weights.metrics import EVALUATION
+from ...weights.publish import EXPORT, Published, publish_run
+from ...weights.release import MANIFEST, Release, file_entry, open_release
+from ...weights.store import refuse_existing, user_root
+from ..data.dataset import DataDescription, Picture, read_description
 from ..evaluation.evaluate import Evaluation, evaluate
 from ..inference.detector import FaceDetector
+from ..training.run_folder import environment_lineage as environment
+from ..training.run_folder import lineage
+from ..training.settings import read_settings
+from .threshold import FALSE_ALARMS, choose_threshold
 
 
 def measure(
@@ -53,3 +82,195 @@ def _report(evaluation: Evaluation, folder: Path) -> None:
     from ..evaluation.report import write_report
 
     write_report(evaluation, folder)
+
+
+PRECISIONS = ("float32", "float16", "int8")
+DEFAULT_PRECISIONS = ("float16",)
+CALIBRATION_PICTURES = 128
+CONFIDENCE = 0.25
+NMS_IOU = 0.5
+MAX_DETECTIONS = 500
+LICENCE = "AGPL-3.0-or-later; the training data's own terms are under data"
+
+
+def release_run(
+    run: Path,
+    checkpoint: Path,
+    version: str | None,
+    precisions: tuple[str, ...] = DEFAULT_PRECISIONS,
+    confidence: float | None = CONFIDENCE,
+    root: Path | None = None,
+    replace: bool = False,
+    data: Path | None = None,
+    notes: str = "",
+    most_loss: float | None = None,
+    false_alarms: float = FALSE_ALARMS,
+) -> Published | None:
+    """Export a run's checkpoint, measure the files that will serve, and publish them as a version.
+
+    Args:
+        run: the run folder of ``training.train``.
+        checkpoint: the checkpoint to release.
+        version: the version's name; None publishes nothing and leaves the measured files in the run's ``export``.
+        precisions: files to ship, the default one first.
+        confidence: the release's default threshold; None chooses it on training pictures (``threshold``).
+        root: folder of releases; None means the user's.
+        replace: replace a version of that name.
+        data: DATA.yaml, where it lies elsewhere than when the run was trained.
+        notes: Markdown for the card.
+        most_loss: most AP50 that int8 may lose against float; None means the project's limit.
+        false_alarms: a training picture without anybody, at most, where the threshold is chosen.
+
+    Raises:
+        TrainingError: the run folder is not one of ours, a precision is unknown, the export disagrees with PyTorch, or
+            no threshold can be chosen.
+        DataError: the data set is not as its description says.
+        WeightsError: the version exists or has a bad name, or int8 loses too much.
+    """
+    if version is not None:  # told before the work, not after it
+        if not VERSION_PATTERN.match(version):
+            raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {version!r}")
+        refuse_existing((root or user_root()) / "detector" / version, replace)
+    description = read_description(data or Path(read_settings(run).data))
+    export_run(run, checkpoint, description, precisions, confidence, false_alarms, version)
+    evaluate_run(run, description)
+    return None if version is None else publish_run(run, version, notes, replace, most_loss, root)
+
+
+def export_run(
+    run: Path,
+    checkpoint: Path,
+    description: DataDescription,
+    precisions: tuple[str, ...] = DEFAULT_PRECISIONS,
+    confidence: float | None = CONFIDENCE,
+    false_alarms: float = FALSE_ALARMS,
+    version: str | None = None,
+) -> Release:
+    """Export a run's checkpoint into its folder ``export``: a working release, neither measured nor installed.
+
+    An earlier export and its evaluation are replaced; if this one fails they stay. Arguments and errors are those of
+    :func:`release_run`; without a version it is called ``trial_version(run)`` until it is published.
+    """
+    if unknown := set(precisions) - set(PRECISIONS):
+        raise TrainingError(f"unknown precision {', '.join(sorted(unknown))}; one of {', '.join(PRECISIONS)}")
+    if not precisions or len(set(precisions)) < len(precisions):
+        raise TrainingError(f"the files to ship must differ, got {', '.join(precisions) or 'none'}")
+    if not checkpoint.is_file():
+        raise TrainingError(f"{checkpoint}: no such checkpoint; train the run first, or give another")
+    told = lineage(run)
+    trained_on = environment(run).get("data", {}).get("labels_sha256", description.labels_sha256)
+    if trained_on != description.labels_sha256:
+        raise TrainingError(
+            f"{description.yaml}: not the labels that {run.name} was trained on (their SHA-256 differs); to measure "
+            f"other data, use: facepipe evaluate-detector --detector {run / EXPORT} --data {description.yaml}"
+        )
+    size = told["imgsz"]
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=run) as temporary:
+        staged = Path(temporary) / EXPORT
+        staged.mkdir()
+        difference = _write_files(staged, checkpoint, description, precisions, size)
+        manifest = Manifest(
+            stage="detector",
+            version=version or trial_version(run),
+            architecture="YOLOv8s",
+            files=tuple(file_entry(_file(staged, precision), precision) for precision in precisions),
+            input=InputSpec(
+                name="images",
+                size=size,
+                colour="RGB",
+                layout="NCHW",
+                scale=1 / 255,
+                padding=(114, 114, 114),
+                dynamic=True,
+            ),
+            output="(batch, 4 + classes, anchors): centre x, centre y, width, height in input pixels, then a score a "
+            "class",
+            decoder="yolov8",
+            classes=description.classes,
+            thresholds=Thresholds(confidence=CONFIDENCE, iou=NMS_IOU, max_detections=MAX_DETECTIONS),
+            data=description.training_data(),
+            training={**told, "export_difference": difference},
+            licence=LICENCE,
+            facepipe=__version__,
+            date=dt.date.today().isoformat(),
+        )
+        manifest = _with_threshold(Release(staged, manifest), description, confidence, false_alarms)
+        write_manifest(manifest, staged / MANIFEST)
+        for old in (run / EVALUATION, run / EXPORT):
+            if old.exists():
+                old.rename(Path(temporary) / f"old-{old.name}")
+        staged.rename(run / EXPORT)
+    return open_release(run / EXPORT)
+
+
+def evaluate_run(run: Path, description: DataDescription, split: str = "val") -> Release:
+    """Measure every file of a run's export, write the reports, and put the figures into the export's manifest.
+
+    Raises:
+        WeightsError: the run was not exported.
+    """
+    release = open_release(run / EXPORT)
+    files = release.manifest.files
+    metrics = tuple(
+        measure(release, entry.precision, description, split, run / EVALUATION / entry.precision) for entry in files
+    )
+    manifest = release.manifest.model_copy(update={"metrics": metrics})
+    write_manifest(manifest, release.folder / MANIFEST)
+    return Release(release.folder, manifest)
+
+
+def calibration_pictures(description: DataDescription, count: int = CALIBRATION_PICTURES) -> list[Picture]:
+    """Training pictures that set int8's ranges: as many of each source as there are, by turns, drawn with seed 0."""
+    random = np.random.default_rng(0)
+    by_source: dict[str, list[Picture]] = {}
+    for picture in description.pictures["train"]:
+        by_source.setdefault(picture.source, []).append(picture)
+    drawn = [
+        [pictures[index] for index in random.permutation(len(pictures))] for _, pictures in sorted(by_source.items())
+    ]
+    longest = max(map(len, drawn), default=0)
+    turns = (pictures[turn] for turn in range(longest) for pictures in drawn if turn < len(pictures))
+    return [picture for picture, _ in zip(turns, range(count), strict=False)]
+
+
+def _write_files(
+    folder: Path, checkpoint: Path, description: DataDescription, precisions: Iterable[str], size: int
+) -> float:
+    """Write the asked-for files; returns the largest difference between PyTorch and the float32 file."""
+    from ...weights.compression import quantise_int8, store_float16
+    from .onnx import calibration_inputs, export_float32, float_nodes
+
+    exact = _file(folder, "float32")
+    difference = export_float32(checkpoint, exact, size)
+    print(f"ONNX against PyTorch: largest difference {difference:.2g}")
+    if "float16" in precisions:
+        store_float16(exact, _file(folder, "float16"))
+    if "int8" in precisions:
+        inputs = calibration_inputs((picture.path for picture in calibration_pictures(description)), size)
+        quantise_int8(exact, _file(folder, "int8"), inputs, float_nodes)
+    if "float32" not in precisions:
+        exact.unlink()
+    return difference
+
+
+def _file(folder: Path, precision: str) -> Path:
+    return folder / f"detector.{precision}.onnx"
+
+
+def _with_threshold(
+    release: Release, description: DataDescription, confidence: float | None, false_alarms: float
+) -> Manifest:
+    """The manifest with the default threshold that was given, or else chosen."""
+    manifest, told = release.manifest, {}
+    if confidence is None:
+        chosen = choose_threshold(FaceDetector(release=release), description, false_alarms)
+        print(
+            f"default confidence {chosen.confidence:g}: {chosen.false_alarms:g} false alarms a training picture "
+            f"without anybody ({chosen.pictures} pictures, at most {chosen.at_most:g} wanted)"
+        )
+        confidence, told = chosen.confidence, {"threshold": chosen.told()}
+    update: dict[str, Any] = {
+        "thresholds": Thresholds(confidence=confidence, iou=NMS_IOU, max_detections=MAX_DETECTIONS),
+        "training": {**manifest.training, **told},
+    }
+    return manifest.model_copy(update=update)

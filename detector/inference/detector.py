@@ -11,12 +11,10 @@ import numpy as np
 
 from ...core.errors import WeightsError
 from ...weights.manifest import FileEntry
-from ...weights.precision import choose_file
-from ...weights.session import open_session
+from ...weights.session import choose_file, open_session
 from ...weights.store import Release, find
 from .boxes import Detections, strongest
-from .input_buffer import InputBuffer
-from .preprocessing import STRIDE, fit
+from .preprocessing import STRIDE, InputBuffer, fit
 
 BATCH = 8
 """Most frames in one session call."""

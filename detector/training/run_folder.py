@@ -3,6 +3,10 @@
 ``environment.json``: Python, platform, packages, processor, version of the code, and the data's hash. ``clock.json``:
 seconds trained so far. ``history.csv``: one row an epoch, under ultralytics' names; a row of an epoch that was done
 again after a kill takes the old one's place.
+
+How a run was trained, and the runs before it whose weights it started from, as the manifest tells it.
+
+A run's curves as a picture: losses, precision and recall, mAP50 and mAP50-95, and learning rate by epoch.
 """
 
 from __future__ import annotations
@@ -10,14 +14,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+import os
+import shlex
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ...core import run_folder as run_record
 from ...core.errors import DataError, TrainingError
 from ...core.files import write_whole
+from ...core.run_folder import ENVIRONMENT
 from ..data.dataset import DataDescription
+from .augmentation import FOLDER
+from .settings import SETTINGS, DetectorSettings, read_settings
 
 CLOCK, HISTORY, OLD_HISTORY = "clock.json", "history.csv", "results.csv"
 PACKAGES = (
@@ -125,3 +136,142 @@ def add_to_history(run: Path, epoch: int, seconds: float, figures: Mapping[str, 
     for row in rows:
         writer.writerow(["" if (value := row.get(name)) is None else f"{value:.6g}" for name in names])
     write_whole(run / HISTORY, text.getvalue().encode())
+
+
+EARLIER = 20
+"""Most runs that are followed back."""
+
+
+def lineage(run: Path, depth: int = EARLIER) -> dict[str, Any]:
+    """A run's settings, environment and history, and under ``after`` those of the run it started from.
+
+    Files are named without their folders: where they lay is of no use to others.
+
+    Raises:
+        TrainingError: the folder is not that of a run, or what it records cannot be read.
+    """
+    settings = read_settings(run)
+    start = Path(settings.start)
+    told = {**asdict(settings), "data": Path(settings.data).name, "start": start.name, "log": list(settings.log)}
+    told["command"] = training_command(told)
+    if (run / ENVIRONMENT).is_file():
+        told["environment"] = environment_lineage(run)
+    histories = [run / name for name in (HISTORY, OLD_HISTORY) if (run / name).is_file()]
+    told["history"] = histories[0].read_text(encoding="utf-8").splitlines() if histories else []
+    earlier = start.parent.parent
+    if depth > 0 and start.suffix == ".pt" and (earlier / SETTINGS).is_file() and earlier != run:
+        told["after"] = lineage(earlier, depth - 1)
+    return told
+
+
+def environment_lineage(run: Path) -> dict[str, Any]:
+    """What ``environment.json`` of a run holds; empty where there is none (runs of facepipe 0.1).
+
+    Raises:
+        TrainingError: it is damaged.
+    """
+    path = run / ENVIRONMENT
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TrainingError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise TrainingError(f"{path}: not the environment of a run")
+    return content
+
+
+def training_command(settings: Mapping[str, Any]) -> str:
+    """The command line that asks for a run's settings: those that are not the default ones."""
+    usual = asdict(DetectorSettings(data=""))
+    words = ["facepipe", "train-detector"]
+    for name, value in settings.items():
+        option = f"--{name.replace('_', '-')}"
+        if name == "overrides":
+            for key, each in value.items():
+                words += ["--set", f"{key}={each if isinstance(each, str) else json.dumps(each)}"]
+        elif name == "augmentation" and value is not None:
+            recipe = str(value.get("name", "recipe"))
+            words += [option, recipe if (FOLDER / f"{recipe}.yaml").is_file() else f"{recipe}.yaml"]
+        elif name == "log":
+            words += [word for each in value for word in (option, each)]
+        elif name not in usual or value == usual[name] or value is None or isinstance(value, dict):
+            continue
+        elif value is True:
+            words.append(option)
+        else:
+            words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(words)
+
+
+CURVES = "curves.png"
+TRAIN, VAL = "#1f6fb4", "#d6622a"
+LOSSES = (("box_loss", "box loss"), ("cls_loss", "class loss"), ("dfl_loss", "distribution loss"))
+METRICS = (
+    (("metrics/precision(B)", "precision"), ("metrics/recall(B)", "recall")),
+    (("metrics/mAP50(B)", "mAP50"), ("metrics/mAP50-95(B)", "mAP50-95")),
+)
+
+
+def draw_curves(run: Path) -> Path:
+    """Draw a run's history into ``curves.png`` of its folder, in one step that happens or does not.
+
+    Returns:
+        The picture's path; nothing is written where there is no history yet.
+
+    Raises:
+        DataError: the history is damaged.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    rows = read_history(run)
+    path = run / CURVES
+    if not rows:
+        return path
+    figure = Figure(figsize=(12, 6.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(2, 3).ravel()
+    rates = [name for name in rows[-1] if name.startswith("lr/")]
+    drawn: list[list[tuple[str, str, str]]] = [
+        *([(f"train/{name}", "training", TRAIN), (f"val/{name}", "validation", VAL)] for name, _ in LOSSES),
+        *([(first[0], first[1], TRAIN), (second[0], second[1], VAL)] for first, second in METRICS),
+        [(rates[0], "learning rate", TRAIN)] if rates else [],
+    ]
+    titles = [*(title for _, title in LOSSES), "precision and recall", "mAP50 and mAP50-95", "learning rate"]
+    for panel, lines, title in zip(panels, drawn, titles, strict=True):
+        measured = False
+        for name, label, colour in lines:
+            points = _points(rows, name)
+            if points:
+                measured = True
+                few = "o" if len(points) <= 25 else ""
+                panel.plot(*zip(*points, strict=True), color=colour, label=label, marker=few, markersize=3.5)
+        panel.set_title(title, fontsize=10)
+        panel.grid(alpha=0.25)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        panel.set_xlim(0.5, max((row["epoch"] or 0) for row in rows) + 0.5)
+        if len(lines) > 1 and measured:
+            panel.legend(fontsize=8, frameon=False)
+        if not measured:
+            panel.text(0.5, 0.5, "not measured", ha="center", va="center", transform=panel.transAxes, color="grey")
+    for panel in panels[3:5]:
+        panel.set_ylim(0, 1)
+    for panel in panels[3:]:
+        panel.set_xlabel("epoch", fontsize=9)
+    minutes = (rows[-1].get("time") or 0) / 60
+    figure.suptitle(f"{run.name}: {len(rows)} epoch{'s' * (len(rows) > 1)}, {minutes:.1f} minutes", fontsize=11)
+    with tempfile.TemporaryDirectory(prefix=".curves-", dir=run) as temporary:
+        part = Path(temporary) / CURVES
+        figure.savefig(part, dpi=110)
+        os.replace(part, path)
+    return path
+
+
+def _points(rows: Sequence[dict[str, float | None]], name: str) -> list[tuple[float, float]]:
+    return [
+        (epoch, value) for row in rows if (value := row.get(name)) is not None and (epoch := row["epoch"]) is not None
+    ]

@@ -20,9 +20,15 @@ from ultralytics.data.dataset import YOLODataset
 
 from ..data.dataset import DataDescription, read_boxes
 from .augmentation import Recipe
-from .transforms import BoxRotation, ExposureStep, PlacedStep, blur, noise
-from .views import RandomView
-from .warp import Reframe
+from .transforms import (
+    BoxRotation,
+    ExposureStep,
+    PlacedStep,
+    RandomView,
+    Reframe,
+    blur,
+    noise,
+)
 
 
 class PartlyLabelledDataset(YOLODataset):

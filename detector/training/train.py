@@ -12,11 +12,10 @@ from ultralytics.utils.patches import torch_load
 
 from ...core.errors import MissingExtraError, TrainingError
 from ..data.dataset import DataDescription, read_description
-from .curves import CURVES, draw_curves
 from .devices import canonical, check_several
 from .model import cpu_has_bf16
 from .preview import write_augmentation
-from .run_folder import record_environment, seconds_used
+from .run_folder import CURVES, draw_curves, record_environment, seconds_used
 from .settings import SETTINGS, DetectorSettings, read_settings
 from .trainer import FaceTrainer
 

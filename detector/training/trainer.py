@@ -1,4 +1,7 @@
-"""Ultralytics' trainer for partly labelled faces and heads."""
+"""Ultralytics' trainer for partly labelled faces and heads.
+
+Ultralytics' validator for pictures that are labelled in part.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +16,24 @@ import numpy as np
 import torch
 
 from . import ultralytics_setup  # noqa: F401  isort: skip
+
 from ultralytics.data.build import InfiniteDataLoader, seed_worker
 from ultralytics.data.utils import get_split_fraction
-from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
 from ultralytics.utils import LOGGER, RANK
+from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.plotting import plot_labels
 
 from ...core.run_folder import usable_cores
 from ..data.dataset import read_description
-from .curves import draw_curves
+from ..inference.boxes import iou, share_inside
 from .devices import keep_freed_memory
 from .loggers import loggers
-from .model import FaceDetectionModel, cpu_has_bf16, freeze_statistics, load_arrays
-from .release_start import start_from_release
-from .run_folder import HISTORY, VALIDATED, add_to_history
+from .model import FaceDetectionModel, cpu_has_bf16, freeze_statistics, load_arrays, start_from_release
+from .run_folder import HISTORY, VALIDATED, add_to_history, draw_curves
 from .schedule import Schedule
 from .settings import read_settings
 from .torch_dataset import PartlyLabelledDataset, ShuffledRectangles, split_ignored
-from .validator import FaceValidator
 
 
 class FaceTrainer(DetectionTrainer):
@@ -250,3 +253,27 @@ def rectangle_loader(dataset: PartlyLabelledDataset, seed: int, workers: int, pi
         worker_init_fn=seed_worker,
         generator=generator,
     )
+
+
+class FaceValidator(DetectionValidator):
+    """Ultralytics' validator, which neither counts ignore regions nor classes that a picture is not labelled for."""
+
+    def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return split_ignored(super().preprocess(batch), len(self.data["names"]))
+
+    def update_metrics(self, preds: list[dict[str, torch.Tensor]], batch: dict[str, Any]) -> None:
+        kept = []
+        for index, pred in enumerate(preds):
+            truth = self._prepare_batch(index, batch)
+            labelled = batch["labelled"][index].to(pred["cls"].device)
+            keep = labelled[pred["cls"].long()]
+            ignored = batch["ignored"][batch["ignored"][:, 0] == index][:, 1:]
+            if len(ignored) and len(pred["cls"]):
+                scale = torch.tensor(truth["imgsz"], device=ignored.device)[[1, 0, 1, 0]]
+                boxes = pred["bboxes"].cpu().numpy()
+                inside = share_inside(boxes, (xywh2xyxy(ignored) * scale).cpu().numpy()).max(1) > 0.5
+                if len(truth["cls"]):
+                    inside &= iou(boxes, truth["bboxes"].cpu().numpy()).max(1) < 0.5
+                keep &= torch.from_numpy(~inside).to(keep.device)
+            kept.append({key: value[keep] for key, value in pred.items()})
+        super().update_metrics(kept, batch)

@@ -7,10 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..console import report
-from ..progress import progress
+from ..console import console, print_line, print_result, printable, progress, report
 from ..results import Result
-from ..table import console, print_line, print_result, printable
 
 FEW = 20
 """Up to so many pictures have a table each, and all of their errors are printed."""

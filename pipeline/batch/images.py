@@ -8,13 +8,13 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import __version__
 from ...core.errors import FacepipeError
+from ...core.version import __version__
 from ..outputs.images import PictureFolder
 from ..outputs.journal import Journal, discard, refuse
-from ..outputs.json_lines import json_stream, write_json, write_line
 from ..outputs.options import Outputs
 from ..outputs.rows import RowForm
+from ..outputs.tabular import json_stream, write_json, write_line
 from ..pipeline import Pipeline
 from .console import DetectScreen
 
@@ -193,7 +193,7 @@ class DetectRun:
             with self._telling(outputs.csv):
                 write_csv(outputs.csv, form, results())
         if outputs.parquet is not None:
-            from ..outputs.parquet_file import write_parquet
+            from ..outputs.tabular import write_parquet
 
             with self._telling(outputs.parquet):
                 write_parquet(outputs.parquet, form, results())

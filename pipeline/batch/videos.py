@@ -20,21 +20,24 @@ from types import FrameType
 from typing import Any, BinaryIO
 
 from ...core.errors import FacepipeError, VideoError
-from ..console import report
+from ..console import console, printable, progress, report
 from ..inputs.image_reader import Frame
-from ..outputs.free_names import FreeNames, stem_of
-from ..outputs.images import ENDINGS
-from ..outputs.json_lines import json_stream, write_line
+from ..outputs.images import ENDINGS, FreeNames, stem_of
 from ..outputs.options import Outputs
-from ..outputs.parquet_file import require_pyarrow
-from ..progress import progress
+from ..outputs.tabular import json_stream, require_pyarrow, write_line
 from ..results import Result
-from ..table import console, printable
 from ..video.analysis import VideoRun, shown_source
 from ..video.interpolation import DRAWING, DRAWING_LIVE, HIDING, HIDING_LIVE, GapFiller, held_frames
 from ..video.options import VideoOptions
 from ..video.reader import VideoFrame, VideoReader
-from ..video.track_summary import TrackForm, TrackSummary, check_suffix, read_tracks, tracks_table, write_tracks
+from ..video.tracks import (
+    TrackForm,
+    TrackSummary,
+    check_suffix,
+    read_tracks,
+    tracks_table,
+    write_tracks,
+)
 from ..video.writer import Change, VideoWriter
 from .console import DetectScreen, note
 from .images import DetectRun

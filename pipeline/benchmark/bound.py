@@ -17,7 +17,7 @@ import numpy as np
 from onnxruntime import InferenceSession
 
 from ...classifier.inference.classifier import AttributeClassifier, prepare
-from ...classifier.inference.region import cut_region
+from ...classifier.inference.crop import cut_region
 from ...core.cpu import usable_cpus
 from ...detector.inference.detector import BATCH as FRAMES
 from ...detector.inference.detector import FaceDetector
@@ -27,7 +27,7 @@ from ...weights.release import Release
 from ...weights.session import open_session
 from ..classifiers import Classifiers
 from ..inputs.image_reader import Frame, read_frame
-from ..matching import match_heads
+from ..two_stage import match_heads
 from .rounds import Action
 
 BATCHES = (1, 4, 16)

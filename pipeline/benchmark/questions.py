@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ... import __version__
 from ...classifier.inference.attributes import output_width
 from ...core.errors import FacepipeError
+from ...core.version import __version__
 from ..inputs.image_reader import read_frame
 from ..pipeline import Pipeline
 from .bound import BareSessions, files_of, tensors_of

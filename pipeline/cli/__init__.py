@@ -8,32 +8,22 @@ from typing import Annotated
 
 import typer
 
-from ... import __version__
 from ...core.errors import FacepipeError
+from ...core.version import __version__
 from ..console import report
 from . import (
     benchmark,
-    compare,
     data,
     detect,
     doctor,
     evaluate,
     evaluate_classifier,
     evaluate_detector,
-    export_detector,
-    recipes,
-    schema,
     serve,
+    train_classifier,
+    train_detector,
+    verify,
     weights,
-)
-from . import (
-    train_classifier as classifier,
-)
-from . import (
-    train_detector as detector,
-)
-from . import (
-    verify_part as verify,
 )
 
 USAGE = 2
@@ -69,22 +59,22 @@ def facepipe(
     """Find faces in photos, and read attributes of each."""
 
 
-for commands in (
-    detect,
-    weights,
-    data,
-    detector,
-    export_detector,
-    evaluate,
-    doctor,
-    schema,
-    evaluate_detector,
-    classifier,
-    evaluate_classifier,
-    compare,
-    recipes,
-    benchmark,
-    serve,
-    verify,
+for register in (
+    detect.register,
+    weights.register,
+    data.register,
+    train_detector.register,
+    train_detector.register_export,
+    evaluate.register,
+    doctor.register,
+    doctor.register_schema,
+    evaluate_detector.register,
+    train_classifier.register,
+    evaluate_classifier.register,
+    train_classifier.register_compare,
+    train_classifier.register_recipes,
+    benchmark.register,
+    serve.register,
+    verify.register,
 ):
-    commands.register(app)
+    register(app)

@@ -62,7 +62,7 @@ def benchmark(
     from ..benchmark.questions import benchmark as measure
     from ..benchmark.settings import QUICK, Chosen, Extent
     from ..benchmark.tables import tables
-    from ..table import console
+    from ..console import console
 
     chosen = Chosen(
         folder,

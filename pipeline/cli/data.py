@@ -1,20 +1,171 @@
-"""``facepipe data …``: what makes, changes or checks training data; the commands live in modules of their own."""
+"""``facepipe data …``: what makes, changes or checks training data; the commands live in modules of their own.
+
+``facepipe data augmented``.
+
+``facepipe data crop``: labelled photos in, labelled crops out.
+
+``facepipe data closeups``: an attribute data set as training pictures of the detector.
+"""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from . import augmentation, crop, data_check, data_closeups
-from . import data_convert as data_in
+from . import data_check, data_convert
 
 app = typer.Typer(no_args_is_help=True, help="Training data: get, convert, check, cut, label.", rich_markup_mode=None)
 
 
 def register(parent: typer.Typer) -> None:
     """Add the commands to the app."""
-    crop.register(app)
-    data_in.register(app)
-    data_closeups.register(app)
+    register_crop(app)
+    data_convert.register(app)
+    register_closeups(app)
     data_check.register(app)
-    augmentation.register(app)
+    register_augmented(app)
     parent.add_typer(app, name="data")
+
+
+def register_augmented(app: typer.Typer) -> None:
+    """Add the command to ``facepipe data``."""
+    app.command("augmented")(augmented)
+
+
+def augmented(
+    data: Annotated[Path, typer.Argument(metavar="DATA.yaml", help="The data set.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The picture to write, .png or .jpg.", show_default=False)],
+    augmentation: Annotated[str, typer.Option(help="A recipe's name, or its FILE.yaml.")] = "ultralytics",
+    count: Annotated[int, typer.Option(min=1, max=600, help="Pictures to show.")] = 24,
+    columns: Annotated[int, typer.Option(min=1, max=24, help="Pictures in a row.")] = 6,
+    imgsz: Annotated[int, typer.Option(min=32, help="Side of training pictures in pixels.")] = 640,
+    rect: Annotated[bool, typer.Option(help="Pictures in batches of like aspect ratio, as train-detector has it.")] = (
+        False
+    ),
+    seed: Annotated[int, typer.Option(help="Of the pictures drawn and of what is done to them.")] = 0,
+) -> None:
+    """Show what an augmentation recipe makes of training pictures, with boxes and ignore regions."""
+    from ...core.contact_sheet import write_sheet
+    from ...detector.data.dataset import read_description
+    from ...detector.training.augmentation import read_recipe
+    from ...detector.training.preview import augmented_sheet
+
+    recipe = read_recipe(augmentation)
+    sheet = augmented_sheet(recipe, read_description(data), imgsz, count, rect, seed, columns)
+    write_sheet(out, sheet)
+    print(f"{out}: {count} training pictures after augmentation {recipe.name}, {sheet.shape[1]} x {sheet.shape[0]}")
+
+
+class Missed(StrEnum):
+    drop = "drop"
+    whole = "whole"
+
+
+class Region(StrEnum):
+    face = "face"
+    head = "head"
+    torso = "torso"
+
+
+def register_crop(app: typer.Typer) -> None:
+    """Add the command to ``facepipe data``."""
+    app.command("crop")(crop)
+
+
+def crop(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE.csv", help="CSV of labelled photos.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the crops and their CSV.")],
+    schema: Annotated[Path | None, typer.Option(help="YAML of the attributes. Default: the shipped one.")] = None,
+    region: Annotated[
+        Region, typer.Option(help="What is cut: the face, its head, or the torso below it.")
+    ] = Region.face,
+    detector: Annotated[str | None, typer.Option(metavar="VERSION", help="Default: that in use.")] = None,
+    confidence: Annotated[float, typer.Option(min=0, max=1, help="Least confidence of a face.")] = 0.25,
+    margin: Annotated[
+        float, typer.Option(min=0, max=2, help="Added on each side, as a fraction of the longer side of the box.")
+    ] = 0.05,
+    size: Annotated[int, typer.Option(min=16, max=512, help="Side of the recipe's crop in pixels.")] = 224,
+    context: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Real picture kept around each crop, in which training jitters.")
+    ] = 0.15,
+    pad: Annotated[
+        float, typer.Option(min=0, max=2, help="Border around pictures without a face, for a second look.")
+    ] = 0.5,
+    missed: Annotated[Missed, typer.Option(help="Pictures in which no face is found.")] = Missed.drop,
+    tight: Annotated[
+        list[str] | None, typer.Option(metavar="SOURCE", help="A source whose pictures are tight crops already.")
+    ] = None,
+    across: Annotated[int, typer.Option(min=1, max=8, help="Detect small pictures ACROSS x ACROSS at a time.")] = 3,
+    image_format: Annotated[str, typer.Option("--format", help="jpg, webp or png.")] = "jpg",
+    workers: Annotated[int, typer.Option(min=1)] = 2,
+) -> None:
+    """Cut the labelled faces, or their heads or torsos, out of photos as serving does; labelled points move along."""
+    from ...classifier.config.schema import DEFAULT, read_schema
+    from ...classifier.data.table import CropSet, read_faces
+    from ...detector.inference.detector import FaceDetector
+    from ...weights.manifest import CropRecipe
+    from ..datasets.crops import crop_table
+
+    if image_format not in ("jpg", "webp", "png"):
+        raise typer.BadParameter(f"--format is jpg, webp or png, got {image_format!r}")
+    result = crop_table(
+        read_faces(source, read_schema(schema or DEFAULT), must_exist=False),
+        out,
+        CropSet(recipe=CropRecipe(region=region.value, margin=margin, size=size), context=context),
+        lambda: FaceDetector(detector, confidence=confidence),
+        pad,
+        missed.value,
+        tight or (),
+        across,
+        image_format,
+        workers,
+        report=lambda line: print(line, flush=True),
+    )
+    for file, reason in result.missed:
+        print(f"left out: {file}: {reason}")
+    print(
+        f"{result.csv}: {result.cut} cut ({result.retried} found at the second look), {result.tight} tight, "
+        f"{result.whole} kept whole, {len(result.missed)} left out (see {out / 'missed.csv'})"
+    )
+
+
+def register_closeups(app: typer.Typer) -> None:
+    """Add the command to ``facepipe data``."""
+    app.command("closeups")(closeups)
+
+
+def closeups(
+    faces: Annotated[Path, typer.Argument(metavar="FACES.csv", help="CSV of pictures of one face each.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The new data set's folder.")],
+    source: Annotated[list[str] | None, typer.Option(help="A source to take; may be repeated. Default: all.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most pictures of a source in a split.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Finds the boxes. Default: that in use.")
+    ] = None,
+    schema: Annotated[Path | None, typer.Option(help="YAML of the attributes. Default: the shipped one.")] = None,
+    train_only: Annotated[
+        bool, typer.Option("--train-only", help="Leave the validation rows out: the set is to be joined to another.")
+    ] = False,
+    terms: Annotated[
+        list[str] | None, typer.Option(metavar="[SOURCE=]TEXT", help="Terms of the pictures, of a source or of all.")
+    ] = None,
+    across: Annotated[int, typer.Option(min=1, max=12, help="Lay ACROSS x ACROSS faces on a sheet; 1: none.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the draw, and of sizes and places on sheets.")] = 0,
+) -> None:
+    """Make detector training pictures of faces that fill the frame from attribute data; boxes by the detector."""
+    from ...classifier.config.schema import DEFAULT, read_schema
+    from ...classifier.data.table import read_faces
+    from ...detector.data.closeups import SEEN
+    from ...detector.inference.detector import FaceDetector
+    from ..datasets.closeups import draw_rows, write_close_ups
+    from .train_classifier import read_terms
+
+    table = read_faces(faces, read_schema(schema or DEFAULT), must_exist=False)
+    rows = draw_rows(table, source or (), limit, ("train",) if train_only else ("train", "val"), seed)
+    counts = write_close_ups(
+        table, rows, FaceDetector(detector, confidence=SEEN), out, read_terms(terms or []), across, seed
+    )
+    print(f"{out / 'data.yaml'}: " + ", ".join(f"{count} {what}" for what, count in counts.items() if count))

@@ -74,11 +74,8 @@ def check(
     from ...detector.data.check_sheet import check_sheet
     from ...detector.data.quarantine import restore, set_aside
     from ...detector.data.statistics import as_json
-    from ..datasets.check import check_faces, is_faces
-    from ..datasets.check_tables import print_report
-    from ..datasets.opening import open_stored
-    from ..progress import progress
-    from ..table import console
+    from ..console import console, progress
+    from ..datasets.check import check_faces, is_faces, open_stored, print_report
 
     if is_faces(data):
         if persons or detector or aside or kinds or restore_from:
@@ -177,14 +174,14 @@ def prelabel(
         raise typer.BadParameter("--classifier goes with --attributes")
     from ...classifier.inference.classifier import AttributeClassifier
     from ...core.errors import RemoteError
-    from ...core.optional_yaml import require_yaml
+    from ...core.files import require_yaml
     from ...detector.data.folder import check_free
     from ...detector.data.splits import read_shares
     from ...detector.inference.detector import FaceDetector
+    from ..console import progress
     from ..datasets.prelabel import gather, to_review
     from ..datasets.prelabel import prelabel as label
     from ..datasets.prelabel_files import Form, write_set
-    from ..progress import progress
 
     shares = read_shares(split)
     check_free(out, False)
@@ -241,7 +238,7 @@ def upload(
 
 def _send(labels: Path, project: str, batch: str, prediction: bool) -> None:
     from ...detector.data.roboflow import upload as send
-    from ..progress import progress
+    from ..console import progress
 
     with progress("sent") as bar:
         sent = send(labels, project, batch=batch, prediction=prediction, progress=bar)

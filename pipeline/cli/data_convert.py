@@ -99,7 +99,7 @@ def convert(
     from ...detector.data.convert import Options
     from ...detector.data.convert import convert as convert_set
     from ...detector.data.formats import read
-    from ..progress import progress as progress_bar
+    from ..console import progress as progress_bar
 
     options = Options(
         mapping=_mapping(mapping),
@@ -155,7 +155,7 @@ def roboflow(
     from ...detector.data.convert import convert as convert_set
     from ...detector.data.folder import check_free
     from ...detector.data.formats import read
-    from ..progress import progress as progress_bar
+    from ..console import progress as progress_bar
 
     project, version = roboflow_source.parse_name(name, 3)[1:]
     out = out or Path(f"{project}-{version}")
@@ -227,7 +227,7 @@ def _folder(path: Path) -> Path:
 def _show(done: Conversion) -> None:
     from rich.table import Table
 
-    from ..table import console, printable
+    from ..console import console, printable
 
     print(printable(f"{done.out / 'data.yaml'} (from {done.format}); labelled: {', '.join(done.classes.labelled)}"))
     table = Table()

@@ -10,9 +10,26 @@ from typing import Annotated
 import typer
 
 from ..video.options import CLASSIFY_EVERY, VideoOptions
-from ._options import Classifier, Confidence, Detector, Device, InputSize, Threads
-from .ray_command import Actors, Address, Block, Engine, EngineName, Out, check_engine
-from .video_command import ClassifyEvery, Every, NoTracks, Seconds, Tracks
+from ._options import (
+    Actors,
+    Address,
+    Block,
+    Classifier,
+    ClassifyEvery,
+    Confidence,
+    Detector,
+    Device,
+    Engine,
+    EngineName,
+    Every,
+    InputSize,
+    NoTracks,
+    Out,
+    Seconds,
+    Threads,
+    Tracks,
+    check_engine,
+)
 
 FAILED = 1
 """Exit code where some input failed."""
@@ -126,7 +143,7 @@ def detect(
     """
     from ...core.errors import ImageError
     from ..batch.job import DetectJob, run_job
-    from ..inputs.urls import is_store
+    from ..inputs.url import is_store
     from ..outputs.options import Outputs
 
     if blur and pixelate:
@@ -228,7 +245,7 @@ def detect(
 
 def _end(run: Callable[[], bool]) -> None:
     """Run to the end, and leave with the exit code that tells how that went."""
-    from ..interruption import exit_code, terminable
+    from ..console import exit_code, terminable
 
     try:
         with terminable():

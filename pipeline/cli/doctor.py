@@ -1,4 +1,7 @@
-"""``facepipe doctor``: what is installed, what works, and the commands that mend the rest."""
+"""``facepipe doctor``: what is installed, what works, and the commands that mend the rest.
+
+``facepipe schema``: the JSON Schema of results.
+"""
 
 from __future__ import annotations
 
@@ -57,3 +60,15 @@ def _tell(finding: Finding, new: bool) -> None:
     screen.print(line.append(f"  {finding.what}: {finding.told}"))
     if finding.remedy:
         screen.print(Text(f"         → {finding.remedy}", style="cyan"))
+
+
+def register_schema(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command()(schema)
+
+
+def schema() -> None:
+    """Print the JSON Schema of one result, a line of `facepipe detect --json`."""
+    from ..results import schema as published
+
+    print(json.dumps(published(), indent=2))

@@ -7,10 +7,17 @@ from typing import Annotated
 
 import typer
 
-from ...weights.precision import AUTO, choose_file
+from ...weights.session import AUTO, choose_file
 from ...weights.store import find
 from ..console import report
-from ._options import Classifier, Confidence, Detector, Device, InputSize, Threads
+from ._options import (
+    Classifier,
+    Confidence,
+    Detector,
+    Device,
+    InputSize,
+    Threads,
+)
 
 SPLITS = ("train", "val", "test", "all")
 FAILED = 1
@@ -64,13 +71,12 @@ def evaluate(
     from ...core.plotting import require_matplotlib
     from ...detector.inference.detector import FaceDetector
     from ..classifiers import Classifiers
+    from ..console import console, progress
     from ..evaluation.data import read_photos
     from ..evaluation.metrics import Figures
     from ..evaluation.predictions import observe_end_to_end
     from ..evaluation.report import as_json, evaluation_command, write_figures, write_report
     from ..evaluation.tables import error_table, headline, loss_table, part_table, sentences
-    from ..progress import progress
-    from ..table import console
 
     if split not in SPLITS:
         raise typer.BadParameter(f"--split is one of {', '.join(SPLITS)}, got {split!r}")

@@ -61,7 +61,7 @@ def evaluate_classifier(
     from ...classifier.evaluation.subgroups import require as require_groups
     from ...classifier.inference.classifier import AttributeClassifier
     from ...core.plotting import require_matplotlib
-    from ..progress import progress
+    from ..console import progress
 
     if precision is not None and precision not in PRECISIONS:
         raise typer.BadParameter(f"--precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
@@ -91,14 +91,14 @@ def evaluate_classifier(
 
 
 def _tell(evaluations: Sequence[Evaluation]) -> None:
-    from ...classifier.evaluation.evaluation_tables import (
+    from ...classifier.evaluation.report import (
         confusion_tables,
         figure_table,
         group_tables,
         sentences,
         side_by_side,
     )
-    from ..table import console
+    from ..console import console
 
     screen = console()
     for evaluation in evaluations:
@@ -115,7 +115,7 @@ def _tell(evaluations: Sequence[Evaluation]) -> None:
 
 def _figures(evaluation: Evaluation) -> dict[str, Any]:
     """What a manifest holds, with the classifier's name and what is said in words."""
-    from ...classifier.evaluation.evaluation_tables import sentences
+    from ...classifier.evaluation.report import sentences
 
     dump = evaluation.metrics().model_dump(mode="json")
     return {"classifier": evaluation.name, **dump, "sentences": sentences(evaluation)}

@@ -180,8 +180,8 @@ def _tell_closeups(
 
 
 def _tell(evaluations: Sequence[Evaluation]) -> None:
-    from ...detector.evaluation.evaluation_table import further_lines, side_by_side, size_table, source_table
-    from ..table import console
+    from ...detector.evaluation.report import further_lines, side_by_side, size_table, source_table
+    from ..console import console
 
     screen = console()
     for evaluation in evaluations:
@@ -217,7 +217,7 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error, where that is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from ..table import console
+    from ..console import console
 
     screen = console(stderr=True)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -9,7 +9,14 @@ from typing import Annotated
 
 import typer
 
-from ._options import Classifier, Confidence, Detector, Device, InputSize, Threads
+from ._options import (
+    Classifier,
+    Confidence,
+    Detector,
+    Device,
+    InputSize,
+    Threads,
+)
 
 KEY_VARIABLE = "FACEPIPE_API_KEY"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -1,17 +1,30 @@
-"""``facepipe train-classifier``."""
+"""``facepipe train-classifier``.
+
+``facepipe recipes …``: which recipes there are for ``train-classifier``, and what one says.
+
+``facepipe compare``: trainings of the classifier side by side.
+"""
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .crop import Region
-from .export_detector import tell_exported
-from .options import typed
+from ...core.files import write_whole
+from ._options import typed
+from .data import Region
+from .train_detector import tell_exported
 from .weights import tell_published
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ...classifier.training.compare_runs import RunFigures
+
 
 RUNS = Path("runs") / "classifier"
 INTERRUPTED = 130
@@ -177,3 +190,142 @@ def read_terms(given: list[str]) -> dict[str, str]:
         one = bool(equals) and source.replace("_", "").replace("-", "").isalnum()
         found[source if one else ""] = rest if one else text
     return found
+
+
+app = typer.Typer(no_args_is_help=True, help="Recipes of train-classifier: list, show.", rich_markup_mode=None)
+
+
+def register_recipes(parent: typer.Typer) -> None:
+    """Add the commands to the app."""
+    parent.add_typer(app, name="recipes")
+
+
+@app.command("list")
+def list_recipes() -> None:
+    """List the recipes that come with facepipe: backbone, input size and attributes of each."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from ...classifier.config.recipe import read_recipe, recipe_path, shipped_recipes
+    from ...classifier.config.schema import find_schema, read_schema
+    from ..console import console
+
+    table = Table()
+    for heading in ("recipe", "backbone", "px", "attributes", "what it is"):
+        table.add_column(heading, justify="right" if heading == "px" else "left", no_wrap=heading == "recipe")
+    for name in shipped_recipes():
+        recipe = read_recipe(name)
+        attributes = read_schema(find_schema(recipe.schema_file, recipe_path(name).parent))
+        cells = (
+            name,
+            recipe.backbone,
+            str(recipe.size),
+            ", ".join(each.name for each in attributes),
+            recipe.description,
+        )
+        table.add_row(*map(Text, cells))
+    console().print(table)
+
+
+@app.command()
+def show(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe, or a YAML file.", show_default=False)],
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Every field, those of its base and the defaults included.")
+    ] = False,
+) -> None:
+    """Print a recipe as YAML, to start one of your own from."""
+    from ...classifier.config.recipe import read_recipe, recipe_path
+    from ...core.files import require_yaml
+
+    found = read_recipe(recipe)
+    if not whole:
+        print(recipe_path(recipe).read_text(encoding="utf-8"), end="")
+        return
+    yaml = require_yaml()
+    content = found.model_dump(mode="json", by_alias=True)
+    print(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100), end="")
+
+
+MISSING = "-"
+BESIDE = 4
+"""Most runs that get a column each; more get a row each."""
+
+
+def register_compare(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("compare")(compare)
+
+
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Runs of train-classifier: names, or folders.", show_default=False),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the curves of all runs into this picture.")
+    ] = None,
+    json_target: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write the figures there; - is standard output.")
+    ] = None,
+    timing: Annotated[
+        bool, typer.Option("--timing/--no-timing", help="Time a crop through each run's exported file.")
+    ] = True,
+) -> None:
+    """Compare trainings of the classifier: figures, losses, parameters, time of a crop."""
+    from ...classifier.training.compare_runs import compare as read
+    from ...classifier.training.compare_runs import draw_comparison, find_run
+    from ..console import console
+
+    folders = list(dict.fromkeys(find_run(text, RUNS) for text in runs))
+    found = read(folders, timing)
+    if out is not None:
+        draw_comparison(folders, out)
+    if json_target is not None:
+        text = json.dumps({"runs": [run.told() for run in found]}, indent=2) + "\n"
+        if json_target == "-":
+            print(text, end="")
+            return
+        write_whole(Path(json_target), text.encode())
+    screen = console()
+    screen.print(comparison_table(found))
+    if any(run.measured == "training" for run in found):
+        screen.print("* not exported: figures of Keras at the best validation, on the rows that training validates on")
+    screen.print("losses compare only between runs with the same losses and attributes; ms are those of one thread")
+    if out is not None:
+        screen.print(f"curves: {out}")
+
+
+def comparison_table(runs: list[RunFigures]) -> Table:
+    """Every run's figures; what is not known is ``-``. Few runs stand beside each other, many one below the other."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from ...classifier.training.compare_runs import columns
+
+    rows: list[tuple[str, list[str]]] = [
+        ("", [f"{run.name}{'*' * (run.measured == 'training')}" for run in runs]),
+        ("backbone, px", [f"{run.backbone or MISSING}, {run.size or MISSING}" for run in runs]),
+        ("epochs", [_cell(run.epochs, ".1f") for run in runs]),
+    ]
+    for heading, name, form in columns(runs):
+        rows.append((heading, [_cell(run.figures.get(name), form) for run in runs]))
+    rows += [
+        ("validation loss", [_cell(run.loss, ".4f") for run in runs]),
+        ("parameters", [_cell(run.parameters, ",") for run in runs]),
+        ("ms a crop", [_cell(run.milliseconds, ".1f") for run in runs]),
+        ("MB", [_cell(run.megabytes, ".1f") for run in runs]),
+    ]
+    lines = [[heading, *cells] for heading, cells in rows]
+    if len(runs) > BESIDE:
+        lines = [list(line) for line in zip(*lines, strict=True)]
+    table = Table()
+    for place, heading in enumerate(lines[0]):
+        table.add_column(Text(heading), justify="right" if place else "left", no_wrap=not place)
+    for line in lines[1:]:
+        table.add_row(*map(Text, line))
+    return table
+
+
+def _cell(value: float | None, form: str) -> str:
+    return MISSING if value is None else format(value, form)

@@ -1,20 +1,26 @@
-"""What ``facepipe verify`` prints: the differences as a table, and the line that sums them up."""
+"""What ``facepipe verify`` prints: the differences as a table, and the line that sums them up.
+
+``facepipe verify``: results made again with the models that they name, and compared.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..table import printable
+from ..console import printable
 from ..verify.compare import Difference
-from ..verify.models import SHORT
-from ..verify.verify import GOOD, VERDICTS, Checked, Report
+from ..verify.verify import GOOD, SHORT, VERDICTS, Checked, Report
+from ._options import Threads
 
 MOST = 40
 """Rows of the table; --json has all."""
@@ -58,7 +64,7 @@ def summary(report: Report) -> Iterator[str]:
     )
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def to_dict(report: Report) -> dict[str, Any]:
     """The report as plain data."""
     plain = asdict(report)
     plain["checked"] = [
@@ -108,3 +114,52 @@ def _amount(difference: Difference) -> str:
 
 def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+DIFFERS = 1
+"""Exit code where something is not as it was."""
+NOT_RUN = 2
+"""Exit code where nothing differs, but a model is not here."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(verify)
+
+
+def verify(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="JSON lines, CSV or Parquet of facepipe detect.")],
+    sample: Annotated[int, typer.Option(min=1, help="Pictures to look at again, drawn at random.")] = 50,
+    every: Annotated[bool, typer.Option("--all", help="Look at all of them.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the sample: the same one draws the same pictures.")] = 0,
+    root: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where relative paths begin. Default: the current folder.")
+    ] = None,
+    allow_url: Annotated[bool, typer.Option("--allow-url", help="Fetch pictures again that came from URLs.")] = False,
+    device: Annotated[str | None, typer.Option(help="Where to run. Default: where the results were made.")] = None,
+    threads: Threads = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with every difference.")] = False,
+) -> None:
+    """Run a sample of the pictures again, with the versions and settings that the results name, and compare.
+
+    Each picture is identical, within tolerance (floats of another processor), different, changed (another SHA-256) or
+    missing. Frames of videos are passed over.
+
+    Exit codes: 0 all are identical or within tolerance, 1 something is not as it was, 2 wrong usage, or a model is not
+    here.
+    """
+    from ..console import console, progress
+    from ..verify.verify import How
+    from ..verify.verify import verify as run
+
+    how = How(None if every else sample, seed, root, device, threads, allow_url)
+    with progress("verify", "pictures") as tell:
+        report = run(results, how, tell)
+    if as_json:
+        print(json.dumps(to_dict(report), indent=2))
+    else:
+        print_report(report, console())
+    if report.differs:
+        raise typer.Exit(DIFFERS)
+    if report.counts["not run"]:
+        raise typer.Exit(NOT_RUN)

@@ -1,6 +1,6 @@
 """``facepipe weights list | show | verify | use | publish``: the released models that can be used here.
 
-The other commands of ``facepipe weights`` are in ``weights_remote``, ``weights_diff`` and ``weights_tidy``.
+The other commands of ``facepipe weights`` are in ``weights_registry``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ import typer
 
 from ...core.errors import WeightsError
 from ...weights.manifest import Manifest, Metric, Stage
-from ...weights.names import split_release
+from ...weights.release import split_release
 from ...weights.store import Broken, Release, find, installed
 from ...weights.store import use as use_version
-from . import weights_diff, weights_tidy
-from . import weights_registry as weights_remote
+from . import weights_registry
 from .weights_registry import FROM, LocalhostOption, OfflineOption
 
 if TYPE_CHECKING:
@@ -39,8 +38,9 @@ StageArgument = Annotated[
 
 def register(parent: typer.Typer) -> None:
     """Add the commands to the app."""
-    for commands in (weights_remote, weights_diff, weights_tidy):
-        commands.register(app)
+    weights_registry.register(app)
+    weights_registry.register_diff(app)
+    weights_registry.register_tidy(app)
     parent.add_typer(app, name="weights")
 
 
@@ -54,13 +54,12 @@ def list_releases(
 ) -> None:
     """List the models that can be used; * marks the one that is used when no version is named."""
     if source is not None:
-        weights_remote.list_source(source, offline, insecure_localhost)
+        weights_registry.list_source(source, offline, insecure_localhost)
         return
     from rich.table import Table
     from rich.text import Text
 
-    from ..console import report
-    from ..table import console
+    from ..console import console, report
 
     good, broken = installed()
     current: set[Path] = set()
@@ -109,7 +108,7 @@ def show(
     from rich.table import Table
     from rich.text import Text
 
-    from ..table import console
+    from ..console import console
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, text in _rows(release):

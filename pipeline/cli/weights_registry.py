@@ -1,16 +1,28 @@
-"""``facepipe weights pull | push``, and what ``weights list --from`` shows: releases from afar."""
+"""``facepipe weights pull | push``, and what ``weights list --from`` shows: releases from afar.
+
+``facepipe weights remove | gc``: releases and leftovers that are no longer wanted.
+
+``facepipe weights diff``: two versions of a stage side by side.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...core.errors import WeightsError
-from ...weights.names import joined, split_name, split_release
+from ...weights.release import joined, split_name, split_release
+from ...weights.store import find
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ...weights.diff import Differences, Figure, SideBySide
     from ...weights.manifest import Stage
+    from ...weights.release import Release
+
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="STAGE[@VERSION]", help="detector@1.1.0, or classifier for its newest.")
@@ -50,7 +62,7 @@ def pull(
     from ...weights.registry.source import choose_source
     from ...weights.store import find
     from ...weights.store import use as use_version
-    from ..transfer_progress import transfer_progress
+    from ..console import transfer_progress
 
     stage, name, number = _wanted(model, version)
     chosen = choose_source(source, insecure_localhost, offline)
@@ -83,10 +95,10 @@ def push(
     replace: Annotated[bool, typer.Option("--replace", help="Replace another content of that version there.")] = False,
 ) -> None:
     """Take a version to a folder or bucket, from where others can pull it. Its index is written last."""
+    from ...weights.registry.push import PushTarget
     from ...weights.registry.push import push as push_release
-    from ...weights.registry.push_target import PushTarget
     from ...weights.store import find
-    from ..transfer_progress import transfer_progress
+    from ..console import transfer_progress
 
     stage, name, number = _wanted(model, version)
     if not target:
@@ -109,7 +121,7 @@ def list_source(source: str, offline: bool, insecure_localhost: bool) -> None:
     from ...weights.registry.pull import fetch_index
     from ...weights.registry.source import choose_source
     from ...weights.store import installed
-    from ..table import console
+    from ..console import console
 
     chosen = choose_source(source, insecure_localhost, offline)
     index = fetch_index(chosen)
@@ -130,3 +142,166 @@ def _wanted(model: str, version: str | None) -> tuple[Stage, str, str | None]:
         return stage, "", None
     name, number = split_name(stage, text)
     return stage, name, number
+
+
+def register_tidy(app: typer.Typer) -> None:
+    """Add the commands to ``facepipe weights``."""
+    app.command()(remove)
+    app.command()(gc)
+
+
+def remove(
+    model: Annotated[str, typer.Argument(metavar="STAGE@VERSION", help="Such as detector@1.0.0.")],
+    version: Annotated[
+        str | None, typer.Argument(metavar="[VERSION]", help="Where the stage stands alone; 1.0.0 or NAME@1.0.0.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Even the one that is used.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove a version. At a terminal it asks first; from a script it does not. What came with facepipe stays."""
+    from ...weights.registry.prune import remove as remove_version
+    from ...weights.store import find
+
+    stage, number = split_release(model, version)
+    if number is None:
+        raise WeightsError(f"{stage}: name the version that is to go, such as {stage}@1.0.0")
+    if sys.stdin.isatty() and not yes and not typer.confirm(f"Remove {stage} {number} for good?", err=True):
+        raise typer.Exit(1)
+    removed = remove_version(stage, number, force)
+    print(f"{stage} {removed.label} is removed: {removed.folder}")
+    name = removed.label.rpartition("@")[0]
+    try:
+        used = find(stage, name or None)
+    except WeightsError as error:
+        print(f"note: {error}")
+        return
+    if force:
+        print(f"{stage} {used.label} is used where none is named")
+
+
+def gc(
+    older_than: Annotated[
+        str, typer.Option(metavar="AGE", help="Only what nobody has written to for so long: 30m, 12h, 1d, 2w.")
+    ] = "1d",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
+) -> None:
+    """Remove what broken-off pulls and publishings left, and choices of versions that are gone."""
+    from ...weights.registry.prune import age_seconds, clear, leftovers
+
+    found = leftovers(age_seconds(older_than))
+    for leftover in found:
+        if not dry_run:
+            clear(leftover)
+        where = "" if leftover.path is None else f"{leftover.path}: "
+        size = "" if leftover.path is None else f" ({leftover.bytes / 1e6:,.1f} MB)"
+        print(f"{'would remove' if dry_run else 'removed'} {where}{leftover.what}{size}")
+    freed = sum(leftover.bytes for leftover in found)
+    if not found:
+        print(f"nothing to remove that is older than {older_than}")
+    elif len(found) > 1:
+        print(f"{len(found)} leftovers, {freed / 1e6:,.1f} MB")
+
+
+MISSING = "-"
+FEW = 24
+"""Most figures of a measurement that are shown without ``--all``; those of single sources and groups stand last."""
+
+
+def register_diff(app: typer.Typer) -> None:
+    """Add the command to ``facepipe weights``."""
+    app.command()(diff)
+
+
+def diff(
+    versions: Annotated[
+        list[str],
+        typer.Argument(metavar="A B", help="detector@0.1.0 detector@1.0.0; or: detector 0.1.0 1.0.0."),
+    ],
+    everything: Annotated[bool, typer.Option("--all", help="Every figure, and every line of the training.")] = False,
+) -> None:
+    """Compare two versions of a stage: what changed in their manifests, and the figures that were measured alike."""
+    from rich.text import Text
+
+    from ...weights.diff import differences
+    from ..console import console
+
+    first, second = _both(versions)
+    found = differences(first, second)
+    screen = console()
+    screen.print(_changes(found, first, second, everything))
+    if found.same:
+        screen.print(Text(f"the same in both: {', '.join(found.same)}"))
+    for measured in found.figures:
+        screen.print()
+        screen.print(Text(f"measured alike: {measured.protocol}"))
+        if not everything and all(figure.difference == 0 for figure in measured.figures):
+            of = f"{measured.first}, {measured.second}"
+            screen.print(Text(f"{of}: {len(measured.figures)} figures, every one the same"))
+            continue
+        screen.print(_figures(measured, everything))
+        hidden = 0 if everything else max(0, len(measured.figures) - FEW)
+        if hidden:
+            screen.print(Text(f"{hidden} more figures with --all"))
+    if found.apart:
+        screen.print()
+        screen.print(Text("not compared, for the other version was not measured so:"))
+        for apart in found.apart:
+            screen.print(Text(f"  {apart.of}, {apart.figures} figures: {apart.protocol}"))
+    if not found.figures:
+        screen.print(Text("no figure of the two compares: measure both with the same command to see which is better"))
+
+
+def _both(versions: list[str]) -> tuple[Release, Release]:
+    """The two releases that are meant."""
+    if len(versions) == 3 and "@" not in versions[0]:
+        versions = [f"{versions[0]}@{versions[1]}", f"{versions[0]}@{versions[2]}"]
+    if len(versions) != 2:
+        raise WeightsError("name two versions, such as: facepipe weights diff detector@0.1.0 detector@1.0.0")
+    (stage, one), (other_stage, other) = (split_release(text) for text in versions)
+    return find(stage, one), find(other_stage, other)
+
+
+def _changes(found: Differences, first: Release, second: Release, everything: bool) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for heading in ("", f"{first.stage} {first.label}", f"{second.stage} {second.label}"):
+        table.add_column(Text(heading), overflow="fold")
+    hidden = 0
+    for change in found.changes:
+        if change.what.startswith("training ") and None in (change.first, change.second) and not everything:
+            hidden += 1
+            continue
+        table.add_row(*(Text(MISSING if text is None else text) for text in (change.what, change.first, change.second)))
+    if hidden:
+        table.add_row(Text("training, other settings"), Text(f"{hidden} that only one of them names: --all"), Text(""))
+    return table
+
+
+def _figures(measured: SideBySide, everything: bool) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for heading in ("", measured.first, measured.second, "difference", ""):
+        table.add_column(Text(heading), justify="left" if heading == "" else "right")
+    for figure in measured.figures if everything else measured.figures[:FEW]:
+        table.add_row(*map(Text, (figure.name, *_values(figure), _verdict(figure))))
+    return table
+
+
+def _values(figure: Figure) -> tuple[str, str, str]:
+    first, second = (MISSING if each.value is None else f"{each.value:.4f}" for each in (figure.first, figure.second))
+    return first, second, MISSING if figure.difference is None else f"{figure.difference:+.4f}"
+
+
+def _verdict(figure: Figure) -> str:
+    """In words whether the second version is better."""
+    if figure.difference is None:
+        if figure.first.count != figure.second.count:
+            return f"other rows: {figure.first.count} and {figure.second.count}"
+        return "not measured"
+    if figure.better is None:
+        return ""
+    return ("better" if figure.better else "worse") + (", within the intervals" if figure.told_apart is False else "")

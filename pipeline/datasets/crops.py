@@ -17,14 +17,14 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from ...classifier.config.labels import BOX
+from ...classifier.config.schema import BOX
 from ...classifier.data.table import SIDECAR, CropSet, FaceTable
-from ...classifier.inference.region import cut_region, region_box
+from ...classifier.inference.crop import cut_region, region_box
 from ...core.errors import DataError, FacepipeError
 from ...detector.inference.detector import FaceDetector
 from ...weights.manifest import PointsAttribute
 from ..inputs.image_reader import read_frame
-from ..matching import match_heads
+from ..two_stage import match_heads
 from .face_finder import find_faces, pick_face
 
 CHUNK = 180

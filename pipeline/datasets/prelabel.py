@@ -14,12 +14,12 @@ from ...classifier.inference.classifier import AttributeClassifier
 from ...core.errors import DataError, FacepipeError
 from ...core.near_duplicates import perceptual_hash
 from ...detector.data.box_clipping import LEAST_SIDE
-from ...detector.data.formats.pictures import pictures_below
+from ...detector.data.formats.records import pictures_below
 from ...detector.inference.detector import BATCH, FaceDetector
 from ..inputs.image_reader import read_frame
-from ..matching import match_heads
 from ..pipeline import Pipeline
 from ..results import Box, Result, shortest
+from ..two_stage import match_heads
 
 UNSURE = 0.6
 """Probability of an attribute's class below which it is to be looked at."""

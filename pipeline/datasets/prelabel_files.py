@@ -1,4 +1,8 @@
-"""The files of a prelabelled set: YOLO in the project's layout, or COCO, with a review list and attributes beside."""
+"""The files of a prelabelled set: YOLO in the project's layout, or COCO, with a review list and attributes beside.
+
+COCO of a prelabelled set: ``outputs/coco_entries.py`` says how it is written. ``review.csv`` lists what the
+classifier is unsure of, and points are in ``attributes.csv`` alone.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -23,9 +27,8 @@ from ...detector.data.folder import DataSet, building, free_name, link_or_copy, 
 from ...detector.data.splits import DEFAULT_SHARES, part
 from ...weights.manifest import Attribute, PointsAttribute
 from ..inputs.image_reader import read_frame
-from ..outputs.coco_entries import cvat_labels, plain_values
+from ..outputs.coco import coco_annotation, coco_head, coco_image, cvat_labels, plain_values
 from .prelabel import FoundBox, Prelabelled, ReviewRow
-from .prelabel_coco import coco_content
 
 COCO, REVIEW, ATTRIBUTES, CVAT = "_annotations.coco.json", "review.csv", "attributes.csv", "cvat_labels.json"
 
@@ -224,3 +227,25 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
 
 def _json(content: object) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+
+
+def coco_content(
+    pictures: Sequence[Prelabelled],
+    stems: Mapping[int, str],
+    classes: Sequence[str],
+    attributes: Sequence[Attribute],
+    note: str,
+) -> dict[str, Any]:
+    """COCO's object of the pictures that have a name in ``stems``."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for key, (number, name) in enumerate(stems.items(), 1):
+        picture = pictures[number]
+        images.append(coco_image(key, name, picture.width, picture.height))
+        for found in picture.boxes:
+            values = plain_values(found.attributes, attributes)
+            category = classes.index(found.label) + 1
+            annotations.append(
+                coco_annotation(len(annotations) + 1, key, category, found.box, found.confidence, values)
+            )
+    return {**coco_head(classes, note), "images": images, "annotations": annotations}

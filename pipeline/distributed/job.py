@@ -15,23 +15,31 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ... import __version__
 from ...core.errors import FacepipeError
+from ...core.version import __version__
 from ..batch.console import FEW, counted, note
-from ..console import report
+from ..console import console, progress, report
 from ..inputs.sources import read_list
-from ..inputs.urls import is_store
-from ..outputs.parquet_file import require_pyarrow
+from ..inputs.url import is_store
 from ..outputs.rows import RowForm
-from ..progress import progress
-from ..table import console
-from .blocks import Block, block_size, cut_blocks, list_hash
-from .chosen_models import choose_models
-from .cluster import Workers, cluster, fit, require_ray
-from .listing import list_pictures
-from .output import SUCCESS, Counts, read_success, take_up, write_success
-from .results_folder import ResultsFolder
-from .worker import Done, Task, Tries, Worker, read_counts
+from ..outputs.tabular import require_pyarrow
+from .cluster import Workers, choose_models, cluster, fit, require_ray
+from .listing import Block, block_size, cut_blocks, list_hash, list_pictures
+from .output import (
+    SUCCESS,
+    Counts,
+    ResultsFolder,
+    read_success,
+    take_up,
+    write_success,
+)
+from .worker import (
+    Done,
+    Task,
+    Tries,
+    Worker,
+    read_counts,
+)
 
 AHEAD = 2
 """Blocks that a worker is given at a time: the next one is there when it has done one."""

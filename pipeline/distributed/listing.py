@@ -1,19 +1,26 @@
-"""What a user names becomes a list of pictures: local ones as the local engine finds them, and those of buckets."""
+"""What a user names becomes a list of pictures: local ones as the local engine finds them, and those of buckets.
+
+Blocks: the list of pictures cut into pieces, each the task of one worker and one Parquet file of the results.
+
+Addresses of what lies in buckets and other stores: how fsspec opens them.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ...core.errors import FacepipeError, ImageError, MissingExtraError, RemoteError
-from ...weights.registry.bucket_source import told_of
-from ...weights.registry.source import redacted
+from ...core.errors import FacepipeError, ImageError, MissingExtraError, RemoteError, WeightsError
+from ...weights.registry.source import offline, redacted
+from ...weights.registry.sources import open_store, told_of
 from ..inputs.sources import PICTURE_SUFFIXES, VIDEO_SUFFIXES, gather
-from ..inputs.urls import is_store
-from .addresses import Stores, address_of, scheme_of
+from ..inputs.url import is_store
 
 
 @dataclass
@@ -146,3 +153,116 @@ def _globbed(system: Any, pattern: str, recursive: bool) -> dict[str, Any]:
 
 def _suffix(path: str) -> str:
     return posixpath.splitext(path)[1].lower()
+
+
+FEWEST, MOST = 25, 500
+"""Pictures in a block, where the user does not say. A worker that is lost loses as much; each is a file."""
+BLOCKS = 256
+"""Blocks that a run has at least, while they are not smaller than that: so that many workers end at the same time."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some pictures in a row.
+
+    Attributes:
+        index: place among the blocks, from 0.
+        name: of its file; tells its sources and the run's settings apart from any others.
+        sources: as they were found.
+        sizes: bytes of each, None where unknown.
+    """
+
+    index: int
+    name: str
+    sources: tuple[str, ...]
+    sizes: tuple[int | None, ...]
+
+
+def block_size(pictures: int) -> int:
+    """Pictures in a block, for so many in all.
+
+    >>> block_size(500), block_size(20_000), block_size(1_000_000)
+    (25, 79, 500)
+    """
+    return max(FEWEST, min(MOST, -(-pictures // BLOCKS)))
+
+
+def list_hash(sources: Iterable[str]) -> str:
+    """SHA-256 of a list of sources."""
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(os.fsencode(source) + b"\0")
+    return digest.hexdigest()
+
+
+def cut_blocks(sizes: Mapping[str, int | None], size: int, settings: Mapping[str, Any]) -> list[Block]:
+    """Cut a list into blocks; the same list, size and settings give the same blocks.
+
+    Args:
+        sizes: the sources in order, and their bytes.
+        size: pictures in a block.
+        settings: all that the rows depend on; a part of each name.
+    """
+    sources: Sequence[str] = list(sizes)
+    told = json.dumps(settings, sort_keys=True)
+    blocks = []
+    for index, start in enumerate(range(0, len(sources), size)):
+        taken = tuple(sources[start : start + size])
+        mark = hashlib.sha256(f"{told}\0{list_hash(taken)}".encode()).hexdigest()[:12]
+        blocks.append(Block(index, f"part-{index:06}-{mark}.parquet", taken, tuple(sizes[each] for each in taken)))
+    return blocks
+
+
+def scheme_of(address: str) -> str:
+    """``s3`` of ``s3://bucket/a.jpg``."""
+    return address.partition("://")[0].lower()
+
+
+class Stores:
+    """The file systems of addresses, each opened once. Threads may share them."""
+
+    def __init__(self) -> None:
+        self._systems: dict[str, Any] = {}
+
+    def open(self, address: str) -> tuple[Any, str]:
+        """The file system of an address, and the path there.
+
+        Raises:
+            WeightsError: no store that another process can reach, or one that fsspec does not know; an address with a
+                password.
+            RemoteError: a network is forbidden (``FACEPIPE_OFFLINE``).
+            MissingExtraError: what the store needs is not installed.
+        """
+        scheme, netloc = scheme_of(address), urlsplit(address).netloc
+        root = f"{scheme}://{netloc}/"
+        system = self._systems.get(root)
+        if system is None:
+            if scheme == "memory":
+                raise WeightsError(f"{redacted(address)}: memory:// lies in one process; the workers are others")
+            if ":" in netloc.rpartition("@")[0]:
+                raise WeightsError(
+                    f"{redacted(address)}: holds a password, which would stand in every row; give it as the store's "
+                    "own tools take it (~/.aws, gcloud auth, the environment)"
+                )
+            if scheme != "file" and offline():
+                raise RemoteError(f"{redacted(address)}: needs a network, which FACEPIPE_OFFLINE forbids")
+            system = self._systems[root] = open_store(root)[0]
+        return system, str(system._strip_protocol(address))
+
+
+def address_of(system: Any, scheme: str, netloc: str, path: str) -> str:
+    """The address of a path that a store has listed.
+
+    Args:
+        system: of fsspec.
+        scheme, netloc: of the address that was listed.
+        path: as the store gives it: ``bucket/a.jpg`` of S3, ``/srv/a.jpg`` of a disk.
+
+    Raises:
+        WeightsError: the store has no address that leads back to that path.
+    """
+    bare = path.lstrip("/")
+    for address in (f"{scheme}://{bare}", f"{scheme}://{netloc}/{bare}"):
+        if str(system._strip_protocol(address)) == path:
+            return address
+    raise WeightsError(f"{scheme}://{netloc}: what lies there has no address of its own ({path})")

@@ -16,7 +16,7 @@ import numpy as np
 from ...classifier.evaluation.predictions import Observation
 from ...classifier.inference.attributes import output_width
 from ...classifier.inference.classifier import AttributeClassifier
-from ...classifier.inference.region import cut_region
+from ...classifier.inference.crop import cut_region
 from ...core.errors import DataError, ImageError
 from ...detector.evaluation.matching import IOU, REFERENCE, Match, longer_side, match
 from ...detector.inference.boxes import iou
@@ -24,7 +24,7 @@ from ...detector.inference.detector import FaceDetector
 from ...weights.manifest import Attribute, PointsAttribute
 from ..classifiers import Classifiers
 from ..inputs.image_reader import Frame, read_frame
-from ..matching import match_heads
+from ..two_stage import match_heads
 from .data import Photo, Photos
 
 CHUNK = 8

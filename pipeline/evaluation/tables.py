@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .means import Figure
-from .metrics import STEPS, Errors, Figures, Part
+from .metrics import STEPS, Errors, Figure, Figures, Part
 from .predictions import EndToEnd
 
 if TYPE_CHECKING:

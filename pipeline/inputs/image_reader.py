@@ -16,7 +16,7 @@ import numpy as np
 
 from ...core.errors import FrameError, ImageError, ImageTooLargeError
 from .image_header import ImageHeader, check_whole, read_header
-from .urls import is_url, shown, without_credentials
+from .url import is_url, shown, without_credentials
 
 if TYPE_CHECKING:
     from PIL.Image import Image

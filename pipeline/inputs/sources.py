@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ...core.errors import DataError, ImageError
 from .image_header import read_header
-from .urls import is_url, shown
+from .url import is_url, shown
 
 PICTURES = "jpg jpeg jpe jfif png webp bmp dib gif tif tiff heic heif hif avif"
 VIDEOS = "mp4 m4v mov avi mkv webm mpg mpeg wmv flv 3gp ogv ts mts m2ts"

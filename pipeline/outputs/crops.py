@@ -17,19 +17,19 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ...classifier.config.labels import label_columns
+from ...classifier.config.schema import label_columns
 from ...classifier.data.table import SIDECAR, CropSet
 from ...classifier.inference.attributes import AttributeValue, ClassValue, PointsValue
 from ...classifier.inference.classifier import AttributeClassifier
-from ...classifier.inference.region import cut_region
+from ...classifier.inference.crop import cut_region
 from ...core.errors import FacepipeError
 from ...core.files import replacing, write_whole
 from ...weights.manifest import Attribute, NumericAttribute, PointsAttribute
 from ..inputs.image_reader import Frame
 from ..results import Box, Face, Result
-from .coco_entries import plain_values
-from .free_names import FreeNames, put, stem_of
-from .journal_line import Entry
+from .coco import plain_values
+from .images import FreeNames, put, stem_of
+from .journal import Entry
 from .tabular import plain_text
 
 KEYS = ("file", "source", "split", "group", "framing")

@@ -8,22 +8,28 @@ the later one holds. When a run has written its outputs, the journal goes.
 Each line is one write to the file as soon as the picture is done, so a killed process loses at most the line in hand;
 the disk is asked to keep them every ``SYNC`` seconds. Lines that are torn are cut when a run is resumed, and their
 pictures are done again.
+
+One line of the journal: a picture that is done, as JSON with its result last.
+
+Whether an interrupted run is gone on with in the settings that it was begun in.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
+import numpy as np
+
 from ...core.errors import FacepipeError
 from ..results import Result
-from .journal_line import Entry, line_of, parse_line
-from .same_settings import require_same_settings
 
 SUFFIX = ".partial.jsonl"
 FORM = 1
@@ -253,3 +259,101 @@ def _lock(file: FileIO, path: Path) -> None:
         raise FacepipeError(f"{path}: another facepipe is writing it; wait until that has ended, or end it") from error
     except OSError:  # a file system without locks
         return
+
+
+MARK = b',"result":'
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture that is done.
+
+    Attributes:
+        source: as it was given.
+        files: what was saved of it, as the run noted it.
+        features: for each face, by classifier, float32 (width,); None of a face without, () where none were wanted.
+        json: the result as ``Result.model_dump_json`` wrote it.
+    """
+
+    source: str
+    files: dict[str, Any]
+    features: tuple[dict[str, np.ndarray] | None, ...]
+    json: bytes
+
+    @property
+    def result(self) -> Result:
+        """The result, with its features."""
+        result = Result.model_validate_json(self.json)
+        if not self.features:
+            return result
+        faces = tuple(
+            face if found is None else face.model_copy(update={"features": found})
+            for face, found in zip(result.faces, self.features, strict=True)
+        )
+        return result.model_copy(update={"faces": faces})
+
+
+def line_of(source: str, result: Result, files: Mapping[str, Any]) -> bytes:
+    """The line of a picture, with its end; the features of its faces go along."""
+    head: dict[str, Any] = {"source": source, "files": files}
+    if any(face.features for face in result.faces):
+        head["features"] = [_packed(face.features) for face in result.faces]
+    return json.dumps(head)[:-1].encode("ascii") + MARK + result.model_dump_json().encode() + b"}\n"
+
+
+def parse_line(line: bytes) -> Entry | None:
+    """A line's content; None where it is torn."""
+    at = line.find(MARK)  # in JSON no text holds it: its quotation marks would be escaped
+    if at < 0 or not line.endswith(b"}\n"):
+        return None
+    raw = line[at + len(MARK) : -2]
+    try:
+        head = json.loads(line[:at] + b"}")
+        json.loads(raw)
+        features = tuple(None if found is None else _unpacked(found) for found in head.get("features", ()))
+        return Entry(head["source"], head["files"], features, raw)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _packed(features: Mapping[str, tuple[float, ...]] | None) -> dict[str, str] | None:
+    if not features:
+        return None
+    return {
+        name: base64.b64encode(np.array(values, "<f4").tobytes()).decode("ascii") for name, values in features.items()
+    }
+
+
+def _unpacked(features: Mapping[str, str]) -> dict[str, np.ndarray]:
+    return {name: np.frombuffer(base64.b64decode(text, validate=True), "<f4") for name, text in features.items()}
+
+
+def require_same_settings(
+    place: object, before: Mapping[str, object], now: Mapping[str, object], verb: str = "Resume"
+) -> None:
+    """Refuse to mix results of different settings.
+
+    Args:
+        place: what holds the earlier results, as the message names it.
+        before, now: values by setting; None, or a setting that is missing, was not given.
+        verb: what the user would do with the settings of then.
+
+    Raises:
+        FacepipeError: they differ; the message tells how.
+    """
+    differ = [
+        f"{name} was {_shown(before.get(name))} and is now {_shown(now.get(name))}"
+        for name in dict.fromkeys((*before, *now))
+        if before.get(name) != now.get(name)
+    ]
+    if differ:
+        raise FacepipeError(
+            f"{place}: was begun with other settings: {'; '.join(differ)}. {verb} with those of then, or begin anew "
+            "with --restart"
+        )
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "not given"
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)

@@ -13,7 +13,7 @@ from ...core.errors import FacepipeError
 from .coco import labels_path
 from .features import SUFFIXES
 from .journal import SUFFIX
-from .parquet_file import require_pyarrow
+from .tabular import require_pyarrow
 
 How = Literal["blur", "pixelate"]
 What = Literal["faces", "heads"]

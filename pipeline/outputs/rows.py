@@ -16,17 +16,28 @@ A picture without a face has one row whose ``face`` is empty; a picture that cou
 
 A name that is taken already gets ``_2`` at its end. Numbers are rounded: pixels to hundredths, probabilities to six
 decimals, an attribute's number to two more decimals than tell its bins apart. JSON has them whole.
+
+Columns of tables, and those that name what made a row.
+
+For the detector and for each classifier a table has the fields of ``results.DetectorUsed`` and ``ClassifierUsed`` as
+columns, ``FIELD_MODEL``: ``version_detector``, ``sha256_face``. After them stands ``facepipe``, its version.
+
+Rows of a table back into the result that they were made from, as far as they tell it (``rows.py`` is the way there).
+
+Rows have rounded numbers and no heads, and the reasons of several classifiers in one text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
 
 from ...classifier.inference.attributes import AttributeValue, ClassValue, NumericValue, PointsValue
 from ...weights.manifest import Attribute, NumericAttribute, PointsAttribute
-from ..results import Face, Result
-from .coco_entries import decimals
-from .columns import Cell, Column, Kind, model_cells, model_names
+from ..results import ClassifierUsed, DetectorUsed, Face, Models, ModelUsed, Result
+from .coco import decimals
 
 SOURCE_SHA256 = "source_sha256"
 """The last column."""
@@ -133,3 +144,131 @@ def _free(name: str, taken: set[str]) -> str:
         name = f"{wanted}_{number}"
     taken.add(name)
     return name
+
+
+Cell = str | int | float | None
+Kind = Literal["text", "whole", "real"]
+FACEPIPE = "facepipe"
+KINDS: dict[str, Kind] = {"confidence": "real", "iou": "real", "imgsz": "whole", "tiles": "whole"}
+"""Of a model's fields; the others are text."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, and what its cells are (or None)."""
+
+    name: str
+    kind: Kind
+
+
+def model_names(classifiers: Sequence[str]) -> list[tuple[str, Kind]]:
+    """Names and kinds of the columns that name the models and facepipe."""
+    forms: list[tuple[str, type[ModelUsed]]] = [("detector", DetectorUsed)]
+    forms += [(name, ClassifierUsed) for name in classifiers]
+    names = [(f"{field}_{name}", KINDS.get(field, "text")) for name, form in forms for field in form.model_fields]
+    return [*names, (FACEPIPE, "text")]
+
+
+def model_cells(models: Models, classifiers: Sequence[str]) -> list[Cell]:
+    """The cells of :func:`model_names`."""
+    used = [models.detector, *(models.classifiers[name] for name in classifiers)]
+    return [*(getattr(each, field) for each in used for field in type(each).model_fields), models.facepipe]
+
+
+def read_models(names: Sequence[str], cells: Sequence[Cell]) -> Models:
+    """The models that a row names, from the columns that :func:`model_names` gave and their cells.
+
+    Raises:
+        ValueError: the columns are not those, or a cell does not say what it should.
+    """
+    wide, narrow = len(DetectorUsed.model_fields), len(ClassifierUsed.model_fields)
+    classifiers = [
+        name.removeprefix("version_") for name in names[wide:-1:narrow] if name.startswith("version_")
+    ]  # the first field of each
+    if list(names) != [name for name, _ in model_names(classifiers)]:
+        raise ValueError("the columns do not name the models")
+    groups = {
+        name: dict(zip(ClassifierUsed.model_fields, cells[start : start + narrow], strict=True))
+        for name, start in zip(classifiers, range(wide, len(names), narrow), strict=False)
+    }
+    return Models.model_validate(
+        {
+            "detector": dict(zip(DetectorUsed.model_fields, cells[:wide], strict=True)),
+            "classifiers": groups,
+            "facepipe": cells[-1],
+        }
+    )
+
+
+def result_of(form: RowForm, rows: Sequence[Sequence[Cell]]) -> Result:
+    """The result that gave some rows: all of one picture, in order.
+
+    Args:
+        form: of the table.
+        rows: of cells of the kinds that the columns say.
+
+    Raises:
+        ValueError: the rows contradict themselves or the form, or lack a number that must be there.
+    """
+    first = rows[0]
+    source, error, width, height = first[:4]
+    frame, time = first[4:6] if form.video else (None, None)
+    names = [column.name for column in form.columns]
+    tail = len(model_names(form.classifiers)) + 1
+    empty = first[6 if form.video else 4] is None
+    faces = [] if empty else [_face(form, row, number) for number, row in enumerate(rows)]
+    if empty and len(rows) > 1:
+        raise ValueError("several rows without a face")
+    return Result.model_validate(
+        {
+            "source": source,
+            "width": width,
+            "height": height,
+            "faces": faces,
+            "heads": (),
+            "models": read_models(names[-tail:-1], first[-tail:-1]),
+            "error": error,
+            "frame": frame,
+            "time": time,
+            "source_sha256": first[-1],
+        }
+    )
+
+
+def _face(form: RowForm, row: Sequence[Cell], expected: int) -> dict[str, Any]:
+    cells = iter(row[6 if form.video else 4 :])
+    number, x1, y1, x2, y2, confidence, head, reason = islice(cells, 8)
+    if number != expected:
+        raise ValueError(f"face {expected} is missing; its row says {number}")
+    track = next(cells) if form.video else None
+    found = {attribute.name: _value(attribute, cells) for attribute in form.attributes}
+    attributes = {name: value for name, value in found.items() if value is not None}
+    return {
+        "box": {"x1": x1, "y1": y1, "x2": x2, "y2": y2},
+        "confidence": confidence,
+        "head": head,
+        "attributes": attributes or None,
+        "reason": reason,
+        "track": track,
+    }
+
+
+def _value(attribute: Attribute, cells: Iterator[Cell]) -> dict[str, Any] | None:
+    """An attribute's value as plain data, None where its cells are empty; takes its cells."""
+    own = list(islice(cells, len(attribute_names(attribute))))
+    if all(cell is None for cell in own):
+        return None
+    if isinstance(attribute, PointsAttribute):
+        return {"points": dict(zip(attribute.points, zip(own[::2], own[1::2], strict=True), strict=True))}
+    if isinstance(attribute, NumericAttribute):
+        return {"value": own[0], "unit": attribute.unit, "interval": (own[1], own[2])}
+    return {
+        "value": own[0],
+        "probability": own[1],
+        "probabilities": dict(zip(attribute.classes, own[2:], strict=True)),
+    }
+
+
+def same_digits(form: RowForm, result: Result) -> Result:
+    """A result as its own rows would give it back."""
+    return result_of(form, list(form.rows(result)))

@@ -2,18 +2,30 @@
 
 A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a return for a formula, and a picture's
 name can begin so. Such a cell of ``source`` or ``error`` gets ``./`` in front, which is still the path of that file.
+
+Rows as Parquet, with types: text, int32 and float64; null where a cell is None. Needs the extra ``parquet``.
+
+Results as lines of JSON: whole files from the journal, or at once to standard output.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO
 
+from ...core.errors import FacepipeError, MissingExtraError
 from ...core.files import replacing
 from ..results import Result
-from .columns import Cell
-from .rows import RowForm
+from .rows import Cell, RowForm
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 GUARDED = ("source", "error")
@@ -46,3 +58,106 @@ def write_csv(path: Path, form: RowForm, results: Iterable[Result]) -> int:
 def plain_text(cell: Cell) -> Cell:
     """A cell that no spreadsheet takes for a formula."""
     return f"./{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+
+
+COMPRESSION = "zstd"
+GROUP = 20_000
+"""Rows that are held at a time and make one row group."""
+
+
+def require_pyarrow() -> ModuleType:
+    """The module ``pyarrow``.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import pyarrow as pa
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "parquet") from error
+    return pa
+
+
+def schema_of(form: RowForm) -> pa.Schema:
+    """The columns' names and types.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    pa = require_pyarrow()
+    kinds = {"text": pa.string(), "whole": pa.int32(), "real": pa.float64()}
+    return pa.schema([(column.name, kinds[column.kind]) for column in form.columns])
+
+
+def table_of(schema: pa.Schema, rows: Sequence[Sequence[Cell]]) -> pa.Table:
+    """Rows, at least one, as a table."""
+    pa = require_pyarrow()
+    columns = [pa.array(cells, field.type) for cells, field in zip(zip(*rows, strict=True), schema, strict=True)]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def write_parquet(path: Path, form: RowForm, results: Iterable[Result]) -> int:
+    """Write results as rows, a row group at a time; the file is there whole or as it was before.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        OSError: it cannot be written.
+        MissingExtraError: pyarrow is not installed.
+    """
+    schema = schema_of(form)
+    from pyarrow import parquet
+
+    held: list[list[Cell]] = []
+    count = 0
+    with replacing(path) as part, parquet.ParquetWriter(part, schema, compression=COMPRESSION) as writer:
+
+        def put() -> None:
+            writer.write_table(table_of(schema, held))
+            held.clear()
+
+        for result in results:
+            held += form.rows(result)
+            if len(held) >= GROUP:
+                count += len(held)
+                put()
+        if held:
+            count += len(held)
+            put()
+    return count
+
+
+def write_json(path: Path, lines: Iterable[bytes]) -> None:
+    """Write results, each already JSON, as one line each; the file is there whole or as it was before.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with replacing(path) as part, part.open("wb") as file:
+        file.writelines(line + b"\n" for line in lines)
+
+
+@contextmanager
+def json_stream(target: str) -> Iterator[BinaryIO]:
+    """Open standard output (``-``), or a device or a pipe that is there, for :func:`write_line`.
+
+    Raises:
+        FacepipeError: it cannot be written.
+    """
+    if target == "-":
+        yield sys.stdout.buffer
+        return
+    try:
+        with open(target, "wb") as file:
+            yield file
+    except BrokenPipeError:  # of standard output, where tables go meanwhile
+        raise
+    except OSError as error:
+        raise FacepipeError(f"{target}: cannot be written ({error.strerror})") from error
+
+
+def write_line(result: Result, file: BinaryIO) -> None:
+    """Write one result as one line of UTF-8 JSON, at once."""
+    file.write(result.model_dump_json().encode() + b"\n")
+    file.flush()

@@ -13,10 +13,16 @@ from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
-from ... import __version__
-from ..published_schema import schema as result_schema
-from .answers import Answer, Query, example, request_body, success
-from .endpoint import Detection
+from ...core.version import __version__
+from ..results import schema as result_schema
+from .endpoint import (
+    Answer,
+    Detection,
+    Query,
+    example,
+    request_body,
+    success,
+)
 from .metrics import CONTENT_TYPE, Metrics
 from .middleware import Guard, key_check
 from .models import Served, ServedModels

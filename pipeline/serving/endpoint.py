@@ -1,26 +1,33 @@
-"""``POST /v1/detect``: from an upload to its answer."""
+"""``POST /v1/detect``: from an upload to its answer.
+
+The answer of ``POST /v1/detect``, and how it is described in the OpenAPI document.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import cv2
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from ..drawing.anonymize import hide
+from ..drawing.anonymize import How, What, hide
 from ..drawing.draw import draw
 from ..inputs.image_reader import Frame
 from ..results import Result
-from .answers import JPEG, Answer, Query
 from .models import Choice, Served
 from .problems import Refusal
 from .scheduler import Batcher, Job
 from .settings import Settings
-from .upload import Memory, Upload, read_upload
+from .upload import FIELD, Memory, Upload, read_upload
 
 QUALITY = 90
 """Of the JPEGs that are sent back."""
@@ -136,3 +143,85 @@ def _render(frame: Frame, result: Result, query: Query) -> bytes:
     if not encoded:
         raise RuntimeError("OpenCV could not encode a picture as JPEG")
     return content.tobytes()
+
+
+JPEG = "image/jpeg"
+EXAMPLE = Path(__file__).with_name("example.json")
+"""A real answer: examples/astronaut.jpg, sent as a form, with the models of facepipe 0.3.0."""
+
+
+class Answer(BaseModel):
+    """The results of a request, in the order of its pictures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    results: tuple[Result, ...]
+
+
+class Query(BaseModel):
+    """How the pictures of a request are looked at."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    conf: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="Least confidence of a face or a head. Default: the server's.", examples=[0.5]),
+    ] = None
+    detector: Annotated[
+        str | None, Field(max_length=100, description="A detector's version, of those that GET /v1/models lists.")
+    ] = None
+    classifier: Annotated[
+        list[Annotated[str, Field(max_length=100)]],
+        Field(max_length=16, description="A classifier's version, of those that GET /v1/models lists; repeatable."),
+    ] = []
+    render: Annotated[
+        Literal["json", "image"],
+        Field(
+            description="`image` answers with the picture as JPEG, drawn upon, or with its faces hidden; one picture."
+        ),
+    ] = "json"
+    hide: Annotated[How | None, Field(description="With `render=image`: hide what was found, and draw nothing.")] = None
+    what: Annotated[What, Field(description="With `hide`: the faces alone, or whole heads.")] = "faces"
+
+
+@cache
+def example() -> dict[str, Any]:
+    """The real answer that the OpenAPI document shows."""
+    stored: dict[str, Any] = json.loads(EXAMPLE.read_text("utf-8"))
+    return stored
+
+
+def request_body() -> dict[str, Any]:
+    """OpenAPI's description of what may be sent."""
+    picture = {"type": "string", "format": "binary"}
+    form = {
+        "type": "object",
+        "required": [FIELD],
+        "properties": {FIELD: {"type": "array", "items": picture, "minItems": 1}},
+        "additionalProperties": False,
+    }
+    return {
+        "required": True,
+        "description": f"Pictures as a form with the field `{FIELD}` once or many times, or one picture as the body.",
+        "content": {
+            "multipart/form-data": {"schema": form},
+            "image/*": {"schema": picture},
+            "application/octet-stream": {"schema": picture},
+        },
+    }
+
+
+def success() -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's description of an answer."""
+    return {
+        200: {
+            "description": (
+                "The results, one for each picture in the order sent. Of several pictures, one that cannot be read has "
+                "a result whose `error` says why; a single one that cannot be read is answered with a problem. With "
+                "`render=image` the picture."
+            ),
+            "content": {
+                JPEG: {"schema": {"type": "string", "format": "binary"}},
+            },
+        }
+    }

@@ -179,7 +179,7 @@ class Served:
 
     def describe(self) -> ServedModels:
         """What ``GET /v1/models`` tells."""
-        from ... import __version__
+        from ...core.version import __version__
 
         return ServedModels(
             facepipe=__version__,

@@ -17,9 +17,7 @@ from pydantic_core import from_json
 
 from ...core.errors import DataError, FacepipeError
 from ...weights.manifest import Attribute
-from ..outputs.columns import Cell, Kind, model_names, read_models
-from ..outputs.row_reading import result_of, same_digits
-from ..outputs.rows import SOURCE_SHA256, RowForm
+from ..outputs.rows import SOURCE_SHA256, Cell, Kind, RowForm, model_names, read_models, result_of, same_digits
 from ..results import Models, Result
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -157,7 +155,7 @@ def _parquet(path: Path) -> Iterator[Recorded]:
             if not part.name.startswith(("_", ".")):
                 yield from _parquet(part)
         return
-    from ..outputs.parquet_file import require_pyarrow
+    from ..outputs.tabular import require_pyarrow
 
     pa = require_pyarrow()
     from pyarrow import parquet

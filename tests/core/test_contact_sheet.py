@@ -11,7 +11,7 @@ from facepipe.core.contact_sheet import CAPTION, CELL, CROWD, GAP, PAGE, Cell, M
 from facepipe.core.errors import DataError
 from facepipe.detector.data.check import CheckReport
 from facepipe.detector.data.check_sheet import COLOURS, FAULT, IGNORED, check_sheet
-from facepipe.pipeline.datasets.opening import open_stored
+from facepipe.pipeline.datasets.check import open_stored
 from facepipe.pipeline.inputs.image_reader import read_frame
 
 RED, GREEN = (0, 0, 255), (0, 255, 0)

@@ -11,9 +11,9 @@ import pytest
 from facepipe import AttributeClassifier, FaceDetector, Pipeline
 from facepipe.classifier.inference.attributes import ClassValue
 from facepipe.core.errors import WeightsError
+from facepipe.pipeline.console import console, print_result
 from facepipe.pipeline.drawing.draw import draw, label
 from facepipe.pipeline.results import Face, Result
-from facepipe.pipeline.table import console, print_result
 from facepipe.weights.store import Release
 
 from .test_pipeline import Finds, all_at_hand

@@ -6,7 +6,7 @@ import io
 import sys
 
 import pytest
-from facepipe.pipeline import progress as module
+from facepipe.pipeline import console as module
 from facepipe.pipeline.batch.console import FEW, DetectScreen, counted
 from facepipe.pipeline.results import DetectorUsed, Models, Result
 from rich.console import Console

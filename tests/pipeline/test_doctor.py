@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 from facepipe.pipeline import doctor as doctor
-from facepipe.pipeline import machine as doctor_machine
-from facepipe.pipeline import packages as doctor_packages
+from facepipe.pipeline import doctor as doctor_machine
+from facepipe.pipeline import doctor as doctor_packages
 from facepipe.pipeline.cli import main
-from facepipe.pipeline.doctor import Child, Finding, in_a_process
-from facepipe.pipeline.models import look_at_models
+from facepipe.pipeline.doctor import Child, Finding, in_a_process, look_at_models
 
 HEALTHY = {
     "facepipe": "0.3.0", "numpy": "2.4.0", "opencv-python": "5.0.0", "onnxruntime": "1.30.0", "pydantic": "2.14.0",

@@ -16,9 +16,9 @@ from facepipe.classifier.inference.attributes import ClassValue, NumericValue, P
 from facepipe.core.errors import DeviceError, FrameError, ImageError, ImageTooLargeError, WeightsError
 from facepipe.detector.inference.boxes import Detections
 from facepipe.pipeline.inputs.image_reader import Limits
-from facepipe.pipeline.matching import match_heads
 from facepipe.pipeline.results import Result
 from facepipe.pipeline.stream import WINDOW
+from facepipe.pipeline.two_stage import match_heads
 from facepipe.weights.manifest import CropRecipe
 from facepipe.weights.store import Release
 from pydantic import ValidationError

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 from facepipe import AttributeClassifier, FaceDetector, FacepipeError, Pipeline
+from facepipe.core.cpu import one_opencv_thread
 from facepipe.core.errors import DeviceError, ImageError, WeightsError
-from facepipe.core.opencv_threads import one_opencv_thread
 from facepipe.pipeline import pixel_budget as room
 from facepipe.pipeline import stream as engine
 from facepipe.pipeline.inputs.image_reader import Picture

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from facepipe.weights.card import model_card, training_runs
-from facepipe.weights.card_tables import listed, table, tree
-from facepipe.weights.figure_tables import by_group
+from facepipe.weights.card_tables import by_group, listed, table, tree
 from facepipe.weights.manifest import Manifest, Metric, Metrics, read_manifest
 from facepipe.weights.metrics import comparable, measure_and_subject
 

@@ -10,9 +10,8 @@ import pytest
 from facepipe.core.errors import WeightsError
 from facepipe.pipeline.cli import main
 from facepipe.weights import store
-from facepipe.weights.names import joined, split_name
 from facepipe.weights.publish import publish_run
-from facepipe.weights.release import Release
+from facepipe.weights.release import Release, joined, split_name
 from facepipe.weights.store import find, installed, releases, use
 
 Publish = Callable[..., Release]

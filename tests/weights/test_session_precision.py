@@ -14,8 +14,8 @@ from facepipe.core import cpu as processors
 from facepipe.core.cpu import has_vnni, usable_cpus
 from facepipe.core.errors import WeightsError
 from facepipe.weights.manifest import Metrics
-from facepipe.weights.precision import choose_file
 from facepipe.weights.release import Release
+from facepipe.weights.session import choose_file
 
 NAME = "AP50, face boxes >= 16 px at 640"
 
@@ -71,7 +71,7 @@ def test_auto(
     count: int,
     chosen: str,
 ) -> None:
-    monkeypatch.setattr("facepipe.weights.precision.has_vnni", lambda: vnni)
+    monkeypatch.setattr("facepipe.weights.session.has_vnni", lambda: vnni)
     assert choose_file(release(loss, count), "auto", device).precision == chosen
 
 
@@ -79,7 +79,7 @@ def test_auto(
 def test_a_release_of_one_file_has_no_choice(
     release: Callable[..., Release], monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
-    monkeypatch.setattr("facepipe.weights.precision.has_vnni", lambda: precision != "int8")
+    monkeypatch.setattr("facepipe.weights.session.has_vnni", lambda: precision != "int8")
     alone = release(None, files=tuple(e for e in release().manifest.files if e.precision == precision))
     for device in ("cpu", "cuda"):
         assert choose_file(alone, "auto", device).precision == precision

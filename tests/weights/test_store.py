@@ -10,7 +10,16 @@ from facepipe import Pipeline
 from facepipe.core.errors import WeightsError
 from facepipe.weights import store
 from facepipe.weights.manifest import read_manifest, write_manifest
-from facepipe.weights.store import Release, find, installed, open_release, publish, releases, use, version_key
+from facepipe.weights.store import (
+    Release,
+    find,
+    installed,
+    open_release,
+    publish,
+    releases,
+    use,
+    version_key,
+)
 
 Publish = Callable[..., Release]
 

@@ -17,8 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ...core.errors import RemoteError, WeightsError
 from ..manifest import SHA256, Manifest, Record, Stage, Version
-from ..names import FACE, joined
-from ..release import MANIFEST
+from ..release import FACE, MANIFEST, joined
 
 INDEX = "index.json"
 FORMAT = 1

@@ -15,12 +15,16 @@ from pathlib import Path
 
 from ...core.errors import MissingExtraError, RemoteError, WeightsError
 from ..manifest import Stage, read_manifest
-from ..names import FACE, joined, place
-from ..release import MANIFEST, Release, open_release
-from ..store import PACKAGE_ROOT, move_into_place, refuse_existing, user_root, version_key
-from .download import fetch_files, fetch_small
+from ..release import FACE, MANIFEST, Release, joined, open_release, place
+from ..store import (
+    PACKAGE_ROOT,
+    move_into_place,
+    refuse_existing,
+    user_root,
+    version_key,
+)
+from .download import USUAL, Patience, fetch_files, fetch_small
 from .index import INDEX, INDEX_BYTES, Index, Offer, differing, read_index
-from .patience import USUAL, Patience
 from .source import Source
 
 STAGING = ".pull-"
@@ -130,7 +134,7 @@ def pull(
 
 def refuse_newer(made_with: str, told: str) -> None:
     """Raise WeightsError for a manifest that a newer facepipe wrote; a third number more is none (1.2.3 for 1.2.0)."""
-    from ... import __version__
+    from ...core.version import __version__
 
     def key(version: str) -> tuple[int, ...]:
         return tuple(int(number) for number in re.findall(r"\d+", version)[:2])

@@ -109,14 +109,14 @@ def _source(scheme: str, given: str, insecure_localhost: bool) -> Source:
 
         return FileSource(local_folder(given))
     if scheme in ("http", "https"):
-        from .http_source import HttpSource
+        from .http import HttpSource
 
         return HttpSource(_without_index(given), insecure_localhost=insecure_localhost)
     if scheme == "hf":
         from .http import HubSource
 
         return HubSource(given, insecure_localhost)
-    from .bucket_source import BucketSource
+    from .sources import BucketSource
 
     return BucketSource(_without_index(given))
 

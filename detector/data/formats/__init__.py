@@ -8,11 +8,9 @@ from pathlib import Path
 from ....core.errors import DataError
 from .coco import coco_files, read_coco
 from .csv import csv_files, read_csv
-from .pictures import pictures_below
-from .records import Annotations, Box, Record
+from .records import Annotations, Box, Record, pictures_below
 from .voc import read_voc
-from .wider import looks_like_wider, read_wider, wider_files
-from .wider_mat import read_wider_mat
+from .wider import looks_like_wider, read_wider, read_wider_mat, wider_files
 from .yolo import data_yaml, read_yolo
 
 __all__ = ["FORMATS", "Annotations", "Box", "Record", "detect_format", "read"]

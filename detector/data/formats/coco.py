@@ -12,9 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from ....core.errors import DataError
-from .pictures import Pictures
-from .records import Annotations, Box, Record
-from .text import number, read_text, size, split_of_path, split_of_stem
+from .records import (
+    Annotations,
+    Box,
+    Pictures,
+    Record,
+    number,
+    read_text,
+    size,
+    split_of_path,
+    split_of_stem,
+)
 
 KEYS = ("images", "annotations", "categories")
 

@@ -12,9 +12,18 @@ import io
 from pathlib import Path
 
 from ....core.errors import DataError
-from .pictures import Pictures, is_picture
-from .records import Annotations, Box, Record
-from .text import SPLITS, number, read_text, size, split_of_path
+from .records import (
+    SPLITS,
+    Annotations,
+    Box,
+    Pictures,
+    Record,
+    is_picture,
+    number,
+    read_text,
+    size,
+    split_of_path,
+)
 
 PLAIN = ("file", "x1", "y1", "x2", "y2", "class")
 OTHER_NAMES = {

@@ -15,9 +15,17 @@ from xml.parsers import expat
 
 from ....core.errors import DataError
 from ..dataset import IMAGE_SUFFIXES
-from .pictures import Pictures
-from .records import Annotations, Box, Record
-from .text import SPLITS, number, read_text, size, split_of_path
+from .records import (
+    SPLITS,
+    Annotations,
+    Box,
+    Pictures,
+    Record,
+    number,
+    read_text,
+    size,
+    split_of_path,
+)
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 DEEPEST = 40

@@ -3,16 +3,23 @@
 Of each picture: its name below ``WIDER_train/images``, the number of faces, and a line a face: ``x1 y1 w h blur
 expression illumination invalid occlusion pose``. A picture without faces has the number 0 and one line of zeros all the
 same. A face with ``invalid`` becomes an ignore region.
+
+WIDER FACE's MATLAB file (``wider_face_train.mat``), in the layout of its official archive.
+
+``event_list`` (events,) names the folders; ``file_list`` (events,) holds the pictures' names without suffix, and in the
+same places ``face_bbx_list`` the boxes (faces, 4) as x, y, width, height and, where it is there, ``invalid_label_list``
+(faces, 1). An invalid face becomes an ignore region.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from ....core.errors import DataError
-from .pictures import Pictures, is_picture
-from .records import Annotations, Box, Record
-from .text import number, read_text, split_of_stem, whole
+import numpy as np
+
+from ....core.errors import DataError, MissingExtraError
+from .records import Annotations, Box, Pictures, Record, is_picture, number, read_text, split_of_stem, whole
 
 CLASS = "face"
 INVALID = 7
@@ -93,3 +100,94 @@ def _box(line: str, where: str) -> Box:
     values = [number(part, where, "a value") for part in parts]
     x, y, width, height = values[:4]
     return Box((x, y, x + width, y + height), CLASS, len(values) > INVALID and values[INVALID] != 0, where)
+
+
+NEEDED = ("event_list", "file_list", "face_bbx_list")
+
+
+def read_wider_mat(path: Path, given: Path | None = None) -> Annotations:
+    """Read one such file, or all of a folder.
+
+    Raises:
+        DataError: not MATLAB's version 5, or another layout; it says file, event and picture.
+        MissingExtraError: scipy is not installed.
+    """
+    files = [path] if path.is_file() else sorted(path.rglob("*.mat"))
+    if not files:
+        raise DataError(f"{path}: no .mat below it")
+    records: list[Record] = []
+    for file in files:
+        records += _records_wider_mat(file, Pictures(path if path.is_dir() else file.parent.parent, given))
+    return Annotations("wider-mat", path, (CLASS,), tuple(records))
+
+
+def _records_wider_mat(path: Path, pictures: Pictures) -> list[Record]:
+    content = _content(path)
+    split = split_of_stem(path.stem)
+    folders = folders_of(path, split)
+    events = [_text(cell, f"{path}: event_list[{i}]") for i, cell in enumerate(_cells(content, "event_list", path))]
+    files, boxes = _cells(content, "file_list", path), _cells(content, "face_bbx_list", path)
+    invalid = _cells(content, "invalid_label_list", path) if "invalid_label_list" in content else None
+    for name, cells in (("file_list", files), ("face_bbx_list", boxes), ("invalid_label_list", invalid)):
+        if cells is not None and len(cells) != len(events):
+            raise DataError(f"{path}: {name} has {len(cells)} events, event_list has {len(events)}")
+    records = []
+    for index, event in enumerate(events):
+        names, rows = np.ravel(files[index]), np.ravel(boxes[index])
+        flags = None if invalid is None else np.ravel(invalid[index])
+        if len(names) != len(rows) or (flags is not None and len(flags) != len(names)):
+            raise DataError(f"{path}: event {event}: {len(names)} pictures, but boxes of {len(rows)}")
+        for place, cell in enumerate(names):
+            where = f"{path}: event {event}: picture {place + 1}"
+            name = _text(cell, where)
+            found = pictures.find(f"{event}/{name}.jpg", folders, where, split)
+            records.append(Record(found, _boxes(rows[place], flags, place, where), where, split=split))
+    return records
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise MissingExtraError("scipy", "train") from error
+    try:
+        content = loadmat(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # scipy's reader raises whatever a damaged file leads it to
+        raise DataError(f"{path}: not a MATLAB file of version 5: {type(error).__name__}: {error}") from error
+    if missing := [name for name in NEEDED if name not in content]:
+        raise DataError(f"{path}: has no {', '.join(missing)}, as WIDER FACE has it")
+    return content
+
+
+def _cells(content: dict[str, Any], name: str, path: Path) -> np.ndarray:
+    cells = np.ravel(content[name])
+    if cells.dtype != object:
+        raise DataError(f"{path}: {name} must be a cell array")
+    return cells
+
+
+def _text(cell: Any, where: str) -> str:
+    values = np.ravel(cell)
+    if len(values) != 1 or not str(values[0]):
+        raise DataError(f"{where}: expected a name, got {cell!r}")
+    return str(values[0])
+
+
+def _boxes(cell: Any, flags: np.ndarray | None, place: int, where: str) -> tuple[Box, ...]:
+    try:
+        rows = np.asarray(cell, np.float64).reshape(-1, 4) if np.size(cell) else np.zeros((0, 4))
+        invalid = np.zeros(len(rows)) if flags is None else np.asarray(flags[place], np.float64).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: boxes must be numbers, four a face: {error}") from error
+    if len(invalid) != len(rows):
+        raise DataError(f"{where}: {len(rows)} boxes, but {len(invalid)} flags of validity")
+    if not np.isfinite(rows).all():
+        raise DataError(f"{where}: a box has a value that is not finite")
+    if not rows.any():  # the row of zeros of a picture without faces
+        return ()
+    return tuple(
+        Box((x, y, x + width, y + height), CLASS, bool(flag), f"{where}: face {i + 1}")
+        for i, ((x, y, width, height), flag) in enumerate(zip(rows.tolist(), invalid, strict=True))
+    )

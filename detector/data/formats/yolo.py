@@ -16,9 +16,7 @@ from typing import Any
 
 from ....core.errors import DataError, MissingExtraError
 from ..dataset import labelled_lines
-from .pictures import is_picture, pictures_below
-from .records import Annotations, Box, Record
-from .text import SPLITS, number, read_text, split_of_path
+from .records import SPLITS, Annotations, Box, Record, is_picture, number, pictures_below, read_text, split_of_path
 
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
 FARTHEST = 2.0

@@ -15,7 +15,7 @@ from facepipe.classifier.data.table.row_faults import mirrored
 from facepipe.classifier.data.table.statistics import as_json, by_group, by_label
 from facepipe.core.errors import DataError
 from facepipe.core.issues import BOX_KINDS, FACE_KINDS, Severity, counts
-from facepipe.pipeline.datasets.opening import open_stored
+from facepipe.pipeline.datasets.check import open_stored
 
 SCHEMA = read_schema()
 MILD = {"class-few", "class-missing"}

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from facepipe.classifier.data.table.table import CropSet
-from facepipe.classifier.inference.crop import cut_face
-from facepipe.classifier.inference.region import (
+from facepipe.classifier.inference.crop import (
     ASPECT,
     LEAST_VISIBLE,
     TORSO_BELOW,
     TORSO_HEIGHT,
     TORSO_WIDTH,
+    cut_face,
     cut_region,
     region_box,
 )

@@ -158,7 +158,7 @@ def test_a_kernel_and_a_bias_take_a_norm_in():
 
 def test_resnet18_is_torchvisions():
     torch, torchvision = pytest.importorskip("torch"), pytest.importorskip("torchvision")
-    from facepipe.classifier.models.torch_weights import arrays_of_torch
+    from facepipe.classifier.models.pretrained import arrays_of_torch
 
     torch.manual_seed(0)
     theirs = torchvision.models.resnet18(weights=None).eval()

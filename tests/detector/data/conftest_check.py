@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.detector.data.check import CheckReport, check_data
-from facepipe.pipeline.datasets.opening import open_stored
+from facepipe.pipeline.datasets.check import open_stored
 
 YAML = """\
 train: images/train

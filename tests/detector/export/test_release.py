@@ -212,7 +212,7 @@ def test_auto_is_told_in_the_manifest(run: Path, monkeypatch: pytest.MonkeyPatch
         assert detector.release.entry().precision == "float32"
         return threshold.ChosenThreshold(0.37, 0.01, 0.02, 300)
 
-    monkeypatch.setattr("facepipe.detector.export.release_part.choose_threshold", choose)
+    monkeypatch.setattr("facepipe.detector.export.release.choose_threshold", choose)
     release_run(run, run / "weights" / "best.pt", None, ("float32",), confidence=None)
     manifest = open_release(run / "export").manifest
     assert manifest.thresholds is not None

@@ -12,8 +12,7 @@ from facepipe import FaceDetector
 from facepipe.core.errors import WeightsError
 from facepipe.detector.inference.boxes import Detections
 from facepipe.detector.inference.detector import BATCH, BATCH_PIXELS
-from facepipe.detector.inference.input_buffer import InputBuffer
-from facepipe.detector.inference.preprocessing import GREY, fit, letterbox
+from facepipe.detector.inference.preprocessing import GREY, InputBuffer, fit, letterbox
 from facepipe.weights.manifest import InputSpec
 from facepipe.weights.release import Release
 from hypothesis import given

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 from facepipe.core.errors import TrainingError
-from facepipe.detector.inference.input_buffer import InputBuffer
-from facepipe.detector.inference.preprocessing import fit
+from facepipe.detector.inference.preprocessing import InputBuffer, fit
 from facepipe.detector.training.train.model import FaceDetectionModel
 from facepipe.detector.training.train.release_start import start_from_release
 from facepipe.detector.training.train.settings import DetectorSettings

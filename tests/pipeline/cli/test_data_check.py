@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.core.errors import ImageError
-from facepipe.pipeline.datasets.opening import open_stored
+from facepipe.pipeline.datasets.check import open_stored
 from facepipe.pipeline.inputs.image_reader import read_frame
 
 Run = Callable[..., tuple[int, str, str]]

@@ -19,11 +19,11 @@ from facepipe.core.errors import DataError
 from facepipe.detector.data.convert import convert
 from facepipe.detector.data.dataset import read_boxes, read_description
 from facepipe.detector.data.formats import read
-from facepipe.pipeline.datasets.opening import open_stored
+from facepipe.pipeline.datasets.check import open_stored
 from facepipe.pipeline.datasets.prelabel import FoundBox, Prelabelled, gather, prelabel, to_review
 from facepipe.pipeline.datasets.prelabel_files import Form, write_set
 from facepipe.pipeline.inputs.image_reader import read_frame
-from facepipe.pipeline.outputs.coco_entries import cvat_labels, plain_values
+from facepipe.pipeline.outputs.coco import cvat_labels, plain_values
 from facepipe.pipeline.results import Box
 from facepipe.weights.manifest import NumericAttribute
 from facepipe.weights.store import Release

@@ -17,13 +17,18 @@ import pytest
 from facepipe import __version__
 from facepipe.core.errors import FacepipeError
 from facepipe.pipeline.distributed import worker as worker_module
-from facepipe.pipeline.distributed.blocks import cut_blocks
-from facepipe.pipeline.distributed.chosen_models import choose_models
-from facepipe.pipeline.distributed.cluster import cluster
+from facepipe.pipeline.distributed.cluster import choose_models, cluster
 from facepipe.pipeline.distributed.job import RayJob, run_ray_job
-from facepipe.pipeline.distributed.worker import TRIES, Done, Task, Tries, Worker
-from facepipe.pipeline.outputs.parquet_file import write_parquet
+from facepipe.pipeline.distributed.listing import cut_blocks
+from facepipe.pipeline.distributed.worker import (
+    TRIES,
+    Done,
+    Task,
+    Tries,
+    Worker,
+)
 from facepipe.pipeline.outputs.rows import RowForm
+from facepipe.pipeline.outputs.tabular import write_parquet
 from facepipe.pipeline.pipeline import Pipeline
 from facepipe.weights.store import Release
 

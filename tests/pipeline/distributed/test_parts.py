@@ -20,16 +20,20 @@ from facepipe.core.errors import (
     WeightsError,
 )
 from facepipe.pipeline.cli import app
-from facepipe.pipeline.distributed.addresses import Stores, address_of
-from facepipe.pipeline.distributed.blocks import block_size, cut_blocks
-from facepipe.pipeline.distributed.chosen_models import choose_models
-from facepipe.pipeline.distributed.cluster import Workers, cluster, fit, require_ray
-from facepipe.pipeline.distributed.listing import list_pictures
-from facepipe.pipeline.distributed.output import RECORD, SUCCESS, Counts, read_success, take_up, write_success
-from facepipe.pipeline.distributed.read_ahead import ReadAhead
-from facepipe.pipeline.distributed.results_folder import ResultsFolder
+from facepipe.pipeline.distributed.cluster import Workers, choose_models, cluster, fit, require_ray
+from facepipe.pipeline.distributed.listing import Stores, address_of, block_size, cut_blocks, list_pictures
+from facepipe.pipeline.distributed.output import (
+    RECORD,
+    SUCCESS,
+    Counts,
+    ResultsFolder,
+    read_success,
+    take_up,
+    write_success,
+)
+from facepipe.pipeline.distributed.worker import ReadAhead
 from facepipe.pipeline.inputs.image_reader import Limits
-from facepipe.pipeline.inputs.urls import is_store
+from facepipe.pipeline.inputs.url import is_store
 from typer.testing import CliRunner
 
 SETTINGS = {"detector": "1.0.0", "--confidence": None, "--tiles": False}
@@ -260,7 +264,7 @@ def read_ahead(shop: Shop, sizes: dict[str, int | None], most: int = 1000) -> Re
 
 
 def test_each_picture_is_fetched_once_whatever_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facepipe.pipeline.distributed.read_ahead.BYTES", 25)
+    monkeypatch.setattr("facepipe.pipeline.distributed.worker.BYTES", 25)
     names = [f"s3://b/{number:02}" for number in range(40)]
     shop = Shop({name: name.encode() for name in names})
     ahead = read_ahead(shop, dict.fromkeys(names, 10))
@@ -275,7 +279,7 @@ def test_each_picture_is_fetched_once_whatever_the_order(monkeypatch: pytest.Mon
 
 
 def test_what_a_store_says_becomes_the_pictures_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facepipe.pipeline.distributed.read_ahead.PAUSE", 0)
+    monkeypatch.setattr("facepipe.pipeline.distributed.worker.PAUSE", 0)
     answers = {
         "s3://b/gone": FileNotFoundError("gone"),
         "s3://b/mine": PermissionError("Access Denied"),

@@ -18,8 +18,7 @@ from facepipe.classifier.evaluation.evaluate.predictions import Observation
 from facepipe.core.errors import DataError
 from facepipe.pipeline.cli import main
 from facepipe.pipeline.evaluation.data import Photo, Photos, read_photos
-from facepipe.pipeline.evaluation.means import mean_figures
-from facepipe.pipeline.evaluation.metrics import STEPS, Figures, right_rows
+from facepipe.pipeline.evaluation.metrics import STEPS, Figures, mean_figures, right_rows
 from facepipe.pipeline.evaluation.predictions import Alarm, EndToEnd, Read, observe_end_to_end
 from facepipe.pipeline.evaluation.tables import sentences
 from facepipe.weights.manifest import BinaryAttribute, NumericAttribute, PointsAttribute

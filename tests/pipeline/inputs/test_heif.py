@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.core.errors import FacepipeError, ImageError, ImageTooLargeError
-from facepipe.pipeline.datasets.opening import open_stored
+from facepipe.pipeline.datasets.check import open_stored
 from facepipe.pipeline.inputs import heif
 from facepipe.pipeline.inputs.avif import stream_sizes
 from facepipe.pipeline.inputs.heif_boxes import HeifFile, read_boxes

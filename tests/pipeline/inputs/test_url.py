@@ -12,8 +12,7 @@ import pytest
 from facepipe.core.errors import ImageError, ImageTooLargeError
 from facepipe.pipeline.inputs import url as fetching
 from facepipe.pipeline.inputs.image_reader import Limits, read_frame, source_name
-from facepipe.pipeline.inputs.url import fetch, is_public
-from facepipe.pipeline.inputs.urls import shown
+from facepipe.pipeline.inputs.url import fetch, is_public, shown
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -75,7 +75,7 @@ def test_crops_can_be_trained_on(pictures: Path, tiny_weights: Path, tmp_path: P
 
 
 def test_crops_are_what_the_classifier_saw(pictures: Path, tiny_weights: Path, tmp_path: Path) -> None:
-    from facepipe.classifier.inference.region import cut_region
+    from facepipe.classifier.inference.crop import cut_region
 
     assert detect(pictures, "--crops", "out", "--json", "a.jsonl") == 1
     with Pipeline() as pipeline:

@@ -8,11 +8,17 @@ from pathlib import Path
 import pytest
 from facepipe.classifier.config.schema import read_schema
 from facepipe.classifier.inference.attributes import AttributeValue, ClassValue, NumericValue, PointsValue
-from facepipe.pipeline.outputs.parquet_file import GROUP, write_parquet
-from facepipe.pipeline.outputs.row_reading import result_of, same_digits
-from facepipe.pipeline.outputs.rows import RowForm
-from facepipe.pipeline.outputs.tabular import write_csv
-from facepipe.pipeline.results import Box, ClassifierUsed, DetectorUsed, Face, Head, Models, Result
+from facepipe.pipeline.outputs.rows import RowForm, result_of, same_digits
+from facepipe.pipeline.outputs.tabular import GROUP, write_csv, write_parquet
+from facepipe.pipeline.results import (
+    Box,
+    ClassifierUsed,
+    DetectorUsed,
+    Face,
+    Head,
+    Models,
+    Result,
+)
 from facepipe.weights.manifest import BinaryAttribute, NumericAttribute, PointsAttribute
 
 MODELS = Models(

@@ -14,7 +14,7 @@ from facepipe.core.errors import FacepipeError, WeightsError
 from facepipe.pipeline.drawing.anonymize import hide
 from facepipe.pipeline.drawing.draw import draw
 from facepipe.pipeline.results import Result
-from facepipe.pipeline.serving.answers import Answer, example
+from facepipe.pipeline.serving.endpoint import Answer, example
 from facepipe.pipeline.serving.models import load
 from facepipe.weights.store import Release
 from starlette.testclient import TestClient

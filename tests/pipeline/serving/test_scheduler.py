@@ -11,7 +11,7 @@ import httpx2
 import numpy as np
 import pytest
 from facepipe import Pipeline
-from facepipe.pipeline.serving.answers import Answer
+from facepipe.pipeline.serving.endpoint import Answer
 
 from .conftest import Gated, Live, alike
 

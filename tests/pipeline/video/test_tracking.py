@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from facepipe.core.errors import MissingExtraError
 from facepipe.detector.inference.boxes import Detections
-from facepipe.pipeline.matching import match_heads
-from facepipe.pipeline.video.scene_cuts import SceneCuts
+from facepipe.pipeline.two_stage import match_heads
+from facepipe.pipeline.video.analysis import SceneCuts
 from facepipe.pipeline.video.tracking import Tracker
 
 CLASSES = ("face", "head")

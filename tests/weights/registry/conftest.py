@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from facepipe.weights.registry.push import push
-from facepipe.weights.registry.push_target import PushTarget
+from facepipe.weights.registry.push import PushTarget, push
 from facepipe.weights.release import Release
 
 from .lying_server import Service, serve

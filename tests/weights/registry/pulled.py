@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from facepipe.weights.registry import pull as pulling
-from facepipe.weights.registry.http_source import HttpSource
-from facepipe.weights.registry.patience import Patience
+from facepipe.weights.registry.download import Patience
+from facepipe.weights.registry.http import HttpSource
 from facepipe.weights.registry.pull import pull
 from facepipe.weights.release import Release
 from facepipe.weights.store import installed

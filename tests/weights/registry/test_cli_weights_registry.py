@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from facepipe.core.errors import WeightsError
 from facepipe.pipeline.cli import main
-from facepipe.weights.names import split_release
+from facepipe.weights.release import split_release
 
 from .lying_server import serve
 

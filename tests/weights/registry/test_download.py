@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 from facepipe.core.errors import RemoteError
-from facepipe.weights.registry.download import Part
+from facepipe.weights.registry.download import Part, Patience
 from facepipe.weights.registry.index import Stamp
-from facepipe.weights.registry.patience import Patience
 from facepipe.weights.release import Release, open_release
 
 from .lying_server import Service

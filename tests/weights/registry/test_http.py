@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 from facepipe.weights.registry.http import HubSource
-from facepipe.weights.registry.push import push
-from facepipe.weights.registry.push_target import PushTarget
+from facepipe.weights.registry.push import PushTarget, push
 from facepipe.weights.release import Release
 
 from .lying_server import Handler, Service

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from facepipe.core.errors import RemoteError
-from facepipe.weights.registry.http_source import HttpSource
+from facepipe.weights.registry.http import HttpSource
 from facepipe.weights.registry.index import index_bytes, offer_of, read_index
 from facepipe.weights.registry.pull import pull
 from facepipe.weights.release import Release

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 from facepipe.core.errors import WeightsError
-from facepipe.weights.pins import read_pins
 from facepipe.weights.registry.prune import age_seconds, clear, leftovers, remove
-from facepipe.weights.store import PACKAGE_ROOT, find, use
+from facepipe.weights.store import PACKAGE_ROOT, find, read_pins, use
 from filelock import FileLock
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 from facepipe.core.errors import FacepipeError, RemoteError, WeightsError
-from facepipe.weights.registry.http_source import HttpSource
+from facepipe.weights.registry.download import Patience
+from facepipe.weights.registry.http import HttpSource
 from facepipe.weights.registry.index import offer_of
-from facepipe.weights.registry.patience import Patience
 from facepipe.weights.registry.pull import pull
-from facepipe.weights.registry.push import push
-from facepipe.weights.registry.push_target import PushTarget
+from facepipe.weights.registry.push import PushTarget, push
 from facepipe.weights.registry.source import choose_source
 from facepipe.weights.release import Release, open_release
 

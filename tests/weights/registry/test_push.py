@@ -14,11 +14,10 @@ from typing import Any
 import fsspec
 import pytest
 from facepipe.core.errors import FacepipeError, MissingExtraError, RemoteError, WeightsError
-from facepipe.weights.registry import push_target
+from facepipe.weights.registry import push as push_target
 from facepipe.weights.registry.index import Index
 from facepipe.weights.registry.pull import fetch_index, pull
-from facepipe.weights.registry.push import push
-from facepipe.weights.registry.push_target import PushTarget
+from facepipe.weights.registry.push import PushTarget, push
 from facepipe.weights.registry.source import choose_source
 from facepipe.weights.release import Release
 

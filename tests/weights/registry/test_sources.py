@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from facepipe.core.errors import RemoteError, WeightsError
-from facepipe.weights.registry.http_source import HttpSource
+from facepipe.weights.registry.http import HttpSource
 from facepipe.weights.registry.index import offer_of
 from facepipe.weights.registry.pull import pull
 from facepipe.weights.registry.source import choose_source
