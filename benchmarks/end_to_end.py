@@ -27,7 +27,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from facepipe.classifier.config.schema import BOX, read_schema
-from facepipe.classifier.data.table.table import FaceTable, read_faces
+from facepipe.classifier.data.table import FaceTable, read_faces
 from facepipe.pipeline.inputs.image_reader import read_frame
 
 SIDE = 640

@@ -20,9 +20,9 @@ import numpy as np
 import typer
 from facepipe.classifier.config.recipe import read_recipe
 from facepipe.classifier.config.schema import DEFAULT, read_schema
-from facepipe.classifier.data.table.loader import Batch, CropSource, training_batches
-from facepipe.classifier.data.table.readers import read_data
-from facepipe.classifier.data.table.sampling import row_weights
+from facepipe.classifier.data.loader import Batch, CropSource, training_batches
+from facepipe.classifier.data.readers import read_data
+from facepipe.classifier.data.sampling import row_weights
 from facepipe.classifier.inference.classifier import prepare
 from facepipe.classifier.train import import_keras
 from facepipe.core.errors import FacepipeError
@@ -102,9 +102,8 @@ def _trainer_step(attributes: tuple, recipe: object, side: int) -> Callable[[Bat
     import keras
     from facepipe.classifier.config.recipe import Recipe
     from facepipe.classifier.models.backbones import find_backbone
-    from facepipe.classifier.training.trainer.devices import Devices, has_bfloat16
-    from facepipe.classifier.training.trainer.losses import attribute_losses
-    from facepipe.classifier.training.trainer.train_step import build_learner
+    from facepipe.classifier.training.losses import attribute_losses
+    from facepipe.classifier.training.train_step import Devices, build_learner, has_bfloat16
 
     assert isinstance(recipe, Recipe)
     keras.config.set_dtype_policy("mixed_bfloat16" if has_bfloat16() else "float32")

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import shirts
 from facepipe.classifier.config.schema import label_columns
-from facepipe.classifier.data.table.label_files import read_table_file
-from facepipe.classifier.data.table.table import SIDECAR
+from facepipe.classifier.data.label_files import read_table_file
+from facepipe.classifier.data.table import SIDECAR
 from facepipe.classifier.inference.crop import cut_region
 from facepipe.core.errors import FacepipeError
 from facepipe.weights.manifest import Attribute, CropRecipe

@@ -19,10 +19,10 @@ from typing import Annotated, Any
 import typer
 from facepipe.classifier.config.recipe import Recipe, read_recipe, recipe_path, shipped_recipes
 from facepipe.classifier.config.schema import find_schema, read_schema
-from facepipe.classifier.data.table.label_files import read_table_file
+from facepipe.classifier.data.label_files import read_table_file
 from facepipe.classifier.train import import_keras, train_classifier
-from facepipe.classifier.training.trainer.compare_runs import compare, draw_comparison
-from facepipe.classifier.training.trainer.history import read_history
+from facepipe.classifier.training.compare_runs import compare, draw_comparison
+from facepipe.classifier.training.run_folder import read_history
 from facepipe.core.errors import FacepipeError
 from facepipe.core.files import write_whole
 from recipe_data import Amount, guesses, subset

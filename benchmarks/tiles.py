@@ -22,8 +22,8 @@ import typer
 from facepipe import FaceDetector
 from facepipe.core.errors import FacepipeError
 from facepipe.detector.data.dataset import DataDescription, Picture, read_boxes, read_description
-from facepipe.detector.evaluation.evaluate.matching import Scored, Sizes, match
-from facepipe.detector.evaluation.evaluate.predictions import CONFIDENCE, read_picture
+from facepipe.detector.evaluation.matching import Scored, Sizes, match
+from facepipe.detector.evaluation.predictions import CONFIDENCE, read_picture
 from facepipe.detector.inference.boxes import Detections, from_yolo, share_inside
 from facepipe.detector.inference.preprocessing import GREY
 from rich.console import Console

@@ -119,7 +119,7 @@ class Finding:
     other: str = ""
     weight: float = 0.0
 
-    def told(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """The finding as the report's JSON holds it."""
         return {
             "severity": self.severity.value,

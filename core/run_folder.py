@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import platform
 import re
 import subprocess
@@ -17,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from .cpu import usable_cpus
 from .errors import TrainingError
 from .files import write_whole
 from .version import __version__
@@ -48,7 +48,7 @@ def environment(packages: Iterable[str], data: dict[str, Any], **more: Any) -> d
         "packages": versions,
         **more,
         "processor": _processor(),
-        "cores": usable_cores(),
+        "cores": usable_cpus(),
         "data": data,
     }
 
@@ -82,11 +82,6 @@ def trial_version(run: Path) -> str:
     """The version that an export has before it is published: ``0.0.0-NAME``, without what a version cannot hold."""
     name = re.sub(r"[^A-Za-z0-9.]+", ".", run.resolve().name).strip(".")
     return f"0.0.0-{name}" if name else "0.0.0"
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +25,9 @@ from ...core.issues import Finding, in_order
 from ...core.near_duplicates import near_duplicates, perceptual_hash
 from ...weights.manifest import Attribute, ClassesBase, NumericAttribute, PointsAttribute
 from .readers import parse_source, read_rows
-from .splits import SPLITS, middle
-from .table import FaceTable, make_table
+from .splits import SPLITS
+from .statistics import by_group, by_label, splits_of
+from .table import FaceTable, make_table, middle
 
 CHUNK = 64
 """Pictures decoded at a time."""
@@ -338,3 +340,18 @@ def _differing(report: FaceReport, first: int, second: int) -> str:
             a, b = (attribute.classes[int(value)] for value in pair)
             found.append(f"{attribute.name} {a} and {b}")
     return ", ".join(found)
+
+
+def as_json(report: FaceReport) -> dict[str, Any]:
+    """The whole report as plain data for ``json.dumps``."""
+    table = report.table
+    return {
+        "data": str(table.path),
+        "labels_sha256": table.sha256,
+        "rows": len(table),
+        "splits": {name: int((table.columns["split"] == name).sum()) for name in splits_of(table)},
+        "readable": sum(seen.size is not None for seen in report.seen),
+        "by_label": [vars(row) for row in by_label(table)],
+        "by_group": [vars(row) for row in by_group(table)],
+        "findings": [finding.to_dict() for finding in report.findings],
+    }

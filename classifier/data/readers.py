@@ -27,7 +27,8 @@ from ...core.near_duplicates import copied_from, join_groups
 from ...weights.manifest import Attribute, ClassesBase, NumericAttribute, PointsAttribute
 from ..config.recipe import Split
 from .label_files import TABLES, Rows, read_table_file
-from .splits import balance_report, deal_out
+from .splits import deal_out
+from .statistics import balance_report
 from .table import CropSet, FaceTable, make_table
 
 WEIGHT = re.compile(r"^(?P<path>.+)=(?P<weight>[0-9.eE+-]+)$")

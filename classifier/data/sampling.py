@@ -6,8 +6,7 @@ import numpy as np
 
 from ...core.errors import DataError
 from ..config.recipe import Balance
-from .splits import middle
-from .table import FaceTable
+from .table import FaceTable, middle
 
 BLANK = "–"
 """How a blank is named in a group's name."""

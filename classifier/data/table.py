@@ -279,3 +279,8 @@ def read_picture(path: Path) -> np.ndarray:
     if image is None:
         raise DataError(f"{path}: not a picture that can be decoded")
     return image
+
+
+def middle(values: np.ndarray) -> np.ndarray:
+    """(n,) numbers of a numeric attribute's targets, (n, 3): the number, else the middle of the range, else NaN."""
+    return np.where(np.isnan(values[:, 0]), (values[:, 1] + values[:, 2]) / 2, values[:, 0])

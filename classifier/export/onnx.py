@@ -33,8 +33,6 @@ OPSET = 17
 TOLERANCE = 1e-2
 """Largest difference between Keras and the float32 ONNX file, in logits and in fractions of the crop's side."""
 CALIBRATION_BATCH = 16
-CONV, DEPTHWISE = (3, 2, 0, 1), (2, 3, 0, 1)
-"""Axes of Keras' kernels in ONNX' order: (h, w, in, out) and (h, w, channels, 1)."""
 
 
 def export_run(folder: Path, precisions: tuple[Compression, ...]) -> dict[str, float]:
@@ -183,6 +181,8 @@ def _name_weights(proto: onnx.ModelProto, weights: dict[str, np.ndarray]) -> Non
     """Name the file's weights ``<layer>/<variable>``, so that :func:`weights_of_onnx` finds them."""
     from onnx import numpy_helper
 
+    from ..models.pretrained import CONV, DEPTHWISE
+
     known: dict[tuple[tuple[int, ...], bytes], str] = {}
     for name, array in weights.items():
         layouts = (CONV, DEPTHWISE) if array.ndim == 4 and array.shape[3] == 1 else (CONV,)
@@ -195,38 +195,6 @@ def _name_weights(proto: onnx.ModelProto, weights: dict[str, np.ndarray]) -> Non
             renamed[tensor.name] = tensor.name = name
     for node in proto.graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
-
-
-def weights_of_onnx(content: bytes) -> dict[str, np.ndarray]:
-    """The weights in an exported file by path, float32; int8 and float16 are taken back to what they stand for.
-
-    Batch norms are folded into the kernels (``fit_start`` takes care of that).
-
-    Raises:
-        TrainingError: the file names no weights as this module does.
-    """
-    import onnx
-    from onnx import numpy_helper
-
-    tensors = {
-        tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(content).graph.initializer
-    }
-    weights: dict[str, np.ndarray] = {}
-    for name, array in tensors.items():
-        path = name.removesuffix("_half").removesuffix("_quantized")
-        if not path.endswith(("/kernel", "/bias")):
-            continue
-        if name.endswith("_quantized"):
-            scale = tensors.get(f"{path}_scale", tensors.get(f"{name}_scale"))
-            shape = (-1,) + (1,) * (array.ndim - 1)
-            array = array.astype(np.float32) * np.asarray(scale, np.float32).reshape(shape)
-        if array.ndim == 4:
-            depthwise = array.shape[1] == 1 and array.shape[0] > 1
-            array = array.transpose(np.argsort(DEPTHWISE if depthwise else CONV))
-        weights[path] = array.astype(np.float32)
-    if not weights:
-        raise TrainingError("the release's ONNX file names no weights by layer; start from an .npz")
-    return weights
 
 
 def _heads(proto: onnx.ModelProto) -> list[str]:

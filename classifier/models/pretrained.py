@@ -23,6 +23,8 @@ from .heads import NECK_EPSILON, NECK_NORM, neck_layers
 from .keras_applications import imagenet_arrays
 from .multitask import get_weights, set_weights
 
+CONV, DEPTHWISE = (3, 2, 0, 1), (2, 3, 0, 1)
+"""Axes of Keras' kernels in ONNX' order: (h, w, in, out) and (h, w, channels, 1)."""
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 WITHOUT = (
     "without a network, give --start an .npz with arrays named <layer>/<variable> as in keras.applications "
@@ -70,8 +72,6 @@ def starting_arrays(start: str, backbone: str) -> dict[str, np.ndarray]:
         raise TrainingError(
             f"--start {start}: neither an .npz, a run's folder, a released version, 'imagenet' nor 'none' ({error})"
         ) from error
-    from ..export.onnx import weights_of_onnx
-
     return weights_of_onnx(release.read(release.finest().precision))
 
 
@@ -263,3 +263,35 @@ def arrays_of_torch(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
         else:
             arrays[f"{unit}_bn/{_NORM[parts[-1]]}"] = array
     return arrays
+
+
+def weights_of_onnx(content: bytes) -> dict[str, np.ndarray]:
+    """The weights in an exported file by path, float32; int8 and float16 are taken back to what they stand for.
+
+    Batch norms are folded into the kernels (``fit_start`` takes care of that).
+
+    Raises:
+        TrainingError: the file names no weights as this module does.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    tensors = {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(content).graph.initializer
+    }
+    weights: dict[str, np.ndarray] = {}
+    for name, array in tensors.items():
+        path = name.removesuffix("_half").removesuffix("_quantized")
+        if not path.endswith(("/kernel", "/bias")):
+            continue
+        if name.endswith("_quantized"):
+            scale = tensors.get(f"{path}_scale", tensors.get(f"{name}_scale"))
+            shape = (-1,) + (1,) * (array.ndim - 1)
+            array = array.astype(np.float32) * np.asarray(scale, np.float32).reshape(shape)
+        if array.ndim == 4:
+            depthwise = array.shape[1] == 1 and array.shape[0] > 1
+            array = array.transpose(np.argsort(DEPTHWISE if depthwise else CONV))
+        weights[path] = array.astype(np.float32)
+    if not weights:
+        raise TrainingError("the release's ONNX file names no weights by layer; start from an .npz")
+    return weights

@@ -56,7 +56,7 @@ class RunFigures:
     milliseconds: float | None = None
     megabytes: float | None = None
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
         return asdict(self) | {"folder": str(self.folder)}
 

@@ -55,7 +55,7 @@ class Settings(Record):
     classifier_name: str = ""
     """``Manifest.name`` of what the run becomes."""
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The settings as JSON holds them, under the names that a recipe's file has."""
         return self.model_dump(mode="json", by_alias=True)
 
@@ -187,7 +187,7 @@ def lineage(run: Path, settings: Settings | None = None, depth: int = EARLIER) -
         TrainingError: the folder is not that of a run, or what it records cannot be read.
     """
     settings = settings or read_settings(run)
-    told = {name: value for name, value in settings.told().items() if name not in ("attributes", "crop")}
+    told = {name: value for name, value in settings.to_dict().items() if name not in ("attributes", "crop")}
     start = Path(settings.start)
     told |= {"data": _weighed(settings.data), "start": start.name}
     told["recipe"]["start"] = Path(settings.recipe.start).name

@@ -114,7 +114,7 @@ def as_json(report: CheckReport) -> dict[str, Any]:
         "detector": report.detector,
         "sources": [{**vars(row), "labelled": list(row.labelled)} for row in by_source(report)],
         "by_class": [vars(row) for row in by_class(report)],
-        "findings": [finding.told() for finding in report.findings],
+        "findings": [finding.to_dict() for finding in report.findings],
     }
 
 

@@ -35,8 +35,8 @@ from ...weights.store import refuse_existing, user_root
 from ..data.dataset import DataDescription, Picture, read_description
 from ..evaluation.evaluate import Evaluation, evaluate
 from ..inference.detector import FaceDetector
-from ..training.run_folder import environment_lineage as environment
 from ..training.run_folder import lineage
+from ..training.run_folder import run_environment as environment
 from ..training.settings import read_settings
 from .threshold import FALSE_ALARMS, choose_threshold
 
@@ -268,7 +268,7 @@ def _with_threshold(
             f"default confidence {chosen.confidence:g}: {chosen.false_alarms:g} false alarms a training picture "
             f"without anybody ({chosen.pictures} pictures, at most {chosen.at_most:g} wanted)"
         )
-        confidence, told = chosen.confidence, {"threshold": chosen.told()}
+        confidence, told = chosen.confidence, {"threshold": chosen.to_dict()}
     update: dict[str, Any] = {
         "thresholds": Thresholds(confidence=confidence, iou=NMS_IOU, max_detections=MAX_DETECTIONS),
         "training": {**manifest.training, **told},

@@ -35,7 +35,7 @@ class ChosenThreshold:
     pictures: int
     """Training pictures without anybody."""
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For the manifest."""
         return asdict(self)
 

@@ -127,7 +127,9 @@ class FaceDetector:
 
             for index, frame in enumerate(frames):
                 if max(frame.shape[:2]) > self.tiles:
-                    found[index] = add_tiles(frame, found[index], self, self.tiles)
+                    found[index] = add_tiles(
+                        frame, found[index], self.detect_whole, self.tiles, self.imgsz, self.iou, self.max_detections
+                    )
         return found
 
     def detect_whole(self, frames: Sequence[np.ndarray]) -> list[Detections]:

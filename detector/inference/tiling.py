@@ -8,6 +8,7 @@ the overlap, and the look at the whole photo will have found all of it. What is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +20,6 @@ from .boxes import Detections, share_inside, strongest
 if TYPE_CHECKING:
     import supervision
 
-    from .detector import FaceDetector
-
 OVERLAP = 0.2
 """Of neighbouring tiles, as a fraction of their side."""
 EDGE = 2.0
@@ -30,6 +29,8 @@ SMALL = 16
 coarse to be recognised as doubles."""
 COVERED = 0.7
 """A part is dropped when at least this share of it lies in a whole box of its class."""
+Detect = Callable[[list[np.ndarray]], list[Detections]]
+"""Takes frames, uint8 BGR (height, width, 3), and gives what is found in each."""
 BATCH = 8
 """Tiles that are given to the detector at once."""
 
@@ -42,22 +43,31 @@ def require_supervision() -> None:
         raise MissingExtraError("supervision", "tiles") from error
 
 
-def add_tiles(frame: np.ndarray, whole: Detections, detector: FaceDetector, side: int) -> Detections:
+def add_tiles(
+    frame: np.ndarray, whole: Detections, detect: Detect, side: int, imgsz: int, iou: float, max_detections: int
+) -> Detections:
     """Look at a frame in tiles, and join what is found there with what was found in the whole of it.
 
     Args:
         frame: BGR image, uint8, shape (height, width, 3), longer than ``side``.
         whole: what one pass over the frame found.
-        detector: looks at the tiles.
+        detect: looks at the tiles, each in one pass.
         side: of a tile, in pixels of the frame.
+        imgsz: pixels that the frame's longer side was scaled to for ``whole``.
+        iou: overlap at which the weaker box of one class goes.
+        max_detections: most boxes in the end.
+
+    Returns:
+        The detections of the frame, boxes in its pixels.
     """
     height, width = frame.shape[:2]
-    tiled, gaps = look_at_tiles(frame, detector, side)
-    scale = detector.imgsz / max(height, width)
-    return join(whole, tiled, gaps, (width, height), side * OVERLAP, scale, detector.iou, detector.max_detections)
+    tiled, gaps = look_at_tiles(frame, detect, side, whole.classes)
+    return join(whole, tiled, gaps, (width, height), side * OVERLAP, imgsz / max(height, width), iou, max_detections)
 
 
-def look_at_tiles(frame: np.ndarray, detector: FaceDetector, side: int) -> tuple[Detections, np.ndarray]:
+def look_at_tiles(
+    frame: np.ndarray, detect: Detect, side: int, classes: tuple[str, ...]
+) -> tuple[Detections, np.ndarray]:
     """What is found in overlapping tiles of a frame, doubles and parts included.
 
     Returns:
@@ -74,7 +84,7 @@ def look_at_tiles(frame: np.ndarray, detector: FaceDetector, side: int) -> tuple
                 class_id=found.labels,
                 data={"gaps": gaps_to_edges(found.boxes, tile.shape[1], tile.shape[0])},
             )
-            for tile, found in zip(tiles, detector.detect_whole(tiles), strict=True)
+            for tile, found in zip(tiles, detect(tiles), strict=True)
         ]
 
     slicer = sv.InferenceSlicer(
@@ -86,12 +96,12 @@ def look_at_tiles(frame: np.ndarray, detector: FaceDetector, side: int) -> tuple
     )
     found = slicer(frame)
     if not len(found):
-        nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int), detector.classes)
+        nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int), classes)
         return nothing, np.zeros((0, 4))
     assert found.confidence is not None
     assert found.class_id is not None
     boxes = np.asarray(found.xyxy, np.float32)
-    return Detections(boxes, found.confidence, found.class_id, detector.classes), np.asarray(found.data["gaps"])
+    return Detections(boxes, found.confidence, found.class_id, classes), np.asarray(found.data["gaps"])
 
 
 def join(

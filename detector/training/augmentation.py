@@ -196,7 +196,7 @@ class Recipe(Record):
         if not any(ultralytics.get(key) for key in JOINING):
             ultralytics.pop("close_mosaic", None)
         ultralytics = {key: value for key, value in ultralytics.items() if value != OFF[key]}
-        content = self.told()
+        content = self.to_dict()
         if "fliplr" in given:
             content.pop("flip", None)
         return _validated({**content, "ultralytics": ultralytics}, "augmentation")
@@ -206,7 +206,7 @@ class Recipe(Record):
         flip = {} if self.flip is None else {"fliplr": self.flip.probability}
         return {**OFF, **self.ultralytics, **flip}
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The steps that are on with all their settings, for YAML and JSON."""
         content = self.model_dump(mode="json")
         return {key: value for key, value in content.items() if value not in (None, [], {}, "")}

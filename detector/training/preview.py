@@ -93,7 +93,7 @@ def write_augmentation(
     recipe: Recipe, description: DataDescription, run: Path, imgsz: int, rect: bool, seed: int
 ) -> None:
     """Write a run's recipe as it is used into the run's folder, and a sheet of what it does, if there is none yet."""
-    write_whole(run / CONTENT, yaml.safe_dump(recipe.told(), sort_keys=False, allow_unicode=True).encode())
+    write_whole(run / CONTENT, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True).encode())
     if not (run / SHEET).exists():
         write_sheet(run / SHEET, augmented_sheet(recipe, description, imgsz, rect=rect, seed=seed))
 

@@ -155,7 +155,7 @@ def lineage(run: Path, depth: int = EARLIER) -> dict[str, Any]:
     told = {**asdict(settings), "data": Path(settings.data).name, "start": start.name, "log": list(settings.log)}
     told["command"] = training_command(told)
     if (run / ENVIRONMENT).is_file():
-        told["environment"] = environment_lineage(run)
+        told["environment"] = run_environment(run)
     histories = [run / name for name in (HISTORY, OLD_HISTORY) if (run / name).is_file()]
     told["history"] = histories[0].read_text(encoding="utf-8").splitlines() if histories else []
     earlier = start.parent.parent
@@ -164,7 +164,7 @@ def lineage(run: Path, depth: int = EARLIER) -> dict[str, Any]:
     return told
 
 
-def environment_lineage(run: Path) -> dict[str, Any]:
+def run_environment(run: Path) -> dict[str, Any]:
     """What ``environment.json`` of a run holds; empty where there is none (runs of facepipe 0.1).
 
     Raises:

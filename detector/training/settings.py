@@ -78,7 +78,7 @@ class DetectorSettings:
             recipe = read_recipe(DEFAULT)
             if self.view is not None:
                 kept = {key: value for key, value in recipe.ultralytics.items() if key not in AFFINE}
-                recipe = as_recipe({**recipe.told(), "name": "views", "ultralytics": kept, "view": self.view})
+                recipe = as_recipe({**recipe.to_dict(), "name": "views", "ultralytics": kept, "view": self.view})
         return recipe.resolved(self.overrides, self.rect)
 
     def checked(self) -> DetectorSettings:
@@ -97,7 +97,7 @@ class DetectorSettings:
         self._check_minutes()
         if self.start != "none" and not Path(self.start).is_file():
             self.release()
-        return replace(self, augmentation=self.recipe().told(), view=None)
+        return replace(self, augmentation=self.recipe().to_dict(), view=None)
 
     def release(self) -> Release | None:
         """The released detector to start from; None where the weights are a file's or none.

@@ -24,7 +24,7 @@ from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.plotting import plot_labels
 
-from ...core.run_folder import usable_cores
+from ...core.cpu import usable_cpus
 from ..data.dataset import read_description
 from ..inference.boxes import iou, share_inside
 from .devices import keep_freed_memory
@@ -62,7 +62,7 @@ class FaceTrainer(DetectionTrainer):
         on_cpu = self.device.type == "cpu"
         self.bf16 = on_cpu and self.settings.precision != "float32" and cpu_has_bf16()
         if on_cpu:
-            torch.set_num_threads(usable_cores())  # ultralytics leaves one core idle
+            torch.set_num_threads(usable_cpus())  # ultralytics leaves one core idle
             keep_freed_memory()
 
     # ---- what ultralytics is given in place of its own -------------------------------------------------------------
@@ -247,7 +247,7 @@ def rectangle_loader(dataset: PartlyLabelledDataset, seed: int, workers: int, pi
         dataset=dataset,
         batch_size=size,
         sampler=ShuffledRectangles(dataset, seed),
-        num_workers=min(workers, usable_cores(), -(-len(dataset) // size)),
+        num_workers=min(workers, usable_cpus(), -(-len(dataset) // size)),
         pin_memory=pin_memory,
         collate_fn=dataset.collate_fn,
         worker_init_fn=seed_worker,

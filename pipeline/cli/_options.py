@@ -118,3 +118,19 @@ Tracks = Annotated[
 Seconds = Annotated[
     float | None, typer.Option("--seconds", min=0.001, metavar="S", help="Video: stop after S seconds.")
 ]
+
+
+class Region(StrEnum):
+    face = "face"
+    head = "head"
+    torso = "torso"
+
+
+def read_terms(given: list[str]) -> dict[str, str]:
+    """``source=text`` by source; a text whose part before ``=`` is no single word holds for all."""
+    found = {}
+    for text in given:
+        source, equals, rest = text.partition("=")
+        one = bool(equals) and source.replace("_", "").replace("-", "").isalnum()
+        found[source if one else ""] = rest if one else text
+    return found

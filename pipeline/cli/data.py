@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from . import data_check, data_convert
+from ._options import Region, read_terms
 
 app = typer.Typer(no_args_is_help=True, help="Training data: get, convert, check, cut, label.", rich_markup_mode=None)
 
@@ -62,12 +63,6 @@ def augmented(
 class Missed(StrEnum):
     drop = "drop"
     whole = "whole"
-
-
-class Region(StrEnum):
-    face = "face"
-    head = "head"
-    torso = "torso"
 
 
 def register_crop(app: typer.Typer) -> None:
@@ -161,7 +156,6 @@ def closeups(
     from ...detector.data.closeups import SEEN
     from ...detector.inference.detector import FaceDetector
     from ..datasets.closeups import draw_rows, write_close_ups
-    from .train_classifier import read_terms
 
     table = read_faces(faces, read_schema(schema or DEFAULT), must_exist=False)
     rows = draw_rows(table, source or (), limit, ("train",) if train_only else ("train", "val"), seed)

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...core.files import write_whole
-from ._options import typed
-from .data import Region
+from ._options import Region, read_terms, typed
 from .train_detector import tell_exported
 from .weights import tell_published
 
@@ -182,16 +181,6 @@ def train_classifier(
     print(f"its curves: {folder / 'curves.png'}; beside other runs: facepipe compare {folder.name} OTHER")
 
 
-def read_terms(given: list[str]) -> dict[str, str]:
-    """``source=text`` by source; a text whose part before ``=`` is no single word holds for all."""
-    found = {}
-    for text in given:
-        source, equals, rest = text.partition("=")
-        one = bool(equals) and source.replace("_", "").replace("-", "").isalnum()
-        found[source if one else ""] = rest if one else text
-    return found
-
-
 app = typer.Typer(no_args_is_help=True, help="Recipes of train-classifier: list, show.", rich_markup_mode=None)
 
 
@@ -282,7 +271,7 @@ def compare(
     if out is not None:
         draw_comparison(folders, out)
     if json_target is not None:
-        text = json.dumps({"runs": [run.told() for run in found]}, indent=2) + "\n"
+        text = json.dumps({"runs": [run.to_dict() for run in found]}, indent=2) + "\n"
         if json_target == "-":
             print(text, end="")
             return

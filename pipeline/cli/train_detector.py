@@ -111,7 +111,7 @@ def train_detector(
             precision=precision,
             minutes=minutes,
             rect=rect,
-            augmentation=read_recipe(augmentation).told(),
+            augmentation=read_recipe(augmentation).to_dict(),
             frozen_statistics=frozen_statistics,
             log=tuple(log or ()),
             seed=seed,

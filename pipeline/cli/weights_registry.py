@@ -59,7 +59,7 @@ def pull(
 ) -> None:
     """Install a version from elsewhere, checked and as a whole. A pull that broke off goes on where it was."""
     from ...weights.registry.pull import pull as pull_release
-    from ...weights.registry.source import choose_source
+    from ...weights.registry.sources import choose_source
     from ...weights.store import find
     from ...weights.store import use as use_version
     from ..console import transfer_progress
@@ -119,7 +119,7 @@ def list_source(source: str, offline: bool, insecure_localhost: bool) -> None:
     from rich.text import Text
 
     from ...weights.registry.pull import fetch_index
-    from ...weights.registry.source import choose_source
+    from ...weights.registry.sources import choose_source
     from ...weights.store import installed
     from ..console import console
 

@@ -49,9 +49,9 @@ def check_faces(
         DataError: the data or the schema cannot be read, or the sheet cannot be written.
     """
     from ...classifier.config.schema import DEFAULT, read_schema
+    from ...classifier.data.check import as_json
     from ...classifier.data.check import check_faces as check
     from ...classifier.data.check_sheet import check_sheet
-    from ...classifier.data.statistics import as_json
     from ...core.contact_sheet import write_sheet
     from ..console import progress
 
@@ -136,7 +136,7 @@ def print_report(report: CheckReport, to: Console, most: int | None = 10) -> Non
     to.print(_sources(report))
     to.print(_classes(report))
     print_findings(report.findings, to, most)
-    to.print(Text(summary_check_tables(report)), soft_wrap=True)
+    to.print(Text(check_summary(report)), soft_wrap=True)
 
 
 def print_findings(findings: Sequence[Finding], to: Console, most: int | None = 10) -> None:
@@ -159,7 +159,7 @@ def tally(found: Mapping[Severity, int]) -> str:
     return ", ".join(f"{count:,} {severity}{'' if count == 1 else 's'}" for severity, count in found.items() if count)
 
 
-def summary_check_tables(report: CheckReport) -> str:
+def check_summary(report: CheckReport) -> str:
     """One line: how much was checked and what was found."""
     read = f"{report.description.yaml}: {len(report.pictures):,} pictures checked"
     if report.detector is not None:

@@ -40,7 +40,7 @@ BYTES = 64 * 2**20
 """Held at a time, or one picture, if it alone has more."""
 GUESS = 2**20
 """Bytes of a picture whose size nobody told."""
-TRIES_read_ahead = 3
+READ_TRIES = 3
 PAUSE = 0.5
 """Seconds before the second try; twice that before the third."""
 
@@ -110,7 +110,7 @@ class ReadAhead:
         name, size = redacted(source), self._sizes[source]
         if size is not None and size > self._limits.bytes:
             raise ImageTooLargeError(f"{name}: over the limit of {self._limits.bytes:,} bytes")
-        for number in range(1, TRIES_read_ahead + 1):
+        for number in range(1, READ_TRIES + 1):
             try:
                 system, path = self._stores.open(source)
                 content: bytes = system.cat_file(path)
@@ -125,7 +125,7 @@ class ReadAhead:
                 self._count(str(error) or "refused")
                 raise ImageError(f"{name}: cannot be read ({' '.join(str(error).split()) or 'refused'})") from error
             except Exception as error:  # each store's library has errors of its own, and it may have been the network
-                if number == TRIES_read_ahead:
+                if number == READ_TRIES:
                     self._count(told_of(error))
                     raise ImageError(f"{name}: cannot be read ({told_of(error)})") from error
                 time.sleep(PAUSE * number)

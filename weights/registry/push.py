@@ -35,8 +35,8 @@ from ...core.errors import FacepipeError, MissingExtraError, RemoteError, Weight
 from ...core.files import write_whole
 from ..release import MANIFEST, Release
 from .index import INDEX, Index, Offer, index_bytes, offer_of, read_index
-from .source import local_folder, offline, redacted
-from .sources import open_store, told_of
+from .source import offline, redacted
+from .sources import local_folder, open_store, told_of
 
 ATTEMPTS = 5
 """How often the index is written until the release is found in it."""

@@ -9,12 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from ...core.errors import RemoteError, WeightsError
-from .index import INDEX
+from ...core.errors import RemoteError
 
 DEFAULT_SOURCE = "FACEPIPE_INDEX"
 """Environment variable that names the source where a command names none."""
@@ -71,78 +69,6 @@ class Source(Protocol):
 def offline() -> bool:
     """Whether ``FACEPIPE_OFFLINE`` forbids the network."""
     return os.environ.get(OFFLINE, "").strip().lower() in ("1", "true", "yes", "on")
-
-
-def choose_source(text: str | None, insecure_localhost: bool = False, no_network: bool = False) -> Source:
-    """The source of that name.
-
-    Args:
-        text: as the module says; None for what ``FACEPIPE_INDEX`` names. It may name the ``index.json`` itself.
-        insecure_localhost: allow ``http://`` to this very machine, for trying things out.
-        no_network: refuse all sources but folders; ``FACEPIPE_OFFLINE`` does the same.
-
-    Raises:
-        WeightsError: no source is named, the text names none, or it needs a network that is forbidden.
-        MissingExtraError: what this kind of source needs is not installed.
-    """
-    given = text or os.environ.get(DEFAULT_SOURCE)
-    if not given:
-        raise WeightsError(
-            "no source of weights is named, and facepipe has none built in. Name one with --from (https://…, file://…, "
-            f"hf://owner/repo, s3://…, or a folder) or with the environment variable {DEFAULT_SOURCE}"
-        )
-    scheme, separator, _ = given.partition("://")
-    scheme = scheme.lower() if separator else "file"
-    source = _source(scheme, given, insecure_localhost)
-    if source.remote and (no_network or offline()):
-        why = "--offline" if no_network else f"{OFFLINE}={os.environ.get(OFFLINE)}"
-        raise RemoteError(
-            f"{source.told}: needs a network, which {why} forbids; a folder can be a source without one "
-            f"(--from FOLDER), and what is installed works without one (facepipe weights list)"
-        )
-    return source
-
-
-def _source(scheme: str, given: str, insecure_localhost: bool) -> Source:
-    if scheme == "file":
-        from .sources import FileSource
-
-        return FileSource(local_folder(given))
-    if scheme in ("http", "https"):
-        from .http import HttpSource
-
-        return HttpSource(_without_index(given), insecure_localhost=insecure_localhost)
-    if scheme == "hf":
-        from .http import HubSource
-
-        return HubSource(given, insecure_localhost)
-    from .sources import BucketSource
-
-    return BucketSource(_without_index(given))
-
-
-def local_folder(given: str) -> Path:
-    """The folder that a path or a ``file://`` address names; of an ``index.json`` the folder that it lies in.
-
-    Raises:
-        WeightsError: the address names another machine.
-    """
-    if given.lower().startswith("file://"):
-        from urllib.request import url2pathname
-
-        parts = urlsplit(given)
-        if parts.netloc not in ("", "localhost"):
-            raise WeightsError(f"{given}: file:// takes three slashes and a full path, such as file:///srv/weights")
-        path = Path(url2pathname(parts.path))
-    else:
-        path = Path(given).expanduser()
-    return path.parent if path.name == INDEX else path
-
-
-def _without_index(address: str) -> str:
-    """The folder's address, where the address is that of its index; what follows a ``?`` stays."""
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(path=parts.path.removesuffix(INDEX)))
 
 
 def redacted(address: str) -> str:

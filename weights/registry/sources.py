@@ -1,7 +1,4 @@
-"""A folder as a source of weights.
-
-A bucket, or whatever else fsspec opens, as a source of weights.
-"""
+"""Which source of weights an address names: a folder and a bucket (both here), a web server or the hub (``http``)."""
 
 from __future__ import annotations
 
@@ -10,9 +7,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit, urlunsplit
 
 from ...core.errors import FacepipeError, MissingExtraError, RemoteError, WeightsError
-from .source import CHUNK, PassingError, Stream, redacted
+from .http import HttpSource, HubSource
+from .index import INDEX
+from .source import CHUNK, DEFAULT_SOURCE, OFFLINE, PassingError, Source, Stream, offline, redacted
 
 
 class FileSource:
@@ -133,3 +133,67 @@ class BucketSource:
             raise
         except Exception as error:  # as above
             raise PassingError(f"{self.told}/{place}: {told_of(error)}") from error
+
+
+def choose_source(text: str | None, insecure_localhost: bool = False, no_network: bool = False) -> Source:
+    """The source of that name.
+
+    Args:
+        text: as the module says; None for what ``FACEPIPE_INDEX`` names. It may name the ``index.json`` itself.
+        insecure_localhost: allow ``http://`` to this very machine, for trying things out.
+        no_network: refuse all sources but folders; ``FACEPIPE_OFFLINE`` does the same.
+
+    Raises:
+        WeightsError: no source is named, the text names none, or it needs a network that is forbidden.
+        MissingExtraError: what this kind of source needs is not installed.
+    """
+    given = text or os.environ.get(DEFAULT_SOURCE)
+    if not given:
+        raise WeightsError(
+            "no source of weights is named, and facepipe has none built in. Name one with --from (https://…, file://…, "
+            f"hf://owner/repo, s3://…, or a folder) or with the environment variable {DEFAULT_SOURCE}"
+        )
+    scheme, separator, _ = given.partition("://")
+    scheme = scheme.lower() if separator else "file"
+    source = _source(scheme, given, insecure_localhost)
+    if source.remote and (no_network or offline()):
+        why = "--offline" if no_network else f"{OFFLINE}={os.environ.get(OFFLINE)}"
+        raise RemoteError(
+            f"{source.told}: needs a network, which {why} forbids; a folder can be a source without one "
+            f"(--from FOLDER), and what is installed works without one (facepipe weights list)"
+        )
+    return source
+
+
+def _source(scheme: str, given: str, insecure_localhost: bool) -> Source:
+    if scheme == "file":
+        return FileSource(local_folder(given))
+    if scheme in ("http", "https"):
+        return HttpSource(_without_index(given), insecure_localhost=insecure_localhost)
+    if scheme == "hf":
+        return HubSource(given, insecure_localhost)
+    return BucketSource(_without_index(given))
+
+
+def local_folder(given: str) -> Path:
+    """The folder that a path or a ``file://`` address names; of an ``index.json`` the folder that it lies in.
+
+    Raises:
+        WeightsError: the address names another machine.
+    """
+    if given.lower().startswith("file://"):
+        from urllib.request import url2pathname
+
+        parts = urlsplit(given)
+        if parts.netloc not in ("", "localhost"):
+            raise WeightsError(f"{given}: file:// takes three slashes and a full path, such as file:///srv/weights")
+        path = Path(url2pathname(parts.path))
+    else:
+        path = Path(given).expanduser()
+    return path.parent if path.name == INDEX else path
+
+
+def _without_index(address: str) -> str:
+    """The folder's address, where the address is that of its index; what follows a ``?`` stays."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(path=parts.path.removesuffix(INDEX)))

@@ -117,11 +117,11 @@ def read_wider_mat(path: Path, given: Path | None = None) -> Annotations:
         raise DataError(f"{path}: no .mat below it")
     records: list[Record] = []
     for file in files:
-        records += _records_wider_mat(file, Pictures(path if path.is_dir() else file.parent.parent, given))
+        records += _mat_records(file, Pictures(path if path.is_dir() else file.parent.parent, given))
     return Annotations("wider-mat", path, (CLASS,), tuple(records))
 
 
-def _records_wider_mat(path: Path, pictures: Pictures) -> list[Record]:
+def _mat_records(path: Path, pictures: Pictures) -> list[Record]:
     content = _content(path)
     split = split_of_stem(path.stem)
     folders = folders_of(path, split)

@@ -13,16 +13,15 @@ import onnxruntime as ort
 import pytest
 from facepipe.classifier.config.recipe import Recipe, read_recipe, recipe_path, shipped_recipes
 from facepipe.classifier.config.schema import find_schema, read_schema
-from facepipe.classifier.data.table.loader import CropSource, exact_batches
-from facepipe.classifier.data.table.table import read_faces
-from facepipe.classifier.export.onnx.onnx import export_files, weights_of_onnx
+from facepipe.classifier.data.loader import CropSource, exact_batches
+from facepipe.classifier.data.table import read_faces
+from facepipe.classifier.export.onnx import export_files
 from facepipe.classifier.inference.classifier import prepare
 from facepipe.classifier.models.backbones import find_backbone
 from facepipe.classifier.models.multitask import get_weights, set_weights
-from facepipe.classifier.models.pretrained import fit_start
-from facepipe.classifier.training.trainer.devices import Devices
-from facepipe.classifier.training.trainer.losses import attribute_losses
-from facepipe.classifier.training.trainer.train_step import build_learner
+from facepipe.classifier.models.pretrained import fit_start, weights_of_onnx
+from facepipe.classifier.training.losses import attribute_losses
+from facepipe.classifier.training.train_step import Devices, build_learner
 from facepipe.core.errors import DataError, TrainingError
 from facepipe.pipeline.cli import main
 

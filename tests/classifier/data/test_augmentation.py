@@ -6,17 +6,18 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.classifier.config.schema import read_schema
-from facepipe.classifier.data.table.augmentation import (
+from facepipe.classifier.data.augmentation import (
     Augmentation,
     draw_placing,
+    fill_rim,
+    find_rim,
     place,
     place_points,
     relight,
     see_small,
 )
-from facepipe.classifier.data.table.loader import BrokenPictures, CropSource, exact_batches, training_batches
-from facepipe.classifier.data.table.rim import fill_rim, find_rim
-from facepipe.classifier.data.table.table import SIDECAR, CropSet, read_faces
+from facepipe.classifier.data.loader import BrokenPictures, CropSource, exact_batches, training_batches
+from facepipe.classifier.data.table import SIDECAR, CropSet, read_faces
 from facepipe.classifier.inference.crop import cut_face
 from facepipe.core.errors import DataError
 from facepipe.weights.manifest import CropRecipe

@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.classifier.config.schema import read_schema
-from facepipe.classifier.data.table.check import check_faces
-from facepipe.classifier.data.table.check_sheet import FAULT, check_sheet
-from facepipe.classifier.data.table.row_faults import mirrored
-from facepipe.classifier.data.table.statistics import as_json, by_group, by_label
+from facepipe.classifier.data.check import as_json, check_faces, mirrored
+from facepipe.classifier.data.check_sheet import FAULT, check_sheet
+from facepipe.classifier.data.statistics import by_group, by_label
 from facepipe.core.errors import DataError
 from facepipe.core.issues import BOX_KINDS, FACE_KINDS, Severity, counts
 from facepipe.pipeline.datasets.check import open_stored

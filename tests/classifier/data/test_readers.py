@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.classifier.config.schema import read_schema
-from facepipe.classifier.data.table.readers import parse_source, read_data
-from facepipe.classifier.data.table.table import SIDECAR, CropSet, read_faces
+from facepipe.classifier.data.readers import parse_source, read_data
+from facepipe.classifier.data.table import SIDECAR, CropSet, read_faces
 from facepipe.core.errors import DataError, MissingExtraError
 from facepipe.weights.manifest import CropRecipe, OrdinalAttribute
 

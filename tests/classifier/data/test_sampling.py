@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from facepipe.classifier.config.recipe import Balance, Split
 from facepipe.classifier.config.schema import read_schema
-from facepipe.classifier.data.table.loader import CropSource, training_batches
-from facepipe.classifier.data.table.sampling import draw_report, draw_rows, group_names, row_weights
-from facepipe.classifier.data.table.splits import balance_report, cramers_v, kolmogorov_smirnov
-from facepipe.classifier.data.table.table import read_faces
+from facepipe.classifier.data.loader import CropSource, training_batches
+from facepipe.classifier.data.sampling import draw_report, draw_rows, group_names, row_weights
+from facepipe.classifier.data.statistics import balance_report, cramers_v, kolmogorov_smirnov
+from facepipe.classifier.data.table import read_faces
 from facepipe.core.errors import DataError
 
 SCHEMA = read_schema()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facepipe.classifier.config.schema import read_schema
-from facepipe.classifier.data.table.table import SIDECAR, CropSet, read_faces
+from facepipe.classifier.data.table import SIDECAR, CropSet, read_faces
 from facepipe.core.errors import DataError
 from facepipe.weights.manifest import CropRecipe
 

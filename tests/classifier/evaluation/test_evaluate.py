@@ -11,31 +11,25 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.classifier.config.recipe import Split
-from facepipe.classifier.data.table.loader import CropSource, exact_batches
-from facepipe.classifier.data.table.readers import read_data
-from facepipe.classifier.data.table.table import read_faces
+from facepipe.classifier.data.loader import CropSource, exact_batches
+from facepipe.classifier.data.readers import read_data
+from facepipe.classifier.data.table import read_faces
+from facepipe.classifier.evaluation import generalisation, plots, report, subgroups
 from facepipe.classifier.evaluation.evaluate import (
-    generalisation as overfitting,
+    Evaluation,
+    evaluate,
+    read_as_trained,
 )
-from facepipe.classifier.evaluation.evaluate import (
-    plots as evaluation_plots,
-)
-from facepipe.classifier.evaluation.evaluate import (
-    report,
-)
-from facepipe.classifier.evaluation.evaluate import (
-    subgroups as groups,
-)
-from facepipe.classifier.evaluation.evaluate.evaluate import Evaluation, evaluate, read_as_trained
-from facepipe.classifier.evaluation.evaluate.evaluation_tables import (
+from facepipe.classifier.evaluation.metrics import scores
+from facepipe.classifier.evaluation.report import (
+    PLOTS,
     confusion_tables,
     figure_table,
     group_tables,
     sentences,
+    worst_mistakes,
+    write_report,
 )
-from facepipe.classifier.evaluation.evaluate.metrics import scores
-from facepipe.classifier.evaluation.evaluate.mistakes import worst_mistakes
-from facepipe.classifier.evaluation.evaluate.report import PLOTS, write_report
 from facepipe.classifier.inference.classifier import AttributeClassifier
 from facepipe.core.errors import MissingExtraError
 from facepipe.pipeline.cli import main
@@ -47,9 +41,9 @@ from facepipe.weights.release import Release
 def small() -> Iterator[None]:
     """Groups, and samples of training rows, of a few rows count."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(groups.group_figures, "__defaults__", (2, 50))
-        patch.setattr(overfitting, "FEWEST", 3)
-        patch.setattr(evaluation_plots, "SMALLEST", 2)
+        patch.setattr(subgroups.group_figures, "__defaults__", (2, 50))
+        patch.setattr(generalisation, "FEWEST", 3)
+        patch.setattr(plots, "SMALLEST", 2)
         yield
 
 
@@ -222,4 +216,4 @@ def test_without_fairlearn_it_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "fairlearn.metrics", None)
     with pytest.raises(MissingExtraError, match=r"fairlearn.*train"):
-        groups.require()
+        subgroups.require()

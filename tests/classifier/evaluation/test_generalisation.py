@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facepipe.classifier.config.schema import read_schema
-from facepipe.classifier.data.table.table import read_faces
-from facepipe.classifier.evaluation.evaluate.generalisation import Fit, compare, training_sample
+from facepipe.classifier.data.table import read_faces
+from facepipe.classifier.evaluation.generalisation import Fit, compare, training_sample
 from facepipe.weights.manifest import BinaryAttribute, NumericAttribute
 
 GENDER = BinaryAttribute(name="gender", classes=("female", "male"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from facepipe.classifier.evaluation.evaluate.metrics import area_under_curve, scores
+from facepipe.classifier.evaluation.metrics import area_under_curve, scores
 from facepipe.weights.manifest import BinaryAttribute, NumericAttribute, PointsAttribute
 
 GLASSES = BinaryAttribute(name="glasses", classes=("no", "yes"))

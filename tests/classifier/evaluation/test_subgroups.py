@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facepipe.classifier.config.schema import read_schema
-from facepipe.classifier.data.table.table import read_faces
-from facepipe.classifier.evaluation.evaluate.subgroups import (
+from facepipe.classifier.data.table import read_faces
+from facepipe.classifier.evaluation.subgroups import (
     GroupFigure,
     band_names,
     bands,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from facepipe.classifier.config.schema import read_schema
-from facepipe.classifier.data.table.table import read_faces
-from facepipe.classifier.evaluation.evaluate.reliability import (
+from facepipe.classifier.data.table import read_faces
+from facepipe.classifier.evaluation.reliability import (
     BINS,
     Answers,
     answers,
@@ -15,7 +15,7 @@ from facepipe.classifier.evaluation.evaluate.reliability import (
     interval_now,
     reliability,
 )
-from facepipe.classifier.export.onnx.calibration import (
+from facepipe.classifier.export.calibration import (
     LEAST_ROWS,
     Abstention,
     calibrate,

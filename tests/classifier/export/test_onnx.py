@@ -10,11 +10,11 @@ import onnxruntime as ort
 import pytest
 from facepipe.classifier.config.recipe import Heads, Neck, Recipe, Stage
 from facepipe.classifier.config.schema import find_schema, read_schema
-from facepipe.classifier.export.onnx import onnx as export
-from facepipe.classifier.export.onnx.onnx import export_files, export_run, weights_of_onnx
+from facepipe.classifier.export import onnx as export
+from facepipe.classifier.export.onnx import export_files, export_run
 from facepipe.classifier.models.multitask import build_model, get_weights, set_weights
-from facepipe.classifier.models.pretrained import fit_start
-from facepipe.classifier.training.trainer.run_folder import Settings
+from facepipe.classifier.models.pretrained import fit_start, weights_of_onnx
+from facepipe.classifier.training.run_folder import Settings
 from facepipe.core.errors import TrainingError
 from facepipe.weights.manifest import CropRecipe, PointsAttribute
 

@@ -10,14 +10,13 @@ import numpy as np
 import onnx
 import pytest
 from facepipe.classifier.config.recipe import read_recipe
-from facepipe.classifier.data.table.table import FaceTable, read_faces
-from facepipe.classifier.evaluation.evaluate import report
-from facepipe.classifier.evaluation.evaluate.evaluate import Evaluation, evaluate
-from facepipe.classifier.export.onnx import calibration, release
-from facepipe.classifier.export.onnx.release import release_run
+from facepipe.classifier.data.table import FaceTable, read_faces
+from facepipe.classifier.evaluation import report
+from facepipe.classifier.evaluation.evaluate import Evaluation, evaluate
+from facepipe.classifier.export import calibration, release
+from facepipe.classifier.export.release import release_run
 from facepipe.classifier.inference.classifier import AttributeClassifier
-from facepipe.classifier.training.trainer.lineage import lineage, training_command
-from facepipe.classifier.training.trainer.run_folder import Settings
+from facepipe.classifier.training.run_folder import Settings, lineage, training_command
 from facepipe.core.errors import TrainingError, WeightsError
 from facepipe.core.run_folder import trial_version
 from facepipe.weights.manifest import CropRecipe

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from facepipe.classifier.data.table.table import CropSet
+from facepipe.classifier.data.table import CropSet
 from facepipe.classifier.inference.crop import (
     ASPECT,
     LEAST_VISIBLE,

@@ -10,14 +10,13 @@ import pytest
 from facepipe import weights
 from facepipe.classifier.config.recipe import Heads, Neck, Recipe, Stage, read_recipe
 from facepipe.classifier.config.schema import find_schema, read_schema
-from facepipe.classifier.export.onnx.onnx import weights_of_onnx
 from facepipe.classifier.inference.classifier import prepare
 from facepipe.classifier.models.backbones import BACKBONES, BLOCKS, find_backbone
 from facepipe.classifier.models.heads import SoftArgmax
 from facepipe.classifier.models.keras_applications import lasting_names
 from facepipe.classifier.models.multitask import batch_norms, build_model, freeze, get_weights, set_weights
-from facepipe.classifier.models.pretrained import fit_start
-from facepipe.classifier.training.trainer.batchnorm import recalibrate
+from facepipe.classifier.models.pretrained import fit_start, weights_of_onnx
+from facepipe.classifier.training.validation import recalibrate
 from facepipe.core.errors import TrainingError
 from facepipe.weights.manifest import BinaryAttribute, NumericAttribute
 from facepipe.weights.release import open_release

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from facepipe.classifier.config.recipe import Losses
 from facepipe.classifier.inference.attributes import output_width
-from facepipe.classifier.training.trainer.losses import (
+from facepipe.classifier.training.losses import (
     FLOOR,
     WING,
     WING_CURVATURE,

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import pytest
 from facepipe.classifier.config.schema import read_schema
-from facepipe.classifier.training.trainer.curves import draw_curves
-from facepipe.classifier.training.trainer.history import Meter, add_to_history, read_history
+from facepipe.classifier.training.curves import draw_curves
+from facepipe.classifier.training.run_folder import Meter, add_to_history, read_history
 from facepipe.core.errors import DataError
 
 

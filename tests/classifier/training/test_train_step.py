@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from facepipe.classifier.config.recipe import Recipe
 from facepipe.classifier.models.multitask import get_weights
+from facepipe.classifier.training.checkpoint import Position
+from facepipe.classifier.training.losses import attribute_losses
+from facepipe.classifier.training.train_step import Devices, Learner, build_learner, loss_weights, present
 from facepipe.classifier.training.trainer import checkpoint
-from facepipe.classifier.training.trainer.checkpoint import Position
-from facepipe.classifier.training.trainer.devices import Devices, present
-from facepipe.classifier.training.trainer.losses import attribute_losses
-from facepipe.classifier.training.trainer.train_step import Learner, build_learner, loss_weights
 from facepipe.core.errors import DeviceError, TrainingError
 from facepipe.weights.manifest import Attribute, BinaryAttribute, NumericAttribute, PointsAttribute
 

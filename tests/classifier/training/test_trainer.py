@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 from facepipe.classifier.config.recipe import rate_at, read_recipe
 from facepipe.classifier.config.schema import read_schema
-from facepipe.classifier.data.table.loader import CropSource, exact_batches
-from facepipe.classifier.data.table.table import read_faces
+from facepipe.classifier.data.loader import CropSource, exact_batches
+from facepipe.classifier.data.table import read_faces
 from facepipe.classifier.inference.classifier import AttributeClassifier
 from facepipe.classifier.models.pretrained import fit_start, starting_arrays
+from facepipe.classifier.training.checkpoint import Position
+from facepipe.classifier.training.run_folder import Settings, read_settings
 from facepipe.classifier.training.trainer import checkpoint
-from facepipe.classifier.training.trainer.checkpoint import Position
-from facepipe.classifier.training.trainer.run_folder import Settings, read_settings
 from facepipe.core.errors import TrainingError
 from facepipe.pipeline.cli import main
 from facepipe.weights.manifest import CropRecipe
@@ -304,7 +304,7 @@ def test_another_backend_trains_and_exports(tmp_path, faces, tiny_recipe):
 
 def small_run(faces: Path, folder: Path, report, resume: bool = False, **changes) -> dict[str, np.ndarray]:
     """A few steps of a small network, without a release."""
-    from facepipe.classifier.training.trainer.trainer import Trainer
+    from facepipe.classifier.training.trainer import Trainer
 
     folder.mkdir(exist_ok=True)
     (folder / "recipe.yaml").write_text(SMALL)

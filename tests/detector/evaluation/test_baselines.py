@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 from facepipe.core.errors import WeightsError
-from facepipe.detector.evaluation.evaluate.baselines import SIZE, Scrfd, YuNet, anchor_boxes, is_peer, open_peer
-from facepipe.detector.evaluation.evaluate.predictions import read_picture
+from facepipe.detector.evaluation.baselines import SIZE, Scrfd, YuNet, anchor_boxes, is_peer, open_peer
+from facepipe.detector.evaluation.predictions import read_picture
 from onnx import TensorProto, helper, numpy_helper
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "peers"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.core.errors import DataError
-from facepipe.detector.evaluation.evaluate.closeups import Closeups, closeup_metrics, closeup_recall, fills_the_frame
+from facepipe.detector.evaluation.closeups import Closeups, closeup_metrics, closeup_recall, fills_the_frame
 from facepipe.detector.inference.boxes import Detections
 
 

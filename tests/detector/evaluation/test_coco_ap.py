@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facepipe.detector.data.dataset import Picture
-from facepipe.detector.evaluation.evaluate.coco_ap import coco_scores
-from facepipe.detector.evaluation.evaluate.matching import BIG, EVERY, RANGES, Scored, Sizes
-from facepipe.detector.evaluation.evaluate.predictions import Observed
+from facepipe.detector.evaluation.coco_ap import coco_scores
+from facepipe.detector.evaluation.matching import BIG, EVERY, RANGES, Scored, Sizes
+from facepipe.detector.evaluation.predictions import Observed
 from facepipe.detector.inference.boxes import Detections
 
 NONE = np.zeros((0, 4))

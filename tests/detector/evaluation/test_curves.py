@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from facepipe.detector.evaluation.evaluate.curves import precision_at_recalls, rates, reliability
-from facepipe.detector.evaluation.evaluate.matching import Scored
+from facepipe.detector.evaluation.curves import precision_at_recalls, rates, reliability
+from facepipe.detector.evaluation.matching import Scored
 
 
 def test_calibration_by_hand() -> None:

@@ -12,9 +12,9 @@ import pytest
 from facepipe import FaceDetector
 from facepipe.core.errors import DataError, MissingExtraError
 from facepipe.detector.data.dataset import DataDescription, read_boxes, read_description
-from facepipe.detector.evaluation.evaluate import predictions as observation
-from facepipe.detector.evaluation.evaluate.evaluate import evaluate, evaluate_all
-from facepipe.detector.evaluation.evaluate.matching import BIG, CLEAR, EVERY
+from facepipe.detector.evaluation import predictions as observation
+from facepipe.detector.evaluation.evaluate import evaluate, evaluate_all
+from facepipe.detector.evaluation.matching import BIG, CLEAR, EVERY
 from facepipe.detector.inference.boxes import Detections
 from facepipe.weights.manifest import Metric
 from facepipe.weights.store import Release

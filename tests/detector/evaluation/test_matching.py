@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from facepipe.detector.evaluation.evaluate.matching import BANDS, BIG, EVERY, Scored, Sizes, match
+from facepipe.detector.evaluation.matching import BANDS, BIG, EVERY, Scored, Sizes, match
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -13,11 +13,11 @@ import pytest
 from facepipe import FaceDetector
 from facepipe.core.errors import DataError, MissingExtraError
 from facepipe.detector.data.dataset import read_description
-from facepipe.detector.evaluation.evaluate.evaluate import Evaluation, evaluate
-from facepipe.detector.evaluation.evaluate.matching import BIG
-from facepipe.detector.evaluation.evaluate.predictions import Observed, read_picture
-from facepipe.detector.evaluation.evaluate.report import FILES, write_report
-from facepipe.detector.evaluation.evaluate.worst_cases import (
+from facepipe.detector.evaluation.evaluate import Evaluation, evaluate
+from facepipe.detector.evaluation.matching import BIG
+from facepipe.detector.evaluation.predictions import Observed, read_picture
+from facepipe.detector.evaluation.report import FILES, write_report
+from facepipe.detector.evaluation.worst_cases import (
     MISSED,
     RIGHT,
     WRONG,

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from facepipe.core.errors import DataError
 from facepipe.detector.data.dataset import Picture
-from facepipe.detector.evaluation.evaluate.predictions import Observed
-from facepipe.detector.evaluation.evaluate.wider import SETTINGS, WiderPicture, read_splits, wider_metrics, wider_scores
+from facepipe.detector.evaluation.predictions import Observed
+from facepipe.detector.evaluation.wider import SETTINGS, WiderPicture, read_splits, wider_metrics, wider_scores
 from facepipe.detector.inference.boxes import Detections
 
 io = pytest.importorskip("scipy.io")

@@ -16,14 +16,14 @@ from facepipe import FaceDetector
 from facepipe.core.errors import TrainingError, WeightsError
 from facepipe.core.run_folder import trial_version
 from facepipe.detector.data.dataset import read_description
-from facepipe.detector.export.onnx import threshold
-from facepipe.detector.export.onnx.release import measure
-from facepipe.detector.export.onnx.release_part import calibration_pictures, release_run
-from facepipe.detector.export.onnx.threshold import choose_threshold, empty_pictures, least_threshold
-from facepipe.detector.training.train.augmentation import read_recipe
-from facepipe.detector.training.train.lineage import lineage, training_command
-from facepipe.detector.training.train.model import FaceDetectionModel
-from facepipe.detector.training.train.settings import DetectorSettings
+from facepipe.detector.export import threshold
+from facepipe.detector.export.release import calibration_pictures, release_run
+from facepipe.detector.export.release import measure
+from facepipe.detector.export.threshold import choose_threshold, empty_pictures, least_threshold
+from facepipe.detector.training.augmentation import read_recipe
+from facepipe.detector.training.model import FaceDetectionModel
+from facepipe.detector.training.run_folder import lineage, training_command
+from facepipe.detector.training.settings import DetectorSettings
 from facepipe.pipeline.cli import main
 from facepipe.weights.release import Release
 from facepipe.weights.store import find, open_release
@@ -173,7 +173,7 @@ def test_the_least_threshold() -> None:
     assert least_threshold(confidence, 10, 0.4).confidence == 0.07
     assert least_threshold(confidence, 10, 0.2).confidence == 0.32
     chosen = least_threshold(confidence, 10, 0.1)
-    assert chosen.told() == {"confidence": 0.51, "false_alarms": 0.1, "at_most": 0.1, "pictures": 10}
+    assert chosen.to_dict() == {"confidence": 0.51, "false_alarms": 0.1, "at_most": 0.1, "pictures": 10}
     assert least_threshold(confidence, 10, 0.0).confidence == 0.91
     with pytest.raises(TrainingError, match=r"even at a confidence of 0\.95 there are 0\.1 false alarms"):
         least_threshold(np.array([0.99]), 10, 0.0)
@@ -255,7 +255,7 @@ def test_the_training_command_asks_for_the_same_settings(monkeypatch: pytest.Mon
         seen.append(settings)
         raise TrainingError("enough")
 
-    monkeypatch.setattr("facepipe.detector.training.train.train", train)
+    monkeypatch.setattr("facepipe.detector.training.train", train)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data.yaml").write_text("")
     wanted = DetectorSettings(
@@ -268,7 +268,7 @@ def test_the_training_command_asks_for_the_same_settings(monkeypatch: pytest.Mon
         precision="float32",
         minutes=2.5,
         rect=True,
-        augmentation=read_recipe("views").told(),
+        augmentation=read_recipe("views").to_dict(),
         frozen_statistics=True,
         log=("tensorboard",),
         seed=9,

@@ -124,7 +124,7 @@ def test_rectangles_anywhere_are_found_once_and_whole(seed: int) -> None:
             truth.append([x, y, x + w, y + h])
     finder = Rectangles()
     whole = finder.detect_whole([frame])[0]
-    found = add_tiles(frame, whole, finder, 128)  # type: ignore[arg-type]
+    found = add_tiles(frame, whole, finder.detect_whole, 128, finder.imgsz, finder.iou, finder.max_detections)
     assert len(whole) < len(truth) == len(found)
     for box in found.boxes:
         # The large ones are found in the whole look, where a pixel is up to 5.5 of the frame.
@@ -136,10 +136,10 @@ def test_the_parts_are_there_before_they_are_dropped() -> None:
     pytest.importorskip("supervision", reason="needs the extra tiles")
     frame = np.zeros((200, 200, 3), np.uint8)
     frame[60:70, 120:136] = 255  # the first tile ends at 128
-    tiled, gaps = look_at_tiles(frame, Rectangles(), 128)  # type: ignore[arg-type]
+    tiled, gaps = look_at_tiles(frame, Rectangles().detect_whole, 128, ("face", "head"))
     assert sorted(tiled.boxes.astype(int).tolist()) == [[120, 60, 128, 70], [120, 60, 136, 70]]
     assert gaps.min(axis=1).tolist().count(0) == 1
-    empty, none = look_at_tiles(frame * 0, Rectangles(), 128)  # type: ignore[arg-type]
+    empty, none = look_at_tiles(frame * 0, Rectangles().detect_whole, 128, ("face", "head"))
     assert len(empty) == len(none) == 0
 
 

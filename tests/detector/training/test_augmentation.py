@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from facepipe.core.errors import TrainingError
 from facepipe.detector.data.dataset import read_description
-from facepipe.detector.training.train.augmentation import (
+from facepipe.detector.training.augmentation import (
     OFF,
     Blur,
     Exposure,
@@ -24,10 +24,17 @@ from facepipe.detector.training.train.augmentation import (
     read_recipe,
     shipped,
 )
-from facepipe.detector.training.train.preview import augmented_sheet, write_augmentation
-from facepipe.detector.training.train.transforms import BoxRotation, ExposureStep, PlacedStep, blur, noise
-from facepipe.detector.training.train.views import RandomView
-from facepipe.detector.training.train.warp import Reframe, moved
+from facepipe.detector.training.preview import augmented_sheet, write_augmentation
+from facepipe.detector.training.transforms import (
+    BoxRotation,
+    ExposureStep,
+    PlacedStep,
+    RandomView,
+    Reframe,
+    blur,
+    moved,
+    noise,
+)
 from facepipe.pipeline.cli import app
 from typer.testing import CliRunner
 from ultralytics.utils.instance import Instances
@@ -78,7 +85,7 @@ def test_the_shipped_recipes_are_what_they_say() -> None:
     assert {key for key, value in roboflow.arguments().items() if value} == {"fliplr"}
     assert read_recipe("views").view == View(canvas=0.8, scale=(0.6, 2.0))
     for name in shipped():
-        assert as_recipe(read_recipe(name).told()) == read_recipe(name)
+        assert as_recipe(read_recipe(name).to_dict()) == read_recipe(name)
 
 
 def test_a_step_is_on_when_named_and_a_file_is_a_recipe(tmp_path: Path) -> None:
@@ -87,7 +94,7 @@ def test_a_step_is_on_when_named_and_a_file_is_a_recipe(tmp_path: Path) -> None:
     recipe = read_recipe(str(file))
     assert (recipe.name, recipe.zoom, recipe.flip, recipe.blur) == ("mine", Zoom(), None, (Blur(where="boxes"),))
     assert recipe.arguments() == {**OFF, "mosaic": 0.5}
-    assert recipe.told() == {
+    assert recipe.to_dict() == {
         "name": "mine",
         "zoom": {"probability": 1.0, "least": 0.0, "most": 0.3},
         "blur": [{"probability": 1.0, "where": "boxes", "sigma": 1.5}],
@@ -288,7 +295,7 @@ def test_the_sheet_shows_boxes_and_ignore_regions_and_leaves_random_numbers_alon
     caches = {file: file.stat().st_mtime_ns for file in (detection_data.parent / "labels").glob("*.cache")}
     sheet = augmented_sheet(recipe, description, imgsz=96, count=12, seed=2)
     assert (random.random(), float(np.random.random())) == following  # noqa: NPY002
-    from facepipe.detector.training.train.preview import COLOURS, IGNORED
+    from facepipe.detector.training.preview import COLOURS, IGNORED
 
     for colour in (COLOURS[0], COLOURS[1], IGNORED):
         assert (sheet == np.array(colour, np.uint8)).all(2).sum() > 40
@@ -310,4 +317,4 @@ def test_the_command_writes_a_sheet(detection_data: Path, tmp_path: Path) -> Non
 
 def test_an_empty_recipe_changes_nothing_but_the_frame_around() -> None:
     assert Recipe().arguments() == OFF
-    assert Recipe().told() == {}
+    assert Recipe().to_dict() == {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from facepipe.detector.training.train.model import FaceDetectionModel, FoldedConv, cpu_has_bf16, freeze_statistics
+from facepipe.detector.training.model import FaceDetectionModel, FoldedConv, cpu_has_bf16, freeze_statistics
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.modules.conv import Conv
 

@@ -10,9 +10,8 @@ import pytest
 import torch
 from facepipe.core.errors import TrainingError
 from facepipe.detector.inference.preprocessing import InputBuffer, fit
-from facepipe.detector.training.train.model import FaceDetectionModel
-from facepipe.detector.training.train.release_start import start_from_release
-from facepipe.detector.training.train.settings import DetectorSettings
+from facepipe.detector.training.model import FaceDetectionModel, start_from_release
+from facepipe.detector.training.settings import DetectorSettings
 from facepipe.weights.release import open_release
 from facepipe.weights.session import open_session
 from facepipe.weights.store import PACKAGE_ROOT

@@ -15,17 +15,17 @@ from facepipe import __version__
 from facepipe.core import run_folder as run_record
 from facepipe.core.errors import DataError, TrainingError
 from facepipe.detector.data.dataset import DataDescription, read_description
-from facepipe.detector.training.train.curves import draw_curves
-from facepipe.detector.training.train.run_folder import (
+from facepipe.detector.training.run_folder import (
     add_to_history,
+    draw_curves,
     environment,
     read_history,
     record_environment,
     record_seconds,
     seconds_used,
 )
-from facepipe.detector.training.train.schedule import Schedule
-from facepipe.detector.training.train.settings import DetectorSettings, read_settings
+from facepipe.detector.training.schedule import Schedule
+from facepipe.detector.training.settings import DetectorSettings, read_settings
 
 FIGURES = {"train/box_loss": 1.5, "metrics/mAP50(B)": 0.25, "lr/pg0": 0.001}
 

@@ -17,12 +17,12 @@ import torch
 from facepipe import FaceDetector
 from facepipe.core.errors import DeviceError, MissingExtraError, TrainingError
 from facepipe.detector.data.dataset import read_description
-from facepipe.detector.training.train.augmentation import as_recipe, read_recipe
-from facepipe.detector.training.train.model import FaceDetectionModel, load_arrays
-from facepipe.detector.training.train.run_folder import read_history, record_environment, seconds_used
-from facepipe.detector.training.train.torch_dataset import PartlyLabelledDataset, ShuffledRectangles, split_ignored
-from facepipe.detector.training.train.train import DetectorSettings, train
-from facepipe.detector.training.train.trainer import FaceTrainer, rectangle_loader
+from facepipe.detector.training.augmentation import as_recipe, read_recipe
+from facepipe.detector.training.model import FaceDetectionModel, load_arrays
+from facepipe.detector.training.run_folder import read_history, record_environment, seconds_used
+from facepipe.detector.training.torch_dataset import PartlyLabelledDataset, ShuffledRectangles, split_ignored
+from facepipe.detector.training.train import DetectorSettings, train
+from facepipe.detector.training.trainer import FaceTrainer, rectangle_loader
 from facepipe.pipeline.cli import app
 from facepipe.weights.store import releases
 from typer.testing import CliRunner
@@ -116,7 +116,7 @@ def test_the_order_of_rectangles_follows_seed_and_epoch(detection_data: Path) ->
 
 @pytest.mark.parametrize("rect", [True, False])
 def test_loading_processes_give_the_same_batches_again(detection_data: Path, rect: bool) -> None:
-    content = read_recipe("views" if rect else "roboflow").told()
+    content = read_recipe("views" if rect else "roboflow").to_dict()
     seen = []
     for _ in range(2):
         torch.manual_seed(9)
@@ -210,7 +210,7 @@ def test_the_command_trains_dies_resumes_and_releases(
     assert len(json.loads((run / "environment.json").read_text())["resumed"]) == 1
     assert cv2.imread(str(run / "curves.png")) is not None
     assert cv2.imread(str(run / "augmentation.png")) is not None
-    assert read_recipe(str(run / "augmentation.yaml")).told() == read_recipe("roboflow").told()
+    assert read_recipe(str(run / "augmentation.yaml")).to_dict() == read_recipe("roboflow").to_dict()
 
     release = next(release for release in releases("detector") if release.version == "7.0.0")
     release.verify()
@@ -238,7 +238,7 @@ def test_the_command_trains_dies_resumes_and_releases(
 @pytest.mark.parametrize("more", [{"rect": True, "augmentation": "views"}, {"augmentation": "ultralytics"}])
 @pytest.mark.usefixtures("small")
 def test_one_seed_gives_the_same_losses_again(detection_data: Path, tmp_path: Path, more: dict[str, Any]) -> None:
-    more = {**more, "augmentation": read_recipe(more["augmentation"]).told(), "overrides": {"close_mosaic": 0}}
+    more = {**more, "augmentation": read_recipe(more["augmentation"]).to_dict(), "overrides": {"close_mosaic": 0}}
     rows = []
     for name, seed in (("one", 5), ("two", 5), ("other", 6))[: 3 if "rect" in more else 2]:
         train(settings(detection_data, **{**more, "seed": seed}), tmp_path / name)
@@ -279,7 +279,7 @@ def test_the_process_of_a_training_on_several_gpus_knows_the_settings(detection_
     np.savez(start, **arrays)
     run = tmp_path / "several"
     run.mkdir()
-    recipe = read_recipe("views").told()
+    recipe = read_recipe("views").to_dict()
     more: dict[str, Any] = {"augmentation": recipe, "frozen_statistics": True, "overrides": {"lr0": 0.002}}
     chosen = settings(detection_data, start=str(start), **more).checked()
     chosen.write(run)
@@ -374,7 +374,7 @@ def test_loggers_are_told_when_asked(detection_data: Path, tmp_path: Path) -> No
 
 
 def test_loggers_that_are_not_asked_for_are_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    from facepipe.detector.training.train.loggers import SWITCHES, loggers
+    from facepipe.detector.training.loggers import SWITCHES, loggers
 
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "kept")
     before = dict(SETTINGS)
@@ -420,7 +420,7 @@ def test_a_logger_that_is_not_installed_is_named_with_its_extra(
 
 
 def test_several_gpus_share_out_what_can_be_shared() -> None:
-    from facepipe.detector.training.train.devices import check_several
+    from facepipe.detector.training.devices import check_several
 
     check_several("0,1", rect=False, batch=16)
     check_several("cpu", rect=True, batch=3)

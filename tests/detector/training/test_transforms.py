@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from facepipe.detector.training.train.views import RandomView, View
+from facepipe.detector.training.transforms import RandomView, View
 from pydantic import ValidationError
 from ultralytics.utils.instance import Instances
 

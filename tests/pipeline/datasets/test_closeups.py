@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.classifier.config.schema import read_schema
-from facepipe.classifier.data.table.table import read_faces
+from facepipe.classifier.data.table import read_faces
 from facepipe.core.errors import DataError
 from facepipe.detector.data.dataset import read_boxes, read_description
 from facepipe.detector.inference.boxes import from_yolo

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.classifier.config.schema import read_schema
-from facepipe.classifier.data.table.table import CropSet, read_crops, read_faces
+from facepipe.classifier.data.table import CropSet, read_crops, read_faces
 from facepipe.classifier.inference.crop import cut_face
 from facepipe.core.errors import DataError
 from facepipe.detector.inference.boxes import Detections

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from facepipe import FaceDetector, Pipeline
-from facepipe.classifier.data.table.table import read_faces
+from facepipe.classifier.data.table import read_faces
 from facepipe.classifier.inference.attributes import ClassValue, NumericValue
 from facepipe.classifier.inference.classifier import AttributeClassifier
 from facepipe.core.errors import DataError

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 from facepipe import AttributeClassifier, FaceDetector, Pipeline
-from facepipe.classifier.data.table.label_files import read_table_file
-from facepipe.classifier.data.table.table import make_table
-from facepipe.classifier.evaluation.evaluate.predictions import Observation
+from facepipe.classifier.data.label_files import read_table_file
+from facepipe.classifier.data.table import make_table
+from facepipe.classifier.evaluation.predictions import Observation
 from facepipe.core.errors import DataError
 from facepipe.pipeline.cli import main
 from facepipe.pipeline.evaluation.data import Photo, Photos, read_photos

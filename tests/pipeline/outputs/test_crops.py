@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from facepipe import Pipeline
-from facepipe.classifier.data.table.table import read_faces
+from facepipe.classifier.data.table import read_faces
 from facepipe.pipeline.cli import main
 from facepipe.pipeline.inputs.image_reader import read_frame
 from facepipe.pipeline.outputs.coco import common_folder

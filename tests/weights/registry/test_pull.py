@@ -17,7 +17,7 @@ from facepipe.weights.registry.http import HttpSource
 from facepipe.weights.registry.index import offer_of
 from facepipe.weights.registry.pull import pull
 from facepipe.weights.registry.push import PushTarget, push
-from facepipe.weights.registry.source import choose_source
+from facepipe.weights.registry.sources import choose_source
 from facepipe.weights.release import Release, open_release
 
 from .lying_server import Service

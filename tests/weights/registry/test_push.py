@@ -18,7 +18,7 @@ from facepipe.weights.registry import push as push_target
 from facepipe.weights.registry.index import Index
 from facepipe.weights.registry.pull import fetch_index, pull
 from facepipe.weights.registry.push import PushTarget, push
-from facepipe.weights.registry.source import choose_source
+from facepipe.weights.registry.sources import choose_source
 from facepipe.weights.release import Release
 
 

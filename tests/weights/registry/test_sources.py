@@ -16,7 +16,7 @@ from facepipe.core.errors import RemoteError, WeightsError
 from facepipe.weights.registry.http import HttpSource
 from facepipe.weights.registry.index import offer_of
 from facepipe.weights.registry.pull import pull
-from facepipe.weights.registry.source import choose_source
+from facepipe.weights.registry.sources import choose_source
 from facepipe.weights.release import Release
 
 from .lying_server import Handler, Service, serve
