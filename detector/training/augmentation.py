@@ -118,6 +118,8 @@ class View(Record):
     past the canvas."""
     rotation: float = Field(default=0.0, ge=0, le=45)
     """Largest rotation in degrees, either way."""
+    turned: float = Field(default=0.0, ge=0, le=1)
+    """Share of views that are rotated by any angle instead: people lie down, and cameras are held on their side."""
     towards_objects: float = Field(default=0.5, ge=0, le=1)
     """Share of views that are placed to hold an object drawn at random; the others lie anywhere."""
     least_visible: float = Field(default=0.35, ge=0, le=1)

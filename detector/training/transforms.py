@@ -292,7 +292,8 @@ class RandomView(Warp):
             longest = float(max((boxes[:, 2] - boxes[:, 0]).max(), (boxes[:, 3] - boxes[:, 1]).max(), 1))
             high = max(low, min(high, min(rows, columns) / longest))
         scale = float(np.exp(random.uniform(np.log(low), np.log(high))))
-        angle = np.deg2rad(random.uniform(-self.view.rotation, self.view.rotation))
+        most = 180.0 if self.view.turned and random.random() < self.view.turned else self.view.rotation
+        angle = np.deg2rad(random.uniform(-most, most))
         turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         towards = boxes[random.randrange(len(boxes))] if len(boxes) else None
         if random.random() >= self.view.towards_objects:

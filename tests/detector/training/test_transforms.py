@@ -81,3 +81,18 @@ def test_what_is_hardly_visible_or_tiny_is_ignored_and_what_is_outside_goes() ->
 def test_a_misspelt_view_is_refused() -> None:
     with pytest.raises(ValidationError, match="zoom"):
         View.model_validate({"zoom": 2})
+
+
+def test_turned_views_stand_at_every_angle() -> None:
+    random.seed(5)
+    boxes = np.array([[60, 100, 260, 140]], np.float32)  # five times as wide as high: upright after a quarter turn
+
+    def shapes(turned: float) -> np.ndarray:
+        view = RandomView(View(turned=turned, scale=(0.6, 0.6), canvas=1.0), CLASSES, 320)
+        sides = [np.diff(view(sample(boxes, (0,)))["instances"].bboxes.reshape(2, 2), axis=0)[0] for _ in range(60)]
+        return np.array([side[1] / side[0] for side in sides])
+
+    assert (shapes(0.0) < 0.3).all()
+    always = shapes(1.0)
+    assert (always > 2).any()
+    assert (always < 0.5).any()
