@@ -17,8 +17,7 @@ from facepipe.core.errors import TrainingError, WeightsError
 from facepipe.core.run_folder import trial_version
 from facepipe.detector.data.dataset import read_description
 from facepipe.detector.export import threshold
-from facepipe.detector.export.release import calibration_pictures, release_run
-from facepipe.detector.export.release import measure
+from facepipe.detector.export.release import calibration_pictures, measure, release_run
 from facepipe.detector.export.threshold import choose_threshold, empty_pictures, least_threshold
 from facepipe.detector.training.augmentation import read_recipe
 from facepipe.detector.training.model import FaceDetectionModel
