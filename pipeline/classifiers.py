@@ -48,7 +48,7 @@ class Reading:
 
     Attributes:
         attributes: by name; points are in frame pixels.
-        reasons: by classifier, why it read nothing.
+        reasons: by classifier, why it read nothing; by attribute, why that one alone is missing.
         features: by classifier, where they were asked for.
     """
 
@@ -162,9 +162,10 @@ class Classifiers:
         cuts: dict[str, list[Cut]] = {}
         for name, classifier in self.by_name.items():
             waiting = cuts[name] = []
+            recipe = classifier.served_crop
             for each, row in zip(placed, readings, strict=True):
                 for reading, face, head in zip(row, each.faces, each.heads, strict=True):
-                    crop = cut_region(each.frame, face, head, classifier.crop)
+                    crop = cut_region(each.frame, face, head, recipe)
                     if crop.reason is not None:
                         reading.reasons[name] = crop.reason
                     else:
@@ -189,8 +190,10 @@ class Classifiers:
             images.append(images[-1])
         outputs = classifier.outputs(np.stack(images), features)
         outputs = {output: rows[: len(cuts)] for output, rows in outputs.items()}
-        for number, (cut, values) in enumerate(zip(cuts, classifier.values(outputs), strict=True)):
+        sides = [cut.crop.side for cut in cuts]
+        for number, (cut, values) in enumerate(zip(cuts, classifier.values(outputs, sides), strict=True)):
             cut.reading.attributes |= _in_frame(values, cut.crop)
+            cut.reading.reasons |= classifier.unread(cut.crop.side)
             if features:
                 cut.reading.features[name] = tuple(outputs[FEATURES][number].tolist())
 
@@ -200,7 +203,8 @@ class Classifiers:
             return
         names = [each.name for classifier in self.by_name.values() for each in classifier.attributes]
         reading.attributes = {name: reading.attributes[name] for name in names if name in reading.attributes}
-        reading.reasons = {name: reading.reasons[name] for name in self.by_name if name in reading.reasons}
+        order = dict.fromkeys((*self.by_name, *names))
+        reading.reasons = {name: reading.reasons[name] for name in order if name in reading.reasons}
         reading.features = {name: reading.features[name] for name in self.by_name if name in reading.features}
 
 

@@ -59,8 +59,9 @@ class Face(Part):
     reason: str | None
     """Why ``attributes`` is None."""
     reasons: dict[str, str] = {}
-    """By classifier, why its attributes are missing; where only the torso lies outside the frame, those of the face are
-    there. Empty where every classifier read the face."""
+    """By classifier, why its attributes are missing: where only the torso lies outside the frame, those of the face are
+    there. By attribute, why that one alone is missing: a small face may have a mask and no age. Empty where every
+    attribute was read."""
     track: int | None = None
     """Number of the person in a video, the same in all its frames; None elsewhere."""
     features: dict[str, tuple[float, ...]] | None = Field(default=None, exclude=True, repr=False)

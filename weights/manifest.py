@@ -11,6 +11,7 @@ import datetime as dt
 import hashlib
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,12 +45,36 @@ class Record(BaseModel):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+class SizeBand(Record):
+    """How an attribute's output is read where faces are of about one size; between bands it is interpolated."""
+
+    side: float = Field(gt=0)
+    """Longer side of the box that is cut, in pixels of the frame."""
+    temperature: float = Field(default=1.0, gt=0)
+    widen: float = 0.0
+    """Of numbers, in their unit."""
+
+
 class AttributeBase(Record):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     weight: float = Field(default=1.0, gt=0)
     """Factor of this attribute's loss in the training sum."""
     temperature: float = Field(default=1.0, gt=0)
     """Divides the logits before the softmax (Guo et al., "On Calibration of Modern Neural Networks", 2017)."""
+    bands: tuple[SizeBand, ...] = Field(default=(), strict=False)
+    """Temperature and widening by the size of the face, smallest first, in place of the attribute's own: linear in the
+    logarithm of the size, constant beyond the first and the last. Empty: the same for every size."""
+    min_side: float | None = Field(default=None, ge=1)
+    """Faces whose box has fewer pixels on its longer side get no value of this attribute. None: the crop recipe's
+    ``min_side``, which holds in any case."""
+
+    @field_validator("bands")
+    @classmethod
+    def _ascending(cls, bands: tuple[SizeBand, ...]) -> tuple[SizeBand, ...]:
+        sides = [band.side for band in bands]
+        if any(later <= earlier for earlier, later in pairwise(sides)):
+            raise ValueError(f"the sides of bands must ascend, got {sides}")
+        return bands
 
 
 class ClassesBase(AttributeBase):

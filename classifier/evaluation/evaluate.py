@@ -19,7 +19,7 @@ from ..data.table import FaceTable
 from ..inference.classifier import AttributeClassifier
 from .generalisation import ROWS, Fit, compare, measure_of, training_sample
 from .metrics import row_errors, scores
-from .predictions import Observation, observe
+from .predictions import Predictions, predict
 from .reliability import answers, reliability
 from .subgroups import SMALLEST, Gap, GroupFigure, features, group_figures, largest_gaps
 
@@ -46,7 +46,7 @@ class Evaluation:
     classifier: str
     precision: str
     file_sha256: str
-    seen: Observation
+    seen: Predictions
     split: str
     figures: tuple[GroupFigure, ...]
     fits: tuple[Fit, ...]
@@ -148,19 +148,19 @@ def evaluate(
     has_train = split != "train" and bool((table.columns["split"] == "train").any())
     sample = training_sample(table.split("train"), rows, training_rows) if has_train and training_rows else None
     total = len(rows) + (0 if sample is None else len(sample))
-    seen = observe(classifier, rows, workers, None if progress is None else lambda done, _: progress(done, total))
+    seen = predict(classifier, rows, workers, None if progress is None else lambda done, _: progress(done, total))
     trained = None
     if sample is not None:
         told = None if progress is None else (lambda done, _: progress(len(rows) + done, total))
-        trained = observe(classifier, sample, workers, told)
+        trained = predict(classifier, sample, workers, told)
     return assemble(classifier, seen, split, trained, command, data)
 
 
 def assemble(
     classifier: AttributeClassifier,
-    seen: Observation,
+    seen: Predictions,
     split: str = "val",
-    trained: Observation | None = None,
+    trained: Predictions | None = None,
     command: str = "",
     data: Sequence[str] = (),
 ) -> Evaluation:

@@ -110,7 +110,7 @@ def compare(
     """Each attribute that both sides label.
 
     Args:
-        train: outputs and targets by attribute, as in ``Observation``.
+        train: outputs and targets by attribute, as in ``Predictions``.
         val: the same of the validation rows.
     """
     found = []

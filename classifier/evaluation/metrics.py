@@ -13,7 +13,7 @@ from ...weights.manifest import (
     OrdinalAttribute,
     PointsAttribute,
 )
-from ..inference.attributes import numbers, softmax
+from ..inference.attributes import numbers, probabilities
 
 NEAR = 0.05
 """``cs5`` counts the numbers that are no further off than this share of their range: 5 years of 0 to 100."""
@@ -21,13 +21,21 @@ CLEAR = 0.1
 """Points that are no further off than this share of the eyes' distance are near enough for most uses."""
 
 
-def scores(attribute: Attribute, output: np.ndarray, target: np.ndarray, detailed: bool = False) -> list[Metric]:
+def scores(
+    attribute: Attribute,
+    output: np.ndarray,
+    target: np.ndarray,
+    detailed: bool = False,
+    sides: np.ndarray | None = None,
+) -> list[Metric]:
     """Metrics of one attribute.
 
     Args:
+        attribute: the schema's entry.
         output: (n, width) as the classifier gives it.
         target: as in FaceTable; points as fractions of the crop's side.
         detailed: all of them; else those that tell how a training goes.
+        sides: longer sides of the faces' boxes in pixels, (n,); None reads every face as one seen large.
 
     Returns:
         Classes: ``accuracy``, ``balanced_accuracy`` and, for two classes, ``auc`` of the second; in detail also
@@ -45,8 +53,8 @@ def scores(attribute: Attribute, output: np.ndarray, target: np.ndarray, detaile
     if isinstance(attribute, PointsAttribute):
         return _point_scores(attribute, output, target, detailed)
     if isinstance(attribute, NumericAttribute):
-        return _number_scores(attribute, output, target, detailed)
-    return _class_scores(attribute, output, target, detailed)
+        return _number_scores(attribute, output, target, detailed, sides)
+    return _class_scores(attribute, output, target, detailed, sides)
 
 
 def area_under_curve(values: np.ndarray, positive: np.ndarray) -> float:
@@ -67,12 +75,20 @@ def confusions(attribute: ClassesBase, output: np.ndarray, target: np.ndarray) -
     return np.bincount(pairs, minlength=count * count).reshape(count, count)
 
 
-def row_errors(attribute: Attribute, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+def row_errors(
+    attribute: Attribute, output: np.ndarray, target: np.ndarray, sides: np.ndarray | None = None
+) -> np.ndarray:
     """How wrong each row is, (n,), NaN where that is not known; means of it are the metrics.
 
     Classes: 0 or 1, so that 1 minus the mean is the accuracy. Numbers: the absolute error of rows with a number, in the
     attribute's unit. Points: the mean error of the first mirrored pair over its true distance, or, where no points are
     mirrored, of all points as a fraction of the crop's side.
+
+    Args:
+        attribute: the schema's entry.
+        output: (n, width) as the classifier gives it.
+        target: as in FaceTable; points as fractions of the crop's side.
+        sides: as in :func:`scores`.
     """
     if isinstance(attribute, PointsAttribute):
         distances, between, pair = _point_distances(attribute, output, target)
@@ -83,7 +99,7 @@ def row_errors(attribute: Attribute, output: np.ndarray, target: np.ndarray) -> 
             return found
         return np.where(between > 0, distances[:, pair].mean(axis=1) / np.where(between > 0, between, 1), np.nan)
     if isinstance(attribute, NumericAttribute):
-        return np.abs(numbers(attribute, output)[0] - target[:, 0])
+        return np.abs(numbers(attribute, output, sides)[0] - target[:, 0])
     wrong = np.asarray(output).argmax(axis=1) != target
     return np.where(np.isnan(target), np.nan, wrong)
 
@@ -92,27 +108,29 @@ def _metrics(attribute: AttributeBase, found: dict[str, float], count: int) -> l
     return [Metric(name=f"{attribute.name}.{name}", value=float(value), count=count) for name, value in found.items()]
 
 
-def _class_scores(attribute: ClassesBase, output: np.ndarray, target: np.ndarray, detailed: bool) -> list[Metric]:
+def _class_scores(
+    attribute: ClassesBase, output: np.ndarray, target: np.ndarray, detailed: bool, sides: np.ndarray | None
+) -> list[Metric]:
     known = ~np.isnan(target)
     if not known.any():
         return []
     truth = target[known].astype(int)
-    probabilities = softmax(output[known], attribute.temperature)
-    right = probabilities.argmax(axis=1) == truth
+    likely = probabilities(attribute, output[known], None if sides is None else sides[known])
+    right = likely.argmax(axis=1) == truth
     recalls = [right[truth == index].mean() for index in np.unique(truth)]
     found = {"accuracy": right.mean(), "balanced_accuracy": np.mean(recalls)}
     two = len(attribute.classes) == 2
     if two and len(recalls) == 2:
-        found["auc"] = area_under_curve(probabilities[:, 1], truth == 1)
+        found["auc"] = area_under_curve(likely[:, 1], truth == 1)
     if not detailed:
         return _metrics(attribute, found, len(truth))
     matrix = confusions(attribute, output, target)
     if two:
         found |= _hits(matrix, 1)
     if isinstance(attribute, OrdinalAttribute):
-        found["mae_classes"] = np.abs(probabilities.argmax(axis=1) - truth).mean()
+        found["mae_classes"] = np.abs(likely.argmax(axis=1) - truth).mean()
     if attribute.abstain_below:
-        answered = probabilities.max(axis=1) >= attribute.abstain_below
+        answered = likely.max(axis=1) >= attribute.abstain_below
         found["answered"] = answered.mean()
         if answered.any():
             found["accuracy_of_answered"] = right[answered].mean()
@@ -136,8 +154,10 @@ def _hits(matrix: np.ndarray, index: int) -> dict[str, float]:
     return found
 
 
-def _number_scores(attribute: NumericAttribute, output: np.ndarray, target: np.ndarray, detailed: bool) -> list[Metric]:
-    values, intervals = numbers(attribute, output)
+def _number_scores(
+    attribute: NumericAttribute, output: np.ndarray, target: np.ndarray, detailed: bool, sides: np.ndarray | None
+) -> list[Metric]:
+    values, intervals = numbers(attribute, output, sides)
     metrics = []
     exact = ~np.isnan(target[:, 0])
     if exact.any():

@@ -1,4 +1,4 @@
-"""What a classifier said to labelled crops: its raw outputs beside the labels, from which every figure is made."""
+"""A classifier's raw outputs for labelled crops, beside the labels: every figure is made from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class Observation:
+class Predictions:
     """The rows of a table with a classifier's outputs.
 
     Attributes:
@@ -26,6 +26,8 @@ class Observation:
         outputs: of each attribute, float32 (n, width).
         targets: of each, as in FaceTable, points as fractions of the crop's side.
         milliseconds: a crop in the classifier, reading and cutting not counted.
+        sides: longer sides of the faces' boxes in pixels, (n,), where they are known; None reads every face as one
+            seen large.
     """
 
     attributes: tuple[Attribute, ...]
@@ -33,28 +35,30 @@ class Observation:
     outputs: dict[str, np.ndarray]
     targets: dict[str, np.ndarray]
     milliseconds: float
+    sides: np.ndarray | None = None
 
-    def rows(self, chosen: np.ndarray) -> Observation:
+    def rows(self, chosen: np.ndarray) -> Predictions:
         """Those of some rows, by index or by mask."""
         return replace(
             self,
             table=self.table.rows(chosen),
             outputs={name: values[chosen] for name, values in self.outputs.items()},
             targets={name: values[chosen] for name, values in self.targets.items()},
+            sides=None if self.sides is None else self.sides[chosen],
         )
 
-    def read_as(self, attributes: tuple[Attribute, ...]) -> Observation:
+    def read_as(self, attributes: tuple[Attribute, ...]) -> Predictions:
         """The same outputs, decoded by other attributes of the same names, such as calibrated ones."""
         return replace(self, attributes=attributes)
 
 
-def observe(
+def predict(
     classifier: AttributeClassifier,
     table: FaceTable,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
     report: Callable[[str], None] = print,
-) -> Observation:
+) -> Predictions:
     """Run a classifier over all rows of a table, without augmentation, as it serves.
 
     Args:
@@ -83,7 +87,7 @@ def observe(
         done += len(batch.images)
         if progress is not None:
             progress(done, len(table))
-    return Observation(
+    return Predictions(
         attributes=classifier.attributes,
         table=table,
         outputs={name: np.concatenate(parts) for name, parts in outputs.items()},

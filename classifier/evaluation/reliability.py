@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...weights.manifest import ClassesBase, NumericAttribute
-from ..inference.attributes import central_interval, numbers, softmax
+from ..inference.attributes import central_interval, numbers, probabilities
 
 BINS = 15
 """Of equal width over 0 to 1 (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017)."""
@@ -46,11 +46,18 @@ class Reliability:
         return float((self.counts[some] * gaps).sum() / self.counts.sum())
 
 
-def answers(attribute: ClassesBase, output: np.ndarray, target: np.ndarray) -> Answers:
-    """Confidence and truth of the labelled rows, with the attribute's temperature."""
+def answers(attribute: ClassesBase, output: np.ndarray, target: np.ndarray, sides: np.ndarray | None = None) -> Answers:
+    """Confidence and truth of the labelled rows, with the attribute's temperature.
+
+    Args:
+        attribute: the schema's entry.
+        output: (n, classes) logits.
+        target: (n,) class index, NaN where unlabelled.
+        sides: longer sides of the faces' boxes in pixels, (n,); None reads every face as one seen large.
+    """
     known = ~np.isnan(target)
-    probabilities = softmax(np.asarray(output)[known], attribute.temperature)
-    return Answers(probabilities.max(axis=1), probabilities.argmax(axis=1) == target[known])
+    likely = probabilities(attribute, np.asarray(output)[known], None if sides is None else sides[known])
+    return Answers(likely.max(axis=1), likely.argmax(axis=1) == target[known])
 
 
 def reliability(found: Answers) -> Reliability:
@@ -94,10 +101,10 @@ def interval_curve(
     known = ~np.isnan(target[:, 0])
     if attribute.bins is None or not known.any():
         return []
-    probabilities = softmax(np.asarray(output)[known], attribute.temperature)
+    likely = probabilities(attribute, np.asarray(output)[known])
     found = []
     for level in LEVELS:
-        ends = central_interval(probabilities, attribute.model_copy(update={"interval": level}))
+        ends = central_interval(likely, attribute.model_copy(update={"interval": level}))
         found.append((level, *_coverage(ends, target[known, 0])))
     return found
 

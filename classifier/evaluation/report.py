@@ -22,7 +22,7 @@ from ...core.plotting import require_matplotlib
 from ...weights.manifest import Attribute, ClassesBase, Metric, Metrics, NumericAttribute, PointsAttribute
 from ...weights.metrics import EVALUATION_FILE
 from ..data.loader import CropSource
-from ..inference.attributes import numbers, softmax
+from ..inference.attributes import numbers, probabilities
 from .evaluate import Evaluation
 from .metrics import confusions, row_errors
 from .plots import (
@@ -33,7 +33,7 @@ from .plots import (
     plot_intervals,
     plot_reliability,
 )
-from .predictions import Observation
+from .predictions import Predictions
 from .reliability import answers, coverage_curve, interval_curve, reliability
 from .subgroups import SMALLEST, GroupFigure
 
@@ -173,14 +173,14 @@ class Mistake:
     size: float
 
 
-def worst_mistakes(seen: Observation, attribute: Attribute, most: int = MOST) -> list[Mistake]:
+def worst_mistakes(seen: Predictions, attribute: Attribute, most: int = MOST) -> list[Mistake]:
     """The worst rows of an attribute, the worst first; none that is right."""
     output, target = seen.outputs[attribute.name], seen.targets[attribute.name]
     errors = row_errors(attribute, output, target)
     if isinstance(attribute, ClassesBase):
-        probabilities = softmax(output, attribute.temperature)
+        likely = probabilities(attribute, output)
         truth = np.where(np.isnan(target), 0, target).astype(int)
-        surer = probabilities.max(axis=1) - probabilities[np.arange(len(truth)), truth]
+        surer = likely.max(axis=1) - likely[np.arange(len(truth)), truth]
         errors = np.where(errors > 0, surer, np.nan)
     order = [int(row) for row in np.argsort(-np.nan_to_num(errors, nan=-1.0), kind="stable")[:most]]
     found = []
@@ -226,7 +226,7 @@ def _words(attribute: Attribute, output: np.ndarray, target: np.ndarray, error: 
         value = float(numbers(attribute, output[None])[0][0])
         return f"{value:.0f} {attribute.unit}", f"{float(target[0]):g}"
     if isinstance(attribute, ClassesBase):
-        row = softmax(output[None], attribute.temperature)[0]
+        row = probabilities(attribute, output[None])[0]
         return f"{attribute.classes[int(row.argmax())]} {row.max():.2f}", attribute.classes[int(target)]
     of = "eye distance" if attribute.mirror else "side"
     return f"{error:.2f} of {of}", "green, said red"

@@ -23,7 +23,7 @@ from ..data.loader import BrokenPictures, CropSource, exact_batches
 from ..data.table import FaceTable
 from ..evaluation.evaluate import assemble
 from ..evaluation.generalisation import ROWS, training_sample
-from ..evaluation.predictions import Observation, observe
+from ..evaluation.predictions import Predictions, predict
 from ..evaluation.report import sentences, write_report
 from ..inference.classifier import FEATURES, AttributeClassifier, prepare
 from ..models.backbones import find_backbone
@@ -185,16 +185,16 @@ def _measured(
     measured: list[Metrics] = []
     for entry in release.manifest.files:
         classifier = AttributeClassifier(release=release, precision=entry.precision)
-        raw = observe(classifier, val, settings.workers, report=report)
+        raw = predict(classifier, val, settings.workers, report=report)
         if after is None:
             half = raw.rows(fitted)
             after = calibrate(before, half.outputs, half.targets, rule)
             for line in calibration_lines(before, after):
                 report(line)
-        trained: Observation | None = None
+        trained: Predictions | None = None
         if entry.precision == first:
             sample = training_sample(train, val, ROWS, settings.seed)
-            trained = observe(classifier, sample, settings.workers, report=report)
+            trained = predict(classifier, sample, settings.workers, report=report)
             trained = trained.read_as(after)
         evaluation = assemble(classifier, raw.read_as(after), "val", trained, data=data)
         held = raw.rows(~fitted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ...weights.manifest import Attribute, NumericAttribute, PointsAttribute
+from ...weights.manifest import Attribute, ClassesBase, NumericAttribute, PointsAttribute
 
 
 class Value(BaseModel):
@@ -47,8 +47,8 @@ class PointsValue(Value):
 AttributeValue = ClassValue | NumericValue | PointsValue
 
 
-def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probabilities of (n, classes) logits divided by a temperature."""
+def softmax(logits: np.ndarray, temperature: float | np.ndarray = 1.0) -> np.ndarray:
+    """Probabilities, (n, classes), of logits, (n, classes), divided by one temperature or by one a row, (n, 1)."""
     scaled = np.asarray(logits, np.float64) / temperature
     weights = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)
@@ -85,36 +85,86 @@ def central_interval(probabilities: np.ndarray, attribute: NumericAttribute) -> 
     return quantiles(probabilities, attribute, (tail, 1 - tail))
 
 
-def numbers(attribute: NumericAttribute, output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def calibration_at(attribute: Attribute, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Temperature and widening, (n, 1) each, for faces of some sizes.
+
+    Linear in the logarithm of the size between the attribute's ``bands``, temperatures by their logarithm too; an
+    attribute without bands has its own at every size.
+
+    Args:
+        attribute: the schema's entry.
+        sides: longer sides of the boxes in pixels, (n,), above 0.
+    """
+    if not attribute.bands:
+        widen = attribute.widen if isinstance(attribute, NumericAttribute) else 0.0
+        return np.full((len(sides), 1), attribute.temperature), np.full((len(sides), 1), widen)
+    places, at = np.log(np.asarray(sides, np.float64)), np.log([band.side for band in attribute.bands])
+    temperatures = np.exp(np.interp(places, at, np.log([band.temperature for band in attribute.bands])))
+    widens = np.interp(places, at, [band.widen for band in attribute.bands])
+    return temperatures[:, None], widens[:, None]
+
+
+def attribute_at(attribute: Attribute, side: float) -> Attribute:
+    """The attribute as it reads faces of one size in pixels: with that size's temperature and widening, no bands."""
+    temperature, widen = (float(each[0, 0]) for each in calibration_at(attribute, np.array([side])))
+    update: dict[str, object] = {"temperature": temperature, "bands": ()}
+    if isinstance(attribute, NumericAttribute):
+        update["widen"] = widen
+    return attribute.model_copy(update=update)
+
+
+def probabilities(
+    attribute: ClassesBase | NumericAttribute, output: np.ndarray, sides: np.ndarray | None = None
+) -> np.ndarray:
+    """Calibrated probabilities of an attribute's classes or bins, (n, width).
+
+    Args:
+        attribute: the schema's entry.
+        output: (n, width) logits.
+        sides: longer sides of the faces' boxes in pixels, (n,); None reads every face as one seen large.
+    """
+    if sides is None or not attribute.bands:
+        return softmax(output, attribute.temperature)
+    return softmax(output, calibration_at(attribute, sides)[0])
+
+
+def numbers(
+    attribute: NumericAttribute, output: np.ndarray, sides: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Values, (n,), and intervals, (n, 2), in the attribute's unit, both within ``low`` to ``high``.
 
     Args:
+        attribute: the schema's entry.
         output: (n, bins) logits, or (n, 1) of which 0 means ``low`` and 1 ``high``.
+        sides: longer sides of the faces' boxes in pixels, (n,); None reads every face as one seen large.
     """
+    widen = attribute.widen if sides is None or not attribute.bands else calibration_at(attribute, sides)[1]
     if attribute.bins is None:
         scaled = np.asarray(output, np.float64).reshape(-1)
         values = np.clip(attribute.low + scaled * (attribute.high - attribute.low), attribute.low, attribute.high)
         raw = np.stack([values, values], axis=1)
     else:
-        probabilities = softmax(output, attribute.temperature)
+        found = probabilities(attribute, output, sides)
         median = attribute.estimate == "median"
-        values = quantiles(probabilities, attribute, (0.5,))[:, 0] if median else expectation(probabilities, attribute)
-        raw = central_interval(probabilities, attribute)
-    return values, widened(raw, attribute)
+        values = quantiles(found, attribute, (0.5,))[:, 0] if median else expectation(found, attribute)
+        raw = central_interval(found, attribute)
+    return values, _widened(raw, attribute, widen)
 
 
-def widened(intervals: np.ndarray, attribute: NumericAttribute) -> np.ndarray:
-    """Intervals, (n, 2), with ``widen`` added below and above, clipped to the attribute's range.
+def _widened(intervals: np.ndarray, attribute: NumericAttribute, widen: float | np.ndarray) -> np.ndarray:
+    """Intervals, (n, 2), with ``widen`` (one, or one a row, (n, 1)) added below and above, clipped to the range.
 
     Where a negative ``widen`` would make the ends cross, both become their middle.
     """
-    ends = intervals + np.array([-attribute.widen, attribute.widen])
+    ends = intervals + np.array([-1.0, 1.0]) * widen
     crossed = ends[:, 0] > ends[:, 1]
     ends[crossed] = ends[crossed].mean(axis=1, keepdims=True)
     return np.clip(ends, attribute.low, attribute.high)
 
 
-def decode(attribute: Attribute, output: np.ndarray, size: int) -> list[AttributeValue]:
+def decode(
+    attribute: Attribute, output: np.ndarray, size: int, sides: np.ndarray | None = None
+) -> list[AttributeValue]:
     """Read the values of n crops from one output of the classifier.
 
     Args:
@@ -122,6 +172,7 @@ def decode(attribute: Attribute, output: np.ndarray, size: int) -> list[Attribut
         output: (n, classes) or (n, bins) logits, (n, 1) for a number without bins, or (n, 2 * points) x and y as
             fractions of the crop's side.
         size: side of the crop in pixels, the unit of the points given back.
+        sides: longer sides of the faces' boxes in pixels, (n,); None reads every face as one seen large.
     """
     if isinstance(attribute, PointsAttribute):
         places = np.asarray(output, np.float64).reshape(len(output), len(attribute.points), 2) * size
@@ -132,7 +183,7 @@ def decode(attribute: Attribute, output: np.ndarray, size: int) -> list[Attribut
     if isinstance(attribute, NumericAttribute):
         return [
             NumericValue(value=float(value), unit=attribute.unit, interval=(float(low), float(high)))
-            for value, (low, high) in zip(*numbers(attribute, output), strict=True)
+            for value, (low, high) in zip(*numbers(attribute, output, sides), strict=True)
         ]
     return [
         ClassValue(
@@ -140,7 +191,7 @@ def decode(attribute: Attribute, output: np.ndarray, size: int) -> list[Attribut
             probability=float(row.max()),
             probabilities={name: float(p) for name, p in zip(attribute.classes, row, strict=True)},
         )
-        for row in softmax(output, attribute.temperature)
+        for row in probabilities(attribute, output, sides)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +14,7 @@ from ...weights.manifest import Attribute, CropRecipe, FileEntry, InputSpec
 from ...weights.session import choose_file, open_session
 from ...weights.store import Release, find
 from .attributes import AttributeValue, decode, output_width
+from .crop import too_small
 
 BATCH, CPU_BATCH = 32, 4
 """Most crops in one call of the session, on an accelerator and on a CPU. There 2 to 16 are equally quick,
@@ -49,6 +51,10 @@ class AttributeClassifier:
         release: a release at hand, in place of ``version``.
         precision: which of the release's files runs, see ``weights.precision.choose_file``; None takes its first.
 
+    Attributes:
+        crop: the recipe that training cut its crops by.
+        least_sides: by attribute, pixels that the longer side of a box must have for the attribute to be read.
+
     Several threads may call one classifier at once.
 
     Raises:
@@ -71,6 +77,9 @@ class AttributeClassifier:
         self.crop: CropRecipe = manifest.crop
         self.attributes: tuple[Attribute, ...] = manifest.attributes
         self.input = manifest.input
+        self.least_sides: dict[str, float] = {
+            each.name: max(each.min_side or 0.0, self.crop.min_side) for each in self.attributes
+        }
         if self.crop.size != self.input.size:
             raise WeightsError(
                 f"{self.release.folder}: crops are {self.crop.size} px, the input takes {self.input.size} px"
@@ -99,6 +108,19 @@ class AttributeClassifier:
         other = copy.copy(self)
         other._session = open_session(self.release.read(self.entry.precision), self.device, threads)
         return other
+
+    @property
+    def served_crop(self) -> CropRecipe:
+        """The recipe that crops to classify are cut by: a box too small for every attribute gives no crop."""
+        return self.crop.model_copy(update={"min_side": min(self.least_sides.values())})
+
+    def unread(self, side: float) -> dict[str, str]:
+        """Why some attributes of a box are not read, by attribute.
+
+        Args:
+            side: the box's longer side in pixels.
+        """
+        return {name: too_small(side, least) for name, least in self.least_sides.items() if side < least}
 
     def feature_width(self) -> int:
         """Numbers a face in ``features``.
@@ -141,21 +163,37 @@ class AttributeClassifier:
             return {name: np.zeros((0, width), np.float32) for name, width in widths.items()}
         return {name: np.concatenate(parts) for name, parts in zip(widths, zip(*rows, strict=True), strict=True)}
 
-    def values(self, outputs: dict[str, np.ndarray]) -> list[dict[str, AttributeValue]]:
+    def values(
+        self, outputs: dict[str, np.ndarray], sides: Sequence[float] | None = None
+    ) -> list[dict[str, AttributeValue]]:
         """Read the attributes of n crops from what :meth:`outputs` gave.
 
-        Returns:
-            One dict for each crop, in order: attribute name to value. Points are in pixels of the crop.
-        """
-        columns = [decode(attribute, outputs[attribute.name], self.input.size) for attribute in self.attributes]
-        names = [attribute.name for attribute in self.attributes]
-        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        Args:
+            outputs: by attribute, (n, width).
+            sides: longer sides of the n boxes in frame pixels, which decide how sure an answer is and whether there is
+                one; None reads every attribute as that of a face seen large.
 
-    def classify(self, crops: np.ndarray) -> list[dict[str, AttributeValue]]:
+        Returns:
+            One dict for each crop, in order: attribute name to value, without those that :meth:`unread` tells of.
+            Points are in pixels of the crop.
+        """
+        known = None if sides is None else np.asarray(sides, np.float64)
+        columns = [decode(attribute, outputs[attribute.name], self.input.size, known) for attribute in self.attributes]
+        names = [attribute.name for attribute in self.attributes]
+        rows = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        if sides is None:
+            return rows
+        return [
+            {name: value for name, value in row.items() if side >= self.least_sides[name]}
+            for row, side in zip(rows, sides, strict=True)
+        ]
+
+    def classify(self, crops: np.ndarray, sides: Sequence[float] | None = None) -> list[dict[str, AttributeValue]]:
         """Read every attribute of each crop.
 
         Args:
             crops: BGR, uint8, (n, size, size, 3) as the crop recipe makes them; n may be 0.
+            sides: as :meth:`values` takes them.
 
         Returns:
             As :meth:`values`.
@@ -163,4 +201,4 @@ class AttributeClassifier:
         Raises:
             FrameError: the array is not such a batch.
         """
-        return self.values(self.outputs(crops))
+        return self.values(self.outputs(crops), sides)

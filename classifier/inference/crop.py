@@ -1,13 +1,11 @@
-"""The one way a box is cut out of a frame, for the training set and for serving alike (``region.py`` says which box).
+"""Which part of a frame a classifier is shown, and the one way it is cut, for the training set and serving alike.
+
+A crop shows the face, the head around it, or the torso below it. The detector finds faces and heads; a torso's box is
+derived from the face's by human proportions. Its unit is the width of the face: the box's width, or its height over
+``ASPECT`` where that is more (a face turned to the side is narrow).
 
 Coordinates are continuous, as those of boxes: pixel (column i, row j) covers ``i..i+1`` by ``j..j+1``, its centre lies
 at ``(i + 0.5, j + 0.5)``, and a crop of side S spans ``0..S``.
-
-Which part of a frame a classifier is shown: the face, the head around it, or the torso below it.
-
-The detector finds faces and heads. A torso is derived from the face, by human proportions; the unit is the width of the
-face, for which a box's width is taken, or its height over ``ASPECT`` where that is more (a face turned to the side is
-narrow). The training set (``facepipe data crop``) and the pipeline both cut by :func:`cut_region`.
 """
 
 from __future__ import annotations
@@ -22,6 +20,23 @@ from ...weights.manifest import CropRecipe
 
 LARGEST = 4.0
 """A box longer than this many times the frame's longer side is refused: hardly any of its crop would be picture."""
+Region = Literal["face", "head", "torso"]
+"""As in ``CropRecipe.region``."""
+ASPECT = 1.3
+"""Height over width of an upright face's box. The median of 190 faces of at least 30 px, found by detector 1.0.0 in 160
+of its validation pictures, is 1.31."""
+HEAD_SIDES, HEAD_TOP, HEAD_BOTTOM = 0.2, 0.35, 0.05
+"""How far a head's box reaches beyond the face's: to either side in face widths, above and below in face heights.
+Medians of the same 190 faces, all of which lay in a head's box: 0.18 and 0.21, 0.35, 0.05."""
+TORSO_BELOW, TORSO_WIDTH, TORSO_HEIGHT = 0.5, 2.8, 2.8
+"""In face widths: where the torso's box begins below the chin, its width and its height.
+
+Across from shoulder joint to shoulder joint (biacromial over bizygomatic breadth: mean 2.92 of 4,082 men, 2.73 of 1,986
+women); down from just above the notch between the collarbones, about 0.6 below the chin, to the navel, 2.68 and 2.61
+below the notch: ANSUR II, Gordon et al., "2012 Anthropometric Survey of U.S. Army Personnel", Natick/TR-15/007.
+"""
+LEAST_VISIBLE = 0.25
+"""Share of a torso's box that must lie in the frame; the rest takes the crop recipe's border colour."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +47,13 @@ class FaceCrop:
         image: BGR, uint8, (size, size, 3).
         reason: why the box gave no crop, in words.
         matrix: float64 (2, 3), takes frame coordinates to crop coordinates; the identity where there is no crop.
+        side: longer side of the box in frame pixels; 0 where there is no crop.
     """
 
     image: np.ndarray | None
     reason: str | None
     matrix: np.ndarray
+    side: float = 0.0
 
     def to_crop(self, points: np.ndarray) -> np.ndarray:
         """Take points, (n, 2) x and y in frame pixels, to pixels of the crop."""
@@ -50,6 +67,11 @@ class FaceCrop:
 def refuse(reason: str) -> FaceCrop:
     """No crop, and why."""
     return FaceCrop(None, reason, np.eye(2, 3))
+
+
+def too_small(side: float, least: float) -> str:
+    """The reason why a box whose longer side has so many pixels is not read."""
+    return f"too small: {side:.1f} px, at least {least:g} are needed"
 
 
 def cut_face(frame: np.ndarray, box: np.ndarray, recipe: CropRecipe) -> FaceCrop:
@@ -76,7 +98,7 @@ def cut_face(frame: np.ndarray, box: np.ndarray, recipe: CropRecipe) -> FaceCrop
         return refuse("the box lies outside the frame")
     longer = max(x2 - x1, y2 - y1)
     if longer < recipe.min_side:
-        return refuse(f"too small: {longer:.1f} px, at least {recipe.min_side:g} are needed")
+        return refuse(too_small(longer, recipe.min_side))
     if longer > LARGEST * max(width, height):
         return refuse("the box is far larger than the frame")
     side = longer * (1 + 2 * recipe.margin)
@@ -114,26 +136,7 @@ def cut_face(frame: np.ndarray, box: np.ndarray, recipe: CropRecipe) -> FaceCrop
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=recipe.border,
     )
-    return FaceCrop(image, None, matrix)
-
-
-Region = Literal["face", "head", "torso"]
-"""As in ``CropRecipe.region``."""
-ASPECT = 1.3
-"""Height over width of an upright face's box. The median of 190 faces of at least 30 px, found by detector 1.0.0 in 160
-of its validation pictures, is 1.31."""
-HEAD_SIDES, HEAD_TOP, HEAD_BOTTOM = 0.2, 0.35, 0.05
-"""How far a head's box reaches beyond the face's: to either side in face widths, above and below in face heights.
-Medians of the same 190 faces, all of which lay in a head's box: 0.18 and 0.21, 0.35, 0.05."""
-TORSO_BELOW, TORSO_WIDTH, TORSO_HEIGHT = 0.5, 2.8, 2.8
-"""In face widths: where the torso's box begins below the chin, its width and its height.
-
-Across from shoulder joint to shoulder joint (biacromial over bizygomatic breadth: mean 2.92 of 4,082 men, 2.73 of 1,986
-women); down from just above the notch between the collarbones, about 0.6 below the chin, to the navel, 2.68 and 2.61
-below the notch: ANSUR II, Gordon et al., "2012 Anthropometric Survey of U.S. Army Personnel", Natick/TR-15/007.
-"""
-LEAST_VISIBLE = 0.25
-"""Share of a torso's box that must lie in the frame; the rest takes the crop recipe's border colour."""
+    return FaceCrop(image, None, matrix, longer)
 
 
 def region_box(

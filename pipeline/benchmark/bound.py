@@ -77,7 +77,7 @@ def crops_of(
     found = detector.detect([frame])[0]
     faces, heads = found.of("face"), found.of("head")
     crops = [
-        cut_region(frame, face, None if head is None else heads.boxes[head], classifier.crop).image
+        cut_region(frame, face, None if head is None else heads.boxes[head], classifier.served_crop).image
         for face, head in zip(faces.boxes, match_heads(faces.boxes, heads.boxes), strict=True)
     ]
     return [crop for crop in crops if crop is not None], faces.boxes

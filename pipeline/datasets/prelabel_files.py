@@ -200,10 +200,11 @@ def _attributes(
             cells += [f"{side:.2f}" for side in _corners(found)]
             plain = plain_values(found.attributes, attributes)
             for attribute in attributes:
+                value = found.attributes.get(attribute.name)
                 if isinstance(attribute, PointsAttribute):
-                    cells += _places(found.attributes[attribute.name], attribute)
+                    cells += _places(value, attribute)
                 else:
-                    cells.append("" if _unsure(found.attributes[attribute.name]) else plain[attribute.name])
+                    cells.append("" if value is None or _unsure(value) else plain[attribute.name])
             rows.append(cells)
     return _csv(header, rows)
 
@@ -212,9 +213,10 @@ def _unsure(value: AttributeValue) -> bool:
     return isinstance(value, ClassValue) and value.value is None
 
 
-def _places(value: AttributeValue, attribute: PointsAttribute) -> list[str]:
-    places = value.points if isinstance(value, PointsValue) else {}
-    return [f"{side:.2f}" for point in attribute.points for side in places[point]]
+def _places(value: AttributeValue | None, attribute: PointsAttribute) -> list[str]:
+    if not isinstance(value, PointsValue):
+        return [""] * (2 * len(attribute.points))
+    return [f"{side:.2f}" for point in attribute.points for side in value.points[point]]
 
 
 def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:

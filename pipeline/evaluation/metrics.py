@@ -145,19 +145,29 @@ class Part:
     losses: tuple[Losses, ...]
 
 
-def right_rows(attribute: Attribute, output: np.ndarray, target: np.ndarray, starts: np.ndarray) -> np.ndarray:
+def right_rows(
+    attribute: Attribute,
+    output: np.ndarray,
+    target: np.ndarray,
+    starts: np.ndarray,
+    sides: np.ndarray | None = None,
+) -> np.ndarray:
     """Whether each row is right, float (n,): 1 or 0, NaN where unlabelled.
 
     Args:
+        attribute: the schema's entry.
+        output: (n, width) as the classifier gives it.
+        target: as in FaceTable; points as fractions of the crop's side.
         starts: of the labelled ranges of a number, rising; the range that holds a value is the last that starts below.
+        sides: longer sides of the boxes in pixels, (n,); None reads every face as one seen large.
     """
-    errors = row_errors(attribute, output, target)
+    errors = row_errors(attribute, output, target, sides)
     if isinstance(attribute, PointsAttribute):
         return np.where(np.isnan(errors), np.nan, errors < CLEAR)
     if not isinstance(attribute, NumericAttribute):
         return 1 - errors
     near = np.where(np.isnan(errors), np.nan, errors <= NEAR * (attribute.high - attribute.low))
-    values, _ = numbers(attribute, output)
+    values, _ = numbers(attribute, output, sides)
     ranged = np.isnan(target[:, 0]) & ~np.isnan(target[:, 1])
     same = np.searchsorted(starts, values, side="right") == np.searchsorted(starts, target[:, 1], side="right")
     return np.where(ranged, same, near)
@@ -237,7 +247,7 @@ class Figures:
             both = []
             for read in (self.seen.on_true, self.seen.on_found):
                 output, target = _filled(read, attribute)
-                right = right_rows(attribute, output, target, starts)
+                right = right_rows(attribute, output, target, starts, read.sides[attribute.name])
                 both.append(np.where(np.isnan(right) | read.read[attribute.name], right, 0.0))
             labelled = ~np.isnan(both[0])  # of points: those of the true crop are there, those of no found crop too
             found[attribute.name] = both[0], np.where(labelled, np.nan_to_num(both[1]), np.nan)
@@ -299,9 +309,8 @@ class Figures:
                 both = rows & self.seen.on_true.read[attribute.name]
                 both &= self.seen.on_found.read[attribute.name] | (name == "true boxes")
                 seen = read.seen
-                told[name] += scores(
-                    attribute, seen.outputs[attribute.name][both], seen.targets[attribute.name][both], detailed=True
-                )
+                output, target = seen.outputs[attribute.name][both], seen.targets[attribute.name][both]
+                told[name] += scores(attribute, output, target, True, read.sides[attribute.name][both])
         return told
 
     @cached_property
@@ -332,9 +341,10 @@ def _errors(read: Read, attribute: Attribute) -> dict[str, np.ndarray]:
     """Errors of rows that were read and labelled, (n,) each, NaN elsewhere."""
     output, target = _filled(read, attribute)
     known = read.read[attribute.name]
-    found = {measure_of(attribute): np.where(known, row_errors(attribute, output, target), np.nan)}
+    sides = read.sides[attribute.name]
+    found = {measure_of(attribute): np.where(known, row_errors(attribute, output, target, sides), np.nan)}
     if isinstance(attribute, NumericAttribute):
-        _, ends = numbers(attribute, output)
+        _, ends = numbers(attribute, output, sides)
         number = target[:, 0]
         holds = (number >= ends[:, 0]) & (number <= ends[:, 1])
         found["interval_coverage"] = np.where(known & ~np.isnan(number), holds, np.nan)

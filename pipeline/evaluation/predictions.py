@@ -13,7 +13,7 @@ from itertools import islice
 
 import numpy as np
 
-from ...classifier.evaluation.predictions import Observation
+from ...classifier.evaluation.predictions import Predictions
 from ...classifier.inference.attributes import output_width
 from ...classifier.inference.classifier import AttributeClassifier
 from ...classifier.inference.crop import cut_region
@@ -41,8 +41,10 @@ class Read:
             was not.
     """
 
-    seen: Observation
+    seen: Predictions
     read: dict[str, np.ndarray]
+    sides: dict[str, np.ndarray]
+    """For each attribute the longer side of the box that was cut, in pixels, (n,); 1 where none was."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,7 @@ class _Sheet:
         self.targets = [
             {name: photos.faces.targets[name].astype(np.float32) for name in blank} for _ in range(2)
         ]  # points of either are moved into its own crops
+        self.cut_sides = [{name: np.ones(count) for name in blank} for _ in range(2)]
         self.boxes, self.overlap, self.sides = np.full((count, 4), np.nan), np.full(count, np.nan), np.zeros(count)
         self.picture = np.zeros(count, int)
         self.alarms: list[Alarm] = []
@@ -207,14 +210,18 @@ class _Sheet:
         """Classify some rows' boxes: 0 the true ones, 1 those found."""
         table = self.photos.faces
         for classifier in self.named.values():
-            crops = [(row, cut_region(frame, box, head, classifier.crop)) for row, box, head in places]
+            crops = [(row, cut_region(frame, box, head, classifier.served_crop)) for row, box, head in places]
             cut = [(row, crop) for row, crop in crops if crop.image is not None]
             if not cut:
                 continue
             outputs = classifier.outputs(np.stack([crop.image for _, crop in cut]))  # type: ignore[misc]
+            sides = np.array([crop.side for _, crop in cut])
+            rows = np.array([row for row, _ in cut])
             for attribute in classifier.attributes:
                 name = attribute.name
-                self.outputs[which][name][[row for row, _ in cut]] = outputs[name]
+                enough = sides >= classifier.least_sides[name]
+                self.outputs[which][name][rows[enough]] = outputs[name][enough]
+                self.cut_sides[which][name][rows] = sides
                 if isinstance(attribute, PointsAttribute):
                     for row, crop in cut:
                         self.targets[which][name][row] = crop.to_crop(table.targets[name][row]) / classifier.crop.size
@@ -240,11 +247,12 @@ class _Sheet:
         if not attributes:
             raise DataError(f"{table.path}: no label of {', '.join(each.name for each in known)}")
         reads = []
-        for outputs, targets in zip(self.outputs, self.targets, strict=True):
+        for outputs, targets, sides in zip(self.outputs, self.targets, self.cut_sides, strict=True):
             outputs = {each.name: outputs[each.name][kept] for each in attributes}
             here = {each.name: targets[each.name][kept] for each in attributes}
-            seen = Observation(attributes, rows, outputs, here, milliseconds=0.0)
-            reads.append(Read(seen, {name: np.isfinite(values).all(axis=1) for name, values in outputs.items()}))
+            seen = Predictions(attributes, rows, outputs, here, milliseconds=0.0)
+            read = {name: np.isfinite(values).all(axis=1) for name, values in outputs.items()}
+            reads.append(Read(seen, read, {each.name: sides[each.name][kept] for each in attributes}))
         entry = detector.release.entry(precision)
         return EndToEnd(
             detector=f"{detector.release.label} ({entry.precision})",

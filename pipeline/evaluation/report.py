@@ -140,7 +140,9 @@ def _faces(seen: EndToEnd) -> str:
     table = seen.photos.faces
     read: list[dict[str, list[str]]] = []
     for part in (seen.on_true, seen.on_found):
-        read.append({each.name: _said(each, part.seen.outputs[each.name]) for each in seen.attributes})
+        read.append(
+            {each.name: _said(each, part.seen.outputs[each.name], part.sides[each.name]) for each in seen.attributes}
+        )
     for row in range(len(table)):
         line: dict[str, Any] = {"file": table.columns["file"][row]}
         line |= dict(zip(("x1", "y1", "x2", "y2"), (f"{value:.6g}" for value in table.boxes[row]), strict=True))
@@ -159,13 +161,13 @@ def _faces(seen: EndToEnd) -> str:
     return text.getvalue()
 
 
-def _said(attribute: Any, outputs: np.ndarray) -> list[str]:
+def _said(attribute: Any, outputs: np.ndarray, sides: np.ndarray) -> list[str]:
     """The value that each row's output decodes to, blank where it was not read; points are left out."""
     if isinstance(attribute, PointsAttribute):
         return []
     known = np.isfinite(outputs).all(axis=1)
     found = [""] * len(outputs)
-    for row, value in zip(np.flatnonzero(known), decode(attribute, outputs[known], 1), strict=True):
+    for row, value in zip(np.flatnonzero(known), decode(attribute, outputs[known], 1, sides[known]), strict=True):
         if isinstance(attribute, ClassesBase):
             found[row] = value.likeliest  # type: ignore[union-attr]
         elif isinstance(attribute, NumericAttribute):

@@ -90,7 +90,7 @@ class CropFolder:
     def _cut(self, name: str, frame: Frame, result: Result, number: int) -> Cut | None:
         face = result.faces[number]
         head = None if face.head is None else _corners(result.heads[face.head].box)
-        crop = cut_region(frame, _corners(face.box), head, self._classifiers[name].crop)
+        crop = cut_region(frame, _corners(face.box), head, self._classifiers[name].served_crop)
         if crop.image is None:
             return None
         target = self._names[name].take(f"{stem_of(result.source)}-{number}", ".jpg")

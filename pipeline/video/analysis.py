@@ -208,7 +208,9 @@ class VideoRun:
                 if reading.attributes:
                     person.known.add(reading.attributes, box, worth)
             person.see(frame, box, shortest(scene.faces.confidence[index]), worth)
-            readings.append(Reading(attributes=person.known.values(box), reasons=person.reasons))
+            known = person.known.values(box)
+            reasons = {name: reason for name, reason in person.reasons.items() if name not in known}
+            readings.append(Reading(attributes=known, reasons=reasons))
         found = scene.faces, scene.heads, scene.heads_of
         made = assemble(self._pipeline.models, self.source, frame.image, found, readings)
         faces = tuple(

@@ -104,6 +104,34 @@ def test_where_no_classifier_reads_a_face_every_reason_is_told(weights: Path, de
     assert "too small" in face.reasons["face"]
 
 
+def test_a_small_face_has_what_can_be_told_of_it_and_the_reasons_for_the_rest(
+    classifier_release: Release, detector_release: Release
+) -> None:
+    least = {"age": 40.0, "gender": 16.0, "glasses": 16.0, "smile": 24.0, "mask": 16.0, "eyes": 24.0}
+    attributes = tuple(
+        each.model_copy(update={"min_side": least[each.name]}) for each in classifier_release.manifest.attributes
+    )
+    release = Release(
+        classifier_release.folder, classifier_release.manifest.model_copy(update={"attributes": attributes})
+    )
+    sides = (9.0, 20.0, 30.0, 60.0)
+    boxes = [[80 * place, 100, 80 * place + side, 100 + side] for place, side in enumerate(sides)]
+    result = Pipeline(Finds(detector_release, boxes), AttributeClassifier(release=release)).run(people())
+    tiny, small, middle, large = result.faces
+    assert tiny.attributes is None
+    assert tiny.reason == "too small: 9.0 px, at least 16 are needed"
+    assert list(small.attributes) == ["gender", "glasses", "mask"]
+    assert small.reason is None
+    assert small.reasons == {
+        "age": "too small: 20.0 px, at least 40 are needed",
+        "smile": "too small: 20.0 px, at least 24 are needed",
+        "eyes": "too small: 20.0 px, at least 24 are needed",
+    }
+    assert list(middle.reasons) == ["age"]
+    assert (len(large.attributes), large.reasons) == (6, {})
+    assert Result.model_validate_json(result.model_dump_json()) == result
+
+
 def test_crops_of_all_frames_share_calls_of_each(
     weights: Path, detector_release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from facepipe.classifier.inference.attributes import AttributeValue, bin_centres, decode
-from facepipe.weights.manifest import BinaryAttribute, NumericAttribute, OrdinalAttribute, PointsAttribute
-from pydantic import TypeAdapter
+from facepipe.classifier.inference.attributes import AttributeValue, attribute_at, bin_centres, calibration_at, decode
+from facepipe.weights.manifest import BinaryAttribute, NumericAttribute, OrdinalAttribute, PointsAttribute, SizeBand
+from pydantic import TypeAdapter, ValidationError
 
 AGE = NumericAttribute(name="age", unit="years", low=0, high=100, bins=101, interval=0.8)
 
@@ -73,3 +73,36 @@ def test_a_row_reads_the_same_whatever_stands_beside_it() -> None:
     together = decode(attribute, logits, 224)
     assert [decode(attribute, row[None], 224)[0] for row in logits] == together
     assert decode(attribute, logits[:7], 224) == together[:7]
+
+
+BANDS = (SizeBand(side=10, temperature=4.0, widen=8.0), SizeBand(side=40, temperature=1.0, widen=2.0))
+
+
+def test_calibration_is_interpolated_in_the_logarithm_of_the_size() -> None:
+    age = AGE.model_copy(update={"bands": BANDS})
+    temperature, widen = calibration_at(age, np.array([5, 10, 20, 40, 400.0]))
+    assert temperature.ravel() == pytest.approx([4, 4, 2, 1, 1])
+    assert widen.ravel() == pytest.approx([8, 8, 5, 2, 2])
+    plain = AGE.model_copy(update={"temperature": 3.0, "widen": 1.5})
+    assert [each.ravel().tolist() for each in calibration_at(plain, np.array([5.0, 50]))] == [[3, 3], [1.5, 1.5]]
+
+
+def test_a_small_face_is_less_sure_and_has_a_wider_interval() -> None:
+    gender = BinaryAttribute(name="gender", classes=("female", "male"), bands=BANDS)
+    logits = np.array([[0.0, 2.0]] * 3)
+    small, middle, large = decode(gender, logits, 32, np.array([8.0, 20, 100]))
+    assert [each.probability for each in (small, middle, large)] == pytest.approx(
+        [1 / (1 + np.exp(-2 / heat)) for heat in (4, 2, 1)]
+    )
+    assert decode(gender, logits[:1], 32)[0] == large, "without a size, as one seen large"
+    age = AGE.model_copy(update={"bands": BANDS})
+    peaks = np.full((2, 101), -40.0)
+    peaks[:, 50] = 0
+    widths = [high - low for low, high in (each.interval for each in decode(age, peaks, 32, np.array([10.0, 40])))]
+    assert widths[0] - widths[1] == pytest.approx(12, abs=0.1)
+    assert decode(attribute_at(age, 10.0), peaks[:1], 32) == decode(age, peaks[:1], 32, np.array([10.0]))
+
+
+def test_bands_ascend() -> None:
+    with pytest.raises(ValidationError, match="must ascend"):
+        BinaryAttribute(name="gender", classes=("female", "male"), bands=BANDS[::-1])

@@ -89,3 +89,33 @@ def test_preparation_follows_the_manifest():
     planes = prepare(pixels, InputSpec(**bgr | {"colour": "RGB", "layout": "NCHW", "scale": 0.5}))
     assert planes.shape == (1, 3, 2, 2)
     assert planes[0, :, 0, 0].tolist() == [1, 0.5, 0]
+
+
+def with_least(release: Release, **least: float) -> AttributeClassifier:
+    changed = tuple(each.model_copy(update={"min_side": least.get(each.name)}) for each in release.manifest.attributes)
+    return AttributeClassifier(
+        release=Release(release.folder, release.manifest.model_copy(update={"attributes": changed}))
+    )
+
+
+def test_an_attribute_is_left_out_below_its_own_least_size(classifier_release):
+    every = ("age", "gender", "glasses", "smile", "mask", "eyes")
+    classifier = with_least(classifier_release, age=24, gender=16, glasses=30, smile=32, mask=12, eyes=24)
+    assert classifier.served_crop.min_side == 12
+    assert classifier.crop.min_side == 8, "the recipe that training cut by stays"
+    pictures = crops(classifier, 4)
+    small, middle, edge, large = classifier.classify(pictures, [12, 20, 32, 200])
+    assert list(small) == ["mask"]
+    assert list(middle) == ["gender", "mask"]
+    assert tuple(edge) == tuple(large) == every
+    assert [tuple(each) for each in classifier.classify(pictures)] == [every] * 4
+    assert classifier.unread(20) == {
+        name: f"too small: 20.0 px, at least {least} are needed"
+        for name, least in (("age", 24), ("glasses", 30), ("smile", 32), ("eyes", 24))
+    }
+    assert classifier.unread(32) == {}
+
+
+def test_without_least_sizes_the_recipe_decides(classifier_release):
+    assert with_least(classifier_release).served_crop == classifier_release.manifest.crop
+    assert with_least(classifier_release, mask=2).least_sides["mask"] == 8, "no crop is made of less"

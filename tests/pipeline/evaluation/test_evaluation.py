@@ -14,7 +14,7 @@ import pytest
 from facepipe import AttributeClassifier, FaceDetector, Pipeline
 from facepipe.classifier.data.label_files import read_table_file
 from facepipe.classifier.data.table import make_table
-from facepipe.classifier.evaluation.predictions import Observation
+from facepipe.classifier.evaluation.predictions import Predictions
 from facepipe.core.errors import DataError
 from facepipe.pipeline.cli import main
 from facepipe.pipeline.evaluation.data import Photo, Photos, read_photos
@@ -117,7 +117,8 @@ def hand_made(tmp_path: Path) -> EndToEnd:
     def read(said: Sequence[str]) -> Read:
         outputs = np.array([{"m": (0, 1), "f": (1, 0), "-": (np.nan, np.nan)}[each] for each in said], np.float32)
         known = np.array([each != "-" for each in said])
-        return Read(Observation((GENDER,), table, {"gender": outputs}, table.targets, 0.0), {"gender": known})
+        seen = Predictions((GENDER,), table, {"gender": outputs}, table.targets, 0.0)
+        return Read(seen, {"gender": known}, {"gender": np.full(len(said), 50.0)})
 
     overlap = np.array([1, 0.8, np.nan, 0.6, np.nan, 0.8])
     return EndToEnd(
