@@ -66,9 +66,8 @@ _HOMES = {
     ".classifier.inference.attributes": ("ClassValue", "NumericValue", "PointsValue"),
     ".detector.inference.detector": ("FaceDetector",),
     ".pipeline.pipeline": ("Pipeline",),
-    ".pipeline.published_schema": ("schema",),
     ".pipeline.inputs.image_reader": ("Limits", "read_frame"),
-    ".pipeline.results": ("Box", "Face", "Head", "Result"),
+    ".pipeline.results": ("Box", "Face", "Head", "Result", "schema"),
     ".core.errors": (
         "DataError",
         "DeviceError",

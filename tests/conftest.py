@@ -1,9 +1,19 @@
-"""Released models with random weights, small and made in a moment, for tests of everything that runs models."""
+"""Released models with random weights, small and made in a moment, and the markers ``train``, ``browser`` and ``slow``.
+
+A test file that imports a training framework, or a module of facepipe that does, is marked ``train``; one that drives a
+browser, ``browser``. Other tests that train through the command line are marked ``train`` where they stand. Both kinds
+are ``slow``. A file that imports a package which is not installed is skipped, and so is a ``train`` test without the
+frameworks.
+"""
 
 from __future__ import annotations
 
+import ast
 import contextlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +34,10 @@ with contextlib.suppress(ImportError):
 settings.register_profile("same", derandomize=True)
 settings.load_profile("same")
 
+ROOT = Path(__file__).parents[1]
+FRAMEWORKS = frozenset({"torch", "torchvision", "tensorflow", "keras", "ultralytics", "tf2onnx"})
+BROWSERS = frozenset({"selenium"})
+
 VERSION = "99.0.0"
 """Of the random releases: newer than any real one, so they are the default where they are found at all."""
 DETECTOR_SIZE, STRIDE, CROP_SIZE = 64, 16, 32
@@ -42,6 +56,71 @@ ATTRIBUTES: tuple[dict[str, Any], ...] = (
     },
 )
 WIDTHS = {"age": 101, "gender": 2, "glasses": 2, "smile": 2, "mask": 2, "eyes": 2 * len(POINTS)}
+
+
+@cache
+def _imports(path: Path) -> tuple[frozenset[str], frozenset[Path]]:
+    """The packages from outside that a file imports at its top level, and the files of this repository."""
+    outside, own = set(), set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            outside |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            first, *rest = (node.module or "").split(".")
+            if node.level == 0 and first != "facepipe":
+                outside.add(first)
+                continue
+            folder = path.parents[node.level - 1] if node.level else ROOT
+            base = folder.joinpath(*([first] if node.level else []), *rest)
+            named = [base, *(base / alias.name for alias in node.names)]
+            own |= {file for one in named for file in (one.with_suffix(".py"), one / "__init__.py") if file.is_file()}
+    return frozenset(outside - set(sys.stdlib_module_names)), frozenset(own)
+
+
+@cache
+def _needed(path: Path) -> frozenset[str]:
+    """The packages that importing a file imports, through modules of this repository as well."""
+    found: set[str] = set()
+    waiting, seen = [path], set()
+    while waiting:
+        file = waiting.pop()
+        if file not in seen:
+            seen.add(file)
+            outside, own = _imports(file)
+            found |= outside
+            waiting.extend(own)
+    return frozenset(found)
+
+
+@cache
+def _missing(packages: Iterable[str]) -> list[str]:
+    return sorted(name for name in packages if find_spec(name) is None)
+
+
+class _Skipped(pytest.Module):
+    """A test file that needs a package which is not installed."""
+
+    def collect(self) -> list[Any]:
+        needs = ", ".join(_missing(_needed(self.path)))
+        pytest.skip(f"{self.path.relative_to(ROOT)} needs {needs}", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """Skip a file that cannot be imported for want of a package, instead of an error."""
+    return _Skipped.from_parent(parent, path=module_path) if _missing(_needed(module_path)) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark by what a file imports, and skip what trains where there is nothing to train with."""
+    for item in items:
+        if _needed(item.path) & BROWSERS:
+            item.add_marker("browser")
+        if _needed(item.path) & FRAMEWORKS:
+            item.add_marker("train")
+        if item.get_closest_marker("train") and (missing := _missing(FRAMEWORKS)):
+            item.add_marker(pytest.mark.skip(f"needs {', '.join(missing)}: pip install '.[train]'"))
+        if item.get_closest_marker("train") or item.get_closest_marker("browser"):
+            item.add_marker("slow")
 
 
 def _save(path: Path, nodes: list[Any], inputs: dict[str, tuple], outputs: dict[str, tuple], constants: dict) -> Path:
