@@ -1,7 +1,4 @@
-"""Files that are written whole or not at all.
-
-PyYAML, which comes with the extra ``train`` and not with facepipe itself.
-"""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,9 +7,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-
-from .errors import MissingExtraError
 
 
 @contextmanager
@@ -46,16 +40,3 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     with replacing(path) as part:
         part.write_bytes(content)
-
-
-def require_yaml() -> ModuleType:
-    """The module ``yaml``.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingExtraError("PyYAML", "train") from error
-    return yaml

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ...core.errors import TrainingError
-from ...core.files import require_yaml
+from ...core.yaml import read_yaml
 from ...weights.manifest import Record
 from ..data.augmentation import Augmentation
 
@@ -219,17 +219,11 @@ def read_recipe(name: str = "resnet50") -> Recipe:
 
 def _content(path: Path, above: tuple[Path, ...]) -> object:
     """A file's content, merged into that of its ``base``; ``above`` are the files that led here."""
-    yaml = require_yaml()
     if path in above:
         raise TrainingError(f"{path}: its 'base' leads back to itself")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TrainingError(
-            f"{path}: no such recipe; give a .yaml file, or one of: {', '.join(shipped_recipes())}"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path}: not YAML: {error}") from error
+    if not path.exists():
+        raise TrainingError(f"{path}: no such recipe; give a .yaml file, or one of: {', '.join(shipped_recipes())}")
+    content = read_yaml(path, TrainingError)
     if not isinstance(content, dict) or "base" not in content:
         return content
     base = str(content.pop("base"))

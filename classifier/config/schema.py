@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from ...core.errors import DataError
-from ...core.files import require_yaml
+from ...core.yaml import read_yaml
 from ...weights.manifest import Attribute, NumericAttribute, PointsAttribute, Record
 
 FOLDER = Path(__file__).parent / "schemas"
@@ -57,17 +57,9 @@ def read_schema(path: Path = DEFAULT) -> tuple[Attribute, ...]:
         DataError: the file is missing, is not YAML, or an entry breaks the record; the message names the entry.
         MissingExtraError: PyYAML is not installed.
     """
-    yaml = require_yaml()
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: the schema cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not YAML: {error}") from error
+    content = read_yaml(path)
     try:
         attributes = Schema.model_validate_json(json.dumps(content)).attributes  # JSON has no tuples: lists will do
-    except TypeError as error:
-        raise DataError(f"{path}: holds something that is not text, number or list: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from error

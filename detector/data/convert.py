@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core.errors import DataError, ImageError
-from ...core.files import require_yaml
+from ...core.yaml import require_yaml
 from .box_clipping import Fitted, Tally, fit_boxes
 from .class_map import ClassMap, map_classes
 from .dataset import IMAGE_SUFFIXES, SPLITS, read_description

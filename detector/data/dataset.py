@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import DataError
-from ...core.files import require_yaml
+from ...core.yaml import read_yaml as read_any_yaml
 from ...weights.manifest import TrainingData
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
@@ -114,14 +114,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         DataError: no such file, not YAML, or one of ``train``, ``val`` and ``names`` is missing.
         MissingExtraError: PyYAML is not installed.
     """
-    yaml = require_yaml()
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise DataError(f"{path}: {reason}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not YAML: {error}") from error
+    content = read_any_yaml(path)
     if not isinstance(content, dict) or not {"train", "val", "names"} <= set(content):
         raise DataError(f"{path}: needs the keys train, val and names")
     return content

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import DataError
+from ...core.yaml import dump_yaml
 from .dataset import SPLITS, DataDescription, read_description, read_yaml
 
 YAML = "data.yaml"
@@ -48,8 +49,6 @@ class DataSet:
 
     def write(self, folder: Path) -> None:
         """Write the data.yaml and the CSV into a folder, each in one step."""
-        import yaml
-
         columns = [
             *COLUMNS,
             *(name for name in dict.fromkeys(k for row in self.rows for k in row) if name not in COLUMNS),
@@ -61,7 +60,7 @@ class DataSet:
         put(folder / self.content["labelled"], table.getvalue().encode())
         order = [*SPLITS, "names", "labelled", "ignore", "terms"]
         content = {key: self.content[key] for key in [*order, *self.content] if key in self.content}
-        put(folder / YAML, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120).encode())
+        put(folder / YAML, dump_yaml(content).encode())
 
 
 def open_set(folder: Path) -> DataSet:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from ...core.errors import FacepipeError, TrainingError
+from ...core.yaml import read_yaml
 from ...weights.manifest import Record
 from .overrides import check_keys
 
@@ -228,16 +229,11 @@ def read_recipe(name: str) -> Recipe:
     Raises:
         TrainingError: no such recipe, or the file is not one.
     """
-    import yaml
-
     path = FOLDER / f"{name}.yaml" if name in shipped() else Path(name)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
+    if not path.exists():
         known = ", ".join(shipped())
-        raise TrainingError(f"{name}: no such augmentation; one of {known}, or the path of a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path}: not YAML: {error}") from error
+        raise TrainingError(f"{name}: no such augmentation; one of {known}, or the path of a YAML file")
+    content = read_yaml(path, TrainingError)
     if content is not None and not isinstance(content, dict):
         raise TrainingError(f"{path}: a recipe names steps and their settings, got {type(content).__name__}")
     return _validated({"name": path.stem, **(content or {})}, str(path))

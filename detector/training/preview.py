@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from . import ultralytics_setup  # noqa: F401  isort: skip
 from ultralytics.cfg import get_cfg
@@ -20,6 +19,7 @@ from ultralytics.utils import LOGGER
 
 from ...core.contact_sheet import Cell, Mark, contact_sheet, write_sheet
 from ...core.files import write_whole
+from ...core.yaml import dump_yaml
 from ..data.dataset import DataDescription
 from .augmentation import Recipe
 from .torch_dataset import PartlyLabelledDataset
@@ -93,7 +93,7 @@ def write_augmentation(
     recipe: Recipe, description: DataDescription, run: Path, imgsz: int, rect: bool, seed: int
 ) -> None:
     """Write a run's recipe as it is used into the run's folder, and a sheet of what it does, if there is none yet."""
-    write_whole(run / CONTENT, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True).encode())
+    write_whole(run / CONTENT, dump_yaml(recipe.to_dict()).encode())
     if not (run / SHEET).exists():
         write_sheet(run / SHEET, augmented_sheet(recipe, description, imgsz, rect=rect, seed=seed))
 

@@ -174,7 +174,7 @@ def prelabel(
         raise typer.BadParameter("--classifier goes with --attributes")
     from ...classifier.inference.classifier import AttributeClassifier
     from ...core.errors import RemoteError
-    from ...core.files import require_yaml
+    from ...core.yaml import require_yaml
     from ...detector.data.folder import check_free
     from ...detector.data.splits import read_shares
     from ...detector.inference.detector import FaceDetector

@@ -225,15 +225,14 @@ def show(
 ) -> None:
     """Print a recipe as YAML, to start one of your own from."""
     from ...classifier.config.recipe import read_recipe, recipe_path
-    from ...core.files import require_yaml
+    from ...core.yaml import dump_yaml
 
     found = read_recipe(recipe)
     if not whole:
         print(recipe_path(recipe).read_text(encoding="utf-8"), end="")
         return
-    yaml = require_yaml()
     content = found.model_dump(mode="json", by_alias=True)
-    print(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100), end="")
+    print(dump_yaml(content), end="")
 
 
 MISSING = "-"

@@ -132,21 +132,12 @@ def _whole_number(option: str, text: str) -> int:
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    import yaml
+    from ...core.yaml import parse_yaml
 
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise TrainingError(f"--set takes KEY=VALUE, got {text!r}")
-    try:
-        read = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise TrainingError(f"--set {key}: not a value: {value!r}") from error
-    if isinstance(read, str):
-        try:
-            return key, float(read)  # 1e-3 is a text to YAML
-        except ValueError:
-            return key, read
-    return key, read
+    return key, parse_yaml(value, f"--set {key}", TrainingError)
 
 
 class Checkpoint(StrEnum):

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...classifier.data.table import FaceTable
 from ...core.errors import DataError, FacepipeError
+from ...core.yaml import dump_yaml
 from ...detector.data.closeups import Chosen, OneFace, choose
 from ...detector.inference.detector import FaceDetector
 from ..inputs.image_reader import read_frame
@@ -210,8 +211,6 @@ def _write_boxes(
 
 
 def _write_description(building: Path, terms: Mapping[str, str]) -> None:
-    import yaml
-
     (building / "ignore").mkdir(exist_ok=True)
     content = {
         **{split: f"images/{split}" for split in ("train", "val") if (building / "images" / split).is_dir()},
@@ -220,4 +219,4 @@ def _write_description(building: Path, terms: Mapping[str, str]) -> None:
         "ignore": "ignore",
         "terms": dict(terms),
     }
-    (building / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    (building / "data.yaml").write_text(dump_yaml(content), encoding="utf-8")

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ....core.errors import DataError, MissingExtraError
+from ....core.errors import DataError
+from ....core.yaml import read_yaml
 from ..dataset import labelled_lines
 from .records import SPLITS, Annotations, Box, Record, is_picture, number, pictures_below, read_text, split_of_path
 
@@ -86,16 +87,7 @@ def read_content(path: Path) -> dict[str, Any]:
     Raises:
         DataError: not YAML, or without names.
     """
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingExtraError("PyYAML", "train") from error
-    try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        raise DataError(f"{path}: {line}not YAML: {getattr(error, 'problem', None) or error}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get("names"), list | dict):
         raise DataError(f"{path}: needs the key names, a list of the classes")
     return content

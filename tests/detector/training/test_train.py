@@ -150,7 +150,7 @@ def test_arrays_start_a_model_where_they_fit(tmp_path: Path) -> None:
 
 KILLED = """
 import os, sys
-from facepipe.detector import schedule, settings, trainer
+from facepipe.detector.training import schedule, settings, trainer
 settings.ARCHITECTURE = "yolov8n.yaml"
 schedule.CHECKPOINT_SECONDS = schedule.CLOCK_SECONDS = 0
 def die(self):
