@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import os
-import threading
 import weakref
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, overload
 
 import numpy as np
 
 from ..core.cpu import usable_cpus
-from ..core.errors import DeviceError, FacepipeError, WeightsError
-from ..core.timer import Stopwatch
-from ..core.version import __version__
+from ..core.errors import FacepipeError
 from ..detector.inference.detector import FaceDetector
 from .classifiers import Chosen, Classifiers
-from .inputs.image_reader import DEFAULT_LIMITS, Frame, Limits, Picture, Source, read_picture, source_name
-from .results import ClassifierUsed, DetectorUsed, Models, Result
+from .inputs.image_reader import DEFAULT_LIMITS, Frame, Limits, Source
+from .results import Result
+from .stages import Parts, Stages, Stopwatch, check_workers, closed
 from .stream import Engine
-from .two_stage import assemble, match, placed
-
-MOST_WORKERS = 4
-"""Pictures at work on at a time, unless ``workers`` says otherwise: each takes some 100 MB. Where there are more
-processors each picture has several."""
+from .two_stage import analyse
 
 
-class Pipeline:
+class Pipeline(Stages):
     """Finds faces and heads and reads the attributes of each face.
 
     >>> with Pipeline() as pipeline:
@@ -83,26 +77,16 @@ class Pipeline:
         workers: int | None = None,
         allow_url: bool = False,
     ):
-        if workers is not None and workers < 1:
-            raise DeviceError(f"workers must be at least 1, got {workers}")
+        check_workers(workers)
         cpus = threads if threads is not None else usable_cpus()
-        self.limits = limits
-        self.allow_url = allow_url
-        self.stopwatch = Stopwatch()
-        with self.stopwatch.measure("load"):
+        stopwatch = Stopwatch()
+        with stopwatch.measure("load"):
             if not isinstance(detector, FaceDetector):
                 detector = FaceDetector(
                     _version(detector), device, cpus, confidence, precision=precision, imgsz=imgsz, tiles=tiles
                 )
-            classifiers = Classifiers(classifier, device, cpus, precision)
-        if missing := {"face", "head"} - set(detector.classes):
-            raise WeightsError(f"{detector.release.folder}: this detector does not find: {', '.join(sorted(missing))}")
-        self.models = _models(detector, classifiers)
-        self.workers = workers or (min(cpus, MOST_WORKERS) if detector.device == "cpu" else 2)
-        self._threads = max(1, cpus // self.workers)
-        self._stages: tuple[FaceDetector, Classifiers] | None = (detector, classifiers)
-        self._shared: tuple[FaceDetector, Classifiers] | None = None
-        self._opening = threading.Lock()
+            parts = Parts(detector, Classifiers(classifier, device, cpus, precision))
+        super().__init__(parts, workers=workers, threads=cpus, limits=limits, allow_url=allow_url, stopwatch=stopwatch)
         self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
     def __enter__(self) -> Self:
@@ -116,44 +100,9 @@ class Pipeline:
 
         What another thread runs at the moment is finished.
         """
-        self._stages = self._shared = None
+        super().close()
         for engine in list(self._engines):
-            engine.fail(_closed())
-
-    def parts(self) -> tuple[FaceDetector, Classifiers]:
-        """The detector and the classifiers, with every thread for one call at a time.
-
-        Raises:
-            FacepipeError: the pipeline is closed.
-        """
-        stages = self._stages
-        if stages is None:
-            raise _closed()
-        return stages
-
-    def shared_parts(self, open_them: bool = True) -> tuple[FaceDetector, Classifiers] | None:
-        """The detector and the classifiers for ``workers`` calls at a time, each with its share of the threads.
-
-        They have sessions of their own, which are opened when they are first wanted: 0.3 s and 90 MB.
-
-        Args:
-            open_them: False gives None where they are not open.
-
-        Raises:
-            FacepipeError: the pipeline is closed.
-        """
-        detector, classifiers = self.parts()
-        if self.workers == 1 or detector.device != "cpu":
-            return detector, classifiers
-        if self._shared is None and open_them:
-            with self._opening, self.stopwatch.measure("load"):
-                if self._shared is None:
-                    shared = detector.with_threads(self._threads), classifiers.with_threads(self._threads)
-                    self._shared = shared if self._stages is not None else None
-        shared_now = self._shared
-        if shared_now is None and open_them:
-            raise _closed()
-        return shared_now
+            engine.fail(closed())
 
     @property
     def feature_widths(self) -> dict[str, int]:
@@ -162,7 +111,7 @@ class Pipeline:
         Raises:
             WeightsError: a classifier gives none (0.1.0, say); the message says what to do.
         """
-        return self.parts()[1].feature_widths
+        return self.parts().classifiers.feature_widths
 
     @overload
     def run(self, source: list[Any] | tuple[Any, ...], features: bool = False) -> list[Result]: ...
@@ -188,15 +137,7 @@ class Pipeline:
         """
         if isinstance(source, list | tuple):
             return [result for result, _ in self.stream(source, features)]
-        detector, classifiers = self._ready(features)
-        with self.stopwatch.measure("read"):
-            frame, sha256 = self.read(source)
-        with self.stopwatch.measure("detect"):
-            found = detector.detect([frame])[0]
-        with self.stopwatch.measure("classify"):
-            matched = match(found)
-            readings = classifiers.read([placed(frame, matched)], features)[0]
-        return assemble(self.models, source_name(source), frame, matched, readings, features, sha256)
+        return analyse(self, source, features)
 
     def stream(
         self, sources: Iterable[Source] | Source, features: bool = False
@@ -223,7 +164,7 @@ class Pipeline:
             WeightsError: features are asked for, and a classifier gives none.
             FacepipeError: the pipeline was closed, or features of a video are asked for.
         """
-        self._ready(features)
+        self.ready(features)
         videos: tuple[str, ...] = ()
         if isinstance(sources, str | os.PathLike):
             from .inputs.sources import gather
@@ -252,45 +193,6 @@ class Pipeline:
             for video in videos:
                 yield from stream_video(self, video)
 
-    def read(self, source: Source, admit: Callable[[int], None] | None = None) -> Picture:
-        """Read one picture under this pipeline's limits, see ``inputs.reader.read_picture``."""
-        return read_picture(source, self.limits, self.allow_url, admit)
-
-    def _ready(self, features: bool) -> tuple[FaceDetector, Classifiers]:
-        """The stages, once it is clear that they can do what is asked."""
-        detector, classifiers = self.parts()
-        if features:
-            _ = classifiers.feature_widths  # raises before anything is done
-        return detector, classifiers
-
-
-def _closed() -> FacepipeError:
-    return FacepipeError("this pipeline is closed; make a new one")
-
 
 def _version(chosen: str | os.PathLike[str] | None) -> str | Path | None:
     return Path(chosen) if isinstance(chosen, os.PathLike) else chosen
-
-
-def _models(detector: FaceDetector, classifiers: Classifiers) -> Models:
-    return Models(
-        detector=DetectorUsed(
-            version=detector.release.version,
-            sha256=detector.entry.sha256,
-            device=detector.device,
-            confidence=detector.confidence,
-            iou=detector.iou,
-            imgsz=detector.imgsz,
-            tiles=detector.tiles,
-        ),
-        classifiers={
-            name: ClassifierUsed(
-                version=each.release.version,
-                sha256=each.entry.sha256,
-                device=each.device,
-                crop_sha256=each.crop.sha256,
-            )
-            for name, each in classifiers.by_name.items()
-        },
-        facepipe=__version__,
-    )

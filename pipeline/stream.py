@@ -18,27 +18,18 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..core.cpu import one_opencv_thread
 from ..core.errors import FacepipeError
-from ..detector.inference.detector import BATCH, FaceDetector
+from ..detector.inference.detector import BATCH
 from .classifiers import Classifiers, Cut, Reading
 from .inputs.image_reader import Frame, Source, source_name
 from .pixel_budget import Room
 from .results import Result
-from .two_stage import (
-    Matched,
-    assemble,
-    failed,
-    match,
-    placed,
-)
-
-if TYPE_CHECKING:
-    from .pipeline import Pipeline
+from .stages import Parts, Stages
+from .two_stage import Found, assemble, classify_cuts, cut, detect, failed
 
 WINDOW = 16
 """Pictures between the source and the results, at least: two batches of crops where each has one face."""
@@ -59,7 +50,7 @@ class _Job:
     sha256: str | None = None
     """Of the encoded picture."""
     pixels: int = 0
-    matched: Matched | None = None
+    found: Found | None = None
     readings: list[Reading] = field(default_factory=list)
     waited: float = 0.0
     """Seconds until it was its turn to be decoded."""
@@ -72,15 +63,15 @@ class Engine:
     """The threads and queues of one stream.
 
     Args:
-        pipeline: whose models work.
+        stages: whose models work.
         features: read the features, too.
 
     Every attribute is guarded by one lock; threads wait on its condition.
     """
 
-    def __init__(self, pipeline: Pipeline, features: bool = False):
-        self._pipeline, self._features = pipeline, features
-        self._classifiers = pipeline.parts()[1]
+    def __init__(self, stages: Stages, features: bool = False):
+        self._stages, self._features = stages, features
+        self._classifiers = stages.parts().classifiers
         self._changed = threading.Condition()
         self._window: deque[_Job] = deque()
         self._to_read: deque[_Job] = deque()
@@ -90,8 +81,8 @@ class Engine:
         """Pictures that are being read or detected in, or wait for it."""
         self._pulled = 0
         self._room = Room()
-        self._shared: tuple[FaceDetector, Classifiers] | None = pipeline.shared_parts(False)
-        self._most = max(WINDOW, 8 * pipeline.workers)
+        self._shared: Parts | None = stages.shared_parts(False)
+        self._most = max(WINDOW, 8 * stages.workers)
         self._error: BaseException | None = None
         self._stopped = False
         self._threads: list[threading.Thread] = []
@@ -163,7 +154,7 @@ class Engine:
         """A reader and a worker for the first picture; all others with the second."""
         wanted = [("read", self._reader), ("work", self._worker)]
         if self._pulled > 1:
-            wanted += [("read", self._reader), ("work", self._helper)] * (self._pipeline.workers - 1)
+            wanted += [("read", self._reader), ("work", self._helper)] * (self._stages.workers - 1)
         for number, (name, target) in enumerate(wanted[len(self._threads) :], len(self._threads)):
             thread = threading.Thread(target=self._guarded, args=(target,), name=f"facepipe-{name}-{number // 2}")
             thread.start()
@@ -207,12 +198,12 @@ class Engine:
         while (job := self._take_unread()) is not None:
             start, result = time.perf_counter(), None
             try:
-                job.frame, job.sha256 = self._pipeline.read(job.source, partial(self._admit, job))
+                job.frame, job.sha256 = self._stages.read(job.source, partial(self._admit, job))
             except _Ended:
                 return
             except FacepipeError as error:
-                result = failed(self._pipeline.models, job.name, error)
-            self._pipeline.stopwatch.add("read", time.perf_counter() - start - job.waited)
+                result = failed(self._stages.models, job.name, error)
+            self._stages.stopwatch.add("read", time.perf_counter() - start - job.waited)
             with self._changed:
                 job.source = b""  # a picture's encoded bytes are not needed any more
                 self._room.settle(job.index)
@@ -253,7 +244,7 @@ class Engine:
             while self._shared is None and self._pulled < LONG:
                 if self._ending() or not self._wait():
                     return
-        shared = self._pipeline.shared_parts(True)
+        shared = self._stages.shared_parts(True)
         with self._changed:
             self._shared = shared
         with one_opencv_thread() if shared is not None and shared[0].device == "cpu" else nullcontext():
@@ -263,7 +254,8 @@ class Engine:
         """The next piece of work, the later stage first."""
         with self._changed:
             while not self._ending():
-                detector, classifiers = self._stages()
+                parts = self._parts()
+                detector, classifiers = parts
                 for name, waiting in self._cuts.items():
                     full = classifiers.by_name[name].batch
                     if len(waiting) >= full:
@@ -271,13 +263,13 @@ class Engine:
                 if self._to_detect:
                     most = 1 if detector.device == "cpu" else BATCH
                     jobs = [self._to_detect.popleft() for _ in range(min(most, len(self._to_detect)))]
-                    return partial(self._detect, detector, classifiers, jobs)
+                    return partial(self._detect, parts, jobs)
                 # Rather than idle take what there is. To wait for a full batch would be to wait for ever where the
                 # pictures that would fill it have no room until these are done.
                 for name, waiting in self._cuts.items():
                     if waiting:
                         ends = self._upstream == 0 and self._several()
-                        share = -(-len(waiting) // self._pipeline.workers) if ends else len(waiting)
+                        share = -(-len(waiting) // self._stages.workers) if ends else len(waiting)
                         return partial(self._classify, classifiers, name, self._take(name, max(2, share)))
                 self._changed.wait(POLL)
             return None
@@ -290,32 +282,27 @@ class Engine:
         """Whether several workers share the processors; a picture that is alone has all of them."""
         return self._shared is not None and self._pulled > 1
 
-    def _stages(self) -> tuple[FaceDetector, Classifiers]:
-        parts = self._pipeline.parts()  # an error where the pipeline was closed
+    def _parts(self) -> Parts:
+        parts = self._stages.parts()  # an error where the pipeline was closed
         return self._shared if self._shared is not None and self._pulled > 1 else parts
 
-    def _detect(self, detector: FaceDetector, classifiers: Classifiers, jobs: list[_Job]) -> None:
+    def _detect(self, parts: Parts, jobs: list[_Job]) -> None:
         frames = [job.frame for job in jobs if job.frame is not None]
-        with self._pipeline.stopwatch.measure("detect"):
-            found = detector.detect(frames)
-        for job, frame, detections in zip(jobs, frames, found, strict=True):
-            with self._pipeline.stopwatch.measure("classify"):
-                job.matched = match(detections)
-                readings, cuts = classifiers.cut([placed(frame, job.matched)])
-            job.readings = readings[0]
+        stopwatch = self._stages.stopwatch
+        for job, found in zip(jobs, detect(parts.detector, frames, stopwatch), strict=True):
+            job.found = found
+            job.readings, cuts = cut(parts.classifiers, found.placed(), stopwatch)
             with self._changed:
                 self._upstream -= 1
                 job.waiting = sum(len(each) for each in cuts.values())
                 for name, each in cuts.items():
-                    self._cuts[name].extend((job, cut) for cut in each)
+                    self._cuts[name].extend((job, one) for one in each)
                 self._changed.notify_all()
             if job.waiting == 0:
                 self._finish([job])
 
     def _classify(self, classifiers: Classifiers, name: str, taken: list[tuple[_Job, Cut]]) -> None:
-        with self._pipeline.stopwatch.measure("classify"):
-            # A picture's numbers must not depend on which others it happened to be classified with.
-            classifiers.fill(name, [cut for _, cut in taken], self._features, steady=True)
+        classify_cuts(classifiers, name, [each for _, each in taken], self._stages.stopwatch, self._features)
         with self._changed:
             for job, _ in taken:
                 job.waiting -= 1
@@ -324,13 +311,10 @@ class Engine:
 
     def _finish(self, jobs: list[_Job]) -> None:
         for job in jobs:
-            assert job.frame is not None
-            assert job.matched is not None
+            assert job.found is not None
             for reading in job.readings:
                 self._classifiers.tidy(reading)
-            result = assemble(
-                self._pipeline.models, job.name, job.frame, job.matched, job.readings, self._features, job.sha256
-            )
+            result = assemble(self._stages.models, job.name, job.found, job.readings, self._features, job.sha256)
             with self._changed:
                 job.result = result
                 self._changed.notify_all()

@@ -1,47 +1,141 @@
-"""A picture's result, put together from what the two stages found.
+"""The chain of both stages, written once: detect, match faces to heads, cut, classify, assemble.
 
-Which face belongs to which head.
+``analyse`` is the whole of it for one picture. The stream and videos go through the same steps and do something in
+between: the stream collects the crops of several pictures for one call, videos follow persons and leave out faces.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..detector.inference.boxes import Detections, area, share_inside
-from .classifiers import Placed, Reading
-from .inputs.image_reader import Frame
-from .results import (
-    Box,
-    Face,
-    Head,
-    Models,
-    Result,
-    shortest,
-)
+from ..detector.inference.detector import FaceDetector
+from .classifiers import Classifiers, Cut, Placed, Reading
+from .inputs.image_reader import Frame, Source, source_name
+from .results import Box, Face, Head, Models, Result, shortest
+from .stages import Stages, Stopwatch
 
-Matched = tuple[Detections, Detections, Sequence[int | None]]
-"""The faces of a frame, its heads, and for each face the number of the head that it lies in."""
+SHARE_IN_HEAD = 0.7
+"""A face belongs to a head when at least this share of its area lies in the head's box."""
 
 
-def match(found: Detections) -> Matched:
-    """Part what was found in a frame into faces and heads, and find the head of each face."""
-    faces, heads = found.of("face"), found.of("head")
-    return faces, heads, match_heads(faces.boxes, heads.boxes)
+@dataclass(frozen=True)
+class Found:
+    """What the detector found in one frame.
+
+    Attributes:
+        frame: BGR, uint8, (height, width, 3).
+        faces: the faces, most confident first.
+        heads: the heads, most confident first.
+        head_of: for each face the number of the head that it lies in, or None.
+    """
+
+    frame: Frame
+    faces: Detections
+    heads: Detections
+    head_of: Sequence[int | None]
+
+    def placed(self, due: Sequence[int] | None = None) -> Placed:
+        """The faces as the classifiers take them.
+
+        Args:
+            due: numbers of the faces that are to be classified; None takes all.
+        """
+        boxes, heads = self.faces.boxes, self.head_of
+        if due is not None:
+            boxes, heads = boxes[list(due)], [self.head_of[face] for face in due]
+        return Placed(self.frame, boxes, [None if head is None else self.heads.boxes[head] for head in heads])
 
 
-def placed(frame: Frame, matched: Matched) -> Placed:
-    """A frame's faces as the classifiers take them."""
-    faces, heads, numbers = matched
-    return Placed(frame, faces.boxes, [None if number is None else heads.boxes[number] for number in numbers])
+def analyse(stages: Stages, source: Source, features: bool = False) -> Result:
+    """Read one picture and go through both stages with every thread.
+
+    Args:
+        stages: the models.
+        source: as for ``Pipeline.run``.
+        features: fill ``Face.features``.
+
+    Raises:
+        FrameError, ImageError, ImageTooLargeError: the picture cannot be read.
+        WeightsError: features are asked for, and a classifier gives none.
+        FacepipeError: the pipeline is closed.
+    """
+    parts = stages.ready(features)
+    with stages.stopwatch.measure("read"):
+        frame, sha256 = stages.read(source)
+    found = detect(parts.detector, [frame], stages.stopwatch)
+    readings = classify(parts.classifiers, [found[0].placed()], stages.stopwatch, features)
+    return assemble(stages.models, source_name(source), found[0], readings[0], features, sha256)
+
+
+def detect(detector: FaceDetector, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[Found]:
+    """The first stage: find the faces and heads of some frames, and the head of each face.
+
+    Args:
+        detector: finds them.
+        frames: BGR, uint8, (height, width, 3).
+        stopwatch: that the time is added to, as ``detect``.
+    """
+    with stopwatch.measure("detect"):
+        detections = detector.detect(frames)
+        return [_match(frame, each) for frame, each in zip(frames, detections, strict=True)]
+
+
+def _match(frame: Frame, detections: Detections) -> Found:
+    faces, heads = detections.of("face"), detections.of("head")
+    return Found(frame, faces, heads, match_heads(faces.boxes, heads.boxes))
+
+
+def classify(
+    classifiers: Classifiers, placed: Sequence[Placed], stopwatch: Stopwatch, features: bool = False
+) -> list[list[Reading]]:
+    """The second stage: cut and classify the faces of some frames, all crops in one call for each classifier.
+
+    Args:
+        classifiers: read the attributes.
+        placed: the faces, by frame.
+        stopwatch: that the time is added to, as ``classify``.
+        features: read the features, too.
+
+    Returns:
+        For each frame one reading for each face, in order.
+    """
+    with stopwatch.measure("classify"):
+        return classifiers.read(placed, features)
+
+
+def cut(classifiers: Classifiers, placed: Placed, stopwatch: Stopwatch) -> tuple[list[Reading], dict[str, list[Cut]]]:
+    """The first half of :func:`classify` for one frame: the readings to fill, and by classifier the crops for it."""
+    with stopwatch.measure("classify"):
+        readings, cuts = classifiers.cut([placed])
+    return readings[0], cuts
+
+
+def classify_cuts(
+    classifiers: Classifiers, name: str, cuts: Sequence[Cut], stopwatch: Stopwatch, features: bool = False
+) -> None:
+    """The second half of :func:`classify`: one classifier's crops of any frames, whose readings are filled.
+
+    A face gets the same numbers to the last digit whichever others it happens to be classified with.
+
+    Args:
+        classifiers: of whom one works.
+        name: of that one.
+        cuts: at least one.
+        stopwatch: that the time is added to, as ``classify``.
+        features: read the features, too.
+    """
+    with stopwatch.measure("classify"):
+        classifiers.fill(name, cuts, features, steady=True)
 
 
 def assemble(
     models: Models,
     source: str | None,
-    frame: Frame,
-    matched: Matched,
+    found: Found,
     readings: Sequence[Reading],
     features: bool = False,
     source_sha256: str | None = None,
@@ -51,17 +145,16 @@ def assemble(
     Args:
         models: that made it.
         source: the frame's path, or None.
-        frame: of which only the size is told.
-        matched: faces and heads.
+        found: faces and heads.
         readings: one for each face.
         features: fill ``Face.features``.
-        source_sha256: of the encoded picture, see ``inputs.reader.Picture``.
+        source_sha256: of the encoded picture, see ``inputs.image_reader.Picture``.
     """
-    faces, heads, numbers = matched
+    faces, heads = found.faces, found.heads
     return Result(
         source=source,
-        width=frame.shape[1],
-        height=frame.shape[0],
+        width=found.frame.shape[1],
+        height=found.frame.shape[0],
         faces=tuple(
             Face(
                 box=Box.of(box),
@@ -72,7 +165,7 @@ def assemble(
                 reasons=read.reasons,
                 features=read.features if features else None,
             )
-            for box, confidence, head, read in zip(faces.boxes, faces.confidence, numbers, readings, strict=True)
+            for box, confidence, head, read in zip(faces.boxes, faces.confidence, found.head_of, readings, strict=True)
         ),
         heads=tuple(
             Head(box=Box.of(box), confidence=shortest(confidence))
@@ -84,8 +177,8 @@ def assemble(
     )
 
 
-def failed(models: Models, source: str | None, error: Exception) -> Result:
-    """The result of a picture that could not be read."""
+def failed(models: Models, source: str | None, error: Exception | str) -> Result:
+    """The result of a picture or video that could not be read."""
     return Result(source=source, width=None, height=None, faces=(), heads=(), models=models, error=str(error))
 
 
@@ -94,10 +187,6 @@ def _in_one(reasons: dict[str, str]) -> str:
     if len(set(reasons.values())) == 1:
         return next(iter(reasons.values()))
     return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-
-
-SHARE_IN_HEAD = 0.7
-"""A face belongs to a head when at least this share of its area lies in the head's box."""
 
 
 def match_heads(faces: np.ndarray, heads: np.ndarray) -> list[int | None]:

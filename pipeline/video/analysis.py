@@ -1,10 +1,4 @@
-"""Videos through the pipeline: decoded ahead, detected, followed, classified now and then; persons at the end.
-
-Where a film cuts from one scene to another: who is in front of the camera then is somebody else.
-
-The measure is that of PySceneDetect's ``ContentDetector``: the mean change of hue, saturation and brightness, 0 to 255,
-between two frames; 27 and more is a cut (its default). It is taken on pictures of 64 pixels, which is quick and steady.
-"""
+"""Videos through both stages: decoded ahead, detected, followed, classified now and then; persons at the end."""
 
 from __future__ import annotations
 
@@ -12,30 +6,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import cv2
 import numpy as np
 
-from ...detector.inference.boxes import Detections
-from ..classifiers import Placed, Reading
-from ..inputs.image_reader import Frame
+from ..classifiers import Reading
+from ..inputs.image_reader import Frame, source_name
 from ..results import Box, Result, shortest
-from ..two_stage import assemble, match
-from .decoders import require_av
+from ..stages import Stages
+from ..two_stage import Found, assemble, classify, detect, failed
+from .decoders import is_live, require_av, without_password
 from .options import VideoOptions
 from .reader import VideoFrame, VideoInfo, VideoReader
 from .tracking import Tracker, require_trackers
 from .tracks import BestLook, TrackAttributes, TrackSummary, quality
 
-if TYPE_CHECKING:
-    from ..pipeline import Pipeline
-
-__all__ = ["CHANGE", "SIDE", "SceneCuts", "VideoOptions", "VideoRun", "stream_video"]
-
-
 AHEAD, AHEAD_PIXELS = 8, 16_000_000
 """Frames that are detected together, and whose faces are classified in one call: so many, or fewer of large ones."""
+CHANGE = 27.0
+"""Change between two frames from which on there is a cut, see :class:`SceneCuts`."""
+SIDE = 64
+"""Pixels of the small pictures that are compared."""
 
 
 def require_video(options: VideoOptions) -> None:
@@ -50,12 +42,14 @@ def require_video(options: VideoOptions) -> None:
 
 
 def stream_video(
-    pipeline: Pipeline, source: str, options: VideoOptions | None = None
+    stages: Stages, source: str, options: VideoOptions | None = None
 ) -> Iterator[tuple[Result, Frame | None]]:
     """Analyse a video frame by frame; :class:`VideoRun` gives the persons too.
 
     Args:
+        stages: a pipeline.
         source: a video's path, ``camera:N``, or an RTSP URL.
+        options: how it is looked at.
 
     Yields:
         Each looked-at frame's result (``frame``, ``time``, and faces with ``track``) and the frame, upright BGR. Of a
@@ -65,7 +59,7 @@ def stream_video(
         VideoError: nothing of it can be read.
         MissingExtraError: PyAV, or to follow persons the package ``trackers``, is not installed.
     """
-    with VideoRun(pipeline, source, options) as run:
+    with VideoRun(stages, source, options) as run:
         yield from run
         if run.error is not None:
             yield run.failure(run.error), None
@@ -81,7 +75,7 @@ class VideoRun:
     ...         print(person.track, person.first_time, person.attributes["gender"].value)
 
     Args:
-        pipeline: finds and reads the faces.
+        stages: a pipeline, which finds and reads the faces.
         source: a video's path, ``camera:N``, or an RTSP URL.
         options: how it is looked at.
 
@@ -93,11 +87,11 @@ class VideoRun:
         MissingExtraError: PyAV, or to follow persons the package ``trackers``, is not installed.
     """
 
-    def __init__(self, pipeline: Pipeline, source: str, options: VideoOptions | None = None):
+    def __init__(self, stages: Stages, source: str, options: VideoOptions | None = None):
         self.options = options or VideoOptions()
         self.source = shown_source(source)
-        self._pipeline = pipeline
-        self._detector, self._classifiers = pipeline.parts()
+        self._stages = stages
+        self._detector, self._classifiers = stages.parts()
         self._thresholds = {
             each.name: getattr(each, "abstain_below", 0.0)
             for classifier in self._classifiers.by_name.values()
@@ -105,7 +99,7 @@ class VideoRun:
         }
         if self.options.track:
             require_trackers()  # takes a moment, and frames of a camera would not wait
-        self._reader = VideoReader(source, self.options.every, self.options.seconds, pipeline.limits)
+        self._reader = VideoReader(source, self.options.every, self.options.seconds, stages.limits)
         self.info: VideoInfo = self._reader.info
         try:
             self._tracker = Tracker(self.info.rate) if self.options.track else None
@@ -138,8 +132,7 @@ class VideoRun:
 
     def failure(self, error: str) -> Result:
         """The result that tells an error of the whole video."""
-        models = self._pipeline.models
-        return Result(source=self.source, width=None, height=None, faces=(), heads=(), models=models, error=error)
+        return failed(self._stages.models, self.source, error)
 
     def __iter__(self) -> Iterator[tuple[Result, Frame]]:
         """The frames that are looked at, in order, each with its result.
@@ -153,7 +146,7 @@ class VideoRun:
             yield from self._analyse(chunk)
 
     def _read(self, frames: Iterator[VideoFrame], most: int) -> list[VideoFrame]:
-        with self._pipeline.stopwatch.measure("read"):
+        with self._stages.stopwatch.measure("read"):
             return list(islice(frames, most))
 
     def tracks(self) -> list[TrackSummary]:
@@ -162,22 +155,19 @@ class VideoRun:
 
     def _analyse(self, chunk: Sequence[VideoFrame]) -> Iterator[tuple[Result, Frame]]:
         """Detect in some frames, follow, classify the faces that are due in all of them, and build the results."""
-        stopwatch = self._pipeline.stopwatch
-        with stopwatch.measure("detect"):
-            found = self._detector.detect([frame.image for frame in chunk])
+        stopwatch = self._stages.stopwatch
+        found = detect(self._detector, [frame.image for frame in chunk], stopwatch)
         scenes = [self._follow(frame, each) for frame, each in zip(chunk, found, strict=True)]
-        with stopwatch.measure("classify"):
-            readings = self._classifiers.read([scene.due_faces() for scene in scenes])
+        readings = classify(self._classifiers, [scene.found.placed(scene.due) for scene in scenes], stopwatch)
         for scene, read in zip(scenes, readings, strict=True):
             yield self._result(scene, read), scene.frame.image
 
-    def _follow(self, frame: VideoFrame, found: Detections) -> _Scene:
-        faces, heads, heads_of = match(found)
-        persons: list[int | None] = [None] * len(faces)
+    def _follow(self, frame: VideoFrame, found: Found) -> _Scene:
+        persons: list[int | None] = [None] * len(found.faces)
         if self._tracker is not None:
             if self._cuts.cut(frame.image):
                 self._tracker.cut()
-            persons = self._tracker.update(faces, heads, heads_of, frame.time)
+            persons = self._tracker.update(found.faces, found.heads, found.head_of, frame.time)
         due = []
         for index, number in enumerate(persons):
             if number is None:
@@ -189,7 +179,7 @@ class VideoRun:
             if person.met % self.options.classify_every == 0 or person.unread:
                 due.append(index)
             person.met += 1
-        return _Scene(frame, faces, heads, heads_of, persons, due)
+        return _Scene(frame, found, persons, due)
 
     def _result(self, scene: _Scene, read: Sequence[Reading]) -> Result:
         """The result of a frame: of a person what is known by now, of a face alone what was read of it."""
@@ -201,18 +191,17 @@ class VideoRun:
             if number is None:
                 readings.append(reading or Reading())
                 continue
-            person, box = self._persons[number], Box.of(scene.faces.boxes[index])
+            person, box = self._persons[number], Box.of(scene.found.faces.boxes[index])
             worth = quality(frame.image, box)
             if reading is not None:
                 person.reasons, person.unread = reading.reasons, not reading.attributes
                 if reading.attributes:
                     person.known.add(reading.attributes, box, worth)
-            person.see(frame, box, shortest(scene.faces.confidence[index]), worth)
+            person.see(frame, box, shortest(scene.found.faces.confidence[index]), worth)
             known = person.known.values(box)
             reasons = {name: reason for name, reason in person.reasons.items() if name not in known}
             readings.append(Reading(attributes=known, reasons=reasons))
-        found = scene.faces, scene.heads, scene.heads_of
-        made = assemble(self._pipeline.models, self.source, frame.image, found, readings)
+        made = assemble(self._stages.models, self.source, scene.found, readings)
         faces = tuple(
             face.model_copy(update={"track": number}) for face, number in zip(made.faces, scene.persons, strict=True)
         )
@@ -234,7 +223,7 @@ class VideoRun:
             attributes=attributes or None,
             reason=None if attributes else "; ".join(dict.fromkeys(person.reasons.values())) or "never classified",
             best=person.best,
-            models=self._pipeline.models,
+            models=self._stages.models,
         )
 
 
@@ -270,34 +259,22 @@ class _Scene:
     """A frame, what was found in it, who it is, and whose face is due."""
 
     frame: VideoFrame
-    faces: Detections
-    heads: Detections
-    heads_of: Sequence[int | None]
+    found: Found
     persons: Sequence[int | None]
     due: Sequence[int]
-
-    def due_faces(self) -> Placed:
-        heads: list[np.ndarray | None] = []
-        for index in self.due:
-            head = self.heads_of[index]
-            heads.append(None if head is None else self.heads.boxes[head])
-        return Placed(self.frame.image, self.faces.boxes[list(self.due)], heads)
 
 
 def shown_source(source: str) -> str:
     """A source as results name it: valid Unicode, and without a password."""
-    from ..inputs.image_reader import source_name
-    from .decoders import is_live, without_password
-
     return without_password(source) if is_live(source) else str(source_name(source))
 
 
-CHANGE = 27.0
-SIDE = 64
-
-
 class SceneCuts:
-    """Compares each frame with the one before."""
+    """Where a film cuts from one scene to another: who is in front of the camera then is somebody else.
+
+    The measure is that of PySceneDetect's ``ContentDetector``: the mean change of hue, saturation and brightness, 0 to
+    255, between two frames; 27 and more is a cut (its default). It is taken on pictures of 64 pixels, which is quick.
+    """
 
     def __init__(self) -> None:
         self._before: np.ndarray | None = None

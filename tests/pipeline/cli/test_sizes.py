@@ -64,6 +64,6 @@ def test_tiles_find_more(run: Callable[..., tuple[int, int, str]]) -> None:
 def test_a_pipeline_hands_size_and_tiles_on(tiny_weights: Path, dynamic_release: Release, large: Path) -> None:
     pytest.importorskip("supervision", reason="needs the extra tiles")
     with Pipeline(dynamic_release.folder) as plain, Pipeline(dynamic_release.folder, imgsz=100, tiles=48) as tiled:
-        assert tiled._stages is not None
-        assert (tiled._stages[0].imgsz, tiled._stages[0].tiles) == (128, 48)
+        detector = tiled.parts().detector
+        assert (detector.imgsz, detector.tiles) == (128, 48)
         assert len(plain.run(large).heads) < len(tiled.run(large).heads)
