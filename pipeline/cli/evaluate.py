@@ -74,7 +74,7 @@ def evaluate(
     from ..console import console, progress
     from ..evaluation.data import read_photos
     from ..evaluation.metrics import Figures
-    from ..evaluation.predictions import observe_end_to_end
+    from ..evaluation.predictions import predict_end_to_end
     from ..evaluation.report import as_json, evaluation_command, write_figures, write_report
     from ..evaluation.tables import error_table, headline, loss_table, part_table, sentences
 
@@ -95,8 +95,8 @@ def evaluate(
     stored = choose_file(release, precision, device).precision
     eyes = FaceDetector(None, device, threads, conf, release=release, precision=stored, imgsz=imgsz, tiles=tiles)
     photos = read_photos(data, attributes, split)
-    with progress("pictures") as told:
-        seen = observe_end_to_end(eyes, models, photos, iou, stored, progress=told)
+    with progress("pictures") as update:
+        seen = predict_end_to_end(eyes, models, photos, iou, stored, progress=update)
     for reason in seen.failed:
         report(reason)
     figures, screen = Figures(seen), console()

@@ -1,7 +1,4 @@
-"""Ray, started on this machine or joined by its address, and how many workers fit in.
-
-The models of a run: chosen once where it is started, opened by every worker, and seen to be the same there.
-"""
+"""The Ray cluster of a run, how many workers fit in it, and the models that every worker opens."""
 
 from __future__ import annotations
 
@@ -91,7 +88,7 @@ def cluster(address: str | None) -> Iterator[ModuleType]:
             "object_store_memory": STORE_BYTES,
         }
     try:
-        with _hushed():
+        with _silenced():
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:  # Ray raises ConnectionError, ValueError, RuntimeError and its own
         what = "Ray cannot be started here" if address is None else f"{address}: no Ray cluster answers there"
@@ -124,7 +121,7 @@ def _reach(address: str) -> None:
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
+def _silenced() -> Iterator[None]:
     """Drop what is written to standard error in the block: Ray's core tells there of the level that its log is set to.
     What goes wrong it raises."""
     sys.stderr.flush()

@@ -29,8 +29,8 @@ from .output import (
     SUCCESS,
     Counts,
     ResultsFolder,
+    begin_or_resume,
     read_success,
-    take_up,
     write_success,
 )
 from .worker import (
@@ -43,7 +43,7 @@ from .worker import (
 
 AHEAD = 2
 """Blocks that a worker is given at a time: the next one is there when it has done one."""
-PATIENCE = 6 * 3600.0
+NO_PROGRESS_SECONDS = 6 * 3600.0
 """Seconds in which no block is done until Ray gives up: for clusters that grow slowly, and for slow machines."""
 
 
@@ -102,7 +102,7 @@ def run_ray_job(job: RayJob) -> bool:
         note(f"passed over, for they are no pictures: {counted(listing.passed_over, 'file')}{videos}")
     run = _Run(job, folder, listing.sizes)
     if SUCCESS in folder.names() and not run.to_do:
-        note(f"{folder.told}: finished already; --restart begins anew")
+        note(f"{folder.label}: finished already; --restart begins anew")
         return read_success(folder).failed > 0 or bool(listing.problems)
     try:
         counts = run.all()
@@ -134,7 +134,7 @@ class _Run:
             "the list of pictures": list_hash(sizes)[:16],
             "the columns": list_hash(column.name for column in RowForm(self._models.attributes).columns)[:16],
         }
-        size = take_up(folder, settings, job.block, block_size(len(sizes)), job.restart)
+        size = begin_or_resume(folder, settings, job.block, block_size(len(sizes)), job.restart)
         self._blocks = cut_blocks(sizes, size, settings)
         there = folder.names()
         self.to_do = [block for block in self._blocks if block.name not in there]
@@ -161,14 +161,14 @@ class _Run:
         counts = before + self._new
         if missing := {block.name for block in self._blocks} - self._folder.names():
             raise FacepipeError(
-                f"{self._folder.told}: {counted(len(missing), 'part')} that the workers have written cannot be seen "
+                f"{self._folder.label}: {counted(len(missing), 'part')} that the workers have written cannot be seen "
                 "from here; on a cluster --out is a bucket, or a folder that every machine sees under the same path"
             )
         write_success(self._folder, counts, len(self._blocks))
         return counts
 
     def _dispatch(self, ray: ModuleType, workers: Workers, update: Callable[[], None]) -> None:
-        job, told = self._job, 0
+        job, shown = self._job, 0
         out = job.out if is_store(job.out) else str(Path(job.out).expanduser().absolute())
         options = {name: job.decisive[name] for name in ("device", "confidence", "imgsz", "tiles")}
         task = Task(
@@ -190,11 +190,11 @@ class _Run:
                     if done.trouble is not None:
                         raise FacepipeError(done.trouble)
                     self._new += done.counts
-                    for error in done.errors[: max(0, FEW - told)]:
+                    for error in done.errors[: max(0, FEW - shown)]:
                         report(error)
-                    if told <= FEW < told + done.counts.failed:
+                    if shown <= FEW < shown + done.counts.failed:
                         report("more pictures cannot be read; each has a row with its error")
-                    told += done.counts.failed
+                    shown += done.counts.failed
                     update()
         finally:
             self._seconds = time.perf_counter() - began
@@ -210,7 +210,7 @@ class _Run:
         except FacepipeError as error:
             return f"interrupted ({error}); the same command goes on"
         return (
-            f"interrupted: {done:,} of {counted(len(self._blocks), 'part')} are in {self._folder.told}; the same "
+            f"interrupted: {done:,} of {counted(len(self._blocks), 'part')} are in {self._folder.label}; the same "
             "command goes on"
         )
 
@@ -232,7 +232,7 @@ def _results(ray: ModuleType, task: Task, workers: Workers, blocks: Sequence[Blo
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.execution_no_progress_timeout_s = PATIENCE
+    context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it would log is raised, too
     rows = [{"block": pickle.dumps(block)} for block in blocks]
     data = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(

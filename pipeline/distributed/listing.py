@@ -1,9 +1,4 @@
-"""What a user names becomes a list of pictures: local ones as the local engine finds them, and those of buckets.
-
-Blocks: the list of pictures cut into pieces, each the task of one worker and one Parquet file of the results.
-
-Addresses of what lies in buckets and other stores: how fsspec opens them.
-"""
+"""From the sources that a user names to blocks of pictures: local files, and those of buckets through fsspec."""
 
 from __future__ import annotations
 
@@ -22,13 +17,18 @@ from ...weights.registry.sources import open_store, told_of
 from ..inputs.sources import PICTURE_SUFFIXES, VIDEO_SUFFIXES, gather
 from ..inputs.url import is_store
 
+FEWEST, MOST = 25, 500
+"""Pictures in a block, where the user does not say. A worker that is lost loses as much; each is a file."""
+BLOCKS = 256
+"""Blocks that a run has at least, while they are not smaller than that: so that many workers end at the same time."""
+
 
 @dataclass
 class Listing:
     """What was found.
 
     Attributes:
-        sizes: bytes of each picture by its source (None where nobody told), local ones first, then those of the
+        sizes: bytes of each picture by its source (None where unknown), local ones first, then those of the
             buckets, those of one address sorted by name.
         passed_over: other files in the folders and globs; ``videos`` among them.
         problems: one line each for what could not be listed or holds nothing.
@@ -73,8 +73,8 @@ def list_pictures(texts: Sequence[str], allow_url: bool = False, recursive: bool
             _take(text, stores, recursive, listing)
     if not listing.sizes:
         more = f" ({listing.passed_over:,} other files there)" if listing.passed_over else ""
-        told = "".join(f"; {problem}" for problem in listing.problems)
-        raise ImageError(f"{', '.join(redacted_text(text) for text in texts[:3])}: no picture found{more}{told}")
+        problems = "".join(f"; {problem}" for problem in listing.problems)
+        raise ImageError(f"{', '.join(redacted_text(text) for text in texts[:3])}: no picture found{more}{problems}")
     return listing
 
 
@@ -96,9 +96,9 @@ def _take(address: str, stores: Stores, recursive: bool, listing: Listing) -> No
         if has_magic(path) and not system.exists(path):
             found = _globbed(system, path, recursive)
         else:
-            told = system.info(path)
-            if told["type"] != "directory":
-                _take_named(address, told.get("size"), listing)
+            info = system.info(path)
+            if info["type"] != "directory":
+                _take_named(address, info.get("size"), listing)
                 return
             found = _below(system, path, recursive)
     except FileNotFoundError:
@@ -143,9 +143,9 @@ def _below(system: Any, folder: str, recursive: bool) -> dict[str, Any]:
 def _globbed(system: Any, pattern: str, recursive: bool) -> dict[str, Any]:
     """The files that a glob stands for, and those in the folders that it stands for."""
     found: dict[str, Any] = {}
-    for path, told in system.glob(pattern, detail=True).items():
-        if told["type"] != "directory":
-            found[path] = told
+    for path, info in system.glob(pattern, detail=True).items():
+        if info["type"] != "directory":
+            found[path] = info
         elif "**" not in pattern:  # which has gone through them
             found |= _below(system, path, recursive)
     return found
@@ -153,12 +153,6 @@ def _globbed(system: Any, pattern: str, recursive: bool) -> dict[str, Any]:
 
 def _suffix(path: str) -> str:
     return posixpath.splitext(path)[1].lower()
-
-
-FEWEST, MOST = 25, 500
-"""Pictures in a block, where the user does not say. A worker that is lost loses as much; each is a file."""
-BLOCKS = 256
-"""Blocks that a run has at least, while they are not smaller than that: so that many workers end at the same time."""
 
 
 @dataclass(frozen=True)
@@ -204,11 +198,11 @@ def cut_blocks(sizes: Mapping[str, int | None], size: int, settings: Mapping[str
         settings: all that the rows depend on; a part of each name.
     """
     sources: Sequence[str] = list(sizes)
-    told = json.dumps(settings, sort_keys=True)
+    text = json.dumps(settings, sort_keys=True)
     blocks = []
     for index, start in enumerate(range(0, len(sources), size)):
         taken = tuple(sources[start : start + size])
-        mark = hashlib.sha256(f"{told}\0{list_hash(taken)}".encode()).hexdigest()[:12]
+        mark = hashlib.sha256(f"{text}\0{list_hash(taken)}".encode()).hexdigest()[:12]
         blocks.append(Block(index, f"part-{index:06}-{mark}.parquet", taken, tuple(sizes[each] for each in taken)))
     return blocks
 

@@ -34,6 +34,7 @@ FORM = 1
 """Of the record; another one is not read."""
 
 Settings = Mapping[str, Any]
+SUFFIX = ".parquet"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class Counts:
         return Counts(self.pictures + other.pictures, self.faces + other.faces, self.failed + other.failed)
 
 
-def take_up(folder: ResultsFolder, settings: Settings, block: int | None, usual_block: int, restart: bool) -> int:
+def begin_or_resume(
+    folder: ResultsFolder, settings: Settings, block: int | None, usual_block: int, restart: bool
+) -> int:
     """Begin a run in a folder, or see that the one which was begun there is this one.
 
     Args:
@@ -68,15 +71,15 @@ def take_up(folder: ResultsFolder, settings: Settings, block: int | None, usual_
     names = folder.names()
     if names and RECORD not in names:
         raise FacepipeError(
-            f"{folder.told}: is not empty, and holds no {RECORD} of a run that was begun there; give another name"
+            f"{folder.label}: is not empty, and holds no {RECORD} of a run that was begun there; give another name"
         )
     parts = sorted(name for name in names if PART.match(name))
     if parts and not restart:
         before = _read(folder)
-        require_same_settings(folder.told, before["settings"], json.loads(json.dumps(settings)), "Go on")
+        require_same_settings(folder.label, before["settings"], json.loads(json.dumps(settings)), "Go on")
         if block not in (None, before["block"]):
             raise FacepipeError(
-                f"{folder.told}: was begun with --block {before['block']}; leave it out, or begin anew with --restart"
+                f"{folder.label}: was begun with --block {before['block']}; leave it out, or begin anew with --restart"
             )
         return int(before["block"])
     # The closing entry goes first: what is left when this is interrupted must not look finished.
@@ -104,26 +107,23 @@ def read_success(folder: ResultsFolder) -> Counts:
         FacepipeError: it cannot be read.
     """
     try:
-        told = json.loads(folder.read(SUCCESS))
-        return Counts(told["pictures"], told["faces"], told["failed"])
+        counts = json.loads(folder.read(SUCCESS))
+        return Counts(counts["pictures"], counts["faces"], counts["failed"])
     except (ValueError, KeyError, TypeError) as error:
-        raise FacepipeError(f"{folder.told}/{SUCCESS}: is none of this facepipe; begin anew with --restart") from error
+        raise FacepipeError(f"{folder.label}/{SUCCESS}: is none of this facepipe; begin anew with --restart") from error
 
 
 def _read(folder: ResultsFolder) -> dict[str, Any]:
     try:
-        told = json.loads(folder.read(RECORD))
-        if told["form"] != FORM or not isinstance(told["settings"], dict):
+        record = json.loads(folder.read(RECORD))
+        if record["form"] != FORM or not isinstance(record["settings"], dict):
             raise ValueError
-        return {"block": int(told["block"]), "settings": told["settings"]}
+        return {"block": int(record["block"]), "settings": record["settings"]}
     except (ValueError, KeyError, TypeError) as error:
         raise FacepipeError(
-            f"{folder.told}/{RECORD}: is none that this version of facepipe reads; give --out another name, or begin "
+            f"{folder.label}/{RECORD}: is none that this version of facepipe reads; give --out another name, or begin "
             "anew with --restart"
         ) from error
-
-
-SUFFIX = ".parquet"
 
 
 class ResultsFolder:
@@ -133,7 +133,7 @@ class ResultsFolder:
         address: a path, or an address such as ``s3://bucket/results.parquet``; ends in ``.parquet``.
 
     Attributes:
-        told: the address for messages.
+        label: the address for messages.
 
     Raises:
         FacepipeError: another ending, a store that cannot be used, or a password in the address.
@@ -141,9 +141,9 @@ class ResultsFolder:
 
     def __init__(self, address: str):
         address = address.rstrip("/")
-        self.told = redacted(address) if is_store(address) else address
+        self.label = redacted(address) if is_store(address) else address
         if not address.lower().endswith(SUFFIX):
-            raise FacepipeError(f"{self.told}: --out takes a name that ends in {SUFFIX}; it becomes a folder of parts")
+            raise FacepipeError(f"{self.label}: --out takes a name that ends in {SUFFIX}; it becomes a folder of parts")
         self._local: Path | None = None
         self._system: Any = None
         if is_store(address) and scheme_of(address) != "file":
@@ -168,7 +168,7 @@ class ResultsFolder:
                     return set()
                 except NotADirectoryError as error:
                     raise FacepipeError(
-                        f"{self.told}: is a file; --out makes a folder of that name, so give another one"
+                        f"{self.label}: is a file; --out makes a folder of that name, so give another one"
                     ) from error
         with self._asking("listed"):
             self._system.invalidate_cache()
@@ -178,7 +178,7 @@ class ResultsFolder:
                 return set()
         names = {str(each).rstrip("/").rpartition("/")[2] for each in listed if str(each).rstrip("/") != self._path}
         if names == {self._path.rpartition("/")[2]} and self._system.isfile(self._path):
-            raise FacepipeError(f"{self.told}: is a file; --out makes a folder of that name, so give another one")
+            raise FacepipeError(f"{self.label}: is a file; --out makes a folder of that name, so give another one")
         return names
 
     def read(self, name: str) -> bytes:
@@ -242,7 +242,7 @@ class ResultsFolder:
     @contextmanager
     def _asking(self, what: str, name: str = "") -> Iterator[None]:
         """Errors of the disk and of the store's library as ours."""
-        place = f"{self.told}/{name}" if name else self.told
+        place = f"{self.label}/{name}" if name else self.label
         try:
             yield
         except FacepipeError:

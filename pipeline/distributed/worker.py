@@ -1,7 +1,4 @@
-"""A worker: one process with one pipeline, which does a block of pictures at a time and writes its Parquet file.
-
-Pictures of buckets, read ahead of the models by several threads; no more bytes are held than are allowed.
-"""
+"""A worker: one process with one pipeline, which reads a block of pictures ahead and writes its Parquet file."""
 
 from __future__ import annotations
 
@@ -39,10 +36,21 @@ THREADS = 16
 BYTES = 64 * 2**20
 """Held at a time, or one picture, if it alone has more."""
 GUESS = 2**20
-"""Bytes of a picture whose size nobody told."""
+"""Bytes of a picture of unknown size."""
 READ_TRIES = 3
 PAUSE = 0.5
 """Seconds before the second try; twice that before the third."""
+COUNTS = b"facepipe"
+"""Key of a part's counts in its metadata."""
+ERRORS = 20
+"""Errors of a block that are shown on the screen; its rows hold all of them."""
+MOST_AT_ONCE = 16
+"""Pictures at work on at a time in a worker with a GPU."""
+TRIES = 4
+"""Workers that may be lost with one block; a machine that goes away costs one."""
+MANY = 8
+"""From so many pictures on a block of which the store gives none is no block of bad pictures."""
+NONE = Counts()
 
 
 class ReadAhead:
@@ -137,18 +145,6 @@ class ReadAhead:
             self.why = self.why or why
 
 
-COUNTS = b"facepipe"
-"""Key of a part's counts in its metadata."""
-ERRORS = 20
-"""Errors of a block that are told on the screen; its rows tell all."""
-MOST_AT_ONCE = 16
-"""Pictures at work on at a time in a worker with a GPU."""
-TRIES = 4
-"""Workers that may be lost with one block; a machine that goes away costs one."""
-MANY = 8
-"""From so many pictures on a block of which the store gives none is no block of bad pictures."""
-
-
 class Tries:
     """An actor that counts how often a block was begun: Ray gives the block of a lost worker to another for ever."""
 
@@ -163,7 +159,7 @@ class Tries:
 
 @dataclass(frozen=True)
 class Task:
-    """What every worker of a run is told.
+    """The settings that every worker of a run gets.
 
     Attributes:
         facepipe: the version that the run was started with.
@@ -185,9 +181,6 @@ class Task:
     out: str
     base: str | None
     tries: Any
-
-
-NONE = Counts()
 
 
 @dataclass(frozen=True)
@@ -241,7 +234,7 @@ class Worker:
     def _do(self, block: Block) -> Done:
         try:
             return self._written(block)
-        except FacepipeError as error:  # told to whoever started the run, who ends it; Ray would wrap it in its own
+        except FacepipeError as error:  # goes to the driver, which ends the run; Ray would wrap it in its own
             return Done(block.name, trouble=str(error))
 
     def _open(self) -> BucketPipeline:
@@ -285,8 +278,8 @@ class Worker:
                 "either memory runs out (try --actors with a smaller number), or one of these ends the process; leave "
                 "it out"
             )
-        afar = [(source, size) for source, size in zip(block.sources, block.sizes, strict=True) if is_store(source)]
-        ahead = ReadAhead(self._stores, afar, pipeline.limits)
+        remote = [(source, size) for source, size in zip(block.sources, block.sizes, strict=True) if is_store(source)]
+        ahead = ReadAhead(self._stores, remote, pipeline.limits)
         pipeline.ahead = ahead
         rows: list[Any] = []
         errors: list[str] = []
@@ -307,8 +300,8 @@ class Worker:
                 f"({ahead.why}); the same command goes on when it does"
             )
         counts = Counts(len(block.sources), faces, failed)
-        told = json.dumps({"pictures": counts.pictures, "faces": faces, "failed": failed})
-        table = table_of(schema_of(self._form), rows).replace_schema_metadata({COUNTS: told})
+        metadata = json.dumps({"pictures": counts.pictures, "faces": faces, "failed": failed})
+        table = table_of(schema_of(self._form), rows).replace_schema_metadata({COUNTS: metadata})
         content = BytesIO()
         parquet.write_table(table, content, compression=COMPRESSION)
         self._folder.write(block.name, content.getvalue())
@@ -325,10 +318,10 @@ def read_counts(folder: ResultsFolder, name: str) -> Counts:
 
     try:
         with folder.open(name) as file:
-            told = json.loads(parquet.ParquetFile(file).schema_arrow.metadata[COUNTS])
-        return Counts(told["pictures"], told["faces"], told["failed"])
+            counts = json.loads(parquet.ParquetFile(file).schema_arrow.metadata[COUNTS])
+        return Counts(counts["pictures"], counts["faces"], counts["failed"])
     except (ArrowException, ValueError, KeyError, TypeError) as error:
         raise FacepipeError(
-            f"{folder.told}/{name}: is no part that this run has written; remove it, and the same command does its "
+            f"{folder.label}/{name}: is no part that this run has written; remove it, and the same command does its "
             "pictures again"
         ) from error

@@ -1,12 +1,8 @@
-"""Photos with labelled faces, for ``facepipe evaluate``: several rows may name one picture, each a face with its box.
+"""Photos with labelled faces for ``facepipe evaluate``, from tables and COCO files.
 
-The files are those of the classifier's data (``classifier/data.py``): ``file``, ``x1,y1,x2,y2`` in pixels of the
-upright picture, and the attributes' columns. A row without a box and without labels says that its picture is shown to
-the detector though it has no (further) face; ``ignore=yes`` makes a row's box a region that counts neither way. Or a
-COCO file, see ``coco.py``.
-
-Faces of a COCO file as rows of labels: ``bbox`` is the face, ``attributes`` (as CVAT and facepipe write it) are the
-labels, ``keypoints`` are points where the category names them.
+A table has the columns of the classifier's data: ``file``, ``x1,y1,x2,y2`` in pixels of the upright picture, and the
+attributes; several rows may name one picture. A row without a box and without labels shows the detector a picture that
+has no (further) face; ``ignore=yes`` makes a row's box a region that counts neither way.
 """
 
 from __future__ import annotations
@@ -28,6 +24,9 @@ from ...core.errors import DataError
 from ...weights.manifest import Attribute
 
 EVERY_SPLIT = "all"
+FACE = "face"
+FOLDERS = ("", "images", "../images")
+"""Below the file's own folder, where pictures are looked for."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,14 @@ class Photos:
         photos: the pictures, in the order in which the data name them first.
         split: that was chosen.
         data: the ``--data`` texts, without folders of this machine.
-        unsaid: data that say no split; all of their rows are measured.
+        without_split: files without a column ``split``; all of their rows are measured.
     """
 
     faces: FaceTable
     photos: tuple[Photo, ...]
     split: str
     data: tuple[str, ...]
-    unsaid: tuple[str, ...] = ()
+    without_split: tuple[str, ...] = ()
 
 
 def read_photos(texts: Sequence[str], attributes: tuple[Attribute, ...], split: str = "val") -> Photos:
@@ -79,13 +78,13 @@ def read_photos(texts: Sequence[str], attributes: tuple[Attribute, ...], split: 
             or no face in that split; the message names file and line.
         MissingExtraError: a Parquet file, and pyarrow is not installed.
     """
-    tables, unsaid = [], []
+    tables, without_split = [], []
     for text in texts:
         source = parse_source(text)
-        coco = source.path.suffix.lower() == ".json"
-        table = make_table(read_coco(source.path) if coco else read_rows(source, attributes), attributes)
+        is_coco = source.path.suffix.lower() == ".json"
+        table = make_table(read_coco(source.path) if is_coco else read_rows(source, attributes), attributes)
         if split != EVERY_SPLIT and (table.columns["split"] == "").all():
-            unsaid.append(source.path.name)
+            without_split.append(source.path.name)
             table.columns["split"] = np.full(len(table), split)
         tables.append(table)
     table = join_tables(tables)
@@ -111,7 +110,7 @@ def read_photos(texts: Sequence[str], attributes: tuple[Attribute, ...], split: 
         for rows in places.values()
     )
     names = tuple(parse_source(text).path.name for text in texts)
-    return Photos(table.rows(chosen), photos, split, names, tuple(unsaid))
+    return Photos(table.rows(chosen), photos, split, names, tuple(without_split))
 
 
 def _yes(table: FaceTable) -> np.ndarray:
@@ -142,13 +141,8 @@ def _check(table: FaceTable, ignored: np.ndarray, boxed: np.ndarray) -> None:
             raise DataError(f"{where}: the box is empty: x1 must be below x2 and y1 below y2")
 
 
-FACE = "face"
-FOLDERS = ("", "images", "../images")
-"""Below the file's own folder, where pictures are looked for."""
-
-
 def read_coco(path: Path) -> Rows:
-    """Read the faces of a COCO instances file.
+    """Read the faces of a COCO instances file, as CVAT and facepipe write them.
 
     Every picture gives a row for each annotation of the category ``face`` (of every category, where there is only one),
     or one row without a box. ``iscrowd`` is a region to ignore. An attribute that is a truth value is ``yes`` or
@@ -159,10 +153,10 @@ def read_coco(path: Path) -> Rows:
     """
     try:
         content = path.read_bytes()
-        told = json.loads(content)
-        images = {image["id"]: str(image["file_name"]) for image in told["images"]}
-        categories = {each["id"]: each for each in told["categories"]}
-        annotations = list(told["annotations"])
+        coco = json.loads(content)
+        images = {image["id"]: str(image["file_name"]) for image in coco["images"]}
+        categories = {each["id"]: each for each in coco["categories"]}
+        annotations = list(coco["annotations"])
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -217,7 +211,7 @@ def _labels(annotation: dict[str, Any], category: dict[str, Any]) -> dict[str, s
 
 
 def _root(path: Path, images: dict[Any, str]) -> Path:
-    """The folder that holds the first picture; the file's own where none does, so that its row is told."""
+    """The folder that holds the first picture; the file's own where none does, so that the error names its row."""
     for folder in FOLDERS:
         root = path.parent / folder
         if images and (root / next(iter(images.values()))).is_file():

@@ -1,4 +1,4 @@
-"""What is lost where: the figures of an end-to-end observation, each with an interval.
+"""What is lost where, end to end: figures with intervals.
 
 A labelled face is *right* end to end when it was found and its attribute is right on the found box. What is missing to
 1 is split without rest, face by face:
@@ -12,13 +12,9 @@ Right means: a class that is the likeliest; a number no further off than 5 % of 
 range where only that is known; points whose eyes are off by less than a tenth of their distance. The errors themselves
 (years, eye distances) have no value for a face that was missed and stand apart, on the found faces, both boxes paired.
 
-Intervals are those of ``means.py``; differences are drawn as differences of the same faces.
-
-Means over labelled faces, with intervals of a bootstrap by picture.
-
-Faces of one picture share its light and its blur, so whole pictures are drawn (the cluster bootstrap: Davison and
-Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8); drawing single faces would make the intervals
-too narrow. The ends are 95 % percentiles.
+Intervals are 95 % percentiles of a cluster bootstrap (Davison and Hinkley, "Bootstrap Methods and their Application",
+1997, section 3.8): whole pictures are drawn, for the faces of one share its light and its blur. Differences are drawn
+as differences of the same faces.
 """
 
 from __future__ import annotations
@@ -38,6 +34,9 @@ from .predictions import EndToEnd, Read
 
 BOOTS, BLOCK = 1000, 100
 """Resamplings, and how many are drawn at a time."""
+STEPS = ("unread", "classifier", "missed", "shifted")
+"""Where something is lost, in the order of the work."""
+SIZES = (Sizes(0, 8), *BANDS)
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,13 @@ def mean_figures(values: np.ndarray, pictures: np.ndarray, boots: int = BOOTS, s
     """The mean of each column, with the interval of a bootstrap by picture.
 
     Args:
-        values: (n, k); NaN does not count.
+        values: float (n, k); NaN does not count.
         pictures: int (n,), the picture of each row; whole pictures are drawn.
+        boots: resamplings.
+        seed: of the random draws.
+
+    Returns:
+        A figure for each of the k columns.
     """
     known = np.isfinite(values)
     _, own = np.unique(pictures, return_inverse=True)
@@ -81,11 +85,6 @@ def mean_figures(values: np.ndarray, pictures: np.ndarray, boots: int = BOOTS, s
         low, high = np.percentile(own_means, (2.5, 97.5)) if len(own_means) else (np.nan, np.nan)
         found.append(Figure(float(mean), float(low), float(high), int(counts[:, column].sum())))
     return found
-
-
-STEPS = ("unread", "classifier", "missed", "shifted")
-"""Where something is lost, in the order of the work."""
-SIZES = (Sizes(0, 8), *BANDS)
 
 
 @dataclass(frozen=True)
@@ -173,8 +172,8 @@ def right_rows(
     return np.where(ranged, same, near)
 
 
-def what_is_right(attribute: Attribute, target: np.ndarray) -> str:
-    """What :func:`right_rows` asks for, in a few words."""
+def criterion(attribute: Attribute, target: np.ndarray) -> str:
+    """When :func:`right_rows` counts a row as right, in a few words; labels as in FaceTable."""
     if isinstance(attribute, PointsAttribute):
         return f"{'eyes' if attribute.mirror else 'points'} within {CLEAR:g}"
     if not isinstance(attribute, NumericAttribute):
@@ -185,7 +184,7 @@ def what_is_right(attribute: Attribute, target: np.ndarray) -> str:
 
 
 class Figures:
-    """The figures of an observation, worked out when they are asked for."""
+    """The figures of both models on some photos, computed on first use."""
 
     def __init__(self, seen: EndToEnd, boots: int = BOOTS):
         self.seen, self.boots = seen, boots
@@ -273,7 +272,7 @@ class Figures:
         figures = dict(zip(columns, mean_figures(values, self.seen.picture[rows], self.boots), strict=True))
         return Losses(
             attribute=attribute.name,
-            right=what_is_right(attribute, self.seen.photos.faces.targets[attribute.name]),
+            right=criterion(attribute, self.seen.photos.faces.targets[attribute.name]),
             steps={step: figures.pop(step) for step in STEPS},
             **figures,
         )
@@ -302,16 +301,16 @@ class Figures:
         found = self.seen.found
         parts = {"true boxes": (self.seen.on_true, np.ones(len(found), bool))}
         parts |= {"true boxes, found faces": (self.seen.on_true, found), "found boxes": (self.seen.on_found, found)}
-        told: dict[str, list[Metric]] = {}
+        metrics: dict[str, list[Metric]] = {}
         for name, (read, rows) in parts.items():
-            told[name] = []
+            metrics[name] = []
             for attribute in self.seen.attributes:
                 both = rows & self.seen.on_true.read[attribute.name]
                 both &= self.seen.on_found.read[attribute.name] | (name == "true boxes")
                 seen = read.seen
                 output, target = seen.outputs[attribute.name][both], seen.targets[attribute.name][both]
-                told[name] += scores(attribute, output, target, True, read.sides[attribute.name][both])
-        return told
+                metrics[name] += scores(attribute, output, target, True, read.sides[attribute.name][both])
+        return metrics
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:

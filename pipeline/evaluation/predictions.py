@@ -100,7 +100,7 @@ class EndToEnd:
         return np.isfinite(self.overlap)
 
 
-def observe_end_to_end(
+def predict_end_to_end(
     detector: FaceDetector,
     classifiers: Sequence[AttributeClassifier],
     photos: Photos,
@@ -118,7 +118,7 @@ def observe_end_to_end(
         least: intersection over union from which a found box is the labelled face's.
         precision: of the detector's file that runs, as ``FaceDetector`` was given it.
         workers: threads that read pictures.
-        progress: told how many pictures of how many are done.
+        progress: called with the pictures that are done and their total.
 
     Raises:
         DataError: no picture can be read, or none of the labels is of an attribute that is read.
@@ -131,15 +131,15 @@ def observe_end_to_end(
         for each in named.values()
         for attribute in each.attributes
     }
-    sheet = _Sheet(photos, named, least, blank)
+    collector = _Collector(photos, named, least, blank)
     for index, frame in _frames(photos, workers):
         if isinstance(frame, ImageError):
-            sheet.fail(index, str(frame))
+            collector.fail(index, str(frame))
         else:
-            sheet.add(index, frame, detector)
+            collector.add(index, frame, detector)
         if progress is not None:
             progress(index + 1, len(photos.photos))
-    return sheet.finish(detector, precision)
+    return collector.finish(detector, precision)
 
 
 def _frames(photos: Photos, workers: int) -> Iterator[tuple[int, Frame | ImageError]]:
@@ -159,7 +159,7 @@ def _frame(photo: Photo) -> Frame | ImageError:
         return error
 
 
-class _Sheet:
+class _Collector:
     """Collects what the models say, picture by picture."""
 
     def __init__(
@@ -259,7 +259,7 @@ class _Sheet:
             classifiers={name: f"{each.release.label} ({each.entry.precision})" for name, each in self.named.items()},
             sha256={"detector": entry.sha256} | {name: each.entry.sha256 for name, each in self.named.items()},
             attributes=attributes,
-            photos=Photos(rows, left, photos.split, photos.data, photos.unsaid),
+            photos=Photos(rows, left, photos.split, photos.data, photos.without_split),
             picture=np.array([place[index] for index in self.picture[kept]], int),
             least=self.least,
             confidence=detector.confidence,

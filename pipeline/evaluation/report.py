@@ -1,7 +1,4 @@
-"""The report of an end-to-end evaluation: everything as JSON, the chart, the faces one by one, the worst cases.
-
-The picture of an end-to-end evaluation: a waterfall for each attribute, from perfect down to end to end.
-"""
+"""The report of an end-to-end evaluation: figures as JSON, a waterfall chart, faces one by one, the worst cases."""
 
 from __future__ import annotations
 
@@ -33,6 +30,15 @@ FIGURES, CHART, FACES, WORST = "evaluation.json", "losses.png", "faces.csv", "wo
 """The report's files."""
 MOST = 12
 """Worst cases of each kind."""
+COLOURS = {"unread": "#9aa0a6", "classifier": "#d1495b", "missed": "#edae49", "shifted": "#7768ae"}
+END, INK = "#2a7f62", "#333333"
+SHORT = {"unread": "too\nsmall", "classifier": "classifier", "missed": "missed\nfaces", "shifted": "shifted\nboxes"}
+ACROSS = 3
+"""Panels in a row."""
+HEADROOM = 1.35
+"""The axis reaches so many times as far down as the deepest bar's end, so that small losses can be told apart."""
+LEAST = 0.9
+"""The axes begin there at the latest."""
 
 
 def as_json(seen: EndToEnd, figures: Figures, command: str) -> dict[str, Any]:
@@ -121,7 +127,7 @@ def worst_cells(seen: EndToEnd, most: int = MOST) -> list[Cell]:
 
 
 def _cell(
-    seen: EndToEnd, photo: int, told: str, around: np.ndarray, boxes: list[tuple[np.ndarray, tuple[int, int, int]]]
+    seen: EndToEnd, photo: int, label: str, around: np.ndarray, boxes: list[tuple[np.ndarray, tuple[int, int, int]]]
 ) -> Cell:
     """One face with what is around it."""
     each = seen.photos.photos[photo]
@@ -131,7 +137,7 @@ def _cell(
     low = np.clip(middle - side / 2, 0, size).astype(int)
     high = np.clip(np.ceil(middle + side / 2), low + 1, size).astype(int)
     marks = [Mark(tuple((box - [*low, *low]).tolist()), colour, bold=True) for box, colour in boxes]
-    return Cell(frame[low[1] : high[1], low[0] : high[0]], f"{told}: {each.name.rpartition('/')[2]}", marks)
+    return Cell(frame[low[1] : high[1], low[0] : high[0]], f"{label}: {each.name.rpartition('/')[2]}", marks)
 
 
 def _faces(seen: EndToEnd) -> str:
@@ -208,18 +214,6 @@ def evaluation_command(seen: EndToEnd, options: Sequence[str]) -> str:
     return " ".join([f"facepipe evaluate {data} --split {seen.photos.split}", *options])
 
 
-COLOURS = {"unread": "#9aa0a6", "classifier": "#d1495b", "missed": "#edae49", "shifted": "#7768ae"}
-END, INK = "#2a7f62", "#333333"
-SHORT = {"unread": "too\nsmall", "classifier": "classifier", "missed": "missed\nfaces", "shifted": "shifted\nboxes"}
-ACROSS = 3
-"""Panels in a row."""
-ROOM = 1.35
-"""The axis reaches so many times as far down as the deepest bar's end, so that small losses can be told apart."""
-
-LEAST = 0.9
-"""The axes begin there at the latest."""
-
-
 def draw_chart(seen: EndToEnd, figures: Figures, path: Path) -> None:
     """Write the picture as PNG.
 
@@ -252,7 +246,7 @@ def draw_chart(seen: EndToEnd, figures: Figures, path: Path) -> None:
 def _floor(losses: tuple[Losses, ...]) -> float:
     """Where the axes begin."""
     lowest = min(min(each.end.low, each.end.value) for each in losses)
-    return min(max(0.0, math.floor((1 - (1 - lowest) * ROOM) * 20) / 20), LEAST)
+    return min(max(0.0, math.floor((1 - (1 - lowest) * HEADROOM) * 20) / 20), LEAST)
 
 
 def _waterfall(axis: Any, losses: Losses, steps: list[str], floor: float) -> None:

@@ -102,8 +102,8 @@ def headline(seen: EndToEnd, figures: Figures) -> list[str]:
         f"found: {_share(figures.found)} of the faces ({int(seen.found.sum()):,}); false alarms: {len(seen.alarms):,}, "
         f"{_share(figures.alarms)} a picture",
     ]
-    if photos.unsaid:
-        lines.append(f"no column 'split' in {', '.join(photos.unsaid)}: every row was measured")
+    if photos.without_split:
+        lines.append(f"no column 'split' in {', '.join(photos.without_split)}: every row was measured")
     return lines
 
 
@@ -111,11 +111,11 @@ def sentences(seen: EndToEnd, figures: Figures) -> list[str]:
     """How the boxes agree, and where most is lost."""
     lines = []
     if seen.found.any():
-        told = figures.convention
+        offset = figures.convention
         lines.append(
             f"found boxes overlap the true ones by {_share(figures.overlap)} on average; in the median they are "
-            f"{told['width']:.2f} times as wide and {told['height']:.2f} times as high, and lie "
-            f"{_way(told['right'], 'right', 'left')} and {_way(told['down'], 'lower', 'higher')}"
+            f"{offset['width']:.2f} times as wide and {offset['height']:.2f} times as high, and lie "
+            f"{_way(offset['right'], 'right', 'left')} and {_way(offset['down'], 'lower', 'higher')}"
         )
         if figures.overlap.value < ALIKE:
             lines.append(
