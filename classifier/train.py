@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..core.errors import MissingExtraError, TrainingError, WeightsError
+from ..core.errors import TrainingError, WeightsError
+from ..core.extras import require
 from ..core.run_folder import ENVIRONMENT, environment, record_environment
 from ..weights.manifest import VERSION_PATTERN, Attribute, CropRecipe
 from ..weights.publish import Published
@@ -55,10 +56,7 @@ def import_keras() -> None:
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        import keras  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(error.name or "keras", "train") from error
+    require("keras")
 
 
 def train_classifier(

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .errors import DataError, FacepipeError, MissingExtraError
+from .errors import DataError, FacepipeError
+from .extras import require
 
 LARGEST = 2**20
 """Bytes of a file."""
@@ -36,19 +37,6 @@ _TYPES = {
 }
 """Of plain scalars: the pattern, and the letters that one can begin with (NUL: none at all)."""
 _CONSTRUCTED = {*(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")), None}
-
-
-def require_yaml() -> ModuleType:
-    """The module ``yaml``.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingExtraError("PyYAML", "train") from error
-    return yaml
 
 
 def read_yaml(path: Path, error: type[FacepipeError] = DataError) -> Any:
@@ -92,7 +80,7 @@ def parse_yaml(text: str, where: str, error: type[FacepipeError] = DataError) ->
         FacepipeError: as ``error``: not YAML, or over a bound; it names the line.
         MissingExtraError: PyYAML is not installed.
     """
-    yaml = require_yaml()
+    yaml = require("yaml")
     loader = _loader()
     try:
         _check_bounds(yaml, yaml.parse(text, Loader=loader))
@@ -113,13 +101,13 @@ def dump_yaml(content: Any) -> str:
     Raises:
         MissingExtraError: PyYAML is not installed.
     """
-    yaml = require_yaml()
+    yaml = require("yaml")
     return str(yaml.dump(content, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=120))
 
 
 @cache
 def _loader() -> Any:
-    yaml = require_yaml()
+    yaml = require("yaml")
     base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     constructors = {tag: make for tag, make in base.yaml_constructors.items() if tag in _CONSTRUCTED}
 
@@ -141,7 +129,7 @@ def _loader() -> Any:
 @cache
 def _dumper() -> Any:
     """PyYAML's, which quotes what YAML 1.1 would not read as text, and what 1.2 would not, too."""
-    yaml = require_yaml()
+    yaml = require("yaml")
     dumper = type("Dumper", (yaml.SafeDumper,), {})
     for name in ("int", "float"):
         pattern, first = _TYPES[name]

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..classifier.inference.attributes import AttributeValue, ClassValue, NumericValue
-from ..core.errors import MissingExtraError
+from ..core.extras import require
 from ..core.version import __version__
 
 if TYPE_CHECKING:
@@ -223,11 +223,7 @@ def to_supervision(result: Result) -> Detections:
     Raises:
         MissingExtraError: supervision is not installed.
     """
-    try:
-        from supervision import Detections
-    except ImportError as error:
-        raise MissingExtraError("supervision", "tiles") from error
-
+    Detections = require("supervision").Detections
     found: list[Face | Head] = [*result.faces, *result.heads]
     boxes = [(each.box.x1, each.box.y1, each.box.x2, each.box.y2) for each in found]
     labels = [0] * len(result.faces) + [1] * len(result.heads)

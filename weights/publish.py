@@ -13,7 +13,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.errors import MissingExtraError, WeightsError
+from ..core.errors import WeightsError
+from ..core.extras import require
 from .card import CARD, PLOT_TITLES, model_card
 from .manifest import VERSION_PATTERN, FileEntry, Manifest, Stage
 from .metrics import EVALUATION, RULES, Loss, losses, metrics_of, read_evaluations
@@ -167,11 +168,10 @@ def _plots(run: Path, default: FileEntry) -> dict[str, bytes]:
 
 def _packed(path: Path, width: int) -> bytes:
     """A plot as a PNG of 64 colours that is at most so wide."""
-    try:
-        from PIL import Image
-        from PIL.PngImagePlugin import PngImageFile
-    except ImportError as error:
-        raise MissingExtraError("Pillow", "train") from error
+    require("PIL")
+    from PIL import Image
+    from PIL.PngImagePlugin import PngImageFile
+
     try:
         with PngImageFile(path) as opened:  # not Image.open, which ultralytics replaces where it is imported
             plot = opened.convert("RGB")

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.errors import DataError, MissingExtraError
+from ...core.errors import DataError
+from ...core.extras import require
 
 DELIMITERS = ",;\t"
 """Of a CSV: the first by which its header has a column ``file``. Excel writes semicolons where the comma is decimal."""
@@ -98,11 +99,7 @@ def _csv(path: Path, content: bytes) -> Rows:
 
 
 def _parquet(path: Path, content: bytes) -> Rows:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "parquet") from error
+    pa, parquet = require("pyarrow"), require("pyarrow.parquet")
     try:
         table = parquet.read_table(io.BytesIO(content))
     except (pa.ArrowException, OSError) as error:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.plotting import require_matplotlib, save_figure
+from ...core.extras import require
+from ...core.plotting import save_figure
 from ...weights.manifest import ClassesBase, NumericAttribute
 from .evaluate import Evaluation
 from .metrics import confusions, row_errors
@@ -204,7 +205,7 @@ def _panels(
     """A figure with panels of ``size`` inches, at most ``most`` in a row; ``heights`` of the rows in proportion."""
     across = min(count, most)
     down = math.ceil(count / across)
-    figure = require_matplotlib().Figure(
+    figure = require("matplotlib.figure").Figure(
         figsize=(size[0] * across, size[1] * down + 0.3), dpi=120, layout="constrained"
     )
     panels = list(figure.subplots(down, across, squeeze=False, height_ratios=heights).flat)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.errors import DataError
-from ...core.plotting import require_matplotlib
+from ...core.extras import require
 from ...weights.manifest import Attribute, ClassesBase, Metric, Metrics, NumericAttribute, PointsAttribute
 from ...weights.metrics import EVALUATION_FILE
 from ..data.loader import CropSource
@@ -200,7 +200,8 @@ def plot_worst(evaluation: Evaluation, path: Path, most: int = MOST) -> bool:
     if not rows:
         return False
     source = CropSource(seen.table, evaluation.size, (114, 114, 114))
-    figure = require_matplotlib().Figure(figsize=(1.75 * most, 2.25 * len(rows) + 0.4), dpi=100, layout="constrained")
+    module = require("matplotlib.figure")
+    figure = module.Figure(figsize=(1.75 * most, 2.25 * len(rows) + 0.4), dpi=100, layout="constrained")
     panels = figure.subplots(len(rows), most, squeeze=False)
     by_name = {attribute.name: attribute for attribute in seen.attributes}
     for line, found in zip(panels, rows, strict=True):
@@ -261,7 +262,7 @@ def write_report(evaluation: Evaluation, folder: Path, further: tuple[Metrics, .
         MissingExtraError: matplotlib is not installed.
         DataError: a picture cannot be read any more, or the folder cannot be written.
     """
-    require_matplotlib()
+    require("matplotlib.figure")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as temporary:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.errors import MissingExtraError
+from ...core.extras import require
 from ...weights.manifest import Attribute, ClassesBase, Metric, NumericAttribute
 from ..data.table import FaceTable
 
@@ -101,18 +101,6 @@ class Gap:
         )
 
 
-def require() -> None:
-    """Check that fairlearn is installed.
-
-    Raises:
-        MissingExtraError: it is not.
-    """
-    try:
-        import fairlearn.metrics  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("fairlearn", "train") from error
-
-
 def features(table: FaceTable) -> dict[str, np.ndarray]:
     """The values by which rows are grouped, as text, blank where unknown; features that tell no two rows apart are left
     out.
@@ -192,7 +180,7 @@ def group_figures(
     Raises:
         MissingExtraError: fairlearn is not installed.
     """
-    require()
+    require("fairlearn.metrics")
     import pandas as pd
 
     known = ~np.isnan(errors)
@@ -236,10 +224,7 @@ def mean_interval(values: np.ndarray, boots: int = BOOTS) -> tuple[float, float]
     Raises:
         MissingExtraError: scipy is not installed.
     """
-    try:
-        from scipy.stats import bootstrap
-    except ImportError as error:
-        raise MissingExtraError("scipy", "train") from error
+    bootstrap = require("scipy.stats").bootstrap
     if len(values) < 2:
         return float(values.mean()), float(values.mean())
     found = bootstrap((values,), np.mean, n_resamples=boots, method="percentile", rng=np.random.default_rng(0))

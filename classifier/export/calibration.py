@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import MissingExtraError
+from ...core.extras import require
 from ...weights.manifest import Attribute, ClassesBase, Metric, NumericAttribute, PointsAttribute
 from ..data.table import FaceTable
 from ..evaluation.reliability import Answers, answers, coverage_curve, interval_now, miss, reliability
@@ -149,10 +149,7 @@ def _fitted(attribute: Attribute, output: np.ndarray, target: np.ndarray, rule: 
 
 def _temperature(loss: Callable[[float], float]) -> float:
     """The temperature of the least loss, to three digits; the search is over its logarithm."""
-    try:
-        from scipy.optimize import minimize_scalar
-    except ImportError as error:
-        raise MissingExtraError("scipy", "train") from error
+    minimize_scalar = require("scipy.optimize").minimize_scalar
     low, high = (math.log(bound) for bound in TEMPERATURES)
     found = minimize_scalar(lambda place: loss(math.exp(place)), bounds=(low, high), method="bounded")
     return float(f"{math.exp(found.x):.3g}")

@@ -15,7 +15,8 @@ from urllib.error import URLError
 import keras
 import numpy as np
 
-from ...core.errors import MissingExtraError, TrainingError, WeightsError
+from ...core.errors import TrainingError, WeightsError
+from ...core.extras import require
 from ...weights.store import find
 from ..config.recipe import Recipe
 from .backbones import ALL, BACKBONES, Backbone, find_backbone
@@ -228,10 +229,7 @@ def resnet18_arrays() -> dict[str, np.ndarray]:
         MissingExtraError: torchvision is not installed.
         TrainingError: they could not be downloaded, or are not what their name's hash says.
     """
-    try:
-        import torchvision
-    except ImportError as error:
-        raise MissingExtraError(error.name or "torchvision", "train") from error
+    torchvision = require("torchvision")
     weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
     try:
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core.errors import DataError, ImageError
-from ...core.yaml import require_yaml
+from ...core.extras import require
 from .box_clipping import Fitted, Tally, fit_boxes
 from .class_map import ClassMap, map_classes
 from .dataset import IMAGE_SUFFIXES, SPLITS, read_description
@@ -119,7 +119,7 @@ def convert(
     Raises:
         DataError: what is wrong; nothing has been written then.
     """
-    require_yaml()  # told before the work, not after it
+    require("yaml")  # told before the work, not after it
     target = open_set(out) if options.add else DataSet()
     classes = map_classes(
         annotations, options.mapping, options.drop_others, options.classes, target.classes, options.labelled

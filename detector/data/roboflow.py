@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ...core.errors import DataError, ImageError, MissingExtraError, RemoteError
+from ...core.errors import DataError, ImageError, RemoteError
+from ...core.extras import require
 from .archives import unpack
 from .exif import look
 from .formats import Record, read
@@ -273,10 +274,8 @@ def _licence(folder: Path) -> str:
 
 def _project(workspace: str, project: str) -> Any:
     """The SDK's project, once the key has been accepted."""
-    try:
-        import roboflow.core.project  # it cannot be imported where the SDK's own requirements are missing
-    except ImportError as error:
-        raise MissingExtraError("roboflow", "roboflow") from error
+    require("roboflow.core.project")  # it cannot be imported where the SDK's own requirements are missing
+    roboflow = require("roboflow")
     if not os.environ.get(KEY, "").strip():
         raise RemoteError(f"no key: set {KEY} to your private key, from the workspace's settings at Roboflow")
     with _talking(f"asking Roboflow with the key in {KEY}") as key:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import MissingExtraError
+from ...core.extras import require
 from .matching import RANGES, Sizes, longer_side
 from .predictions import MAX_DETECTIONS, Observed
 
@@ -35,19 +35,6 @@ class CocoScore:
     """Mean over the IoU thresholds 0.5, 0.55, …, 0.95."""
 
 
-def require() -> Any:
-    """The library.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import faster_coco_eval
-    except ImportError as error:
-        raise MissingExtraError("faster-coco-eval", "train") from error
-    return faster_coco_eval
-
-
 def coco_scores(
     observed: Sequence[Observed], name: str, ranges: Sequence[Sizes] = RANGES, recalls: int = RECALLS
 ) -> dict[Sizes, CocoScore]:
@@ -62,7 +49,7 @@ def coco_scores(
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
     """
-    library = require()
+    library = require("faster_coco_eval")
     images: list[dict[str, Any]] = []
     truth: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []

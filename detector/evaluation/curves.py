@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.plotting import require_matplotlib, save_figure
+from ...core.extras import require
+from ...core.plotting import save_figure
 from .evaluate import Evaluation
 from .matching import BIG, CLEAR, EVERY, Scored, Sizes
 
@@ -197,7 +198,7 @@ def plot_thresholds(evaluation: Evaluation, path: Path) -> None:
 
 
 def _figure(rows: int, heights: tuple[float, ...] | None = None) -> tuple[Any, list[Any]]:
-    figure = require_matplotlib().Figure(figsize=(7, 5.5), dpi=120, layout="constrained")
+    figure = require("matplotlib.figure").Figure(figsize=(7, 5.5), dpi=120, layout="constrained")
     axes = figure.subplots(rows, 1, squeeze=False, sharex=True, height_ratios=heights)
     return figure, list(axes[:, 0])
 

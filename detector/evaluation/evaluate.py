@@ -16,9 +16,10 @@ from functools import cached_property
 import numpy as np
 
 from ...core.errors import DataError
+from ...core.extras import require
 from ...weights.manifest import Metric, Metrics
 from ..data.dataset import DataDescription
-from .coco_ap import CocoScore, coco_scores, require
+from .coco_ap import CocoScore, coco_scores
 from .matching import BIG, CLEAR, EVERY, IOU, RANGES, REFERENCE, Match, Scored, Sizes
 from .predictions import CONFIDENCE, MAX_DETECTIONS, Detector, Observed, observe
 
@@ -213,7 +214,7 @@ def evaluate_all(
     A class that a detector lacks is not measured in it. ``names`` are those of the detectors, where their own do not
     tell them apart. Other arguments, and errors, are those of :func:`evaluate`.
     """
-    require()
+    require("faster_coco_eval")
     names = names or [detector_name(detector) for detector in detectors]
     classes = [_common(detector, description) for detector in detectors]
     observed, milliseconds = observe(detectors, description, split, progress)

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from ...core.contact_sheet import contact_sheet
 from ...core.errors import DataError
-from ...core.plotting import require_matplotlib
+from ...core.extras import require
 from .curves import numbers, plot_calibration, plot_precision_recall, plot_thresholds
 from .evaluate import Evaluation
 from .matching import (
@@ -48,7 +48,7 @@ def write_report(evaluation: Evaluation, folder: Path, command: str | None = Non
         MissingExtraError: matplotlib is not installed.
         DataError: a picture cannot be read any more, or the folder cannot be written.
     """
-    require_matplotlib()
+    require("matplotlib.figure")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as temporary:

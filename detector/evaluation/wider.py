@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import DataError, MissingExtraError
+from ...core.errors import DataError
+from ...core.extras import require
 from ...weights.manifest import Metric
 from .evaluate import Evaluation
 
@@ -204,17 +205,13 @@ def _average_precision(totals: np.ndarray, faces: int) -> float:
 
 
 def _load(path: Path, *keys: str) -> dict[str, Any]:
+    matlab = require("scipy.io.matlab")
     try:
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise MissingExtraError("scipy", "train") from error
-    try:
-        content = loadmat(io.BytesIO(path.read_bytes()))
+        content = matlab.loadmat(io.BytesIO(path.read_bytes()))
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise DataError(f"{path}: {reason}; it comes with WIDER FACE's official eval_tools") from error
-    except (MatReadError, ValueError, TypeError, NotImplementedError) as error:
+    except (matlab.MatReadError, ValueError, TypeError, NotImplementedError) as error:
         raise DataError(f"{path}: not a MATLAB file that scipy can read: {error}") from error
     if missing := [key for key in keys if key not in content]:
         raise DataError(f"{path}: has no {', '.join(missing)}; it is not the file of WIDER FACE's eval_tools")

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 
 from ...core.errors import WeightsError
+from ...core.extras import require
 from ...weights.manifest import FileEntry
 from ...weights.session import choose_file, open_session
 from ...weights.store import Release, find
@@ -80,9 +81,7 @@ class FaceDetector:
         self.imgsz = usable_size(self.release, imgsz)
         self.tiles = tile_side(tiles, self.imgsz)
         if self.tiles is not None:
-            from .tiling import require_supervision
-
-            require_supervision()
+            require("supervision")
         self.batch_pixels = 1 if device == "cpu" else BATCH_PIXELS
         self.device = device
         self.entry: FileEntry = choose_file(self.release, precision, device)

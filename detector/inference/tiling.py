@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.errors import MissingExtraError
 from ..evaluation.matching import longer_side
 from .boxes import Detections, share_inside, strongest
 
@@ -33,14 +32,6 @@ Detect = Callable[[list[np.ndarray]], list[Detections]]
 """Takes frames, uint8 BGR (height, width, 3), and gives what is found in each."""
 BATCH = 8
 """Tiles that are given to the detector at once."""
-
-
-def require_supervision() -> None:
-    """Raise ``MissingExtraError`` unless supervision is installed."""
-    try:
-        import supervision  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("supervision", "tiles") from error
 
 
 def add_tiles(

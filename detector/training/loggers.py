@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 
-from ...core.errors import MissingExtraError, TrainingError
+from ...core.errors import TrainingError
+from ...core.extras import require
 
 LOGGERS = ("tensorboard", "mlflow")
 SWITCHES = ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
@@ -28,8 +28,7 @@ def check_loggers(names: Sequence[str]) -> None:
     for name in names:
         if name not in LOGGERS:
             raise TrainingError(f"no logger {name!r}; one of {', '.join(LOGGERS)}")
-        if find_spec(name) is None:
-            raise MissingExtraError(name, name)
+        require(name, name)
 
 
 @contextmanager

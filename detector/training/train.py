@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from . import ultralytics_setup  # noqa: F401  isort: skip
 from ultralytics.utils.patches import torch_load
 
-from ...core.errors import MissingExtraError, TrainingError
+from ...core.errors import TrainingError
+from ...core.extras import require
 from ..data.dataset import DataDescription, read_description
 from .devices import canonical, check_several
 from .model import cpu_has_bf16
@@ -105,8 +105,8 @@ def _check_device(settings: DetectorSettings) -> str:
     check_several(device, settings.rect, settings.batch)
     if settings.precision == "bfloat16" and device == "cpu" and not cpu_has_bf16():
         raise TrainingError("precision bfloat16 was asked for, but this CPU has neither AVX-512 BF16 nor AMX")
-    if "," in device and find_spec("cloudpickle") is None:
-        raise MissingExtraError("cloudpickle", "train")  # with which ultralytics hands its processes the trainer
+    if "," in device:
+        require("cloudpickle")  # with which ultralytics hands its processes the trainer
     if device not in ("cpu", "mps") and settings.precision == "bfloat16":
         raise TrainingError("precision bfloat16 is for the CPU; a GPU takes --set amp=bf16")
     return device

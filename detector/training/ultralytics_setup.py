@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ...core.errors import MissingExtraError
+from ...core.extras import require
 
 
 def set_up() -> None:
@@ -31,10 +31,9 @@ def set_up() -> None:
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
+            require("ultralytics")
             from ultralytics import settings
             from ultralytics.utils import LOGGER, tqdm
-    except ImportError as error:
-        raise MissingExtraError("ultralytics", "train") from error
     finally:
         sys.stderr.write(said.getvalue())
     if settings["sync"]:

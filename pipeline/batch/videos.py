@@ -20,11 +20,12 @@ from types import FrameType
 from typing import Any, BinaryIO
 
 from ...core.errors import FacepipeError, VideoError
+from ...core.extras import require
 from ..console import console, printable, progress, report
 from ..inputs.image_reader import Frame
 from ..outputs.images import ENDINGS, FreeNames, stem_of
 from ..outputs.options import Outputs
-from ..outputs.tabular import json_stream, require_pyarrow, write_line
+from ..outputs.tabular import json_stream, write_line
 from ..results import Result
 from ..video.analysis import VideoRun, shown_source
 from ..video.interpolation import DRAWING, DRAWING_LIVE, HIDING, HIDING_LIVE, GapFiller, held_frames
@@ -97,7 +98,7 @@ def check_outputs(outputs: Outputs, tracks: Path | None, videos: Sequence[str] =
         return
     check_suffix(tracks)
     if tracks.suffix.lower() == ".parquet":
-        require_pyarrow()
+        require("pyarrow")
     taken = {os.path.realpath(path): option for option, path in outputs.files.items()}
     taken |= {os.path.realpath(video): "a source" for video in videos}
     if (other := taken.get(os.path.realpath(tracks))) is not None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...core.extras import require
 from ...core.files import replacing
-from ...core.plotting import require_matplotlib, save_figure
+from ...core.plotting import save_figure
 from .report import BOUND, NOTEBOOK, PIPELINE, Comparison, Report
 
 BLUE, GREY, RED = "#2a6f97", "#9aa5ad", "#b5473c"
@@ -21,7 +22,8 @@ def draw_chart(report: Report, path: Path) -> None:
         OSError: the file cannot be written.
     """
     panels = _panels(report)
-    figure = require_matplotlib().Figure(figsize=(11, 3.9 * -(-len(panels) // 2)), dpi=110, layout="constrained")
+    module = require("matplotlib.figure")
+    figure = module.Figure(figsize=(11, 3.9 * -(-len(panels) // 2)), dpi=110, layout="constrained")
     grid = figure.subplots(-(-len(panels) // 2), 2, squeeze=False)
     for axes, panel in zip(grid.flat, panels, strict=False):
         panel(axes)

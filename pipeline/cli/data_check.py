@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...core.extras import require
+
 if TYPE_CHECKING:
     from ...core.issues import Finding
     from ...detector.data.quarantine import Moved
@@ -174,7 +176,6 @@ def prelabel(
         raise typer.BadParameter("--classifier goes with --attributes")
     from ...classifier.inference.classifier import AttributeClassifier
     from ...core.errors import RemoteError
-    from ...core.yaml import require_yaml
     from ...detector.data.folder import check_free
     from ...detector.data.splits import read_shares
     from ...detector.inference.detector import FaceDetector
@@ -185,7 +186,7 @@ def prelabel(
 
     shares = read_shares(split)
     check_free(out, False)
-    require_yaml()
+    require("yaml")
     if project is not None:
         from ...detector.data.roboflow import check_access
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ...core.extras import require
 from ...weights.session import AUTO, choose_file
 from ...weights.store import find
 from ..console import report
@@ -68,7 +69,6 @@ def evaluate(
     Exit codes: 0 all done, 1 some pictures could not be read (the others are measured), 2 wrong usage or set-up.
     """
     from ...classifier.inference.classifier import AttributeClassifier
-    from ...core.plotting import require_matplotlib
     from ...detector.inference.detector import FaceDetector
     from ..classifiers import Classifiers
     from ..console import console, progress
@@ -81,7 +81,7 @@ def evaluate(
     if split not in SPLITS:
         raise typer.BadParameter(f"--split is one of {', '.join(SPLITS)}, got {split!r}")
     if out is not None:
-        require_matplotlib()
+        require("matplotlib.figure")
     wanted: list[str] | list[None] = classifier or [None]
     releases = [find("classifier", each) for each in wanted]
     models = [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...core.errors import DataError
+from ...core.extras import require
 from ...core.files import write_whole
 
 if TYPE_CHECKING:
@@ -58,9 +59,7 @@ def evaluate_classifier(
     """Measure a released classifier through the ONNX file that serves: by attribute, by group, and its calibration."""
     from ...classifier.evaluation.evaluate import evaluate, read_as_trained
     from ...classifier.evaluation.generalisation import ROWS
-    from ...classifier.evaluation.subgroups import require as require_groups
     from ...classifier.inference.classifier import AttributeClassifier
-    from ...core.plotting import require_matplotlib
     from ..console import progress
 
     if precision is not None and precision not in PRECISIONS:
@@ -68,9 +67,9 @@ def evaluate_classifier(
     wanted: Sequence[str | None] = classifier or [None]
     if len(set(wanted)) < len(wanted):
         raise typer.BadParameter("--classifier names one twice")
-    require_groups()
+    require("fairlearn.metrics")
     if out is not None:
-        require_matplotlib()
+        require("matplotlib.figure")
     models = [AttributeClassifier(each, device, threads, precision=precision) for each in wanted]
     rows = ROWS if training_rows is None else training_rows
     evaluations = []

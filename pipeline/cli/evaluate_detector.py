@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...core.errors import DataError
+from ...core.extras import require
 
 if TYPE_CHECKING:
     from ...detector.evaluation.closeups import Closeups
@@ -72,9 +73,7 @@ def evaluate_detector(
     if wider_splits is not None:
         read_splits(wider_splits)  # what is wrong with them is told before the pictures are looked at
     if out is not None:
-        from ...core.plotting import require_matplotlib
-
-        require_matplotlib()
+        require("matplotlib.figure")
     with _bar("pictures") as progress:
         evaluations = evaluate_all([each for _, each in named], description, split, progress, [n for n, _ in named])
     options = (

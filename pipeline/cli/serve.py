@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ...core.extras import require
 from ._options import (
     Classifier,
     Confidence,
@@ -21,8 +22,6 @@ from ._options import (
 KEY_VARIABLE = "FACEPIPE_API_KEY"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MIB = 2**20
-EXTRA = {"fastapi", "h11", "prometheus_client", "python_multipart", "starlette", "uvicorn"}
-"""Modules that the extra ``serve`` brings."""
 
 
 def register(app: typer.Typer) -> None:
@@ -85,18 +84,13 @@ def serve(
 
     Exit codes: 0 stopped, 2 wrong usage or set-up.
     """
-    from ...core.errors import MissingExtraError
+    for module in ("fastapi", "prometheus_client", "python_multipart", "uvicorn"):
+        require(module)
+    from prometheus_client import disable_created_metrics
 
-    try:
-        from prometheus_client import disable_created_metrics
-
-        from ..serving.app import create_app
-        from ..serving.server import Server, address, listen
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRA:
-            raise
-        raise MissingExtraError(str(error.name), "serve") from error
+    from ..serving.app import create_app
     from ..serving.models import load
+    from ..serving.server import Server, address, listen
     from ..serving.settings import Settings
 
     settings = Settings(

@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from ...classifier.inference.classifier import AttributeClassifier
 from ...core.cpu import usable_cpus
-from ...core.errors import DeviceError, FacepipeError, MissingExtraError, WeightsError
+from ...core.errors import DeviceError, FacepipeError, WeightsError
+from ...core.extras import require
 from ...detector.inference.detector import FaceDetector
 from ...weights.manifest import Attribute
 from ...weights.release import FACE, Release
@@ -40,7 +41,7 @@ class Workers:
     gpus: int
 
 
-def require_ray() -> ModuleType:
+def ray_module() -> Any:
     """The module ``ray``, with ``ray.data``.
 
     Raises:
@@ -49,17 +50,10 @@ def require_ray() -> ModuleType:
     # Before the import: Ray reads them then. It would else send statistics home, and log what is no error of a run.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    try:
-        import fsspec  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("fsspec", "ray") from error
-    try:
-        import ray
-        import ray.data
-        import ray.util.scheduling_strategies
-    except ImportError as error:
-        raise MissingExtraError("ray", "ray") from error
-    return ray
+    require("fsspec", "ray")
+    require("ray.data")
+    require("ray.util.scheduling_strategies")
+    return require("ray")
 
 
 @contextmanager
@@ -70,9 +64,9 @@ def cluster(address: str | None) -> Iterator[ModuleType]:
 
     Raises:
         FacepipeError: there is no cluster at the address, or Ray cannot be started.
-        MissingExtraError: as :func:`require_ray`.
+        MissingExtraError: as :func:`ray_module`.
     """
-    ray = require_ray()
+    ray = ray_module()
     if ray.is_initialized():
         yield ray
         return

@@ -16,14 +16,14 @@ from types import ModuleType
 from typing import Any
 
 from ...core.errors import FacepipeError
+from ...core.extras import require
 from ...core.version import __version__
 from ..batch.console import FEW, counted, note
 from ..console import console, progress, report
 from ..inputs.sources import read_list
 from ..inputs.url import is_store
 from ..outputs.rows import RowForm
-from ..outputs.tabular import require_pyarrow
-from .cluster import Workers, choose_models, cluster, fit, require_ray
+from .cluster import Workers, choose_models, cluster, fit, ray_module
 from .listing import Block, block_size, cut_blocks, list_hash, list_pictures
 from .output import (
     SUCCESS,
@@ -85,8 +85,8 @@ def run_ray_job(job: RayJob) -> bool:
         FacepipeError: of the sources, the results' folder, the models or the cluster; blocks that are done stay.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after it was said how to go on.
     """
-    require_ray()
-    require_pyarrow()
+    ray_module()
+    require("pyarrow")
     if job.decisive["device"] not in ("cpu", "cuda", "tensorrt"):
         raise FacepipeError(
             f"--device {job.decisive['device']}: with --engine ray it is cpu, cuda or tensorrt; Ray "

@@ -16,8 +16,9 @@ import numpy as np
 from ...classifier.inference.attributes import decode
 from ...core.contact_sheet import Cell, Mark, contact_sheet, write_sheet
 from ...core.errors import DataError
+from ...core.extras import require
 from ...core.files import write_whole
-from ...core.plotting import require_matplotlib, save_figure
+from ...core.plotting import save_figure
 from ...core.version import __version__
 from ...detector.evaluation.worst_cases import AROUND, LEAST_SIDE, MISSED, RIGHT, WRONG
 from ...weights.manifest import ClassesBase, NumericAttribute, PointsAttribute
@@ -220,7 +221,7 @@ def draw_chart(seen: EndToEnd, figures: Figures, path: Path) -> None:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    module = require_matplotlib()
+    module = require("matplotlib.figure")
     losses = figures.losses
     steps = [step for step in STEPS if step != "unread" or any(each.steps[step].value for each in losses)]
     columns = min(ACROSS, len(losses))

@@ -20,7 +20,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...core.errors import FacepipeError, MissingExtraError
+from ...core.errors import FacepipeError
+from ...core.extras import require
 from ...core.files import replacing
 from ..results import Result
 
@@ -142,11 +143,7 @@ class _Npz(_Rows):
 class _Parquet(_Rows):
     def __init__(self, part: Path, widths: Mapping[str, int]):
         super().__init__(part, widths)
-        try:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-        except ImportError as error:
-            raise MissingExtraError("pyarrow", "parquet") from error
+        pa, pq = require("pyarrow"), require("pyarrow.parquet")
         fields = [
             ("source", pa.string()),
             ("face", pa.int64()),

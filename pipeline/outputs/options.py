@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...core.errors import FacepipeError
+from ...core.extras import require
 from .coco import labels_path
 from .features import SUFFIXES
 from .journal import SUFFIX
-from .tabular import require_pyarrow
 
 How = Literal["blur", "pixelate"]
 What = Literal["faces", "heads"]
@@ -97,7 +97,7 @@ class Outputs:
         if self.features is not None and self.features.suffix.lower() not in SUFFIXES:
             raise FacepipeError(f"{self.features}: --features takes a name that ends in {' or '.join(SUFFIXES)}")
         if self.parquet is not None or (self.features is not None and self.features.suffix.lower() == ".parquet"):
-            require_pyarrow()
+            require("pyarrow")
         places: dict[str, str] = {}
         beside = {} if self.coco is None else {"--coco's labels": labels_path(self.coco)}
         for option, path in [*self.files.items(), *self.folders.items(), *beside.items()]:

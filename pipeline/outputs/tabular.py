@@ -15,10 +15,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO
 
-from ...core.errors import FacepipeError, MissingExtraError
+from ...core.errors import FacepipeError
+from ...core.extras import require
 from ...core.files import replacing
 from ..results import Result
 from .rows import Cell, RowForm
@@ -65,33 +65,20 @@ GROUP = 20_000
 """Rows that are held at a time and make one row group."""
 
 
-def require_pyarrow() -> ModuleType:
-    """The module ``pyarrow``.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "parquet") from error
-    return pa
-
-
 def schema_of(form: RowForm) -> pa.Schema:
     """The columns' names and types.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
-    pa = require_pyarrow()
+    pa = require("pyarrow")
     kinds = {"text": pa.string(), "whole": pa.int32(), "real": pa.float64()}
     return pa.schema([(column.name, kinds[column.kind]) for column in form.columns])
 
 
 def table_of(schema: pa.Schema, rows: Sequence[Sequence[Cell]]) -> pa.Table:
     """Rows, at least one, as a table."""
-    pa = require_pyarrow()
+    pa = require("pyarrow")
     columns = [pa.array(cells, field.type) for cells, field in zip(zip(*rows, strict=True), schema, strict=True)]
     return pa.Table.from_arrays(columns, schema=schema)
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from ...core.errors import DataError, FacepipeError
+from ...core.extras import require
 from ...weights.manifest import Attribute
 from ..outputs.rows import SOURCE_SHA256, Cell, Kind, RowForm, model_names, read_models, result_of, same_digits
 from ..results import Models, Result
@@ -155,9 +156,8 @@ def _parquet(path: Path) -> Iterator[Recorded]:
             if not part.name.startswith(("_", ".")):
                 yield from _parquet(part)
         return
-    from ..outputs.tabular import require_pyarrow
 
-    pa = require_pyarrow()
+    pa = require("pyarrow")
     from pyarrow import parquet
 
     try:

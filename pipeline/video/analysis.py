@@ -11,15 +11,16 @@ from typing import Self
 import cv2
 import numpy as np
 
+from ...core.extras import require
 from ..classifiers import Reading
 from ..inputs.image_reader import Frame, source_name
 from ..results import Box, Result, shortest
 from ..stages import Stages
 from ..two_stage import Found, assemble, classify, detect, failed
-from .decoders import is_live, require_av, without_password
+from .decoders import is_live, without_password
 from .options import VideoOptions
 from .reader import VideoFrame, VideoInfo, VideoReader
-from .tracking import Tracker, require_trackers
+from .tracking import Tracker
 from .tracks import BestLook, TrackAttributes, TrackSummary, quality
 
 AHEAD, AHEAD_PIXELS = 8, 16_000_000
@@ -36,9 +37,9 @@ def require_video(options: VideoOptions) -> None:
     Raises:
         MissingExtraError: PyAV or the package ``trackers`` is not there.
     """
-    require_av()
+    require("av")
     if options.track:
-        require_trackers()
+        require("trackers")
 
 
 def stream_video(
@@ -98,7 +99,7 @@ class VideoRun:
             for each in classifier.attributes
         }
         if self.options.track:
-            require_trackers()  # takes a moment, and frames of a camera would not wait
+            require("trackers")  # takes a moment, and frames of a camera would not wait
         self._reader = VideoReader(source, self.options.every, self.options.seconds, stages.limits)
         self.info: VideoInfo = self._reader.info
         try:

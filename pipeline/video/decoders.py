@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 
-from ...core.errors import MissingExtraError, VideoError
+from ...core.errors import VideoError
+from ...core.extras import require
 from ..inputs.image_reader import Frame, Limits
 
 if TYPE_CHECKING:
@@ -85,21 +86,8 @@ def open_decoder(source: str, limits: Limits, stop: threading.Event) -> Decoder:
     """
     if source.startswith(CAMERA):
         return CameraDecoder(source, limits)
-    require_av()
+    require("av")
     return StreamDecoder(source, limits, stop) if is_live(source) else FileDecoder(source, limits)
-
-
-def require_av() -> Any:
-    """PyAV.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtraError("av (PyAV)", "video") from error
-    return av
 
 
 class FileDecoder:
@@ -147,7 +135,7 @@ class FileDecoder:
             self.error = f"{self._source}: {self.damaged} of its packets are damaged and were passed over"
 
     def _decode(self) -> Iterator[AvFrame]:
-        av = require_av()
+        av = require("av")
         packets = self._container.demux(self._stream)
         while True:
             try:
@@ -188,7 +176,7 @@ class StreamDecoder:
         self.info = VideoInfo(context.width, context.height, _rate(stream), None, None, live=True)
 
     def __iter__(self) -> Iterator[Step]:
-        av = require_av()
+        av = require("av")
         failures = 0
         while not self._stop.is_set():
             try:
@@ -215,7 +203,7 @@ class StreamDecoder:
                     reason = str(error).removeprefix(f"{self._name}: ")
 
     def _frames(self) -> Iterator[AvFrame]:
-        av = require_av()
+        av = require("av")
         stream = _picture_stream(self._container, self._name)
         for packet in self._container.demux(stream):
             if self._stop.is_set():
@@ -300,7 +288,7 @@ def open_stream(source: str) -> InputContainer:
     Raises:
         VideoError: no answer within ``PATIENCE``, refused, or no video.
     """
-    av = require_av()
+    av = require("av")
     options = {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_delay"}
     try:
         return av.open(source, options=options, timeout=(PATIENCE, PATIENCE))
@@ -321,7 +309,7 @@ def open_file(source: str) -> InputContainer:
     Raises:
         VideoError: missing, a folder, or no video.
     """
-    av = require_av()
+    av = require("av")
     path = Path(source)
     if path.is_dir():
         raise VideoError(f"{source}: is a folder; name a video")
@@ -340,7 +328,7 @@ def open_file(source: str) -> InputContainer:
 
 
 def _picture_stream(container: InputContainer, source: str) -> VideoStream:
-    av = require_av()
+    av = require("av")
     streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
     if not streams:
         raise VideoError(f"{source}: has no moving picture in it, only {_kinds(container)}")

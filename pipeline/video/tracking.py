@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import MissingExtraError
+from ...core.extras import require
 from ...detector.inference.boxes import Detections
 
 SURE = 0.4
@@ -32,19 +32,6 @@ OVERLAP = 0.1
 """Least overlap, as intersection over union of the enlarged boxes, of one track's boxes in two frames."""
 RATE = 25.0
 """Frames a second of a video that does not say."""
-
-
-def require_trackers() -> Any:
-    """The package ``trackers``.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import trackers
-    except ImportError as error:
-        raise MissingExtraError("trackers", "video") from error
-    return trackers
 
 
 class Tracker:
@@ -108,7 +95,7 @@ class Follower:
     """ByteTrack with a number from a track's first frame on (the package numbers from its second)."""
 
     def __init__(self, rate: float | None):
-        trackers = require_trackers()
+        trackers = require("trackers")
         self._tracker = trackers.ByteTrackTracker(
             lost_track_buffer=round(MEMORY * 30),  # in frames of 1/30 s, whatever the rate
             frame_rate=rate or RATE,

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from ...classifier.inference.attributes import AttributeValue, ClassValue, NumericValue, PointsValue
 from ...core.errors import FacepipeError
+from ...core.extras import require
 from ...core.files import replacing
 from ...weights.manifest import Attribute
 from ..console import attribute_text
@@ -302,9 +303,7 @@ def _write_csv(path: Path, tracks: Iterable[TrackSummary], form: TrackForm) -> N
 
 
 def _write_parquet(path: Path, tracks: Iterable[TrackSummary], form: TrackForm) -> None:
-    from ..outputs.tabular import require_pyarrow
-
-    pa = require_pyarrow()
+    pa = require("pyarrow")
     from pyarrow import parquet
 
     kinds = {"text": pa.string(), "whole": pa.int32(), "real": pa.float64()}

@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 
 from ...core.errors import FacepipeError, VideoError
+from ...core.extras import require
 from ...core.files import replacing
 from ..inputs.image_reader import Frame
 from ..results import Result
-from .decoders import open_file, require_av
+from .decoders import open_file
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -59,7 +60,7 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, rate: float | None = None, sound: str | None = None):
-        self._av = require_av()
+        self._av = require("av")
         self.path, self.told = path, ""
         self._rate = Fraction(rate or 25).limit_denominator(1001)
         self._source = sound
@@ -184,7 +185,7 @@ def write_video(
 
 
 def _can_write(codec: str) -> bool:
-    av = require_av()
+    av = require("av")
     try:
         return bool(av.Codec(codec, "w").is_encoder)
     except (av.FFmpegError, ValueError):  # UnknownCodecError is a ValueError
@@ -242,7 +243,7 @@ class Sound:
 
     def write_until(self, time: float | None) -> None:
         """Write the sound up to a time in seconds, or to its end."""
-        av = require_av()
+        av = require("av")
         while True:
             if self._held is None:
                 try:
@@ -299,7 +300,7 @@ class _Encode:
     """A stream that is decoded and encoded as AAC."""
 
     def __init__(self, stream: Any, output: OutputContainer):
-        av = require_av()
+        av = require("av")
         context = stream.codec_context
         # Raw sound often does not say which channel is which ("2 channels"); AAC has to know.
         layout = "mono" if context.layout.nb_channels == 1 else "stereo"

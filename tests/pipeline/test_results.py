@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import builtins
+import sys
 
 import numpy as np
 import pytest
@@ -88,13 +88,6 @@ def test_nothing_found_and_nothing_read() -> None:
 
 
 def test_without_supervision_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    ordinary = builtins.__import__
-
-    def without(name: str, *rest: object) -> object:
-        if name == "supervision":
-            raise ImportError(name)
-        return ordinary(name, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(MissingExtraError, match=r"facepipe\[tiles\]"):
         result().to_supervision()

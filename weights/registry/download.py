@@ -27,7 +27,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ...core.errors import MissingExtraError, RemoteError, WeightsError
+from ...core.errors import RemoteError, WeightsError
+from ...core.extras import require
 from ...core.files import write_whole
 from ..manifest import Record
 from .index import Stamp
@@ -187,10 +188,7 @@ def fetch_files(
         OSError: a file cannot be written.
         MissingExtraError: pooch is not installed.
     """
-    try:
-        import pooch
-    except ImportError as error:
-        raise MissingExtraError("pooch", "remote") from error
+    pooch = require("pooch")
     pooch.get_logger().setLevel("ERROR")
     shelf = pooch.create(
         path=target,

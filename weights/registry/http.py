@@ -20,7 +20,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
-from ...core.errors import MissingExtraError, RemoteError, WeightsError
+from ...core.errors import RemoteError, WeightsError
+from ...core.extras import require
 from .index import INDEX
 from .source import CHUNK, PassingError, Stream, redacted
 
@@ -67,19 +68,18 @@ class HubSource:
             PassingError: the hub does not answer.
             RemoteError: there is no such repository, revision or index, or the hub refuses it.
         """
-        try:
-            from huggingface_hub import get_hf_file_metadata, hf_hub_url
-            from huggingface_hub.errors import (
-                EntryNotFoundError,
-                HfHubHTTPError,
-                HFValidationError,
-                OfflineModeIsEnabled,
-                RepositoryNotFoundError,
-                RevisionNotFoundError,
-            )
-            from huggingface_hub.utils import build_hf_headers
-        except ImportError as error:
-            raise MissingExtraError("huggingface_hub", "hub") from error
+        require("huggingface_hub")
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub.errors import (
+            EntryNotFoundError,
+            HfHubHTTPError,
+            HFValidationError,
+            OfflineModeIsEnabled,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+        from huggingface_hub.utils import build_hf_headers
+
         index = f"{self.folder}/{INDEX}" if self.folder else INDEX
         try:
             url = hf_hub_url(self.repo, index, revision=self.revision)
@@ -177,10 +177,7 @@ class HttpSource:
 
     def _ask(self, url: str, headers: dict[str, str]) -> requests.Response:
         """Send a request, and follow redirects as far as they may go."""
-        try:
-            import requests
-        except ImportError as error:
-            raise MissingExtraError("requests", "remote") from error
+        requests = require("requests")
         home = _host(url)
         for _ in range(REDIRECTS + 1):
             self._check(url)

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.errors import MissingExtraError, RemoteError, WeightsError
+from ...core.errors import RemoteError, WeightsError
+from ...core.extras import require
 from ..manifest import Stage, read_manifest
 from ..release import FACE, MANIFEST, Release, joined, open_release, place
 from ..store import (
@@ -164,15 +165,12 @@ def _installed(target: Path, offer: Offer) -> Release | None:
 @contextmanager
 def _alone(staging: Path, told: str) -> Iterator[None]:
     """Hold the staging folder against other pulls of the same release; a killed program lets go of it."""
-    try:
-        from filelock import FileLock, Timeout
-    except ImportError as error:
-        raise MissingExtraError("filelock", "remote") from error
+    filelock = require("filelock")
     staging.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(staging / LOCK, timeout=0)
+    lock = filelock.FileLock(staging / LOCK, timeout=0)
     try:
         lock.acquire()
-    except Timeout as error:
+    except filelock.Timeout as error:
         raise WeightsError(f"{told} is being pulled already, by another program; wait for it") from error
     try:
         yield

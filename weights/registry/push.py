@@ -31,7 +31,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import FacepipeError, MissingExtraError, RemoteError, WeightsError
+from ...core.errors import FacepipeError, RemoteError, WeightsError
+from ...core.extras import require
 from ...core.files import write_whole
 from ..release import MANIFEST, Release
 from .index import INDEX, Index, Offer, index_bytes, offer_of, read_index
@@ -283,14 +284,11 @@ class PushTarget:
 
 @contextmanager
 def _file_locked(path: Path, wait: float) -> Iterator[None]:
-    try:
-        from filelock import FileLock, Timeout
-    except ImportError as error:
-        raise MissingExtraError("filelock", "remote") from error
-    lock: Any = FileLock(path, timeout=wait)
+    filelock = require("filelock")
+    lock: Any = filelock.FileLock(path, timeout=wait)
     try:
         lock.acquire()
-    except Timeout as error:
+    except filelock.Timeout as error:
         raise RemoteError(f"{path}: another push has held the index for {wait:g} seconds; try again") from error
     try:
         yield

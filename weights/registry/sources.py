@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
 from ...core.errors import FacepipeError, MissingExtraError, RemoteError, WeightsError
+from ...core.extras import require
 from .http import HttpSource, HubSource
 from .index import INDEX
 from .source import CHUNK, DEFAULT_SOURCE, OFFLINE, PassingError, Source, Stream, offline, redacted
@@ -74,10 +75,7 @@ def open_store(address: str) -> tuple[Any, str]:
         MissingExtraError: fsspec, or what it needs for this store, is not installed.
         WeightsError: fsspec knows no such store.
     """
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError as error:
-        raise MissingExtraError("fsspec", "remote") from error
+    url_to_fs = require("fsspec.core").url_to_fs
     scheme = address.partition("://")[0].lower()
     try:
         system, path = url_to_fs(address)

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ....core.errors import DataError, MissingExtraError
+from ....core.errors import DataError
+from ....core.extras import require
 from .records import Annotations, Box, Pictures, Record, is_picture, number, read_text, split_of_stem, whole
 
 CLASS = "face"
@@ -146,10 +147,7 @@ def _mat_records(path: Path, pictures: Pictures) -> list[Record]:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise MissingExtraError("scipy", "train") from error
+    loadmat = require("scipy.io").loadmat
     try:
         content = loadmat(path)
     except OSError as error:

@@ -32,6 +32,7 @@ from facepipe.classifier.evaluation.report import (
 )
 from facepipe.classifier.inference.classifier import AttributeClassifier
 from facepipe.core.errors import MissingExtraError
+from facepipe.core.extras import require
 from facepipe.pipeline.cli import main
 from facepipe.weights.manifest import Metrics
 from facepipe.weights.release import Release
@@ -216,4 +217,4 @@ def test_without_fairlearn_it_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "fairlearn.metrics", None)
     with pytest.raises(MissingExtraError, match=r"fairlearn.*train"):
-        subgroups.require()
+        require("fairlearn.metrics")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import stat
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from facepipe.core.errors import DataError, MissingExtraError, RemoteError
@@ -220,14 +219,7 @@ def test_links_doubles_and_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_without_the_sdk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    real = builtins.__import__
-
-    def absent(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.split(".")[0] == "roboflow":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", absent)
+    monkeypatch.setitem(sys.modules, "roboflow.core.project", None)
     with pytest.raises(MissingExtraError, match=r"roboflow is not installed; .*facepipe\[roboflow\]"):
         download(NAME, "yolov8", tmp_path / "raw")
 

@@ -414,7 +414,7 @@ def test_a_wrong_setting_is_told_before_anything_starts(
 def test_a_logger_that_is_not_installed_is_named_with_its_extra(
     detection_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facepipe.detector.training.loggers.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'facepipe\[mlflow\]'"):
         train(settings(detection_data, log=("mlflow",)), tmp_path / "run")
 

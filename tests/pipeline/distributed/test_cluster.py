@@ -15,7 +15,7 @@ from facepipe.core.errors import (
     MissingExtraError,
     WeightsError,
 )
-from facepipe.pipeline.distributed.cluster import Workers, choose_models, cluster, fit, require_ray
+from facepipe.pipeline.distributed.cluster import Workers, choose_models, cluster, fit, ray_module
 
 
 def test_models_are_named_so_that_any_machine_finds_them(
@@ -93,4 +93,4 @@ def test_no_cluster_at_the_address() -> None:
 def test_without_the_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(MissingExtraError, match=rf"{missing} is not installed; .*facepipe\[ray\]"):
-        require_ray()
+        ray_module()
