@@ -10,7 +10,7 @@ from pathlib import Path
 from ..core.errors import TrainingError, WeightsError
 from ..core.extras import require
 from ..core.run_folder import ENVIRONMENT, environment, record_environment
-from ..weights.manifest import VERSION_PATTERN, Attribute, CropRecipe
+from ..weights.manifest import Attribute, CropRecipe, is_version
 from ..weights.publish import Published
 from ..weights.release import place, split_name
 from ..weights.store import refuse_existing, user_root
@@ -128,7 +128,7 @@ def train_classifier(
     elif (folder / SETTINGS).exists():
         raise TrainingError(f"{folder}: holds a run already; --resume it, or choose another --name")
     if version is not None:  # told before the work, not after it
-        if not VERSION_PATTERN.match(version):
+        if not is_version(version):
             raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {version!r}")
         name = settings.classifier_name if resume else classifier_name or ""
         refuse_existing(place(user_root(), "classifier", name, version), replace)

@@ -14,7 +14,6 @@ from typing import Any
 
 from .card_tables import by_group, count_text, listed, metrics_tables, table, tree, value_text
 from .manifest import (
-    VERSION_PATTERN,
     ClassesBase,
     FileEntry,
     Manifest,
@@ -22,6 +21,7 @@ from .manifest import (
     Metrics,
     NumericAttribute,
     PointsAttribute,
+    is_version,
 )
 from .metrics import (
     EVERYTHING,
@@ -212,7 +212,7 @@ def _beside(manifest: Manifest) -> list[str]:
     default = manifest.files[0]
     columns = {f"{manifest.stage} {label(manifest)} ({default.precision})": values_of(manifest, default)}
     for other in manifest.beside:
-        name = f"{manifest.stage} {other.name}" if VERSION_PATTERN.match(other.name) else other.name
+        name = f"{manifest.stage} {other.name}" if is_version(other.name) else other.name
         columns.setdefault(name, {}).update({metric.name: metric for metric in other.metrics.values})
     common = [{comparable(name): metric for name, metric in column.items()} for column in columns.values()]
     names = [name for name in common[0] if any(name in column for column in common[1:])]

@@ -10,34 +10,75 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import math
 import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ..core.errors import WeightsError
 from ..core.files import write_whole
+from .reading import JSON_BYTES, parse_json, read_regular
 
 Stage = Literal["detector", "classifier"]
-VERSION_PATTERN = re.compile(r"^\d+\.\d+\.\d+([-.][A-Za-z0-9.]+)?$")
+VERSION_PATTERN = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}([-.][A-Za-z0-9.]{1,60})?")
+"""Of a whole version (``fullmatch``)."""
 SHA256 = r"^[0-9a-f]{64}$"
+LARGEST = 1e6
+"""Most that a number of the preprocessing may be, and the inverse of the least."""
+ONNX_BYTES = 2**31 - 1
+"""Most bytes of a model in one file: protobuf's limit."""
+DOCUMENT_BYTES = 100_000_000
+
+
+def is_version(text: str) -> bool:
+    """Whether a text reads like ``1.2.3`` or ``1.2.3-name``, in ASCII and with nothing after it."""
+    return VERSION_PATTERN.fullmatch(text) is not None
+
+
+def shortened(text: str) -> str:
+    """A text as messages quote it: its beginning, where it is long."""
+    return repr(text if len(text) <= 60 else f"{text[:60]}…")
 
 
 def _named_like_a_version(text: str) -> str:
-    if not VERSION_PATTERN.match(text):
-        raise ValueError(f"a version reads like 1.2.3 or 1.2.3-name, got {text!r}")
+    if not is_version(text):
+        raise ValueError(f"a version reads like 1.2.3 or 1.2.3-name, got {shortened(text)}")
     return text
 
 
+def _measured(value: Any) -> Any:
+    """None in place of a figure that could not be worked out (the mean of nothing is NaN)."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 Version = Annotated[str, AfterValidator(_named_like_a_version)]
+MadeWith = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6}){1,3}([A-Za-z.+-][A-Za-z0-9.+-]{0,40})?$")]
+"""A version of facepipe."""
+Figure = Annotated[float | None, BeforeValidator(_measured)]
+Level = Annotated[int, Field(ge=0, le=255)]
+"""Of one colour of a pixel."""
+Offset = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Factor = Annotated[float, Field(ge=1 / LARGEST, le=LARGEST)]
+Label = Annotated[str, Field(min_length=1, max_length=100)]
+Line = Annotated[str, Field(max_length=10_000)]
 
 
 class Record(BaseModel):
-    """A strict, frozen pydantic model: unknown fields and silent conversions are errors."""
+    """A strict, frozen pydantic model: unknown fields, silent conversions, NaN and Infinity are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, ser_json_inf_nan="null")
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -56,10 +97,10 @@ class SizeBand(Record):
 
 
 class AttributeBase(Record):
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    weight: float = Field(default=1.0, gt=0)
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)
+    weight: float = Field(default=1.0, gt=0, le=LARGEST)
     """Factor of this attribute's loss in the training sum."""
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=0.001, le=1000)
     """Divides the logits before the softmax (Guo et al., "On Calibration of Modern Neural Networks", 2017)."""
     bands: tuple[SizeBand, ...] = Field(default=(), strict=False)
     """Temperature and widening by the size of the face, smallest first, in place of the attribute's own: linear in the
@@ -78,7 +119,7 @@ class AttributeBase(Record):
 
 
 class ClassesBase(AttributeBase):
-    classes: tuple[str, ...] = Field(min_length=2, strict=False)
+    classes: tuple[Label, ...] = Field(min_length=2, max_length=10_000, strict=False)
     abstain_below: float = Field(default=0.0, ge=0, lt=1)
     """Where the likeliest class has a smaller probability than this, the value is null; the probabilities stay."""
 
@@ -86,7 +127,7 @@ class ClassesBase(AttributeBase):
     @classmethod
     def _distinct(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(classes)) != len(classes):
-            raise ValueError(f"class names must differ, got {classes}")
+            raise ValueError(f"class names must differ, got {shortened(', '.join(classes))}")
         return classes
 
 
@@ -94,7 +135,7 @@ class BinaryAttribute(ClassesBase):
     """One of two classes; column ``<name>`` of the CSV holds a class name."""
 
     kind: Literal["binary"] = "binary"
-    classes: tuple[str, ...] = Field(min_length=2, max_length=2, strict=False)
+    classes: tuple[Label, ...] = Field(min_length=2, max_length=2, strict=False)
 
 
 class CategoricalAttribute(ClassesBase):
@@ -116,10 +157,10 @@ class NumericAttribute(AttributeBase):
     """
 
     kind: Literal["numeric"] = "numeric"
-    unit: str
-    low: float
-    high: float
-    bins: int | None = Field(default=None, ge=2)
+    unit: str = Field(max_length=100)
+    low: float = Field(ge=-1e12, le=1e12)
+    high: float = Field(ge=-1e12, le=1e12)
+    bins: int | None = Field(default=None, ge=2, le=10_000)
     """Bins of equal width whose centres run from ``low`` to ``high`` inclusive. None: one linear output, 0 at ``low``
     and 1 at ``high`` (regression)."""
     estimate: Literal["mean", "median"] = "mean"
@@ -134,6 +175,10 @@ class NumericAttribute(AttributeBase):
     def _ordered(self) -> NumericAttribute:
         if self.high <= self.low:
             raise ValueError(f"{self.name}: high ({self.high}) must be above low ({self.low})")
+        if abs(self.widen) > self.high - self.low:
+            raise ValueError(
+                f"{self.name}: widen ({self.widen:g}) must not exceed the range ({self.low:g} to {self.high:g})"
+            )
         return self
 
 
@@ -145,8 +190,8 @@ class PointsAttribute(AttributeBase):
     """
 
     kind: Literal["points"] = "points"
-    points: tuple[str, ...] = Field(min_length=1, strict=False)
-    mirror: tuple[tuple[str, str], ...] = Field(default=(), strict=False)
+    points: tuple[Label, ...] = Field(min_length=1, max_length=1000, strict=False)
+    mirror: tuple[tuple[str, str], ...] = Field(default=(), max_length=1000, strict=False)
     """Pairs of points that change places when the picture is mirrored."""
 
     @model_validator(mode="after")
@@ -173,11 +218,11 @@ class CropRecipe(Record):
     square: Literal[True] = True
     size: int = Field(ge=16, le=1024)
     """Side of the crop in pixels."""
-    border: tuple[int, int, int] = Field(default=(114, 114, 114), strict=False)
+    border: tuple[Level, Level, Level] = Field(default=(114, 114, 114), strict=False)
     """BGR colour of what lies outside the frame."""
     interpolation: Literal["area", "linear"] = "area"
     """How a larger face is shrunk; a smaller one is always enlarged linearly."""
-    min_side: float = Field(default=8.0, ge=1)
+    min_side: float = Field(default=8.0, ge=1, le=10_000)
     """Boxes whose longer side has fewer pixels are not classified."""
 
     @property
@@ -199,9 +244,9 @@ class CropRecipe(Record):
 class FileEntry(Record):
     """A model file of a release."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=200)
     sha256: str = Field(pattern=SHA256)
-    bytes: int = Field(ge=1)
+    bytes: int = Field(ge=1, le=ONNX_BYTES)
     precision: Literal["float32", "float16", "int8"]
     """How the weights are stored; inputs and outputs are float32 in every case."""
 
@@ -209,49 +254,53 @@ class FileEntry(Record):
 class Document(Record):
     """A file of a release that no model runs on: its card, and the card's plots."""
 
-    name: str = Field(pattern=r"^(card/)?[A-Za-z0-9_][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^(card/)?[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)
     sha256: str = Field(pattern=SHA256)
-    bytes: int = Field(ge=1)
+    bytes: int = Field(ge=1, le=DOCUMENT_BYTES)
 
 
 class InputSpec(Record):
     """What the ONNX file expects. ``value = (pixel * scale - mean) / std`` in the order of ``colour``."""
 
-    name: str
-    size: int = Field(ge=16)
+    name: Label
+    size: int = Field(ge=16, le=4096)
     colour: Literal["RGB", "BGR"]
     layout: Literal["NCHW", "NHWC"]
-    scale: float = Field(gt=0)
-    mean: tuple[float, float, float] = Field(default=(0.0, 0.0, 0.0), strict=False)
-    std: tuple[float, float, float] = Field(default=(1.0, 1.0, 1.0), strict=False)
-    padding: tuple[int, int, int] | None = Field(default=None, strict=False)
+    scale: Factor
+    mean: tuple[Offset, Offset, Offset] = Field(default=(0.0, 0.0, 0.0), strict=False)
+    std: tuple[Factor, Factor, Factor] = Field(default=(1.0, 1.0, 1.0), strict=False)
+    padding: tuple[Level, Level, Level] | None = Field(default=None, strict=False)
     """Colour around a letterboxed frame (detector only)."""
     dynamic: bool = False
     """Height and width of the input may be any multiples of 32, ``size`` being the usual one; else only ``size``."""
 
 
 class TrainingData(Record):
-    name: str
+    """One source of the training data."""
+
+    name: Line
     count: int = Field(ge=0)
     """Training rows (pictures)."""
     labels_sha256: str = Field(pattern=SHA256)
-    terms: str
+    terms: Line
 
 
 class Thresholds(Record):
+    """Which of a detector's boxes are kept, unless the user says otherwise."""
+
     confidence: float = Field(ge=0, le=1)
     """Detections below it are dropped."""
     iou: float = Field(ge=0, le=1)
     """Overlap over which non-maximum suppression drops the weaker box of the same class."""
-    max_detections: int = Field(ge=1)
+    max_detections: int = Field(ge=1, le=100_000)
 
 
 class Metric(Record):
     """One figure. Its name says what was measured and, after a comma or a slash, on what: ``AP50, face boxes of every
     size``, ``gender.accuracy/UTKFace``."""
 
-    name: str
-    value: float | None
+    name: Line
+    value: Figure
     count: int | None = None
     """Pictures, boxes or rows measured."""
     interval: tuple[float, float] | None = Field(default=None, strict=False)
@@ -273,7 +322,7 @@ class Metrics(Record):
 class Beside(Record):
     """Another model, measured as the release was."""
 
-    name: str
+    name: Line
     metrics: Metrics
 
 
@@ -281,31 +330,31 @@ class Manifest(Record):
     """Everything a user or another stage needs to know of one released model."""
 
     stage: Stage
-    name: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*)?$")
+    name: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*)?$", max_length=100)
     """Which of several classifiers this is: ``shirt`` for ``shirt@0.1.0``. Empty for the detector and for the
     classifier of faces, which is also called ``face``."""
     version: Version
-    architecture: str
-    files: tuple[FileEntry, ...] = Field(min_length=1, strict=False)
+    architecture: Line
+    files: tuple[FileEntry, ...] = Field(min_length=1, max_length=100, strict=False)
     """The first is the one that runs unless another precision is asked for."""
     input: InputSpec
-    output: str
+    output: Line
     """How the outputs are decoded, in words; ``decoder`` names the code."""
     decoder: Literal["yolov8", "attributes"]
-    classes: tuple[str, ...] = Field(default=(), strict=False)
+    classes: tuple[Label, ...] = Field(default=(), max_length=10_000, strict=False)
     thresholds: Thresholds | None = None
-    attributes: tuple[Attribute, ...] = Field(default=(), strict=False)
+    attributes: tuple[Attribute, ...] = Field(default=(), max_length=1000, strict=False)
     crop: CropRecipe | None = None
-    features: int | None = Field(default=None, ge=1)
+    features: int | None = Field(default=None, ge=1, le=1_000_000)
     """Width of the output ``features``, the pooled numbers before the heads; None where the file has no such output."""
     data: tuple[TrainingData, ...] = Field(strict=False)
     training: dict[str, Any]
     """Settings of the training command, seed included, as they were used."""
     metrics: tuple[Metrics, ...] = Field(default=(), strict=False)
     beside: tuple[Beside, ...] = Field(default=(), strict=False)
-    licence: str
-    facepipe: str
-    date: str
+    licence: Line
+    facepipe: MadeWith
+    date: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     notes: str = ""
     """What the publisher says, in Markdown; a section of the card."""
     documents: tuple[Document, ...] = Field(default=(), strict=False)
@@ -316,12 +365,23 @@ class Manifest(Record):
         dt.date.fromisoformat(date)
         return date
 
+    @field_validator("files")
+    @classmethod
+    def _distinct(cls, files: tuple[FileEntry, ...]) -> tuple[FileEntry, ...]:
+        if len({file.name.lower() for file in files}) != len(files):  # lower: some disks do not tell case apart
+            raise ValueError("two files have one name")
+        return files
+
     @model_validator(mode="after")
     def _complete(self) -> Manifest:
         if self.stage == "detector" and not (self.classes and self.thresholds and self.decoder == "yolov8"):
             raise ValueError("a detector's manifest needs classes, thresholds and the decoder yolov8")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("two classes have one name")
         if self.stage == "classifier" and not (self.attributes and self.crop and self.decoder == "attributes"):
             raise ValueError("a classifier's manifest needs attributes, crop and the decoder attributes")
+        if len({attribute.name for attribute in self.attributes}) != len(self.attributes):
+            raise ValueError("two attributes have one name")
         return self
 
 
@@ -329,28 +389,36 @@ def read_manifest(path: Path) -> Manifest:
     """Read and check a ``manifest.json``.
 
     Raises:
-        WeightsError: the file is missing, is not JSON or breaks the contract; the message names the field.
+        WeightsError: the file is missing, no regular file, not JSON, or breaks the contract; the message names the
+            field.
     """
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        content = read_regular(path, JSON_BYTES)
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: no manifest there") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise WeightsError(f"{path}: bad manifest, {where}: {first['msg']}{_made_with(path)}") from error
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _made_with(path: Path) -> str:
-    """Which facepipe wrote a manifest that this one does not understand; a newer one may know more fields."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return ""
-    maker = content.get("facepipe") if isinstance(content, dict) else None
-    return f" (it was written by facepipe {maker})" if isinstance(maker, str) else ""
+        parsed = parse_json(content)
+    except ValueError as error:
+        raise WeightsError(f"{path}: bad manifest, not JSON as it should be: {error}") from error
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise WeightsError(f"{path}: bad manifest, {first_error(error)}{_made_with(parsed)}") from error
+
+
+def first_error(error: ValidationError) -> str:
+    """The first field that a record refuses, and why, in one line of bounded length."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "file"
+    return " ".join(f"{where[:200]}: {first['msg'][:300]}".split())
+
+
+def _made_with(parsed: Any) -> str:
+    """Which facepipe wrote a manifest that this one does not understand; a newer one may know more fields."""
+    maker = parsed.get("facepipe") if isinstance(parsed, dict) else None
+    return f" (it was written by facepipe {maker[:40]})" if isinstance(maker, str) else ""
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..core.errors import WeightsError
 from ..core.extras import require
 from .card import CARD, PLOT_TITLES, model_card
-from .manifest import VERSION_PATTERN, FileEntry, Manifest, Stage
+from .manifest import FileEntry, Manifest, Stage, is_version, shortened
 from .metrics import EVALUATION, RULES, Loss, losses, metrics_of, read_evaluations
 from .release import (
     FACE,
@@ -84,8 +84,8 @@ def publish_run(
     exported = _exported(run)
     before = exported.manifest
     name, number = split_name(before.stage, version)
-    if number is None or not VERSION_PATTERN.match(number):
-        raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {version!r}")
+    if number is None or not is_version(number):
+        raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {shortened(version)}")
     if "@" not in version:
         name = exported.name
     refuse_existing(place(root or user_root(), before.stage, name, number), replace)

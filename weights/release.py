@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import get_args
 
 from ..core.errors import WeightsError
-from .manifest import VERSION_PATTERN, Document, FileEntry, Manifest, Stage, read_manifest
+from .manifest import Document, FileEntry, Manifest, Stage, is_version, read_manifest, shortened
+from .reading import read_regular
 
 MANIFEST = "manifest.json"
 
@@ -71,15 +72,18 @@ class Release:
 
     def _checked(self, entry: FileEntry | Document) -> bytes:
         path = self.folder / entry.name
+        wrong = (
+            f"not the file that was released as {self.stage} {self.label} (size or SHA-256 differs from the manifest); "
+            f"put the original back or remove the folder"
+        )
         try:
-            content = path.read_bytes()
+            content = read_regular(path, entry.bytes, exactly=True)
         except OSError as error:
             raise WeightsError(f"{path}: cannot be read ({error.strerror}); the release is incomplete") from error
-        if len(content) != entry.bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
-            raise WeightsError(
-                f"{path}: not the file that was released as {self.stage} {self.label} "
-                f"(size or SHA-256 differs from the manifest); put the original back or remove the folder"
-            )
+        except WeightsError as error:
+            raise WeightsError(f"{error}: {wrong}") from error
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise WeightsError(f"{path}: {wrong}")
         return content
 
     def verify(self) -> None:
@@ -123,7 +127,8 @@ def document(name: str, content: bytes) -> Document:
 
 FACE = "face"
 """The classifier without a name, where it has to be told from others."""
-NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]*$")
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,99}")
+"""Of a whole name (``fullmatch``)."""
 
 
 def split_name(stage: Stage, text: str) -> tuple[str, str | None]:
@@ -141,14 +146,14 @@ def split_name(stage: Stage, text: str) -> tuple[str, str | None]:
         WeightsError: a detector with a name, or a name that cannot be one.
     """
     name, at, version = text.partition("@")
-    if not at and (stage == "detector" or not NAME_PATTERN.match(text)):
+    if not at and (stage == "detector" or not NAME_PATTERN.fullmatch(text)):
         return "", text
     if stage == "detector":
-        raise WeightsError(f"{text!r}: detectors have versions only, such as 1.0.0; names are for classifiers")
-    if not NAME_PATTERN.match(name):
-        raise WeightsError(f"{text!r}: a classifier is named like shirt@1.0.0, in small letters, digits and _")
-    if at and not VERSION_PATTERN.match(version):
-        raise WeightsError(f"{text!r}: a version reads like 1.2.3 or 1.2.3-name, got {version!r}")
+        raise WeightsError(f"{shortened(text)}: detectors have versions only, such as 1.0.0; names are for classifiers")
+    if not NAME_PATTERN.fullmatch(name):
+        raise WeightsError(f"{shortened(text)}: a classifier is named like shirt@1.0.0, in small letters, digits and _")
+    if at and not is_version(version):
+        raise WeightsError(f"{shortened(text)}: a version reads like 1.2.3 or 1.2.3-name, got {shortened(version)}")
     return ("" if name == FACE else name), version if at else None
 
 
@@ -171,7 +176,7 @@ def split_release(first: str, second: str | None = None) -> tuple[Stage, str | N
             if at and second is not None:
                 raise WeightsError(f"{first} {second}: two versions; write {stage}@{second} or {stage} {second}")
             return stage, (version if at else second)
-    raise WeightsError(f"{first!r}: say which model, such as detector@1.0.0 or classifier shirt@0.1.0")
+    raise WeightsError(f"{shortened(first)}: say which model, such as detector@1.0.0 or classifier shirt@0.1.0")
 
 
 def joined(name: str, version: str) -> str:

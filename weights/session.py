@@ -13,6 +13,7 @@ import onnxruntime as ort
 
 from ..core.cpu import has_vnni
 from ..core.errors import DeviceError, WeightsError
+from .external_data import refuse_external_data
 from .manifest import FileEntry
 from .metrics import losses
 from .release import Release
@@ -34,6 +35,9 @@ PACKAGES = {
 CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
 """Inputs come in many shapes: an exhaustive search (the default) for the quickest convolutions would start anew with
 each, and an arena that doubles whenever it is full keeps far more memory than was ever needed."""
+
+
+MOST_THREADS = 1024
 
 
 class OneCallAtATime(ort.InferenceSession):
@@ -58,11 +62,12 @@ def open_session(model: bytes, device: str = "cpu", threads: int | None = None) 
 
     Raises:
         DeviceError: the device is unknown, this onnxruntime has no provider for it, or the provider does not start.
-        WeightsError: the content is not a model that ONNX Runtime can load.
+        WeightsError: the content is not a model that ONNX Runtime can load, or not whole in itself (external data).
     """
     kind, _, index = device.partition(":")
     if kind not in PROVIDERS or (index and not index.isdigit()):
         raise DeviceError(f"unknown device {device!r}; one of {', '.join(PROVIDERS)}, with :N for the N-th")
+    refuse_external_data(model)
     provider = PROVIDERS[kind]
     if provider not in ort.get_available_providers():
         raise DeviceError(
@@ -75,8 +80,8 @@ def open_session(model: bytes, device: str = "cpu", threads: int | None = None) 
         _share_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
     if threads is not None:
-        if threads < 1:
-            raise DeviceError(f"threads must be at least 1, got {threads}")
+        if not 1 <= threads <= MOST_THREADS:
+            raise DeviceError(f"threads must be at least 1 and at most {MOST_THREADS}, got {threads}")
         options.intra_op_num_threads = threads
     if kind == "directml":  # its own documentation asks for both
         options.enable_mem_pattern = False
@@ -90,7 +95,7 @@ def open_session(model: bytes, device: str = "cpu", threads: int | None = None) 
     except Exception as error:  # onnxruntime raises its own unexported types
         if kind != "cpu" and any(word in str(error) for word in ("CUDA", "CUDNN", "TensorRT", "EP_FAIL", "ep_fail")):
             raise DeviceError(f"device {device!r} was asked for, but {provider} did not start: {error}") from error
-        raise WeightsError(f"ONNX Runtime cannot load the model: {error}") from error
+        raise WeightsError(f"ONNX Runtime cannot load the model: {' '.join(str(error).split())[:500]}") from error
     if session.get_providers()[0] != provider:
         raise DeviceError(
             f"device {device!r} was asked for, but {provider} did not start: its libraries are missing or do not fit "

@@ -1,19 +1,17 @@
-"""Where released models are found, and how a new one joins them.
+"""Where released models are found, which version is in use, and how a new one joins them.
 
 A release is a folder ``<root>/<stage>/<version>/`` with the model files and ``manifest.json``; one that was published
-from a run holds a ``MODEL_CARD.md`` too. A classifier with a name of its own (``weights/names.py``) lies in
+from a run holds a ``MODEL_CARD.md`` too. A classifier with a name of its own (``release.split_name``) lies in
 ``<root>/classifier/<name>/<version>/``. Two roots are searched: the user's (``FACEPIPE_WEIGHTS``, else the platform's
-data folder) and the one inside the package. Where both hold a version, the user's wins. Where no version is named, the
-one that is pinned (``weights/pins.py``) or else the newest is meant.
+data folder) and the one inside the package. Where both hold a version, the user's wins.
 
-Which version of a stage is used where none is named: ``current.json`` in the user's root.
-
-The file holds ``{"detector": "1.0.0", "classifier/shirt": "0.1.0"}``: a version by stage, or by stage and name
-(``weights/names.py``). What it does not name uses its newest release.
+Where no version is named, the pinned one is used, else the newest. Pins are in ``current.json`` in the user's root: a
+version by stage, or by stage and name, such as ``{"detector": "1.0.0", "classifier/shirt": "0.1.0"}``.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -27,7 +25,8 @@ from pydantic import ConfigDict, Field, RootModel, ValidationError
 
 from ..core.errors import WeightsError
 from ..core.files import write_whole
-from .manifest import VERSION_PATTERN, Manifest, Stage, Version, write_manifest
+from .manifest import Manifest, Stage, Version, first_error, shortened, write_manifest
+from .reading import JSON_BYTES, is_plain, parse_json, read_regular
 from .release import (
     FACE,
     MANIFEST,
@@ -64,12 +63,22 @@ __all__ = [
 ]
 
 
+LOG = logging.getLogger("facepipe.weights")
 PACKAGE_ROOT = Path(__file__).parent
+CURRENT = "current.json"
+Key = Annotated[str, Field(pattern=r"^(detector|classifier(/[a-z][a-z0-9_]*)?)$")]
+_warned: set[str] = set()
+
+
+class Pins(RootModel[dict[Key, Version]]):
+    """The content of ``current.json``: a version by what :func:`pin_key` gives."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A folder among the releases whose manifest cannot be used."""
+    """A folder among the releases that cannot be read, or whose manifest cannot be used."""
 
     stage: Stage
     folder: Path
@@ -89,9 +98,16 @@ class Broken:
 
 
 def user_root() -> Path:
-    """The user's folder of releases: ``FACEPIPE_WEIGHTS``, else the platform's data folder."""
+    """The user's folder of releases: ``FACEPIPE_WEIGHTS``, else the platform's data folder.
+
+    Raises:
+        WeightsError: ``FACEPIPE_WEIGHTS`` begins with ``~`` and there is no home folder of that user.
+    """
     if chosen := os.environ.get("FACEPIPE_WEIGHTS"):
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError as error:
+            raise WeightsError(f"FACEPIPE_WEIGHTS={chosen}: there is no such home folder; give a full path") from error
     import platformdirs
 
     return Path(platformdirs.user_data_dir("facepipe", appauthor=False)) / "weights"
@@ -100,27 +116,41 @@ def user_root() -> Path:
 def installed(stage: Stage | None = None) -> tuple[list[Release], list[Broken]]:
     """Every release that can be used, oldest version first within its stage and name, and those that cannot.
 
-    A bad manifest stops nobody who does not name that version.
+    A bad manifest stops nobody who does not name that version, and a folder that cannot be read is one of those that
+    cannot be used. A version that is broken in the user's root and whole in the package is among both.
     """
-    found: dict[tuple[str, str, str], Release | Broken] = {}
+    good: dict[tuple[str, str, str], Release] = {}
+    broken: dict[tuple[str, str, str], Broken] = {}
     for root in (PACKAGE_ROOT, user_root()):
         for each in get_args(Stage):
-            if stage not in (None, each) or not (root / each).is_dir():
-                continue
-            for name, folder in _folders(each, root / each):
-                found[each, name, folder.name] = _open(each, name, folder)
-    good = [release for release in found.values() if isinstance(release, Release)]
-    broken = [release for release in found.values() if isinstance(release, Broken)]
-    return sorted(good, key=lambda release: (release.stage, release.name, version_key(release.version))), broken
+            for found in _within(each, "", root / each) if stage in (None, each) else ():
+                key = each, found.name, found.folder.name
+                if isinstance(found, Broken):
+                    broken[key] = found
+                else:
+                    good[key] = found
+                    broken.pop(key, None)
+    ordered = sorted(good.values(), key=lambda release: (release.stage, release.name, version_key(release.version)))
+    return ordered, list(broken.values())
 
 
-def _folders(stage: Stage, within: Path) -> Iterator[tuple[str, Path]]:
-    """The folders that hold a manifest, each with the name among whose versions it lies."""
-    for folder in sorted(within.iterdir()):
-        if (folder / MANIFEST).is_file():
-            yield "", folder
-        elif stage == "classifier" and NAME_PATTERN.match(folder.name) and folder.is_dir():
-            yield from ((folder.name, each) for each in sorted(folder.iterdir()) if (each / MANIFEST).is_file())
+def _within(stage: Stage, name: str, folder: Path) -> Iterator[Release | Broken]:
+    """The releases in a folder of versions; in that of the classifiers, those under a name as well."""
+    try:
+        inside = sorted(folder.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Broken(stage, folder, f"{folder}: cannot be read ({error.strerror})", name)
+        return
+    for each in inside:
+        try:
+            if (each / MANIFEST).exists():
+                yield _open(stage, name, each)
+            elif stage == "classifier" and not name and NAME_PATTERN.fullmatch(each.name) and each.is_dir():
+                yield from _within(stage, each.name, each)
+        except OSError as error:
+            yield Broken(stage, each, f"{each}: cannot be read ({error.strerror})", name)
 
 
 def _open(stage: Stage, name: str, folder: Path) -> Release | Broken:
@@ -146,7 +176,7 @@ def releases(stage: Stage | None = None) -> list[Release]:
 
 def version_key(version: str) -> tuple[int, int, int, bool, str]:
     """Sorts versions by number; 1.0.0-name comes before 1.0.0, as in semantic versioning."""
-    major, minor, patch, rest = re.match(r"^(\d+)\.(\d+)\.(\d+)(.*)$", version).groups()  # type: ignore[union-attr]
+    major, minor, patch, rest = re.fullmatch(r"([0-9]+)\.([0-9]+)\.([0-9]+)(.*)", version).groups()  # type: ignore[union-attr]
     return int(major), int(minor), int(patch), rest == "", rest
 
 
@@ -170,6 +200,8 @@ def find(stage: Stage, version: str | Path | None = None) -> Release:
     known, broken = _of(stage, name)
     if number is not None:
         return _named(stage, name, number, known, broken)
+    for bad in broken:
+        _warn(f"{bad.reason}; it is left out")
     root = user_root()
     if pinned := read_pins(root).get(pin_key(stage, name)):
         try:
@@ -198,36 +230,37 @@ def _of(stage: Stage, name: str) -> tuple[list[Release], list[Broken]]:
 
 
 def _named(stage: Stage, name: str, version: str, known: list[Release], broken: list[Broken]) -> Release:
-    for release in known:
-        if release.version == version:
-            return release
     for bad in broken:
         if bad.version == version:
             raise WeightsError(bad.reason)
+    for release in known:
+        if release.version == version:
+            return release
     have = ", ".join(release.label for release in known) or "none"
-    raise WeightsError(f"no {stage} {joined(name, version)}; there are: {have}")
+    unread = "".join(f"; {bad.reason}" for bad in broken if bad.folder.name == stage)
+    raise WeightsError(f"no {stage} {shortened(joined(name, version))[1:-1]}; there are: {have}{unread}")
 
 
 def _newest(stage: Stage, name: str, known: list[Release], broken: list[Broken]) -> Release:
-    """The newest final version, else the newest of all.
+    """The newest final version that can be used, else the newest of all.
 
     Raises:
-        WeightsError: there is none, or a broken one is newer: an older one is never taken for it in silence.
+        WeightsError: there is none.
     """
+    if not known:
+        cause = f"; {broken[-1].reason}" if broken else ""
+        raise WeightsError(
+            f"no {stage} is installed; looked in {PACKAGE_ROOT / stage} and {user_root() / stage}{cause}"
+        )
     final = [release for release in known if version_key(release.version)[3]]
-    newest = (final or known)[-1] if known else None
-    for bad in broken:
-        if not VERSION_PATTERN.match(bad.version) or not version_key(bad.version)[3]:
-            continue
-        if not final or version_key(bad.version) > version_key(final[-1].version):
-            called = f"{stage} {name}" if name else stage
-            raise WeightsError(
-                f"the newest {called} cannot be used: {bad.reason}. Mend or remove {bad.folder}, or choose "
-                f"another version: facepipe weights use {stage} {joined(name, 'VERSION')}"
-            )
-    if newest is None:
-        raise WeightsError(f"no {stage} is installed; looked in {PACKAGE_ROOT / stage} and {user_root() / stage}")
-    return newest
+    return (final or known)[-1]
+
+
+def _warn(message: str) -> None:
+    """Log a warning, once in a process."""
+    if message not in _warned:
+        _warned.add(message)
+        LOG.warning("warning: %s", "".join(each if is_plain(each) and each != "\n" else "\ufffd" for each in message))
 
 
 def use(stage: Stage, version: str | None) -> Release:
@@ -247,6 +280,8 @@ def use(stage: Stage, version: str | None) -> Release:
     root = user_root()
     name, number = ("", None) if version is None else split_name(stage, version)
     known, broken = _of(stage, name)
+    for bad in broken if number is None else ():
+        _warn(f"{bad.reason}; it is left out")
     release = _newest(stage, name, known, broken) if number is None else _named(stage, name, number, known, broken)
     release.verify()
     write_pin(root, stage, number, name)
@@ -312,18 +347,6 @@ def move_into_place(staged: Path, target: Path, replaced: Path) -> None:
         raise
 
 
-CURRENT = "current.json"
-
-
-Key = Annotated[str, Field(pattern=r"^(detector|classifier(/[a-z][a-z0-9_]*)?)$")]
-
-
-class Pins(RootModel[dict[Key, Version]]):
-    """The content of ``current.json``: a version by what :func:`pin_key` gives."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-
 def pin_key(stage: Stage, name: str = "") -> str:
     """``detector``, ``classifier`` or ``classifier/shirt``."""
     return f"{stage}/{name}" if name else stage
@@ -340,16 +363,21 @@ def read_pins(root: Path) -> dict[str, str]:
     """
     path = root / CURRENT
     try:
-        return Pins.model_validate_json(path.read_bytes()).root
-    except FileNotFoundError:
+        content = read_regular(path, JSON_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
+        if not os.access(root, os.X_OK):
+            _warn(f"{root}: cannot be read ({error.strerror}); which versions it says to use is not known")
+            return {}
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
+    try:
+        parse_json(content)
+        return Pins.model_validate_json(content).root
+    except ValueError as error:
+        cause = first_error(error) if isinstance(error, ValidationError) else str(error)
         raise WeightsError(
-            f"{path}: does not say which versions to use, {where}: {first['msg']}; "
+            f"{path}: does not say which versions to use, {cause}; "
             f"remove the file, and the newest versions are used again"
         ) from error
 

@@ -21,11 +21,11 @@ from ...core.errors import TrainingError, WeightsError
 from ...core.run_folder import trial_version
 from ...core.version import __version__
 from ...weights.manifest import (
-    VERSION_PATTERN,
     InputSpec,
     Manifest,
     Metrics,
     Thresholds,
+    is_version,
     write_manifest,
 )
 from ...weights.metrics import EVALUATION
@@ -128,7 +128,7 @@ def release_run(
         WeightsError: the version exists or has a bad name, or int8 loses too much.
     """
     if version is not None:  # told before the work, not after it
-        if not VERSION_PATTERN.match(version):
+        if not is_version(version):
             raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {version!r}")
         refuse_existing((root or user_root()) / "detector" / version, replace)
     description = read_description(data or Path(read_settings(run).data))

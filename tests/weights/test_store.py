@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,6 @@ import pytest
 from facepipe import Pipeline
 from facepipe.core.errors import WeightsError
 from facepipe.weights import store
-from facepipe.weights.manifest import read_manifest, write_manifest
 from facepipe.weights.store import (
     Release,
     find,
@@ -29,6 +30,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty user's root; the package's root is emptied too, so that real releases do not get in the way."""
     monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "user"))
     monkeypatch.setattr(store, "PACKAGE_ROOT", tmp_path / "package")
+    monkeypatch.setattr(store, "_warned", set())
     return tmp_path / "user"
 
 
@@ -159,17 +161,73 @@ def test_a_bad_manifest_stops_nobody_who_names_another_version(
 
 
 @pytest.mark.parametrize("damage", [lying, unreadable, from_the_future])
-def test_an_older_version_is_not_taken_for_a_broken_newest_one(
-    damage: Callable[..., str], root: Path, publish_detector: Publish
+def test_a_broken_newest_version_is_left_out_with_a_warning(
+    damage: Callable[..., str], root: Path, publish_detector: Publish, caplog: pytest.LogCaptureFixture
 ) -> None:
     publish_detector(root, version="2.0.0")
     message = damage(root, publish_detector, "3.0.0")
-    with pytest.raises(WeightsError, match=f"the newest detector cannot be used: .*{message}"):
+    for _ in range(2):
+        assert find("detector").version == "2.0.0"
+    (record,) = caplog.records  # once in a process
+    assert re.search(f"warning: .*{message}.*left out$", record.getMessage())
+    with pytest.raises(WeightsError, match=message):
+        find("detector", "3.0.0")
+    with pytest.raises(WeightsError, match=message):
+        use("detector", "3.0.0")
+    assert use("detector", None).version == find("detector").version == "2.0.0"
+
+
+def test_the_only_one_is_broken(root: Path, publish_detector: Publish) -> None:
+    message = unreadable(root, publish_detector, "3.0.0")
+    with pytest.raises(WeightsError, match=f"no detector is installed.*{message}"):
         find("detector")
-    assert use("detector", "2.0.0").version == find("detector").version == "2.0.0"
-    with pytest.raises(WeightsError, match="the newest detector cannot be used"):
-        use("detector", None)
-    assert find("detector").version == "2.0.0"
+
+
+@pytest.mark.parametrize("where", ["detector", "detector/3.0.0", "current.json", "."])
+def test_an_unreadable_folder_is_left_out_with_a_warning(
+    where: str,
+    root: Path,
+    tmp_path: Path,
+    publish_detector: Publish,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As for another user; the tests may run as root, whom no mode stops."""
+    publish_detector(tmp_path / "package", version="1.0.0")
+    publish_detector(root, version="3.0.0")
+    barred, stat, listdir = root / where, os.stat, os.listdir
+
+    def refuse(path: object, *more: object, **named: object) -> object:
+        if isinstance(path, str | Path) and (Path(path) == barred or barred in Path(path).parents):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os, "listdir", lambda path: refuse(path) and listdir(path))
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != barred)
+    if where == "current.json":
+        with pytest.raises(WeightsError, match=r"current\.json: cannot be read \(Permission denied\)"):
+            find("detector")
+        return
+    assert find("detector").version == "1.0.0"
+    assert find("detector", "1.0.0").version == "1.0.0"
+    assert any("cannot be read (Permission denied)" in record.getMessage() for record in caplog.records)
+    with pytest.raises(WeightsError, match="Permission denied"):
+        find("detector", "3.0.0")
+
+
+def test_a_file_in_place_of_the_folder(root: Path, tmp_path: Path, publish_detector: Publish) -> None:
+    publish_detector(tmp_path / "package", version="1.0.0")
+    root.write_bytes(b"no folder")
+    assert find("detector").version == "1.0.0"
+    with pytest.raises(WeightsError, match="cannot be written"):
+        use("detector", "1.0.0")
+
+
+def test_no_such_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", "~nobody-of-that-name/weights")
+    with pytest.raises(WeightsError, match="give a full path"):
+        find("detector")
 
 
 def test_a_broken_trial_or_folder_is_never_the_newest(root: Path, publish_detector: Publish) -> None:
@@ -180,11 +238,14 @@ def test_a_broken_trial_or_folder_is_never_the_newest(root: Path, publish_detect
     assert sorted(bad.version for bad in installed("detector")[1]) == ["3.0.0-try", "old"]
 
 
-def test_a_broken_own_version_hides_the_shipped_one(root: Path, tmp_path: Path, publish_detector: Publish) -> None:
+def test_a_broken_own_version_hides_the_shipped_one_that_is_named(
+    root: Path, tmp_path: Path, publish_detector: Publish
+) -> None:
     publish_detector(tmp_path / "package", version="1.0.0")
     unreadable(root, publish_detector, "1.0.0")
     with pytest.raises(WeightsError, match="bad manifest"):
         find("detector", "1.0.0")
+    assert find("detector").folder == tmp_path / "package" / "detector" / "1.0.0"  # nobody asked for that one
 
 
 def test_a_version_can_be_chosen_and_given_back(
@@ -288,56 +349,3 @@ def test_a_pipeline_works_with_either_version(
         boxes = [face.box for face in result.faces]
         assert results.setdefault(result.models.detector.version, boxes) == boxes
     assert results["1.0.0"] != results["2.0.0"]
-
-
-def test_manifest_survives_writing_and_reading(
-    detector_release: Release, classifier_release: Release, tmp_path: Path
-) -> None:
-    for release in (detector_release, classifier_release):
-        write_manifest(release.manifest, tmp_path / "manifest.json")
-        assert read_manifest(tmp_path / "manifest.json") == release.manifest
-
-
-@pytest.mark.parametrize(
-    ("place", "value", "message"),
-    [
-        (("surprise",), 1, "surprise"),
-        (("version",), "one", r"reads like 1\.2\.3"),
-        (("date",), "yesterday", "date"),
-        (("stage",), "nose", "stage"),
-        (("files",), [], "files"),
-        (("files", 0, "sha256"), "AB" * 32, "sha256"),
-        (("files", 0, "bytes"), "12", "bytes"),
-        (("files", 0, "name"), "../model.onnx", "name"),
-        (("input", "colour"), "GBR", "colour"),
-        (("input", "size"), 64.5, "size"),
-        (("attributes",), [], "attributes"),
-        (("attributes", 1, "classes"), ["male", "male"], "must differ"),
-        (("attributes", 0, "high"), -5.0, "above low"),
-        (("attributes", 5, "mirror"), [["left_eye", "tail"]], "tail"),
-        (("crop",), None, "crop"),
-        (("crop", "margin"), -1.0, "margin"),
-        (("licence",), None, "licence"),
-    ],
-)
-def test_bad_manifests_name_the_field(
-    place: tuple, value: object, message: str, classifier_release: Release, tmp_path: Path
-) -> None:
-    record = json.loads((classifier_release.folder / "manifest.json").read_text(encoding="utf-8"))
-    inner = record
-    for step in place[:-1]:
-        inner = inner[step]
-    inner[place[-1]] = value
-    path = tmp_path / "manifest.json"
-    path.write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(WeightsError, match=message) as caught:
-        read_manifest(path)
-    assert str(path) in str(caught.value)
-
-
-def test_manifest_that_is_no_json(tmp_path: Path) -> None:
-    path = tmp_path / "manifest.json"
-    for content in (b"", b"{", b"\xff\xfe", b"[]"):
-        path.write_bytes(content)
-        with pytest.raises(WeightsError, match="bad manifest"):
-            read_manifest(path)

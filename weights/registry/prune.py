@@ -164,7 +164,9 @@ def _candidates(root: Path) -> Iterator[Path]:
         if (root / stage).is_dir():
             folders.append(root / stage)
     if (root / "classifier").is_dir():
-        folders += [each for each in (root / "classifier").iterdir() if each.is_dir() and NAME_PATTERN.match(each.name)]
+        folders += [
+            each for each in (root / "classifier").iterdir() if each.is_dir() and NAME_PATTERN.fullmatch(each.name)
+        ]
     for folder in folders:
         if folder.is_dir():
             yield from sorted(each for each in folder.iterdir() if each.name.startswith(tuple(LEFTOVERS)))
