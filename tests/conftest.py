@@ -2,8 +2,8 @@
 
 A test file that imports a training framework, or a module of facepipe that does, is marked ``train``; one that drives a
 browser, ``browser``. Other tests that train through the command line are marked ``train`` where they stand. Both kinds
-are ``slow``. A file that imports a package which is not installed is skipped, and so is a ``train`` test without the
-frameworks.
+are ``slow``, and so are the tests in ``slow.txt``, which ``pytest --record-slow SECONDS`` writes. A file that imports a
+package which is not installed is skipped, and so is a ``train`` test without the frameworks.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ settings.load_profile("same")
 ROOT = Path(__file__).parents[1]
 FRAMEWORKS = frozenset({"torch", "torchvision", "tensorflow", "keras", "ultralytics", "tf2onnx"})
 BROWSERS = frozenset({"selenium"})
+SLOW = Path(__file__).with_name("slow.txt")
 
 VERSION = "99.0.0"
 """Of the random releases: newer than any real one, so they are the default where they are found at all."""
@@ -111,16 +112,54 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark by what a file imports, and skip what trains where there is nothing to train with."""
+    """Mark by imports and by measured time, and skip what trains where there is nothing to train with."""
+    slow = set(SLOW.read_text("utf-8").splitlines())
     for item in items:
-        if _needed(item.path) & BROWSERS:
-            item.add_marker("browser")
-        if _needed(item.path) & FRAMEWORKS:
-            item.add_marker("train")
+        needed = _needed(item.path)
+        for marker, packages in (("browser", BROWSERS), ("train", FRAMEWORKS)):
+            if needed & packages:
+                item.add_marker(marker)
         if item.get_closest_marker("train") and (missing := _missing(FRAMEWORKS)):
             item.add_marker(pytest.mark.skip(f"needs {', '.join(missing)}: pip install '.[train]'"))
-        if item.get_closest_marker("train") or item.get_closest_marker("browser"):
+        if any(map(item.get_closest_marker, ("train", "browser"))) or _name(item.nodeid) in slow:
             item.add_marker("slow")
+
+
+def _name(nodeid: str) -> str:
+    """A test without its parameters."""
+    return nodeid.partition("[")[0]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--record-slow",
+        type=float,
+        metavar="SECONDS",
+        help="write tests/slow.txt anew: of the files that ran, the tests that took longer, all parameters together",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--record-slow") is not None:
+        config.pluginmanager.register(_Recorder(config.getoption("--record-slow")))
+
+
+class _Recorder:
+    """Adds up how long each test takes, and writes the slow ones down."""
+
+    def __init__(self, least: float):
+        self._least = least
+        self._seconds: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        name = _name(report.nodeid)
+        self._seconds[name] = self._seconds.get(name, 0.0) + report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        ran = {name.partition("::")[0] for name in self._seconds}
+        kept = {name for name in SLOW.read_text("utf-8").splitlines() if name.partition("::")[0] not in ran}
+        slow = {name for name, seconds in self._seconds.items() if seconds > self._least}
+        SLOW.write_text("".join(f"{name}\n" for name in sorted(kept | slow)), "utf-8")
 
 
 def _save(path: Path, nodes: list[Any], inputs: dict[str, tuple], outputs: dict[str, tuple], constants: dict) -> Path:
