@@ -17,15 +17,17 @@ from ..weights.store import refuse_existing, user_root
 from .config.recipe import Recipe
 from .data.readers import read_data
 from .data.table import FaceTable
-from .export.onnx import Compression
 from .inference.crop import Region
 from .training.run_folder import (
     BEST,
     CHECKPOINT,
     FINAL,
     HISTORY,
+    LICENCE,
     SETTINGS,
+    Compression,
     Precision,
+    ReleaseOptions,
     Settings,
     read_settings,
 )
@@ -133,7 +135,7 @@ def train_classifier(
         name = settings.classifier_name if resume else classifier_name or ""
         refuse_existing(place(user_root(), "classifier", name, version), replace)
     import_keras()
-    from .export.release import LICENCE, release_run
+    from .export.release import release_run
     from .training.trainer import Trainer
 
     if resume:
@@ -161,6 +163,9 @@ def train_classifier(
                 **changes,
             }
         )
+    options = {"version": version, "exports": exports, "terms": terms or {}, "licence": licence or LICENCE}
+    release = ReleaseOptions.model_validate({**options, "replace": replace})
+    settings = settings.model_copy(update={"release": release})
     table.require_crops(settings.crop)
     train, val = table.split("train"), table.split("val")
     over = resume and (folder / FINAL).is_file()
@@ -177,9 +182,7 @@ def train_classifier(
         except TrainingError:
             _forget_unbegun(folder)
             raise
-    return release_run(
-        folder, settings, table, version, exports, terms, licence or LICENCE, replace=replace, report=report
-    )
+    return release_run(folder, settings, table, report=report)
 
 
 def _forget_unbegun(folder: Path) -> None:

@@ -24,6 +24,7 @@ from .manifest import (
     is_version,
 )
 from .metrics import (
+    BY_SIZE,
     EVERYTHING,
     FEW,
     comparable,
@@ -151,7 +152,7 @@ def _figures(manifest: Manifest, plots: Sequence[str]) -> list[str]:
     shown = [plot for plot in plots if _stem(plot) != "curves"]
     for number, entry in enumerate(manifest.files):
         lines += [f"### {_file(entry)}", ""]
-        measured = metrics_of(manifest, entry)
+        measured = sorted(metrics_of(manifest, entry), key=lambda each: not each.protocol.startswith(BY_SIZE))
         if not measured:
             lines += ["Not measured.", ""]
         for metrics in measured:

@@ -19,6 +19,8 @@ from pydantic import ValidationError
 from ..core.errors import WeightsError
 from .manifest import Beside, FileEntry, Manifest, Metric, Metrics, NumericAttribute, Stage
 
+BY_SIZE = "by size of the face:"
+"""How the protocol of figures by the size of the face begins; they are a card's first table."""
 EVERYTHING = "all"
 """Subject of a figure whose name tells none."""
 FEW = 100

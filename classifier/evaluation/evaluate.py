@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from ...weights.manifest import ClassesBase, Metric, Metrics
+from ...weights.manifest import ClassesBase, CropRecipe, Metric, Metrics
+from ...weights.metrics import BY_SIZE
 from ..config.recipe import Split
 from ..data.readers import parse_source, read_data
 from ..data.table import FaceTable
 from ..inference.classifier import AttributeClassifier
 from .generalisation import ROWS, Fit, compare, measure_of, training_sample
 from .metrics import row_errors, scores
-from .predictions import Predictions, predict
+from .predictions import Predictions, predict, predict_sizes
 from .reliability import answers, reliability
+from .sizes import ROWS as SIZE_ROWS
+from .sizes import size_metrics, size_sample
 from .subgroups import SMALLEST, Gap, GroupFigure, features, group_figures, largest_gaps
 
 
@@ -37,9 +40,11 @@ class Evaluation:
         split: train, val or test.
         figures: by group.
         fits: training rows against these, where they were measured.
-        size: side of the crops.
+        crop: the recipe that crops are cut by.
         data: the ``--data`` texts, without folders of this machine.
         command: the command that measures it again.
+        sized: by the face's longer side in pixels, a sample of the rows seen at that size; empty where it was not
+            measured.
     """
 
     name: str
@@ -50,9 +55,10 @@ class Evaluation:
     split: str
     figures: tuple[GroupFigure, ...]
     fits: tuple[Fit, ...]
-    size: int
+    crop: CropRecipe
     data: tuple[str, ...]
     command: str
+    sized: Mapping[float, Predictions] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -64,7 +70,7 @@ class Evaluation:
         table = self.seen.table
         return (
             f"{' and '.join(self.data)} (sha256 {table.sha256[:12]}), split {self.split}, {len(table)} crops of "
-            f"{self.size} px through the released ONNX file; unlabelled cells left out"
+            f"{self.crop.size} px through the released ONNX file; unlabelled cells left out"
         )
 
     @cached_property
@@ -78,6 +84,11 @@ class Evaluation:
                 name = f"{attribute.name}.ece"
                 found.append(Metric(name=name, value=reliability(given).error, count=len(given.right)))
         return tuple(found)
+
+    @cached_property
+    def sizes(self) -> tuple[Metric, ...]:
+        """Of the same rows at every size of the face: ``gender.accuracy/16 px``, ``gender.accuracy/whole``."""
+        return tuple(size_metrics(self.sized, self.crop))
 
     @cached_property
     def details(self) -> tuple[Metric, ...]:
@@ -114,11 +125,31 @@ class Evaluation:
         if self.fits:
             protocol = f"training rows, without augmentation, for comparison with: {self.protocol}"
             found.append(Metrics(protocol=protocol, values=tuple(fit.metric() for fit in self.fits), **known))
+        if self.sizes:
+            rows = len(next(iter(self.sized.values())).table)
+            protocol = (
+                f"{BY_SIZE} {rows} of the rows, each crop shrunk as if the longer side of the face's box had so many "
+                f"pixels in the photo, and enlarged again as serving does: {self.protocol}"
+            )
+            found.append(Metrics(protocol=protocol, values=self.sizes, **known))
         return found
 
     def metrics(self) -> Metrics:
         """All figures of these rows in one record."""
-        return self.records()[0].model_copy(update={"values": (*self.overall, *self.details)})
+        return self.records()[0].model_copy(update={"values": (*self.overall, *self.details, *self.sizes)})
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that are measured beside those of the split; 0 for none.
+
+    Attributes:
+        training: of the split ``train``, for the generalisation gap.
+        sizes: of the split, at every size of the face.
+    """
+
+    training: int = ROWS
+    sizes: int = SIZE_ROWS
 
 
 def evaluate(
@@ -126,9 +157,8 @@ def evaluate(
     table: FaceTable,
     split: str = "val",
     workers: int = 2,
-    command: str = "",
     data: Sequence[str] = (),
-    training_rows: int = ROWS,
+    rows: Rows = Rows(),
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Measure one split.
@@ -136,24 +166,35 @@ def evaluate(
     Args:
         classifier: reads attributes of the same names and kinds as the table's.
         table: rows that are crops; they are cut by the classifier's recipe.
-        command: the command that measures it again; "" for the plain one.
+        split: train, val or test.
+        workers: threads that read and cut crops.
         data: the ``--data`` texts; none for the table's own path.
-        training_rows: of the split ``train`` that are measured beside, for the gap; 0 for none.
+        rows: what is measured beside.
+        progress: called with the number of crops done and their total.
 
     Raises:
         DataError: the rows are no crops, or were cut by another recipe; or the split has none.
         MissingExtraError: fairlearn is not installed.
     """
-    rows = table.split(split)
+    chosen = table.split(split)
     has_train = split != "train" and bool((table.columns["split"] == "train").any())
-    sample = training_sample(table.split("train"), rows, training_rows) if has_train and training_rows else None
-    total = len(rows) + (0 if sample is None else len(sample))
-    seen = predict(classifier, rows, workers, None if progress is None else lambda done, _: progress(done, total))
-    trained = None
+    sample = training_sample(table.split("train"), chosen, rows.training) if has_train and rows.training else None
+    sizes = chosen.rows(size_sample(chosen, rows.sizes)) if rows.sizes else None
+    parts = [each for each in (chosen, sample, sizes) if each is not None]
+    total, before = sum(map(len, parts)), 0
+
+    def count(done: int, _: int) -> None:
+        if progress is not None:
+            progress(before + done, total)
+
+    seen, trained, sized = predict(classifier, chosen, workers, count), None, {}
+    before = len(chosen)
     if sample is not None:
-        told = None if progress is None else (lambda done, _: progress(len(rows) + done, total))
-        trained = predict(classifier, sample, workers, told)
-    return assemble(classifier, seen, split, trained, command, data)
+        trained = predict(classifier, sample, workers, count)
+        before += len(sample)
+    if sizes is not None:
+        sized = predict_sizes(classifier, sizes, workers, count)
+    return assemble(classifier, seen, split, trained, data, sized)
 
 
 def assemble(
@@ -161,13 +202,21 @@ def assemble(
     seen: Predictions,
     split: str = "val",
     trained: Predictions | None = None,
-    command: str = "",
     data: Sequence[str] = (),
+    sized: Mapping[float, Predictions] | None = None,
 ) -> Evaluation:
-    """The evaluation of rows that were observed already; arguments and errors as for :func:`evaluate`.
+    """The evaluation of predictions that were made already.
 
     Args:
-        trained: observed training rows, for the gap.
+        classifier: that made them.
+        seen: of the split's rows.
+        split: train, val or test.
+        trained: of training rows, for the generalisation gap.
+        data: the ``--data`` texts; none for the table's own path.
+        sized: by the size of the face, as ``predict_sizes`` gives them.
+
+    Raises:
+        MissingExtraError: fairlearn is not installed.
     """
     entry = classifier.entry
     by = features(seen.table)
@@ -189,14 +238,15 @@ def assemble(
         split=split,
         figures=tuple(figures),
         fits=tuple(fits),
-        size=classifier.crop.size,
+        crop=classifier.crop,
         data=tuple(names),
-        command=command or evaluation_command(names, label, entry.precision, split),
+        command=evaluation_command(names, label, entry.precision, split),
+        sized=sized or {},
     )
 
 
 def read_as_trained(classifier: AttributeClassifier, data: Sequence[str]) -> FaceTable:
-    """Read data for a classifier. Where they say no split they are parted by its training's shares and seed, so that
+    """Read data for a classifier. Where they say no split they are split by its training's shares and seed, so that
     the rows of its training are kept apart from the others.
 
     Raises:

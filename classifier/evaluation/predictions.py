@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
-from ...weights.manifest import Attribute
+from ...weights.manifest import Attribute, CropRecipe
 from ..data.loader import BrokenPictures, CropSource, exact_batches
 from ..data.table import FaceTable
 from ..inference.classifier import AttributeClassifier
 
 BATCH = 32
+SIDES = (12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0)
+"""Longer sides of faces' boxes in pixels at which classifiers are measured and calibrated."""
 
 
 @dataclass(frozen=True)
@@ -64,33 +67,131 @@ def predict(
     Args:
         classifier: reads attributes of the same names and kinds as the table's.
         table: rows that are crops; they are cut by the classifier's recipe.
-        progress: told how many rows of how many are done.
+        workers: threads that read and cut crops.
+        progress: called with the number of rows done and their total.
         report: takes a line on each picture that cannot be read; its row counts as unlabelled.
 
     Raises:
         DataError: the rows are no crops, were cut by another recipe, or over 1 % of the pictures cannot be read.
     """
+    return _predict(classifier, table, (None,), workers, progress, report)[0]
+
+
+def predict_sizes(
+    classifier: AttributeClassifier,
+    table: FaceTable,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+    report: Callable[[str], None] = print,
+) -> dict[float, Predictions]:
+    """Run a classifier over the rows of a table as faces of each size: see :func:`seen_small`.
+
+    A row whose column ``face_side`` says that its crop was enlarged from a smaller face counts as unlabelled at the
+    sizes above it.
+
+    Args:
+        classifier: reads attributes of the same names and kinds as the table's.
+        table: rows that are crops; they are cut by the classifier's recipe.
+        workers: threads that read and cut crops.
+        progress: called with the number of rows done and their total.
+        report: takes a line on each picture that cannot be read; its row counts as unlabelled.
+
+    Returns:
+        By the longer side of the face's box in pixels: those of :func:`sides_of`, and last :func:`whole_side`, the
+        crops as they are.
+
+    Raises:
+        DataError: as :func:`predict`.
+    """
+    whole = whole_side(classifier.crop)
+    shrunk = sides_of(classifier.crop)
+    found = _predict(classifier, table, (*shrunk, None), workers, progress, report)
+    cells = table.columns.get("face_side", np.full(len(table), ""))
+    native = np.array([float(cell) if cell else np.inf for cell in cells.tolist()])
+    sized = {}
+    for side, seen in zip((*shrunk, whole), found, strict=True):
+        targets = {name: values.copy() for name, values in seen.targets.items()}
+        for values in targets.values():
+            values[native < side] = np.nan
+        sized[side] = replace(seen, targets=targets, sides=np.full(len(table), float(side)))
+    return sized
+
+
+def sides_of(recipe: CropRecipe) -> tuple[float, ...]:
+    """The sizes among ``SIDES`` at which a face's crop is smaller than the recipe's, so that it is enlarged."""
+    return tuple(side for side in SIDES if _crop_side(side, recipe) < recipe.size)
+
+
+def whole_side(recipe: CropRecipe) -> float:
+    """Longer side in pixels of a face's box whose crop is neither enlarged nor shrunk."""
+    return recipe.size / (1 + 2 * recipe.margin)
+
+
+def size_name(side: float, recipe: CropRecipe) -> str:
+    """``16 px``, or ``whole`` for :func:`whole_side` and more."""
+    return "whole" if side >= whole_side(recipe) else f"{side:g} px"
+
+
+def seen_small(crops: np.ndarray, side: float, recipe: CropRecipe) -> np.ndarray:
+    """Crops as they would be cut from photos in which the faces are small: averaged over areas, then enlarged.
+
+    Args:
+        crops: uint8, (n, size, size, 3).
+        side: longer side of the face's box in the photo, in pixels; the crop's own is that times 1 + 2 * margin.
+        recipe: that they were cut by.
+
+    Returns:
+        uint8, (n, size, size, 3), enlarged linearly as ``crop.cut_face`` does.
+    """
+    small, full = (_crop_side(side, recipe),) * 2, crops.shape[2:0:-1]
+    found = np.empty_like(crops)
+    for slot, crop in enumerate(crops):
+        shrunk = cv2.resize(crop, small, interpolation=cv2.INTER_AREA)
+        found[slot] = cv2.resize(shrunk, full, interpolation=cv2.INTER_LINEAR)
+    return found
+
+
+def _crop_side(side: float, recipe: CropRecipe) -> int:
+    return max(round(side * (1 + 2 * recipe.margin)), 1)
+
+
+def _predict(
+    classifier: AttributeClassifier,
+    table: FaceTable,
+    sides: Sequence[float | None],
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+    report: Callable[[str], None],
+) -> list[Predictions]:
+    """What the classifier says of the rows at each size, each picture read once; None leaves the crops as they are."""
     table.require_crops(classifier.crop)
     broken = BrokenPictures(len(table), report)
     source = CropSource(table, classifier.crop.size, classifier.crop.border, broken=broken)
     names = [attribute.name for attribute in classifier.attributes]
-    outputs: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    outputs: list[dict[str, list[np.ndarray]]] = [{name: [] for name in names} for _ in sides]
     targets: dict[str, list[np.ndarray]] = {name: [] for name in names}
     seconds, done = 0.0, 0
     for batch in exact_batches(source, BATCH, workers=workers):
-        started = time.perf_counter()
-        found = classifier.outputs(batch.images)
-        seconds += time.perf_counter() - started
+        for side, parts in zip(sides, outputs, strict=True):
+            images = batch.images if side is None else seen_small(batch.images, side, classifier.crop)
+            started = time.perf_counter()
+            found = classifier.outputs(images)
+            seconds += time.perf_counter() - started
+            for name in names:
+                parts[name].append(found[name])
         for name in names:
-            outputs[name].append(found[name])
             targets[name].append(batch.targets[name])
         done += len(batch.images)
         if progress is not None:
             progress(done, len(table))
-    return Predictions(
-        attributes=classifier.attributes,
-        table=table,
-        outputs={name: np.concatenate(parts) for name, parts in outputs.items()},
-        targets={name: np.concatenate(parts) for name, parts in targets.items()},
-        milliseconds=1000 * seconds / max(done, 1),
-    )
+    labels = {name: np.concatenate(parts) for name, parts in targets.items()}
+    return [
+        Predictions(
+            attributes=classifier.attributes,
+            table=table,
+            outputs={name: np.concatenate(each) for name, each in parts.items()},
+            targets=labels,
+            milliseconds=1000 * seconds / max(done * len(sides), 1),
+        )
+        for parts in outputs
+    ]

@@ -1,6 +1,6 @@
 """Calibration after training: a temperature a head, a least confidence, and intervals that hold as often as they say.
 
-What is fitted here goes into the manifest and changes how outputs are read (``values.py``), not the network. It is
+What is fitted here goes into the manifest and changes how outputs are read, not the network. It is
 fitted on one half of the validation rows and reported on the other.
 """
 
@@ -20,12 +20,11 @@ from ..data.table import FaceTable
 from ..evaluation.reliability import Answers, answers, coverage_curve, interval_now, miss, reliability
 from ..inference.attributes import bin_centres, softmax
 
-TEMPERATURES = (0.5, 10.0)
-"""Bounds of the search: a head that makes no mistake on the few rows at hand must not become certain of everything."""
+TEMPERATURES = (0.5, 50.0)
+"""Bounds of the search: a head that makes no mistake on the few rows at hand must not become certain of everything; of
+very small faces a network can be many times too sure."""
 LEAST_ROWS = 50
 """Nothing is fitted on fewer labelled rows."""
-
-
 HIGHEST = 0.999
 """No limit on the confidence is higher: nothing would be said at all."""
 
@@ -98,7 +97,7 @@ def calibration_metrics(
         if isinstance(new, PointsAttribute):
             continue
         for word, attribute in (("before", old), ("after", new)):
-            values, count = _told(attribute, output, target)
+            values, count = _reading_figures(attribute, output, target)
             found += [
                 Metric(name=f"{new.name}.{name}/{word} calibration", value=value, count=count)
                 for name, value in values.items()
@@ -106,12 +105,14 @@ def calibration_metrics(
     return found
 
 
-def _told(attribute: Attribute, output: np.ndarray, target: np.ndarray) -> tuple[dict[str, float], int]:
+def _reading_figures(attribute: Attribute, output: np.ndarray, target: np.ndarray) -> tuple[dict[str, float], int]:
     """Figures of one attribute, and of how many rows."""
     if isinstance(attribute, NumericAttribute):
-        told = interval_now(attribute, output, target)
+        interval = interval_now(attribute, output, target)
         names = ("interval_coverage", "interval_width")
-        return ({} if told is None else dict(zip(names, told, strict=True))), int((~np.isnan(target[:, 0])).sum())
+        return ({} if interval is None else dict(zip(names, interval, strict=True))), int(
+            (~np.isnan(target[:, 0])).sum()
+        )
     assert isinstance(attribute, ClassesBase)
     given = answers(attribute, output, target)
     if not len(given.right):
@@ -124,7 +125,14 @@ def _told(attribute: Attribute, output: np.ndarray, target: np.ndarray) -> tuple
     return found, len(given.right)
 
 
-def _fitted(attribute: Attribute, output: np.ndarray, target: np.ndarray, rule: Abstention) -> Attribute:
+def fit_reading(attribute: Attribute, output: np.ndarray, target: np.ndarray) -> Attribute | None:
+    """The attribute with temperature and widening fitted; None where too few rows are labelled to fit either.
+
+    Args:
+        attribute: of classes or of numbers.
+        output: (n, width) as the classifier gives it.
+        target: (n,) class index, or (n, 3) number, low, high; NaN where unlabelled.
+    """
     update: dict[str, Any] = {}
     if isinstance(attribute, NumericAttribute):
         if attribute.bins is not None:
@@ -142,9 +150,16 @@ def _fitted(attribute: Attribute, output: np.ndarray, target: np.ndarray, rule: 
         if known.sum() >= LEAST_ROWS:
             truth = target[known].astype(int)
             update["temperature"] = _temperature(lambda heat: _class_loss(output[known], truth, heat))
-            given = answers(attribute.model_copy(update=update), output, target)
-            update["abstain_below"] = least_confidence(given, rule)
-    return type(attribute).model_validate({**attribute.model_dump(), **update}) if update else attribute
+    return type(attribute).model_validate({**attribute.model_dump(), **update}) if update else None
+
+
+def _fitted(attribute: Attribute, output: np.ndarray, target: np.ndarray, rule: Abstention) -> Attribute:
+    fitted = fit_reading(attribute, output, target)
+    if fitted is None:
+        return attribute
+    if isinstance(fitted, ClassesBase):
+        return fitted.model_copy(update={"abstain_below": least_confidence(answers(fitted, output, target), rule)})
+    return fitted
 
 
 def _temperature(loss: Callable[[float], float]) -> float:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,12 +23,12 @@ from ...core.errors import TrainingError
 from ...weights.manifest import Attribute
 from ..config.recipe import Recipe
 from ..inference.classifier import FEATURES
+from ..training.run_folder import Compression
 
 if TYPE_CHECKING:
     import keras
     import onnx
 
-Compression = Literal["float32", "float16", "int8"]
 OPSET = 17
 TOLERANCE = 1e-2
 """Largest difference between Keras and the float32 ONNX file, in logits and in fractions of the crop's side."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...core.errors import TrainingError
 from ...core.run_folder import trial_version
 from ...core.version import __version__
-from ...weights.manifest import Attribute, Manifest, Metrics, TrainingData, write_manifest
+from ...weights.manifest import Attribute, Manifest, Metrics, SizeBand, TrainingData, write_manifest
 from ...weights.metrics import EVALUATION
 from ...weights.publish import EXPORT, Published, publish_run
 from ...weights.release import MANIFEST, Release, file_entry, place
@@ -23,19 +23,24 @@ from ..data.loader import BrokenPictures, CropSource, exact_batches
 from ..data.table import FaceTable
 from ..evaluation.evaluate import assemble
 from ..evaluation.generalisation import ROWS, training_sample
-from ..evaluation.predictions import Predictions, predict
-from ..evaluation.report import sentences, write_report
+from ..evaluation.predictions import Predictions, predict, predict_sizes
+from ..evaluation.report import write_report
+from ..evaluation.sizes import size_sample
+from ..evaluation.tables import sentences, size_lines
 from ..inference.classifier import FEATURES, AttributeClassifier, prepare
 from ..models.backbones import find_backbone
 from ..training.checkpoint import write_arrays
 from ..training.run_folder import Settings, lineage
-from .calibration import LEAST_ROWS, Abstention, calibrate, calibration_metrics, halves
-from .onnx import Compression, export_run
+from . import calibration
+from .calibration import Abstention, calibrate, calibration_metrics, halves
+from .onnx import export_run
+from .size_bands import calibrate_sizes, choose_least_sides
 
 CALIBRATION = 256
 """Training crops on which int8 is calibrated."""
+SIZED_ROWS = 3000
+"""Val rows that are measured at every size of the face, half of which calibration by size is fitted on."""
 UNKNOWN_TERMS = "unknown: ask the data's owner"
-LICENCE = "AGPL-3.0-or-later; trained on data with the terms above"
 OUTPUT = (
     "an output for each attribute: logits of classes or bins, a number without bins as a fraction of its range, points "
     "as x, y fractions of the crop; and 'features', the pooled numbers before the heads"
@@ -46,71 +51,53 @@ def release_run(
     folder: Path,
     settings: Settings,
     table: FaceTable,
-    version: str | None = None,
-    exports: tuple[Compression, ...] = ("int8",),
-    terms: dict[str, str] | None = None,
-    licence: str = LICENCE,
-    replace: bool = False,
     root: Path | None = None,
     report: Callable[[str], None] = print,
-    abstention: Abstention | None = None,
-    notes: str = "",
-    most_loss: float | None = None,
 ) -> Published | None:
     """Export the weights in a run's folder into ``export/``, calibrate and measure the files, and publish them.
 
     Args:
         folder: holds ``settings.json`` and ``weights.npz``.
+        settings: of the run; ``settings.release`` says which files are made, and whether they are published.
         table: all rows of the data; train rows calibrate int8, val rows fit the calibration and are measured.
-        version: the version's name; None publishes nothing: ``export/`` is a working release by its folder.
-        exports: files of the release, the default one first. Each is measured.
-        terms: of each source; the key "" holds for those not named.
-        replace: whether a version that exists is replaced.
         root: the folder of releases; None means the user's.
-        abstention: when a class is left unsaid; None means the usual rule.
-        notes: Markdown for the card.
-        most_loss: most accuracy that int8 may lose against float; None means the project's limit.
+        report: takes progress lines.
 
     Raises:
-        TrainingError: the export failed, or the files to ship are the same twice.
-        WeightsError: the version exists, or int8 loses too much (``weights.figures``).
+        TrainingError: the export failed.
+        WeightsError: the version exists, or int8 loses too much (``weights.metrics``).
         MissingExtraError: scipy, fairlearn or matplotlib is not installed.
     """
-    if not exports or len(set(exports)) < len(exports):
-        raise TrainingError(f"the files to ship must differ, got {', '.join(exports) or 'none'}")
-    if version is not None:  # told before the work, not after it
-        refuse_existing(place(root or user_root(), "classifier", settings.classifier_name, version), replace)
-    train, val = table.split("train"), table.split("val")
-    differences = _export(folder, settings, train, exports, report)
+    options = settings.release
+    if options.version is not None:  # before the work, not after it
+        refuse_existing(
+            place(root or user_root(), "classifier", settings.classifier_name, options.version), options.replace
+        )
+    train = table.split("train")
+    differences = _export(folder, settings, train, report)
     for precision, difference in differences.items():
         report(f"largest difference from Keras, {precision}: {difference:.3g}")
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as temporary:
         staged, reports = Path(temporary) / EXPORT, Path(temporary) / EVALUATION
         staged.mkdir()
-        for precision in exports:
+        for precision in options.exports:
             (folder / f"classifier-{precision}.onnx").rename(staged / f"classifier-{precision}.onnx")
         (folder / "classifier-float32.onnx").unlink(missing_ok=True)
-        release = Release(staged, _manifest(folder, staged, settings, train, version, exports, terms or {}, licence))
+        release = Release(staged, _manifest(folder, staged, settings, train))
         update = {**release.manifest.training, "largest_difference_from_keras": differences}
         release = _with(release, training=update)
-        release = _measured(release, table, train, val, settings, reports, report, abstention or Abstention())
+        release = _measured(release, table, settings, reports, report)
         write_manifest(release.manifest, staged / MANIFEST)
         for new in (staged, reports):
             if (folder / new.name).exists():
                 (folder / new.name).rename(Path(temporary) / f"old-{new.name}")
             new.rename(folder / new.name)
-    if version is None:
+    if options.version is None:
         return None
-    return publish_run(folder, version, notes, replace, most_loss, root)
+    return publish_run(folder, options.version, "", options.replace, root=root)
 
 
-def _export(
-    folder: Path,
-    settings: Settings,
-    train: FaceTable,
-    exports: tuple[Compression, ...],
-    report: Callable[[str], None],
-) -> dict[str, float]:
+def _export(folder: Path, settings: Settings, train: FaceTable, report: Callable[[str], None]) -> dict[str, float]:
     """Write the files into the run's folder; differences from Keras by precision."""
     size = settings.crop.size
     spec = find_backbone(settings.recipe.backbone).input_spec(size)
@@ -120,27 +107,19 @@ def _export(
     path = folder / "calibration.npz"
     write_arrays(path, {"images": np.concatenate([prepare(batch.images, spec) for batch in crops])})
     try:
-        return export_run(folder, exports)
+        return export_run(folder, settings.release.exports)
     finally:
         path.unlink(missing_ok=True)
 
 
-def _manifest(
-    folder: Path,
-    staged: Path,
-    settings: Settings,
-    train: FaceTable,
-    version: str | None,
-    exports: tuple[Compression, ...],
-    terms: dict[str, str],
-    licence: str,
-) -> Manifest:
+def _manifest(folder: Path, staged: Path, settings: Settings, train: FaceTable) -> Manifest:
     """The manifest before calibration and measurement."""
-    files = [file_entry(staged / f"classifier-{precision}.onnx", precision) for precision in exports]
+    options = settings.release
+    files = [file_entry(staged / f"classifier-{precision}.onnx", precision) for precision in options.exports]
     content: dict[str, Any] = {
         "stage": "classifier",
         "name": settings.classifier_name,
-        "version": version or trial_version(folder),
+        "version": options.version or trial_version(folder),
         "architecture": settings.recipe.backbone,
         "files": [file.model_dump() for file in files],
         "input": find_backbone(settings.recipe.backbone).input_spec(settings.crop.size).model_dump(),
@@ -149,9 +128,9 @@ def _manifest(
         "attributes": [attribute.model_dump() for attribute in settings.attributes],
         "crop": settings.crop.model_dump(),
         "features": _feature_width((staged / files[0].name).read_bytes()),
-        "data": [entry.model_dump() for entry in _training_data(train, terms)],
+        "data": [entry.model_dump() for entry in _training_data(train, options.terms)],
         "training": lineage(folder, settings),
-        "licence": licence,
+        "licence": options.licence,
         "facepipe": __version__,
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
     }
@@ -164,50 +143,68 @@ def _feature_width(model: bytes) -> int | None:
     return widths.get(FEATURES)
 
 
+@dataclass(frozen=True)
+class _Calibrated:
+    """What calibration made of the attributes, and how it does on the rows that it was not fitted on.
+
+    Attributes:
+        before, after: the attributes.
+        fitted: rows that it was fitted on, bool (n,).
+        precision: of the file that it was fitted with.
+        sized: by the size of the face, rows that it was not fitted on.
+    """
+
+    before: tuple[Attribute, ...]
+    after: tuple[Attribute, ...]
+    fitted: np.ndarray
+    precision: str
+    sized: dict[float, Predictions]
+
+    def metrics(self, raw: Predictions, protocol: str) -> Metrics | None:
+        """Figures before and after, on the rows that it was not fitted on; None where nothing can be told."""
+        held = raw.rows(~self.fitted)
+        values = tuple(calibration_metrics(self.before, self.after, held.outputs, held.targets))
+        if not values or not len(held.table):
+            return None
+        text = (
+            f"calibration: fitted on {int(self.fitted.sum()):,} of the rows with the {self.precision} file, measured "
+            f"on the other {len(held.table):,}: {protocol}. ECE over 15 bins of equal width; a class is unsaid "
+            f"below {Abstention()}; attributes with fewer than {calibration.LEAST_ROWS} labelled rows are left as they "
+            f"are"
+        )
+        return Metrics(protocol=text, command="", values=values)
+
+
 def _measured(
     release: Release,
     table: FaceTable,
-    train: FaceTable,
-    val: FaceTable,
     settings: Settings,
     reports: Path,
     report: Callable[[str], None],
-    rule: Abstention,
 ) -> Release:
     """The release with calibrated attributes and the figures of every file, whose reports are written.
 
     Calibration is fitted with the default file, whose training rows are measured too.
     """
-    data, first = settings.data, release.manifest.files[0].precision
-    fitted = halves(val)
-    before: tuple[Attribute, ...] = release.manifest.attributes
-    after: tuple[Attribute, ...] | None = None
+    train, val = table.split("train"), table.split("val")
+    first = release.manifest.files[0].precision
+    calibrated: _Calibrated | None = None
     measured: list[Metrics] = []
     for entry in release.manifest.files:
         classifier = AttributeClassifier(release=release, precision=entry.precision)
         raw = predict(classifier, val, settings.workers, report=report)
-        if after is None:
-            half = raw.rows(fitted)
-            after = calibrate(before, half.outputs, half.targets, rule)
-            for line in calibration_lines(before, after):
-                report(line)
         trained: Predictions | None = None
-        if entry.precision == first:
+        sized: dict[float, Predictions] = {}
+        if calibrated is None:
+            calibrated = _calibrate(classifier, raw, settings, report)
             sample = training_sample(train, val, ROWS, settings.seed)
-            trained = predict(classifier, sample, settings.workers, report=report)
-            trained = trained.read_as(after)
-        evaluation = assemble(classifier, raw.read_as(after), "val", trained, data=data)
-        held = raw.rows(~fitted)
-        values = tuple(calibration_metrics(before, after, held.outputs, held.targets)) if len(held.table) else ()
+            trained = predict(classifier, sample, settings.workers, report=report).read_as(calibrated.after)
+            sized = calibrated.sized
+        evaluation = assemble(classifier, raw.read_as(calibrated.after), "val", trained, settings.data, sized)
         records = evaluation.records()
         further: tuple[Metrics, ...] = ()
-        if values:
-            protocol = (
-                f"calibration: fitted on {int(fitted.sum()):,} of the rows with the {first} file, measured on the "
-                f"other {len(held.table):,}: {evaluation.protocol}. ECE over 15 bins of equal width; a class is unsaid "
-                f"below {rule}; attributes with fewer than {LEAST_ROWS} labelled rows are left as they are"
-            )
-            further = (records[0].model_copy(update={"protocol": protocol, "values": values}),)
+        if (figures := calibrated.metrics(raw, evaluation.protocol)) is not None:
+            further = (records[0].model_copy(update={"protocol": figures.protocol, "values": figures.values}),)
         write_report(evaluation, reports / entry.precision, further)
         measured += [*records, *further]
         shown = ", ".join(
@@ -215,30 +212,60 @@ def _measured(
         )
         report(f"{entry.precision}, {entry.bytes / 1e6:.1f} MB: {shown}")
         if entry.precision == first:
-            for line in sentences(evaluation):
+            for line in (*size_lines(evaluation), *sentences(evaluation)):
                 report(line)
-    told = {"rule": str(rule), "rows": int(fitted.sum()), "file": first}
+    assert calibrated is not None
+    how = {"rule": str(Abstention()), "rows": int(calibrated.fitted.sum()), "file": first}
     return _with(
         release,
-        attributes=after or before,
+        attributes=calibrated.after,
         metrics=tuple(measured),
-        training={**release.manifest.training, "calibration": told},
+        training={**release.manifest.training, "calibration": how},
     )
+
+
+def _calibrate(
+    classifier: AttributeClassifier, raw: Predictions, settings: Settings, report: Callable[[str], None]
+) -> _Calibrated:
+    """Fit on half of the val rows, on whole crops and by the size of the face, and choose the least sizes on the other
+    half."""
+    before: tuple[Attribute, ...] = classifier.attributes
+    fitted = halves(raw.table)
+    half = raw.rows(fitted)
+    after = calibrate(before, half.outputs, half.targets)
+    sample = size_sample(raw.table, SIZED_ROWS, settings.seed)
+    sized = predict_sizes(classifier, raw.table.rows(sample), settings.workers, report=report)
+    on = fitted[sample]
+    after = calibrate_sizes(after, {side: seen.rows(on) for side, seen in sized.items()}, classifier.crop)
+    held = {side: seen.rows(~on).read_as(after) for side, seen in sized.items()}
+    after, lines = choose_least_sides(after, held)
+    for line in (*calibration_lines(before, after), *lines):
+        report(line)
+    held = {side: seen.read_as(after) for side, seen in held.items()}
+    return _Calibrated(before, after, fitted, classifier.entry.precision, held if len(sample[~on]) else {})
 
 
 def calibration_lines(before: tuple[Attribute, ...], after: tuple[Attribute, ...]) -> list[str]:
     """What calibration changed, in words."""
     lines = []
     for old, new in zip(before, after, strict=True):
-        if old == new:
+        if old.model_copy(update={"min_side": new.min_side}) == new:
             continue
-        told = [f"temperature {new.temperature:g}"]
+        words = [f"temperature {new.temperature:g}"]
         if (below := getattr(new, "abstain_below", 0.0)) > 0:
-            told.append(f"unsaid below {below:g}")
+            words.append(f"unsaid below {below:g}")
         if new.kind == "numeric":
-            told.append(f"interval widened by {new.widen:g} {new.unit} on both sides")
-        lines.append(f"{new.name}: {', '.join(told)}")
+            words.append(f"interval widened by {new.widen:g} {new.unit} on both sides")
+        if new.bands:
+            words.append(
+                "by size: " + ", ".join(f"{band.side:g} px {band.temperature:g}{_wider(band)}" for band in new.bands)
+            )
+        lines.append(f"{new.name}: {', '.join(words)}")
     return lines
+
+
+def _wider(band: SizeBand) -> str:
+    return f" and {band.widen:+g}" if band.widen else ""
 
 
 def _headline(name: str) -> bool:

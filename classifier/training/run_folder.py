@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from ...core.errors import DataError, TrainingError
 from ...core.files import write_whole
@@ -26,9 +26,32 @@ from ..config.recipe import Recipe, read_recipe, shipped_recipes
 from ..evaluation.evaluate import portable
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Compression = Literal["float32", "float16", "int8"]
+LICENCE = "AGPL-3.0-or-later; trained on data with the terms above"
 SETTINGS = "settings.json"
 CHECKPOINT, BEST, FINAL = "checkpoint.npz", "best.npz", "weights.npz"
 """Files of a run's folder: where it stands, the weights of the stage's best validation, and the finished run's."""
+
+
+class ReleaseOptions(Record):
+    """What a run becomes when it is over; stored with it, so that a resumed run ends as it was asked to."""
+
+    version: str | None = None
+    """To publish as; None publishes nothing: the folder's ``export`` is a working release."""
+    exports: tuple[Compression, ...] = Field(default=("int8",), min_length=1, strict=False)
+    """Files of the release, the default one first."""
+    terms: dict[str, str] = Field(default={})
+    """Of each source of the data; the key "" holds for those not named."""
+    licence: str = LICENCE
+    replace: bool = False
+    """Whether a version that exists is replaced."""
+
+    @field_validator("exports")
+    @classmethod
+    def _distinct(cls, exports: tuple[Compression, ...]) -> tuple[Compression, ...]:
+        if len(set(exports)) < len(exports):
+            raise ValueError(f"the files to ship must differ, got {', '.join(exports)}")
+        return exports
 
 
 class Settings(Record):
@@ -54,6 +77,7 @@ class Settings(Record):
     progress_seconds: float = 20.0
     classifier_name: str = ""
     """``Manifest.name`` of what the run becomes."""
+    release: ReleaseOptions = ReleaseOptions()
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON holds them, under the names that a recipe's file has."""
@@ -187,7 +211,7 @@ def lineage(run: Path, settings: Settings | None = None, depth: int = EARLIER) -
         TrainingError: the folder is not that of a run, or what it records cannot be read.
     """
     settings = settings or read_settings(run)
-    told = {name: value for name, value in settings.to_dict().items() if name not in ("attributes", "crop")}
+    told = {name: value for name, value in settings.to_dict().items() if name not in ("attributes", "crop", "release")}
     start = Path(settings.start)
     told |= {"data": _weighed(settings.data), "start": start.name}
     told["recipe"]["start"] = Path(settings.recipe.start).name

@@ -50,6 +50,12 @@ def evaluate_classifier(
             min=0, help="Training rows to measure beside, which tell of overfitting. Default: 600; 0 for none."
         ),
     ] = None,
+    size_rows: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Rows to measure at every size of the face, from 12 px on. Default: 2000; 0 for none."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml or directml.")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads. Default: one a core.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read and cut crops.")] = 2,
@@ -57,8 +63,7 @@ def evaluate_classifier(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")] = None,
 ) -> None:
     """Measure a released classifier through the ONNX file that serves: by attribute, by group, and its calibration."""
-    from ...classifier.evaluation.evaluate import evaluate, read_as_trained
-    from ...classifier.evaluation.generalisation import ROWS
+    from ...classifier.evaluation.evaluate import Rows, evaluate, read_as_trained
     from ...classifier.inference.classifier import AttributeClassifier
     from ..console import progress
 
@@ -71,13 +76,16 @@ def evaluate_classifier(
     if out is not None:
         require("matplotlib.figure")
     models = [AttributeClassifier(each, device, threads, precision=precision) for each in wanted]
-    rows = ROWS if training_rows is None else training_rows
+    usual = Rows()
+    rows = Rows(
+        usual.training if training_rows is None else training_rows, usual.sizes if size_rows is None else size_rows
+    )
     evaluations = []
     for model in models:
         table = read_as_trained(model, data)
-        with progress("crops") as told:
-            evaluations.append(evaluate(model, table, split, workers, data=data, training_rows=rows, progress=told))
-    _tell(evaluations)
+        with progress("crops") as count:
+            evaluations.append(evaluate(model, table, split, workers, data, rows, count))
+    _print(evaluations)
     if json_file is not None:
         dumps = [_figures(evaluation) for evaluation in evaluations]
         _write_json(json_file, dumps[0] if len(dumps) == 1 else {"classifiers": dumps})
@@ -89,13 +97,14 @@ def evaluate_classifier(
             print(f"report: {folder}")
 
 
-def _tell(evaluations: Sequence[Evaluation]) -> None:
-    from ...classifier.evaluation.report import (
+def _print(evaluations: Sequence[Evaluation]) -> None:
+    from ...classifier.evaluation.tables import (
         confusion_tables,
         figure_table,
         group_tables,
         sentences,
         side_by_side,
+        size_table,
     )
     from ..console import console
 
@@ -106,7 +115,9 @@ def _tell(evaluations: Sequence[Evaluation]) -> None:
         screen.print(side_by_side(evaluations))
         return
     (evaluation,) = evaluations
-    for table in (figure_table(evaluation), *confusion_tables(evaluation), *group_tables(evaluation)):
+    sizes = size_table(evaluation)
+    tables = (figure_table(evaluation), *confusion_tables(evaluation), *group_tables(evaluation))
+    for table in tables if sizes is None else (sizes, *tables):
         screen.print(table)
     for line in sentences(evaluation):
         print(line)
@@ -114,7 +125,7 @@ def _tell(evaluations: Sequence[Evaluation]) -> None:
 
 def _figures(evaluation: Evaluation) -> dict[str, Any]:
     """What a manifest holds, with the classifier's name and what is said in words."""
-    from ...classifier.evaluation.report import sentences
+    from ...classifier.evaluation.tables import sentences
 
     dump = evaluation.metrics().model_dump(mode="json")
     return {"classifier": evaluation.name, **dump, "sentences": sentences(evaluation)}

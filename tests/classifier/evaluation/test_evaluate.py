@@ -4,54 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from facepipe.classifier.config.recipe import Split
 from facepipe.classifier.data.loader import CropSource, exact_batches
 from facepipe.classifier.data.readers import read_data
 from facepipe.classifier.data.table import read_faces
-from facepipe.classifier.evaluation import generalisation, plots, report, subgroups
+from facepipe.classifier.evaluation import report
 from facepipe.classifier.evaluation.evaluate import (
     Evaluation,
-    evaluate,
     read_as_trained,
 )
 from facepipe.classifier.evaluation.metrics import scores
-from facepipe.classifier.evaluation.report import (
-    PLOTS,
-    confusion_tables,
-    figure_table,
-    group_tables,
-    sentences,
-    worst_mistakes,
-    write_report,
-)
+from facepipe.classifier.evaluation.report import PLOTS
 from facepipe.classifier.inference.classifier import AttributeClassifier
 from facepipe.core.errors import MissingExtraError
 from facepipe.core.extras import require
 from facepipe.pipeline.cli import main
-from facepipe.weights.manifest import Metrics
 from facepipe.weights.release import Release
-
-
-@pytest.fixture(scope="module")
-def small() -> Iterator[None]:
-    """Groups, and samples of training rows, of a few rows count."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subgroups.group_figures, "__defaults__", (2, 50))
-        patch.setattr(generalisation, "FEWEST", 3)
-        patch.setattr(plots, "SMALLEST", 2)
-        yield
-
-
-@pytest.fixture(scope="module")
-def evaluation(small: None, faces: Path, classifier_release: Release) -> Evaluation:
-    model = AttributeClassifier(release=classifier_release)
-    return evaluate(model, read_faces(faces, model.attributes), data=[str(faces)])
 
 
 def run(*arguments: str) -> int:
@@ -82,66 +53,15 @@ def test_the_figures_are_those_of_the_outputs(evaluation: Evaluation, faces: Pat
 
 def test_the_records_are_a_manifest_s(evaluation: Evaluation, faces: Path) -> None:
     records = evaluation.records()
-    assert [record.file_sha256 for record in records] == [evaluation.file_sha256] * 3
+    assert [record.file_sha256 for record in records] == [evaluation.file_sha256] * 4
     assert records[0].command == (
         "facepipe evaluate-classifier --data faces.csv --classifier 99.0.0 --precision float32 --split val"
     )
     assert records[2].protocol.startswith("training rows")
     assert {metric.name for metric in records[2].values} >= {"gender.accuracy/training rows", "age.mae/training rows"}
+    assert records[3].protocol.startswith("by size of the face: 16 of the rows")
+    assert {metric.name.partition("/")[2] for metric in records[3].values} == {"12 px", "16 px", "whole"}
     assert str(faces.parent) not in json.dumps([record.model_dump(mode="json") for record in records])
-
-
-def test_the_report(evaluation: Evaluation, tmp_path: Path) -> None:
-    further = Metrics(protocol="more", command="c", values=(), file_sha256="ab" * 32)
-    (tmp_path / "old.txt").write_text("stays")
-    assert set(write_report(evaluation, tmp_path, (further,))) == {*PLOTS, "evaluation.json"}
-    for name in PLOTS:
-        picture = cv2.imread(str(tmp_path / name))
-        assert picture is not None
-        assert picture.std() > 5, name
-    content = json.loads((tmp_path / "evaluation.json").read_text())
-    assert [Metrics.model_validate_json(json.dumps(each)).protocol[:4] for each in content["metrics"]][-1] == "more"
-    matrix = np.array(content["confusions"]["gender"]["labelled_by_said"])
-    accuracy = next(metric.value for metric in evaluation.overall if metric.name == "gender.accuracy")
-    assert np.trace(matrix) / matrix.sum() == pytest.approx(accuracy)
-    assert content["coverage"]["gender"][-1]["answered"] == 1.0
-    assert content["coverage"]["gender"][-1]["accuracy"] == pytest.approx(accuracy, abs=1e-4)
-    assert {tuple(group["group"]) for group in content["groups"]} >= {("gender",), ("gender", "race")}
-    assert not list(tmp_path.glob(".*"))
-
-
-def test_a_report_of_fewer_attributes_drops_old_plots(
-    faces: Path, tmp_path: Path, classifier_release: Release, small: None
-) -> None:
-    model = AttributeClassifier(release=classifier_release)
-    table = read_faces(faces, model.attributes)
-    points = table.rows(table.columns["source"] == "points")
-    points.targets["glasses"][:] = np.nan
-    (tmp_path / "confusion.png").write_bytes(b"old")
-    written = write_report(evaluate(model, points, training_rows=0), tmp_path)
-    assert set(written) == {"worst.png", "evaluation.json"}
-    assert not (tmp_path / "confusion.png").exists()
-
-
-def test_the_worst_mistakes_come_first(evaluation: Evaluation) -> None:
-    gender, age = (next(each for each in evaluation.seen.attributes if each.name == name) for name in ("gender", "age"))
-    for attribute in (gender, age):
-        found = worst_mistakes(evaluation.seen, attribute)
-        assert found
-        assert [each.size for each in found] == sorted((each.size for each in found), reverse=True)
-    for each in worst_mistakes(evaluation.seen, gender):
-        assert each.said.split()[0] != each.labelled
-
-
-def test_tables_and_sentences(evaluation: Evaluation) -> None:
-    figures = figure_table(evaluation)
-    assert [column.header for column in figures.columns] == ["figure", "all rows", "ages", "ranges", "points"]
-    assert "gender.accuracy" in list(figures.columns[0].cells)
-    assert [table.title for table in confusion_tables(evaluation)] == ["gender", "glasses"]
-    assert any(str(table.title).startswith("by gender x race") for table in group_tables(evaluation))
-    told = sentences(evaluation)
-    assert any(line.startswith("gender accuracy, largest gap by gender: ") for line in told)
-    assert any("on training rows" in line for line in told)
 
 
 def test_the_command(
@@ -162,6 +82,8 @@ def test_the_command(
     assert content["classifier"] == "99.0.0 (float32)"
     names = {metric["name"] for metric in content["values"]}
     assert {"age.mae", "age.cs5", "age.range_hit", "eyes.eye_error", "gender.f1", "gender.auc"} <= names
+    assert {"gender.accuracy/12 px", "gender.ece/whole", "age.interval_coverage/16 px", "eyes.eye_error/12 px"} <= names
+    assert "by size of the face" in told
     assert json.loads((out / "evaluation.json").read_text())["metrics"][0]["protocol"] == content["protocol"]
     assert not any("training rows" in line for line in content["sentences"])
 
@@ -190,7 +112,7 @@ def test_several_side_by_side(
 ) -> None:
     figures = tmp_path / "figures.json"
     both = ("--classifier", "99.0.0", "--classifier", str(classifier_release.folder))
-    assert run("--data", str(faces), *both, "--json", str(figures), "--training-rows", "0") == 0
+    assert run("--data", str(faces), *both, "--json", str(figures), "--training-rows", "0", "--size-rows", "0") == 0
     assert "side by side" in capsys.readouterr().out
     assert len(json.loads(figures.read_text())["classifiers"]) == 2
 

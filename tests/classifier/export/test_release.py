@@ -12,16 +12,17 @@ import pytest
 from facepipe.classifier.config.recipe import read_recipe
 from facepipe.classifier.data.table import FaceTable, read_faces
 from facepipe.classifier.evaluation import report
-from facepipe.classifier.evaluation.evaluate import Evaluation, evaluate
+from facepipe.classifier.evaluation.evaluate import Evaluation, Rows, evaluate
 from facepipe.classifier.export import calibration, release
 from facepipe.classifier.export.release import release_run
 from facepipe.classifier.inference.classifier import AttributeClassifier
-from facepipe.classifier.training.run_folder import Settings, lineage, training_command
-from facepipe.core.errors import TrainingError, WeightsError
+from facepipe.classifier.training.run_folder import ReleaseOptions, Settings, lineage, training_command
+from facepipe.core.errors import WeightsError
 from facepipe.core.run_folder import trial_version
 from facepipe.weights.manifest import CropRecipe
 from facepipe.weights.publish import publish_run
 from facepipe.weights.release import Release, open_release
+from pydantic import ValidationError
 
 SIZE = 32
 
@@ -75,11 +76,16 @@ def make_run(
 Run = tuple[Path, Settings, FaceTable]
 
 
+def ending(settings: Settings, *exports: str, **options: object) -> Settings:
+    """The settings of a run that becomes such a release."""
+    return settings.model_copy(update={"release": ReleaseOptions(exports=exports, **options)})
+
+
 def test_without_a_version_the_export_is_a_working_release(make_run: Run, tmp_path: Path) -> None:
     folder, settings, table = make_run
     lines: list[str] = []
     root = tmp_path / "weights"
-    assert release_run(folder, settings, table, None, ("int8", "float16"), root=root, report=lines.append) is None
+    assert release_run(folder, ending(settings, "int8", "float16"), table, root, lines.append) is None
     assert not root.exists(), "nothing is installed"
     made = open_release(folder / "export")
     made.verify()
@@ -116,9 +122,9 @@ def test_without_a_version_the_export_is_a_working_release(make_run: Run, tmp_pa
 
 def test_the_figures_are_of_the_calibrated_release(make_run: Run) -> None:
     folder, settings, table = make_run
-    release_run(folder, settings, table, None, ("float16",), report=lambda line: None)
+    release_run(folder, ending(settings, "float16"), table, report=lambda line: None)
     made = open_release(folder / "export")
-    again: Evaluation = evaluate(AttributeClassifier(release=made), table, training_rows=0, data=settings.data)
+    again: Evaluation = evaluate(AttributeClassifier(release=made), table, data=settings.data, rows=Rows(0, 0))
     told = {metric.name: metric.value for metric in made.manifest.metrics[0].values}
     assert told == pytest.approx({metric.name: metric.value for metric in again.overall})
     assert made.manifest.metrics[0].command == again.command
@@ -128,9 +134,8 @@ def test_a_version_is_published_with_its_card(make_run: Run, tmp_path: Path) -> 
     folder, settings, table = make_run
     root, lines = tmp_path / "weights", list[str]()
     settings = settings.model_copy(update={"classifier_name": "face"})
-    published = release_run(
-        folder, settings, table, "1.0.0", ("int8", "float16"), {"": "made here"}, root=root, report=lines.append
-    )
+    settings = ending(settings, "int8", "float16", version="1.0.0", terms={"": "made here"})
+    published = release_run(folder, settings, table, root, lines.append)
     assert published is not None
     assert published.release.folder == root / "classifier" / "1.0.0"
     card = (published.release.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
@@ -148,22 +153,31 @@ def test_a_version_is_published_with_its_card(make_run: Run, tmp_path: Path) -> 
     ):
         assert words in card, words
     assert str(tmp_path) not in card
+    good = card.partition("## How good it is")[2]
+    assert good.index("by size of the face:") < good.index("through the released ONNX file")
+    by_size = good[: good.index("\n\n", good.index("| gender.accuracy |"))]
+    assert "| 12 px | 16 px | whole |" in by_size
+    for name in ("gender.balanced_accuracy", "gender.ece", "age.mae", "age.interval_coverage", "eyes.eye_error"):
+        assert f"| {name} |" in by_size
+    gender = next(each for each in published.release.manifest.attributes if each.name == "gender")
+    assert [band.side for band in gender.bands] == pytest.approx([12, 16, SIZE / 1.5])
+    assert gender.min_side is not None
     with pytest.raises(WeightsError, match="exists"):
-        release_run(folder, settings, table, "1.0.0", ("int8",), root=root)
+        release_run(folder, settings, table, root)
     assert publish_run(folder, "1.1.0", root=root).release.version == "1.1.0"
 
 
 def test_a_failed_release_leaves_the_one_before(make_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, settings, table = make_run
-    release_run(folder, settings, table, None, ("float16",), report=lambda line: None)
+    release_run(folder, ending(settings, "float16"), table, report=lambda line: None)
     before = (folder / "export" / "manifest.json").read_bytes()
     monkeypatch.setattr(release, "write_report", lambda *_: (_ for _ in ()).throw(WeightsError("no room")))
     with pytest.raises(WeightsError, match="no room"):
-        release_run(folder, settings, table, None, ("float16",), report=lambda line: None)
+        release_run(folder, ending(settings, "float16"), table, report=lambda line: None)
     assert (folder / "export" / "manifest.json").read_bytes() == before
     assert not list(folder.glob(".export-*"))
-    with pytest.raises(TrainingError, match="must differ"):
-        release_run(folder, settings, table, None, ("int8", "int8"))
+    with pytest.raises(ValidationError, match="must differ"):
+        ReleaseOptions(exports=("int8", "int8"))
 
 
 def test_the_record_of_a_run_names_no_folder(make_run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,121 @@
+"""Calibration by the size of the face, and the least size at which each attribute is worth an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...weights.manifest import Attribute, ClassesBase, CropRecipe, NumericAttribute, PointsAttribute, SizeBand
+from ..evaluation.metrics import CLEAR
+from ..evaluation.predictions import Predictions, size_name
+from ..evaluation.sizes import measured
+from . import calibration
+
+LEAST_ACCURACY = 0.85
+"""Balanced accuracy that classes need at a size; of an attribute that falls short of it even on whole crops, ``KEPT``
+of what it reaches there."""
+KEPT = 0.95
+COVERAGE_SLACK = 0.05
+"""How far an interval's coverage may lie below what it says."""
+WIDEST = 0.5
+"""Share of the range that a number's interval may take on average: a wider one says nothing."""
+POINTS_OF_SIDE = 0.05
+"""Error that points without a mirrored pair may have, as a share of the crop's side; pairs may have ``CLEAR``."""
+
+
+def calibrate_sizes(
+    attributes: tuple[Attribute, ...], sized: Mapping[float, Predictions], recipe: CropRecipe
+) -> tuple[Attribute, ...]:
+    """The attributes with ``bands``: a temperature and a widening fitted at each size.
+
+    Whole crops keep the attribute's own calibration, which more rows were fitted on. An attribute with fewer than
+    ``calibration.LEAST_ROWS`` labelled rows at some size stays as it is, and points do.
+
+    Args:
+        attributes: calibrated on whole crops.
+        sized: by the longer side of the face's box in pixels, rows to fit on; ascending.
+        recipe: the classifier's.
+    """
+    return tuple(_banded(each, sized, recipe) for each in attributes)
+
+
+def _banded(attribute: Attribute, sized: Mapping[float, Predictions], recipe: CropRecipe) -> Attribute:
+    if isinstance(attribute, PointsAttribute) or not sized:
+        return attribute
+    bands = []
+    for side, seen in sized.items():
+        fitted: Attribute | None = attribute
+        if size_name(side, recipe) != "whole":
+            output, target = seen.outputs[attribute.name], seen.targets[attribute.name]
+            fitted = calibration.fit_reading(attribute, output, target)
+        if fitted is None:
+            return attribute
+        widen = fitted.widen if isinstance(fitted, NumericAttribute) else 0.0
+        bands.append(SizeBand(side=side, temperature=fitted.temperature, widen=widen))
+    return type(attribute).model_validate({**attribute.model_dump(), "bands": bands})
+
+
+def choose_least_sides(
+    attributes: tuple[Attribute, ...], sized: Mapping[float, Predictions]
+) -> tuple[tuple[Attribute, ...], list[str]]:
+    """The attributes with ``min_side``: the smallest size from which on each is good enough.
+
+    Classes by their balanced accuracy, numbers by the coverage and the width of their interval, points by their error.
+    An attribute that is not good enough even on whole crops, or has fewer than ``calibration.LEAST_ROWS`` labelled rows
+    at some size, stays as it is.
+
+    Args:
+        attributes: calibrated, with bands.
+        sized: by the longer side of the face's box in pixels, ascending, whole crops last; other rows than those that
+            calibration was fitted on.
+
+    Returns:
+        The attributes, and a line on each.
+    """
+    chosen, lines = [], []
+    for attribute in attributes:
+        marks = {side: _mark(attribute, seen) for side, seen in sized.items()}
+        if not marks or any(mark is None for mark in marks.values()):
+            chosen.append(attribute)
+            continue
+        known = {side: mark for side, mark in marks.items() if mark is not None}
+        least, floor = None, _floor(attribute, list(known.values())[-1])
+        for side in reversed(known):
+            if known[side] < floor:
+                break
+            least = side
+        if least is None:
+            lines.append(f"{attribute.name}: not good enough at any size; its least size stays the crop recipe's")
+            chosen.append(attribute)
+            continue
+        chosen.append(attribute.model_copy(update={"min_side": least}))
+        lines.append(f"{attribute.name}: read from {least:g} px on")
+    return tuple(chosen), lines
+
+
+def _mark(attribute: Attribute, seen: Predictions) -> float | None:
+    """How good an attribute is at one size, more being better; None where too few rows are labelled."""
+    read = seen.read_as((attribute,))
+    found = measured(attribute, read)
+    enough = {name: metric for name, metric in found.items() if (metric.count or 0) >= calibration.LEAST_ROWS}
+
+    def value(name: str) -> float | None:
+        return enough[name].value if name in enough else None
+
+    if isinstance(attribute, ClassesBase):
+        return value("balanced_accuracy")
+    if isinstance(attribute, NumericAttribute):
+        coverage, width = value("interval_coverage"), value("interval_width")
+        if coverage is None or width is None:
+            return None
+        return coverage if width <= WIDEST * (attribute.high - attribute.low) else 0.0
+    error = value("eye_error" if attribute.mirror else "point_error_of_side")
+    return None if error is None else -error
+
+
+def _floor(attribute: Attribute, whole: float) -> float:
+    """The mark that an attribute needs, by what it has on whole crops."""
+    if isinstance(attribute, ClassesBase):
+        return min(LEAST_ACCURACY, KEPT * whole)
+    if isinstance(attribute, NumericAttribute):
+        return attribute.interval - COVERAGE_SLACK
+    return -CLEAR if attribute.mirror else -POINTS_OF_SIDE
