@@ -106,3 +106,10 @@ def test_the_tools_of_pre_commit_come_with_dev(project: dict[str, Any]) -> None:
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"][0]["hooks"]
     dev = {re.split(r"[<>=\[]", name)[0] for name in project["project"]["optional-dependencies"]["dev"]}
     assert {hook["id"].split("-")[0] for hook in hooks} <= dev
+
+
+@pytest.mark.slow
+def test_nothing_is_dead() -> None:
+    pytest.importorskip("vulture")
+    done = subprocess.run([sys.executable, "-m", "vulture"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")

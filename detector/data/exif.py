@@ -31,7 +31,6 @@ TURNS: dict[int, tuple[Callable[[np.ndarray], np.ndarray], Callable[[float, floa
 }
 """By EXIF orientation (Exif 2.32, tag 274): the stored pixels turned upright, and a point of the stored picture of
 width w and height h."""
-MODES = ("auto", "upright", "stored")
 
 
 @dataclass(frozen=True)
