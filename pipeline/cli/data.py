@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from . import data_check, data_convert
+from . import data_check, data_convert, data_export
 from ._options import Region, read_terms
 
 app = typer.Typer(no_args_is_help=True, help="Training data: get, convert, check, cut, label.", rich_markup_mode=None)
@@ -27,6 +27,7 @@ def register(parent: typer.Typer) -> None:
     data_convert.register(app)
     register_closeups(app)
     data_check.register(app)
+    data_export.register(app)
     register_augmented(app)
     parent.add_typer(app, name="data")
 

@@ -1,6 +1,6 @@
 """The web page in a real Chromium: what a user does, and what is seen and saved, compared with the Python API.
 
-``FACEPIPE_PICTURES=docs/pictures pytest tests/pipeline/serve/test_browser.py -k pictures`` has the test write the
+``FACEPIPE_PICTURES=docs/pictures pytest tests/pipeline/serving/test_browser.py -k pictures`` has the test write the
 pictures of docs/serving.md.
 """
 
