@@ -8,6 +8,7 @@ expects. A manifest that is accepted must be finite and within bounds.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import random
@@ -121,7 +122,7 @@ def _values(content: bytes, chance: random.Random) -> bytes:
         elif way < 0.4:
             inner[key], raw = "@RAW@", True
         else:
-            inner[key] = chance.choice(VALUES)
+            inner[key] = copy.deepcopy(chance.choice(VALUES))
         if not record:
             break
     text = json.dumps(record)

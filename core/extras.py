@@ -19,7 +19,7 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "tiles": ("supervision",),
     "video": ("trackers",),
-    "remote": ("filelock", "fsspec", "pooch", "requests"),
+    "remote": ("filelock", "fsspec", "requests"),
     "hub": ("huggingface_hub",),
     "serve": ("fastapi", "prometheus_client", "python_multipart", "uvicorn"),
     "ray": ("ray",),

@@ -56,7 +56,7 @@ class Figure:
         return (self.difference < 0) == any(word in measure for word in LOWER_IS_BETTER)
 
     @property
-    def told_apart(self) -> bool | None:
+    def significant(self) -> bool | None:
         """Whether the 95 % intervals do not overlap; None where there are none."""
         a, b = self.first.interval, self.second.interval
         return None if a is None or b is None else a[1] < b[0] or b[1] < a[0]

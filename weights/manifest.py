@@ -418,7 +418,7 @@ def first_error(error: ValidationError) -> str:
 def _made_with(parsed: Any) -> str:
     """Which facepipe wrote a manifest that this one does not understand; a newer one may know more fields."""
     maker = parsed.get("facepipe") if isinstance(parsed, dict) else None
-    return f" (it was written by facepipe {maker[:40]})" if isinstance(maker, str) else ""
+    return f" (it was written by facepipe {' '.join(maker[:40].split())})" if isinstance(maker, str) else ""
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:

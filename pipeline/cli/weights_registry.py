@@ -1,4 +1,4 @@
-"""``facepipe weights pull | push``, and what ``weights list --from`` shows: releases from afar.
+"""``facepipe weights pull | push``, and what ``weights list --from`` shows: releases elsewhere.
 
 ``facepipe weights remove | gc``: releases and leftovers that are no longer wanted.
 
@@ -57,7 +57,8 @@ def pull(
     offline: OfflineOption = False,
     insecure_localhost: LocalhostOption = False,
 ) -> None:
-    """Install a version from elsewhere, checked and as a whole. A pull that broke off goes on where it was."""
+    """Install a version from elsewhere, checked and as a whole."""
+    from ...weights.registry.pull import Wanted
     from ...weights.registry.pull import pull as pull_release
     from ...weights.registry.sources import choose_source
     from ...weights.store import find
@@ -67,13 +68,12 @@ def pull(
     stage, name, number = _wanted(model, version)
     chosen = choose_source(source, insecure_localhost, offline)
     with transfer_progress(f"{stage} {joined(name, number) if number else name}".strip()) as bar:
-        pulled = pull_release(chosen, stage, name, number, None, replace, sha256, progress=bar)
+        pulled = pull_release(chosen, Wanted(stage, name, number, sha256), replace=replace, progress=bar)
     release = pulled.release
-    if not pulled.missing and pulled.kept:
-        print(f"{stage} {release.label} is here already, and right: {release.folder}")
+    if pulled.bytes:
+        print(f"{stage} {release.label} is installed ({pulled.bytes:,} bytes): {release.folder}")
     else:
-        kept = f", {pulled.kept:,} of them from an earlier try" if pulled.kept else ""
-        print(f"{stage} {release.label} is installed ({pulled.missing + pulled.kept:,} bytes{kept}): {release.folder}")
+        print(f"{stage} {release.label} is here already, and right: {release.folder}")
     if use:
         use_version(stage, release.label)
     used = find(stage, release.name or None)
@@ -132,7 +132,7 @@ def list_source(source: str, offline: bool, insecure_localhost: bool) -> None:
     for offer in index.releases:
         cells = offer.stage, offer.label, f"{offer.bytes / 1e6:.1f}", offer.date, offer.facepipe, offer.licence
         table.add_row(*map(Text, cells), "yes" if offer.key in here else "")
-    console().print(table if table.row_count else f"{chosen.told}: an index of no releases")
+    console().print(table if table.row_count else f"{chosen.label}: an index of no releases")
 
 
 def _wanted(model: str, version: str | None) -> tuple[Stage, str, str | None]:
@@ -304,4 +304,4 @@ def _verdict(figure: Figure) -> str:
         return "not measured"
     if figure.better is None:
         return ""
-    return ("better" if figure.better else "worse") + (", within the intervals" if figure.told_apart is False else "")
+    return ("better" if figure.better else "worse") + (", within the intervals" if figure.significant is False else "")

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...core.errors import FacepipeError, ImageError, MissingExtraError, RemoteError, WeightsError
-from ...weights.registry.source import offline, redacted
-from ...weights.registry.sources import open_store, told_of
+from ...weights.registry.source import described, offline, redacted
+from ...weights.registry.sources import open_store
 from ..inputs.sources import PICTURE_SUFFIXES, VIDEO_SUFFIXES, gather
 from ..inputs.url import is_store
 
@@ -112,7 +112,7 @@ def _take(address: str, stores: Stores, recursive: bool, listing: Listing) -> No
     except PermissionError as error:
         raise RemoteError(f"{redacted(address)}: may not be listed ({error})") from error
     except Exception as error:  # each store's library has errors of its own
-        raise RemoteError(f"{redacted(address)}: cannot be listed: {told_of(error)}") from error
+        raise RemoteError(f"{redacted(address)}: cannot be listed: {described(error)}") from error
     before = len(listing.sizes)
     netloc = urlsplit(address).netloc
     for each in sorted(found):

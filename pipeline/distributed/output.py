@@ -22,8 +22,7 @@ from typing import Any
 from ...core.errors import FacepipeError, RemoteError
 from ...core.files import write_whole
 from ...weights.registry.push import FLAT
-from ...weights.registry.source import redacted
-from ...weights.registry.sources import told_of
+from ...weights.registry.source import described, redacted
 from ..inputs.url import is_store
 from ..outputs.journal import require_same_settings
 from .listing import Stores, scheme_of
@@ -251,4 +250,4 @@ class ResultsFolder:
             kind = FacepipeError if self._local is not None else RemoteError
             raise kind(f"{place}: cannot be {what} ({error.strerror or error})") from error
         except Exception as error:  # each store's library has errors of its own
-            raise RemoteError(f"{place}: cannot be {what}: {told_of(error)}") from error
+            raise RemoteError(f"{place}: cannot be {what}: {described(error)}") from error

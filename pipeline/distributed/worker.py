@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import FacepipeError, ImageError, ImageTooLargeError, RemoteError
 from ...core.version import __version__
-from ...weights.registry.source import redacted
-from ...weights.registry.sources import told_of
+from ...weights.registry.source import described, redacted
 from ..inputs.image_reader import Limits, Picture, Source, read_picture
 from ..inputs.url import is_store
 from ..outputs.rows import RowForm
@@ -134,8 +133,8 @@ class ReadAhead:
                 raise ImageError(f"{name}: cannot be read ({' '.join(str(error).split()) or 'refused'})") from error
             except Exception as error:  # each store's library has errors of its own, and it may have been the network
                 if number == READ_TRIES:
-                    self._count(told_of(error))
-                    raise ImageError(f"{name}: cannot be read ({told_of(error)})") from error
+                    self._count(described(error))
+                    raise ImageError(f"{name}: cannot be read ({described(error)})") from error
                 time.sleep(PAUSE * number)
         raise AssertionError("the last try returns or raises")
 

@@ -138,7 +138,7 @@ def test_intervals(compare: Callable, interval: tuple[float, float], apart: bool
     found = compare(
         {"metrics": [metrics("p", ap=(0.45, 100, (0.4, 0.52)))]}, {"metrics": [metrics("p", ap=(0.6, 100, interval))]}
     )
-    assert found.figures[0].figures[0].told_apart is apart
+    assert found.figures[0].figures[0].significant is apart
 
 
 def test_two_stages_do_not_compare(detector_release: Release, classifier_release: Release) -> None:

@@ -8,6 +8,7 @@ old index gets the old files or none.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import PurePosixPath
@@ -16,21 +17,22 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ...core.errors import RemoteError, WeightsError
-from ..manifest import SHA256, Manifest, Record, Stage, Version
+from ..manifest import ONNX_BYTES, SHA256, Line, MadeWith, Manifest, Record, Stage, Version, first_error
+from ..reading import JSON_BYTES, parse_json
 from ..release import FACE, MANIFEST, joined
 
 INDEX = "index.json"
 FORMAT = 1
 """Of the index. A facepipe reads its own format and no newer one."""
-INDEX_BYTES = 4_000_000
+INDEX_BYTES = JSON_BYTES
 """Most bytes of an index, and of a manifest in it."""
 
 
 class Stamp(Record):
-    """What a file must be."""
+    """What a file must be: SHA-256 and size of its content."""
 
     sha256: str = Field(pattern=SHA256)
-    bytes: int = Field(ge=1)
+    bytes: int = Field(ge=1, le=ONNX_BYTES)
 
 
 class OfferedFile(Stamp):
@@ -43,15 +45,15 @@ class Offer(Record):
     """One release that a source holds."""
 
     stage: Stage
-    name: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*)?$")
+    name: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*)?$", max_length=100)
     version: Version
     manifest: Stamp
     files: tuple[OfferedFile, ...] = Field(min_length=1, max_length=1000, strict=False)
     """Every file but the manifest: models first, in the manifest's order, then card and plots."""
-    facepipe: str
+    facepipe: MadeWith
     """The version of facepipe that wrote the manifest."""
-    date: str
-    licence: str
+    date: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+    licence: Line
 
     @field_validator("name")
     @classmethod
@@ -141,41 +143,39 @@ def offer_of(manifest: Manifest, content: bytes) -> Offer:
         )
     except ValidationError as error:
         raise WeightsError(
-            f"{manifest.stage} {manifest.version} cannot be listed in an index: {_first(error)}"
+            f"{manifest.stage} {manifest.version} cannot be listed in an index: {first_error(error)}"
         ) from error
 
 
 def stamp(content: bytes) -> dict[str, Any]:
     """Size and SHA-256 of a content, as :class:`Stamp` has them."""
-    import hashlib
-
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
-def read_index(content: bytes, told: str) -> Index:
+def read_index(content: bytes, label: str) -> Index:
     """Read and check an index.
 
     Args:
         content: of ``index.json``.
-        told: where it came from, for messages.
+        label: where it came from, for messages.
 
     Raises:
         RemoteError: it is not JSON, breaks the contract, or has a newer format.
     """
     try:
-        found = json.loads(content)
-        kind = found.get("format") if isinstance(found, dict) else None
-    except (ValueError, RecursionError) as error:
-        raise RemoteError(f"{told}: not an index of facepipe's weights (not JSON: {error})") from error
-    if isinstance(kind, int) and kind > FORMAT:
+        found = parse_json(content)
+    except ValueError as error:
+        raise RemoteError(f"{label}: not an index of facepipe's weights (not JSON as it should be: {error})") from error
+    kind = found.get("format") if isinstance(found, dict) else None
+    if isinstance(kind, int) and FORMAT < kind < 1_000_000:
         raise RemoteError(
-            f"{told}: this index has format {kind}, made by a newer facepipe; this one reads format {FORMAT}: "
+            f"{label}: this index has format {kind}, made by a newer facepipe; this one reads format {FORMAT}: "
             f"upgrade it (pip install --upgrade facepipe)"
         )
     try:
         return Index.model_validate_json(content)
     except ValidationError as error:
-        raise RemoteError(f"{told}: not an index of facepipe's weights, {_first(error)}") from error
+        raise RemoteError(f"{label}: not an index of facepipe's weights, {first_error(error)}") from error
 
 
 def index_bytes(index: Index) -> bytes:
@@ -197,9 +197,3 @@ def differing(manifest: Manifest, offer: Offer) -> Iterable[str]:
     offered = {(each.name, each.sha256, each.bytes) for each in offer.files}
     for name in sorted({each[0] for each in offered.symmetric_difference(stated(manifest))}):
         yield f"{name} is not the same in the manifest and in the index"
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "file"
-    return f"{where}: {first['msg']}"

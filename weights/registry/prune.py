@@ -112,8 +112,7 @@ def leftovers(older_than: float, root: Path | None = None) -> list[Leftover]:
     """Find what can go.
 
     Args:
-        older_than: seconds since the newest file of a leftover was written; younger ones may be at work. A pull that is
-            at work is left alone whatever its age.
+        older_than: seconds since the newest file of a leftover was written; younger ones may be at work.
         root: the folder of releases; None means the user's.
 
     Raises:
@@ -125,7 +124,7 @@ def leftovers(older_than: float, root: Path | None = None) -> list[Leftover]:
     for path in _candidates(root):
         files = [each for each in ([path, *path.rglob("*")] if path.is_dir() else [path]) if not each.is_symlink()]
         stats = [each.stat() for each in files]
-        if now - max(each.st_mtime for each in stats) >= older_than and not _at_work(path):
+        if now - max(each.st_mtime for each in stats) >= older_than:
             prefix = next(prefix for prefix in LEFTOVERS if path.name.startswith(prefix))
             size = sum(each.st_size for each, file in zip(stats, files, strict=True) if file.is_file())
             found.append(Leftover(path, LEFTOVERS[prefix], size))
@@ -170,24 +169,6 @@ def _candidates(root: Path) -> Iterator[Path]:
     for folder in folders:
         if folder.is_dir():
             yield from sorted(each for each in folder.iterdir() if each.name.startswith(tuple(LEFTOVERS)))
-
-
-def _at_work(path: Path) -> bool:
-    """Whether a pull holds its folder."""
-    from .pull import LOCK
-
-    lock = path / LOCK
-    if not lock.is_file():
-        return False
-    try:
-        from filelock import FileLock, Timeout
-    except ImportError:
-        return False  # then nothing that pulls can be at work either
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def age_seconds(text: str) -> float:

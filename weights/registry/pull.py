@@ -1,37 +1,50 @@
 """Bringing a release here from a source: staged, checked, and visible only as a whole.
 
-What comes is kept in ``.pull-<version>-<hash>/`` beside the release's place until all of it is here, so that a pull
-that was broken off goes on where it was; no release is looked for there. Then the folder takes its place by one rename.
+What comes is staged in a folder ``.pull-…`` beside the release's place, where no release is looked for. When all of it
+is here and right, the release takes its place by one rename.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import RemoteError, WeightsError
-from ...core.extras import require
 from ..manifest import Stage, read_manifest
+from ..reading import read_regular
 from ..release import FACE, MANIFEST, Release, joined, open_release, place
-from ..store import (
-    PACKAGE_ROOT,
-    move_into_place,
-    refuse_existing,
-    user_root,
-    version_key,
-)
-from .download import USUAL, Patience, fetch_files, fetch_small
+from ..store import PACKAGE_ROOT, move_into_place, refuse_existing, user_root, version_key
+from .download import USUAL, RetryPolicy, fetch_file, fetch_small
 from .index import INDEX, INDEX_BYTES, Index, Offer, differing, read_index
 from .source import Source
 
 STAGING = ".pull-"
-LOCK = "lock"
 SPARE = 10_000_000
 """Bytes of the disk that a pull leaves free."""
+SHOWN_OFFERS = 50
+"""Most releases that a message lists."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which release of a source is wanted.
+
+    Attributes:
+        stage: detector or classifier.
+        name: of a classifier with a name, as ``release.split_name`` gives it.
+        version: None for the source's newest.
+        manifest_sha256: what the manifest must be, where the source alone is not to be trusted with that.
+    """
+
+    stage: Stage
+    name: str = ""
+    version: str | None = None
+    manifest_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,67 +53,69 @@ class Pulled:
 
     Attributes:
         release: it is installed now.
-        missing: bytes of it that were not here when the pull began; 0 where it was installed already.
-        kept: bytes of it that were, most often from an earlier try.
+        bytes: that were fetched; 0 where it was installed already.
     """
 
     release: Release
-    missing: int
-    kept: int
+    bytes: int
 
 
-def fetch_index(source: Source, patience: Patience = USUAL) -> Index:
+def fetch_index(source: Source, retry: RetryPolicy = USUAL) -> Index:
     """What a source offers.
 
     Raises:
         RemoteError: it holds no index, or none that this facepipe can read.
     """
-    return read_index(fetch_small(source, INDEX, INDEX_BYTES, patience), f"{source.told}/{INDEX}")
+    return read_index(fetch_small(source, INDEX, INDEX_BYTES, retry), f"{source.label}/{INDEX}")
 
 
-def choose_offer(index: Index, told: str, stage: Stage, name: str, version: str | None) -> Offer:
-    """The release of an index that is asked for.
+def choose_offer(index: Index, label: str, wanted: Wanted) -> Offer:
+    """The release of an index that is wanted: without a version the newest final one, else the newest of all.
 
     Args:
         index: of a source.
-        told: the source, for messages.
-        version: None for the newest final version, else the newest of all.
+        label: the source, for messages.
+        wanted: the release.
 
     Raises:
-        RemoteError: the source does not hold it; the message lists what it holds.
+        RemoteError: the source does not hold it, or another content of it; the message lists what it holds.
     """
+    stage, name, version = wanted.stage, wanted.name, wanted.version
     offers = sorted(index.offers(stage, name), key=lambda offer: version_key(offer.version))
-    if version is None and offers:
-        return ([offer for offer in offers if version_key(offer.version)[3]] or offers)[-1]
-    for offer in offers:
-        if offer.version == version:
-            return offer
-    have = ", ".join(f"{offer.stage} {offer.label}" for offer in index.releases) or "nothing"
-    wanted = f"{stage} {joined(name, version)}" if version else f"{stage} {name or FACE if stage != 'detector' else ''}"
-    raise RemoteError(f"{told}: holds no {wanted.strip()}; it holds: {have}")
+    final = [offer for offer in offers if version_key(offer.version)[3]]
+    right = [offer for offer in offers if offer.version == version] if version else (final or offers)[-1:]
+    if not right:
+        held = [f"{offer.stage} {offer.label}" for offer in index.releases]
+        shown = ", ".join(held[:SHOWN_OFFERS]) + (f" and {len(held) - SHOWN_OFFERS} more" * (len(held) > SHOWN_OFFERS))
+        missing = joined(name, version) if version else name or (FACE if stage != "detector" else "")
+        raise RemoteError(f"{label}: holds no {f'{stage} {missing}'.strip()}; it holds: {shown or 'nothing'}")
+    (offer,) = right
+    asked = wanted.manifest_sha256
+    if asked is not None and offer.manifest.sha256 != asked.strip().lower():
+        raise RemoteError(
+            f"{label}: its {stage} {offer.label} has a manifest of SHA-256 {offer.manifest.sha256}, and "
+            f"{asked[:64]} was asked for; nothing was installed"
+        )
+    return offer
 
 
 def pull(
     source: Source,
-    stage: Stage,
-    name: str = "",
-    version: str | None = None,
+    wanted: Wanted,
     root: Path | None = None,
     replace: bool = False,
-    manifest_sha256: str | None = None,
-    patience: Patience = USUAL,
+    retry: RetryPolicy = USUAL,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pulled:
-    """Install a release from a source. It happens as a whole or not at all; what came is kept for the next try.
+    """Install a release from a source. It happens as a whole or not at all.
 
     Args:
         source: holds an index and the release.
-        stage, name, version: as ``names.split_name`` gives them; no version means the source's newest.
+        wanted: the release.
         root: the folder of releases; None means the user's.
         replace: allow a version of another content that is already there to be replaced.
-        manifest_sha256: what the manifest must be, where the source alone is not to be trusted with that.
-        patience: limits on waiting.
-        progress: is told the bytes that are here, and all that there are.
+        retry: how often a file is tried.
+        progress: is called with the bytes that are here, and all that there are.
 
     Raises:
         RemoteError: the source does not hold it, does not answer, or sends something else than its index says.
@@ -108,32 +123,32 @@ def pull(
             cannot be written to.
         MissingExtraError: a library that this needs is not installed.
     """
-    offer = choose_offer(fetch_index(source, patience), source.told, stage, name, version)
-    if manifest_sha256 is not None and offer.manifest.sha256 != manifest_sha256.strip().lower():
-        raise RemoteError(
-            f"{source.told}: its {stage} {offer.label} has a manifest of SHA-256 {offer.manifest.sha256}, and "
-            f"{manifest_sha256} was asked for; nothing was installed"
-        )
-    refuse_newer(offer.facepipe, f"{source.told}: {stage} {offer.label}")
+    offer = choose_offer(fetch_index(source, retry), source.label, wanted)
+    refuse_newer(offer.facepipe, f"{source.label}: {offer.stage} {offer.label}")
     target = place(root or user_root(), offer.stage, offer.name, offer.version)
     shipped = place(PACKAGE_ROOT, offer.stage, offer.name, offer.version)
     for folder in (target,) if root is not None or target.exists() else (target, shipped):
         if (here := _installed(folder, offer)) is not None:
             progress(offer.bytes, offer.bytes)
-            return Pulled(here, 0, offer.bytes)
+            return Pulled(here, 0)
     refuse_existing(target, replace)
-    staging = target.parent / f"{STAGING}{offer.version}-{offer.manifest.sha256[:12]}"
     try:
-        with _alone(staging, f"{stage} {offer.label}"):
-            missing, kept = _bring(source, offer, staging, patience, progress)
-            _finish(offer, staging, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_full_disk(target.parent, offer.bytes)
+        with tempfile.TemporaryDirectory(prefix=STAGING, dir=target.parent) as temporary:
+            staged = Path(temporary) / target.name
+            staged.mkdir()
+            _fetch(source, offer, staged, retry, progress)
+            open_release(staged).verify()
+            if not replace:
+                refuse_existing(target, replace)
+            move_into_place(staged, target, Path(temporary) / "replaced")
     except OSError as error:
         raise WeightsError(f"{target}: cannot be written: {error}") from error
-    shutil.rmtree(staging, ignore_errors=True)  # what is left of it, `weights gc` finds
-    return Pulled(open_release(target), missing, kept)
+    return Pulled(open_release(target), offer.bytes)
 
 
-def refuse_newer(made_with: str, told: str) -> None:
+def refuse_newer(made_with: str, label: str) -> None:
     """Raise WeightsError for a manifest that a newer facepipe wrote; a third number more is none (1.2.3 for 1.2.0)."""
     from ...core.version import __version__
 
@@ -142,17 +157,15 @@ def refuse_newer(made_with: str, told: str) -> None:
 
     if key(made_with) > key(__version__):
         raise WeightsError(
-            f"{told} was made with facepipe {made_with}, and this is {__version__}: it may not be understood right. "
+            f"{label} was made with facepipe {made_with}, and this is {__version__}: it may not be understood right. "
             f"Upgrade first (pip install --upgrade facepipe)"
         )
 
 
 def _installed(target: Path, offer: Offer) -> Release | None:
     """The very release that is offered, where it is installed with nothing missing or changed."""
-    import hashlib
-
     try:
-        content = (target / MANIFEST).read_bytes()
+        content = read_regular(target / MANIFEST, offer.manifest.bytes, exactly=True)
         if hashlib.sha256(content).hexdigest() != offer.manifest.sha256:
             return None
         release = open_release(target)
@@ -162,84 +175,40 @@ def _installed(target: Path, offer: Offer) -> Release | None:
     return release
 
 
-@contextmanager
-def _alone(staging: Path, told: str) -> Iterator[None]:
-    """Hold the staging folder against other pulls of the same release; a killed program lets go of it."""
-    filelock = require("filelock")
-    staging.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(staging / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise WeightsError(f"{told} is being pulled already, by another program; wait for it") from error
-    try:
-        yield
-    finally:
-        lock.release()
+def _fetch(
+    source: Source, offer: Offer, folder: Path, retry: RetryPolicy, progress: Callable[[int, int], None]
+) -> None:
+    """Fetch all files of a release: the manifest first, which must agree with the index.
 
-
-def _bring(
-    source: Source, offer: Offer, staging: Path, patience: Patience, progress: Callable[[int, int], None]
-) -> tuple[int, int]:
-    """Bring all files of a release to its staging folder: the manifest first, which must agree with the index.
-
-    Returns:
-        Bytes that were missing, and bytes that were there.
+    Raises:
+        RemoteError: as :func:`pull`.
     """
-    files, parts = staging / "files", staging / "parts"
-    here = _here(files, parts, offer)
-    _refuse_full_disk(staging, offer.bytes - here)
-    done, total = 0, offer.bytes
+    done = 0
 
     def more(number: int) -> None:
         nonlocal done
         done += number
-        progress(done, total)
+        progress(done, offer.bytes)
 
     at = offer.folder
-    fetch_files(source, at, {MANIFEST: offer.manifest}, files, parts, patience, more)
-    told = f"{source.told}/{at / MANIFEST}"
+    fetch_file(source, str(at / MANIFEST), offer.manifest, folder / MANIFEST, retry, more)
+    name = f"{source.label}/{at / MANIFEST}"
     try:
-        manifest = read_manifest(files / MANIFEST)
+        manifest = read_manifest(folder / MANIFEST)
     except WeightsError as error:
-        raise RemoteError(f"{told}: {str(error).partition(': ')[2]}") from error
-    refuse_newer(manifest.facepipe, told)
+        raise RemoteError(f"{name}: {str(error).partition(': ')[2]}") from error
+    refuse_newer(manifest.facepipe, name)
     for difference in differing(manifest, offer):
-        raise RemoteError(f"{told}: {difference}; tell its publisher, nothing was installed")
-    fetch_files(source, at, {file.name: file for file in offer.files}, files, parts, patience, more)
-    return total - here, here
+        raise RemoteError(f"{name}: {difference}; tell its publisher, nothing was installed")
+    for file in offer.files:
+        (folder / file.name).parent.mkdir(exist_ok=True)
+        fetch_file(source, str(at / file.name), file, folder / file.name, retry, more)
 
 
-def _here(files: Path, parts: Path, offer: Offer) -> int:
-    """Bytes of a release that an earlier pull left."""
-    named = [(MANIFEST, offer.manifest.bytes), *((file.name, file.bytes) for file in offer.files)]
-    return sum(
-        min(path.stat().st_size, size)
-        for name, size in named
-        for path in (files / name, parts / name)
-        if path.is_file()
-    )
-
-
-def _refuse_full_disk(staging: Path, needed: int) -> None:
-    free = shutil.disk_usage(staging).free
+def _refuse_full_disk(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
     if needed + SPARE > free:
         raise WeightsError(
-            f"{staging.parent}: {needed / 1e6:,.1f} MB are needed and {free / 1e6:,.1f} MB are free; make room "
+            f"{folder}: {needed / 1e6:,.1f} MB are needed and {free / 1e6:,.1f} MB are free; make room "
             f"(facepipe weights gc, facepipe weights remove), or choose another disk with FACEPIPE_WEIGHTS"
         )
-
-
-def _finish(offer: Offer, staging: Path, target: Path) -> None:
-    """Check the release once more as it will be read, and move it to its place.
-
-    Its folder is put together of the files that are listed and nothing else.
-    """
-    whole = staging / target.name
-    shutil.rmtree(whole, ignore_errors=True)
-    whole.mkdir()
-    for name in (MANIFEST, *(file.name for file in offer.files)):
-        (whole / name).parent.mkdir(exist_ok=True)
-        (staging / "files" / name).replace(whole / name)
-    open_release(whole).verify()
-    move_into_place(whole, target, staging / "replaced")

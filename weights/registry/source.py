@@ -1,4 +1,4 @@
-"""Sources of weights: what every kind of them can do, and how one is named.
+"""Sources of weights: what every kind of them can do.
 
 ``https://host/folder``, ``file:///folder`` or a folder's path, ``hf://owner/repo[@revision][/folder]``, and every
 bucket that fsspec knows (``s3://bucket/folder``, ``gs://bucket/folder``). facepipe has no source built in.
@@ -20,6 +20,8 @@ OFFLINE = "FACEPIPE_OFFLINE"
 """Environment variable that forbids the network: 1, true, yes or on."""
 CHUNK = 1 << 18
 """Most bytes that a source gives at once."""
+SHOWN = 200
+"""Most characters of what a server says that stand in a message."""
 
 
 class PassingError(RemoteError):
@@ -28,16 +30,16 @@ class PassingError(RemoteError):
 
 @dataclass(frozen=True)
 class Stream:
-    """An answer of a source: the bytes of a file from some place on."""
+    """The content of a file, as it comes.
 
-    start: int
-    """Offset in the file of the first byte that comes. 0 where the rest alone was asked for and the whole is sent."""
+    Attributes:
+        total: bytes of the file, where the source says so.
+        chunks: at most ``CHUNK`` bytes each.
+        close: ends it.
+    """
+
     total: int | None
-    """Bytes of the whole file, where the source tells."""
-    validator: str | None
-    """Tells this content of the file from later ones (an ETag, a date); None where the source has nothing like it."""
     chunks: Iterator[bytes]
-    """At most ``CHUNK`` bytes each, given out as they come."""
     close: Callable[[], None]
 
 
@@ -45,20 +47,18 @@ class Source(Protocol):
     """A place that holds an index and releases."""
 
     @property
-    def told(self) -> str:
+    def label(self) -> str:
         """Its name in messages, without passwords."""
 
     @property
     def remote(self) -> bool:
         """Whether a network is needed."""
 
-    def open(self, place: str, start: int = 0, validator: str | None = None) -> Stream:
+    def open(self, place: str) -> Stream:
         """Begin to read a file.
 
         Args:
             place: the file's path below the source, with slashes.
-            start: offset of the first byte that is wanted.
-            validator: of the content whose rest is wanted; a source that has another content now sends it all.
 
         Raises:
             PassingError: it may go well when it is tried again.
@@ -72,7 +72,15 @@ def offline() -> bool:
 
 
 def redacted(address: str) -> str:
-    """An address for messages: without user, password, query and fragment, which may hold keys."""
-    parts = urlsplit(address)
+    """An address for messages: without user, password, query and fragment, which may hold keys; not too long."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return address[:SHOWN]
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))[:SHOWN]
+
+
+def described(error: BaseException) -> str:
+    """An error of a library in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -1,4 +1,4 @@
-"""Which source of weights an address names: a folder and a bucket (both here), a web server or the hub (``http``)."""
+"""Which source of weights an address names: a folder or bucket (here), a web server (``http``) or the hub (``hub``)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ...core.errors import FacepipeError, MissingExtraError, RemoteError, WeightsError
 from ...core.extras import require
-from .http import HttpSource, HubSource
+from .http import HttpSource
+from .hub import HubSource
 from .index import INDEX
-from .source import CHUNK, DEFAULT_SOURCE, OFFLINE, PassingError, Source, Stream, offline, redacted
+from .source import CHUNK, DEFAULT_SOURCE, OFFLINE, PassingError, Source, Stream, described, offline, redacted
 
 
 class FileSource:
@@ -23,9 +24,9 @@ class FileSource:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.told = str(folder)
+        self.label = str(folder)
 
-    def open(self, place: str, start: int = 0, validator: str | None = None) -> Stream:
+    def open(self, place: str) -> Stream:
         """As :meth:`source.Source.open`; only plain files are read: no link, device or pipe."""
         path = self.folder.joinpath(*PurePosixPath(place).parts)
         try:
@@ -36,11 +37,7 @@ class FileSource:
         except OSError as error:
             raise RemoteError(f"{path}: cannot be read ({error.strerror})") from error
         file = os.fdopen(handle, "rb")
-        found = os.fstat(file.fileno())
-        now = f"{found.st_mtime_ns}-{found.st_size}"
-        begin = start if validator == now and start < found.st_size else 0
-        file.seek(begin)
-        return Stream(begin, found.st_size, now, _chunks(file, path), file.close)
+        return Stream(os.fstat(handle).st_size, _chunks(file, path), file.close)
 
     def _refuse_links(self, path: Path) -> None:
         """Raise RemoteError where a part of the path below the folder is a link, or its end is no plain file."""
@@ -88,11 +85,6 @@ def open_store(address: str) -> tuple[Any, str]:
     return system, str(path).rstrip("/")
 
 
-def told_of(error: Exception) -> str:
-    """An error of a store's library in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
-
-
 class BucketSource:
     """Releases below an address of a bucket.
 
@@ -101,27 +93,24 @@ class BucketSource:
     """
 
     def __init__(self, address: str):
-        self.told = redacted(address)
+        self.label = redacted(address)
         self.system, self.folder = open_store(address)
         self.remote = not address.lower().startswith("memory://")
 
-    def open(self, place: str, start: int = 0, validator: str | None = None) -> Stream:
+    def open(self, place: str) -> Stream:
         """As :meth:`facepipe.weights.registry.source.Source.open`."""
         path = f"{self.folder}/{place}"
         try:
             self.system.invalidate_cache()
             total = int(self.system.info(path)["size"])
-            now = str(self.system.ukey(path))
             file = self.system.open(path, "rb")
-            begin = start if validator == now and start < total else 0
-            file.seek(begin)
         except (FileNotFoundError, IsADirectoryError) as error:
-            raise RemoteError(f"{self.told}/{place}: not there") from error
+            raise RemoteError(f"{self.label}/{place}: not there") from error
         except PermissionError as error:
-            raise RemoteError(f"{self.told}/{place}: the store refuses it ({error})") from error
+            raise RemoteError(f"{self.label}/{place}: the store refuses it ({described(error)})") from error
         except Exception as error:  # each store's library has errors of its own
-            raise PassingError(f"{self.told}/{place}: {told_of(error)}") from error
-        return Stream(begin, total, now, self._chunks(file, place), file.close)
+            raise PassingError(f"{self.label}/{place}: {described(error)}") from error
+        return Stream(total, self._chunks(file, place), file.close)
 
     def _chunks(self, file: Any, place: str) -> Iterator[bytes]:
         try:
@@ -130,7 +119,7 @@ class BucketSource:
         except FacepipeError:
             raise
         except Exception as error:  # as above
-            raise PassingError(f"{self.told}/{place}: {told_of(error)}") from error
+            raise PassingError(f"{self.label}/{place}: {described(error)}") from error
 
 
 def choose_source(text: str | None, insecure_localhost: bool = False, no_network: bool = False) -> Source:
@@ -157,7 +146,7 @@ def choose_source(text: str | None, insecure_localhost: bool = False, no_network
     if source.remote and (no_network or offline()):
         why = "--offline" if no_network else f"{OFFLINE}={os.environ.get(OFFLINE)}"
         raise RemoteError(
-            f"{source.told}: needs a network, which {why} forbids; a folder can be a source without one "
+            f"{source.label}: needs a network, which {why} forbids; a folder can be a source without one "
             f"(--from FOLDER), and what is installed works without one (facepipe weights list)"
         )
     return source
@@ -193,5 +182,8 @@ def local_folder(given: str) -> Path:
 
 def _without_index(address: str) -> str:
     """The folder's address, where the address is that of its index; what follows a ``?`` stays."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise WeightsError(f"{redacted(address)}: no address of a server ({error})") from error
     return urlunsplit(parts._replace(path=parts.path.removesuffix(INDEX)))

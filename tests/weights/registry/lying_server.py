@@ -19,8 +19,6 @@ class Asked:
     """A request, and what was sent for it."""
 
     path: str
-    range: str | None
-    if_range: str | None
     key: str | None
     status: int = 0
     sent: int = 0
@@ -34,16 +32,12 @@ class Service:
         folder: served at /.
         ways: by the end of a path, how the next requests for it are answered, one after the other, and then rightly.
             A number is a status; the others are named in ``Handler._misbehave``.
-        ranges: whether the rest of a file can be asked for.
-        validator: the header that tells contents apart; empty for none.
         log: all requests.
         go_on: ends what stalls.
     """
 
     folder: Path
     ways: dict[str, list[str]] = field(default_factory=dict)
-    ranges: bool = True
-    validator: str = "ETag"
     log: list[Asked] = field(default_factory=list)
     go_on: threading.Event = field(default_factory=threading.Event)
     url: str = ""
@@ -69,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         path = unquote(urlsplit(self.path).path)
         headers = self.headers
-        self.asked = Asked(path, headers["Range"], headers["If-Range"], headers["Authorization"])
+        self.asked = Asked(path, headers["Authorization"])
         self.service.log.append(self.asked)
         for end, ways in self.service.ways.items():
             if path.endswith(end) and ways:
@@ -86,20 +80,11 @@ class Handler(BaseHTTPRequestHandler):
         if content is None:
             self._answer(404, b"no such file")
             return
-        tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-        extra = {self.service.validator: tag} if self.service.validator else {}
-        start = 0
-        if self.service.ranges and self.asked.range and self.asked.if_range in (None, tag):
-            start = int(self.asked.range.removeprefix("bytes=").rstrip("-"))
-            if start >= len(content):
-                self._answer(416, b"")
-                return
-            extra["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        rest = content[start:]
-        self._head(206 if start else 200, len(rest), extra)
+        tag = f'"{hashlib.sha256(content).hexdigest()}"'
+        self._head(200, len(content), {"ETag": tag})
         if self.command == "HEAD":
             return
-        self._send(rest[: int(len(rest) * upto)])
+        self._send(content[: int(len(content) * upto)])
         if stall:
             self.service.go_on.wait(20)
 
@@ -116,21 +101,21 @@ class Handler(BaseHTTPRequestHandler):
             self._serve(path, 0.5, stall=True)
         elif way == "silent":
             self.service.go_on.wait(20)
-        elif way == "slow head":
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-            self._drip()
         elif way == "drip":
             self._head(200, len(content), {})
             self._drip()
         elif way == "wrong":
             self._answer(200, flipped)
-        elif way == "wrong rest":
-            self._head(206, 10, {"Content-Range": f"bytes {len(content) - 10}-{len(content) - 1}/{len(content)}"})
-            self._send(b"0123456789")
         elif way == "longer":
             self._answer(200, content + b"x")
         elif way == "shorter":
             self._answer(200, content[:-1])
+        elif way.startswith("length "):
+            self._head(200, None, {"Content-Length": way.removeprefix("length ")})
+            self._send(content)
+        elif way.startswith("says "):
+            self.close_connection = True
+            self.wfile.write(f"HTTP/1.1 418 {way.removeprefix('says ')}\r\n\r\n".encode("latin-1"))
         elif way == "packed":
             self._head(200, len(content), {"Content-Encoding": "gzip"})
             self._send(content)

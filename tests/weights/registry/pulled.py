@@ -6,27 +6,24 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from facepipe.weights.registry import pull as pulling
-from facepipe.weights.registry.download import Patience
-from facepipe.weights.registry.http import HttpSource
-from facepipe.weights.registry.pull import pull
-from facepipe.weights.release import Release
+from facepipe.weights.registry.download import RetryPolicy
+from facepipe.weights.registry.http import TIMEOUT, HttpSource
+from facepipe.weights.registry.pull import Pulled, Wanted, pull
 from facepipe.weights.store import installed
 
 from .lying_server import Service
 
 VERSION = "98.0.0"
-CALM = Patience(silence=20, attempts=3, pause=0.01)
-"""For servers that answer: no machine is so busy that this runs out."""
-QUICK = Patience(silence=0.5, slowest=1000, attempts=3, pause=0.01)
-"""For those that stall."""
-STALLING = ("silent", "stall", "drip", "slow head")
+CALM = RetryPolicy(attempts=3, pause=0.01)
+"""For servers that answer."""
+QUICK = RetryPolicy(attempts=3, pause=0.01, grace=0.5, slowest=1_000_000)
+"""For those that drip."""
 MODEL = "model.onnx"
 
 
-def pulled(service: Service, **how: Any) -> pulling.Pulled:
-    source = HttpSource(service.url, insecure_localhost=True)
-    return pull(source, "detector", version=VERSION, patience=how.pop("patience", CALM), **how)
+def pulled(service: Service, timeout: tuple[float, float] = TIMEOUT, sha256: str | None = None, **how: Any) -> Pulled:
+    source = HttpSource(service.url, insecure_localhost=True, timeout=timeout)
+    return pull(source, Wanted("detector", "", VERSION, sha256), retry=how.pop("retry", CALM), **how)
 
 
 def here() -> list[str]:
@@ -35,10 +32,6 @@ def here() -> list[str]:
     return [
         version for version in [each.version for each in good] + [each.version for each in broken] if version == VERSION
     ]
-
-
-def size(release: Release) -> int:
-    return release.manifest.files[0].bytes
 
 
 def rewritten(service: Service, change: Callable[[dict[str, Any]], None]) -> None:

@@ -1,126 +1,133 @@
-"""Pulling that goes on where it was broken off."""
+"""Files from those who lie, break off and stall: an error, and nothing is seen; what passes is tried again."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import time
+import hashlib
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from facepipe.core.errors import RemoteError
-from facepipe.weights.registry.download import Part, Patience
+from facepipe.weights.registry.download import RetryPolicy, fetch_file, fetch_small
 from facepipe.weights.registry.index import Stamp
-from facepipe.weights.release import Release, open_release
+from facepipe.weights.registry.source import PassingError, Stream
 
 from .lying_server import Service
-from .pulled import MODEL, VERSION, here, pulled, size
+from .pulled import CALM, MODEL, QUICK, VERSION, here, pulled
+
+STALLING = ("silent", "stall")
 
 
-@pytest.mark.parametrize("ways", [["500", "503"], ["429", "cut"], ["cut", "cut"], ["stall"]])
-def test_what_passes_is_tried_again(service: Service, root: Path, release: Release, ways: list[str]) -> None:
-    service.ways[MODEL] = list(ways)
-    pulled(service, patience=Patience(silence=3, attempts=3, pause=0.01))
-    assert here() == [VERSION]
-    asked = service.asked(MODEL)
-    assert len(asked) == len(ways) + 1
-    if "cut" in ways or "stall" in ways:
-        assert asked[-1].status == 206  # the rest alone
-        assert sum(each.sent for each in asked if each.status in (200, 206)) <= size(release) + 2
-
-
-def test_the_rest_is_asked_for_with_the_tag_of_what_is_here(service: Service, root: Path, release: Release) -> None:
-    service.ways[MODEL] = ["cut"]
-    with pytest.raises(RemoteError, match="kept, and the same command goes on from there"):
-        pulled(service, patience=Patience(silence=20, attempts=1))
-    found = pulled(service)
-    first, second = service.asked(MODEL)
-    assert (first.range, first.status) == (None, 200)
-    assert second.range == f"bytes={first.sent}-"
-    assert second.if_range is not None
-    assert second.status == 206
-    assert first.sent + second.sent == size(release)
-    assert found.kept >= first.sent
-
-
-@pytest.mark.parametrize("how", ["ignores", "says nothing", "another part"])
-def test_a_server_that_cannot_go_on_sends_it_anew(service: Service, root: Path, release: Release, how: str) -> None:
-    service.validator = "" if how == "says nothing" else "ETag"
-    service.ranges = how != "ignores"
-    service.ways[MODEL] = ["cut", *(["wrong rest"] if how == "another part" else [])]
-    pulled(service)
-    assert here() == [VERSION]
-    last = service.asked(MODEL)[-1]
-    if how == "says nothing":  # then the hash alone tells, and it is right
-        assert (last.status, last.if_range) == (206, None)
-    else:
-        assert (last.status, last.sent) == (200, size(release))
-
-
-@pytest.mark.parametrize("validator", ["ETag", ""])
-def test_a_file_that_changes_between_two_tries_is_never_mixed(service: Service, root: Path, validator: str) -> None:
-    service.validator = validator
-    file = next(service.folder.rglob(MODEL))
-    right = file.read_bytes()
-    file.write_bytes(bytes(len(right)))  # another content of the same size
-    service.ways[MODEL] = ["cut"]
-    with pytest.raises(RemoteError):
-        pulled(service, patience=Patience(silence=20, attempts=1))
-    assert list(root.rglob(f"parts/{MODEL}"))
-    file.write_bytes(right)
-    pulled(service)
-    assert here() == [VERSION]
-    assert open_release(root / "detector" / VERSION).read() == right
-    # With a tag the server sees that the rest would not fit; without one the hash does.
-    assert [each.status for each in service.asked(MODEL)] == ([200, 200] if validator else [200, 206, 200])
-
-
-def test_a_part_of_another_content_is_dropped(tmp_path: Path) -> None:
-    wanted, path = Stamp(sha256="ab" * 32, bytes=10), tmp_path / "model.onnx"
-    part = Part(path, wanted)
-    part.begin('"tag"')
-    path.write_bytes(b"01234")
-    same = Part(path, wanted)
-    assert (same.here, same.validator) == (5, '"tag"')
-    other = Part(path, Stamp(sha256="cd" * 32, bytes=10))
-    assert (other.here, other.validator) == (0, None)
-    assert list(tmp_path.iterdir()) == []
-    path.write_bytes(b"of nobody knows what")
-    assert Part(path, wanted).here == 0
-
-
-PULL = (
-    "import sys; from facepipe.pipeline.cli import main; "
-    "main(['weights', 'pull', 'detector@98.0.0', '--insecure-localhost', '--from', sys.argv[1]])"
+@pytest.mark.parametrize(
+    ("ways", "message"),
+    [
+        (["wrong"], "not the file that the index names"),
+        (["longer"], "the index says"),
+        (["shorter"], "the index says"),
+        (["endless"], "sends more than"),
+        (["packed"], "came packed"),
+        (["404"], "not there"),
+        (["403"], "refuses it"),
+        (["418"], "answers 418"),
+        (["says " + "x" * 60_000], "answers 418 xxx"),
+        (["500", "502", "503"], r"answers 503 .*tried 3 times"),
+        (["cut", "cut", "cut"], r"(ended after|broke).*tried 3 times"),
+        (["silent", "silent", "silent"], r"no answer in time \(tried 3 times\)"),
+        (["stall", "stall", "stall"], r"the connection broke .*tried 3 times"),
+        (["drip", "drip", "drip"], "slower than 1,000,000 bytes a second"),
+        (["length " + "9" * 5000], "sends more|the connection|SHA-256|cannot be asked|no connection"),
+        (["length -1"], "."),
+        (["to http://weights.invalid/x"], "redirects to http://weights.invalid/x, and .* over https only"),
+        (["to ftp://127.0.0.1/x"], "over https only"),
+        (["to file:///etc/passwd"], "over https only"),
+        (["to http://127.0.0.1:99999/x"], "cannot be asked for"),
+        (["to http://127.0.0.1:abc/x"], "cannot be asked for"),
+        (["to http://[::1/x"], "cannot be asked for"),
+        (["to http:///x"], "."),
+        (["to https://" + "x" * 300 + ".invalid/"], "."),
+        (["to http://127.0.0.1/" + "x" * 60_000], "."),
+    ],
 )
-
-
-def test_a_killed_pull_is_not_seen_and_goes_on(service: Service, root: Path, release: Release) -> None:
-    service.ways[MODEL] = ["stall"]
-    command = [sys.executable, "-c", PULL, service.url]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        part = root / "detector"
-        end = time.monotonic() + 60
-        while not any(path.stat().st_size >= size(release) // 2 for path in part.rglob(f"parts/{MODEL}")):
-            assert time.monotonic() < end
-            assert running.poll() is None
-            time.sleep(0.02)
-        assert here() == []
-    finally:
-        running.send_signal(signal.SIGKILL)
-        running.wait()
+def test_a_lie_or_a_stall_is_one_line_and_nothing_is_seen(
+    service: Service, root: Path, ways: list[str], message: str
+) -> None:
+    service.ways[MODEL] = ways * 3 if ways[0].startswith(("to ", "length")) else list(ways)
+    timeout = (5.0, 0.3) if ways[0] in STALLING else (5.0, 20.0)
+    if ways[0].startswith("length"):  # what is not a length counts as none: the file itself is right
+        assert pulled(service).release.version == VERSION
+        return
+    with pytest.raises(RemoteError, match=message) as caught:
+        pulled(service, timeout, retry=QUICK if ways[0] == "drip" else CALM)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1200
     assert here() == []
-    before = {each.path for each in service.log}
-    service.log.clear()
-    again = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert again.returncode == 0, again.stderr
-    assert "from an earlier try" in again.stdout
-    asked = service.asked(MODEL)
-    assert [each.range for each in asked] == [f"bytes={size(release) // 2}-"]
-    assert asked[0].sent == size(release) - size(release) // 2
-    assert not service.asked("manifest.json")  # whole since the first time
-    assert any(path.endswith("manifest.json") for path in before)
+    assert list((root / "detector").iterdir()) == []  # nothing is left either
+    service.go_on.set()
+    service.ways.clear()
+    assert pulled(service).release.version == VERSION  # and the next try goes well
     assert here() == [VERSION]
-    open_release(root / "detector" / VERSION).verify()
+
+
+@pytest.mark.parametrize("ways", [["500", "503"], ["429", "cut"], ["cut", "cut"]])
+def test_what_passes_is_tried_again(service: Service, root: Path, ways: list[str]) -> None:
+    service.ways[MODEL] = list(ways)
+    done: list[int] = []
+    pulled(service, progress=lambda here, total: done.append(total - here))
+    assert here() == [VERSION]
+    assert len(service.asked(MODEL)) == len(ways) + 1
+    assert done[-1] == 0
+
+
+def test_another_file_than_named_is_refused(service: Service, root: Path) -> None:
+    folder = next(service.folder.rglob(MODEL)).parent
+    (folder / "other.onnx").write_bytes(b"\x01" * (folder / MODEL).stat().st_size)
+    service.ways[MODEL] = [f"to {service.url}/{(folder / 'other.onnx').relative_to(service.folder)}"]
+    with pytest.raises(RemoteError, match="SHA-256 differs"):
+        pulled(service)
+    assert here() == []
+
+
+@pytest.mark.parametrize("way", ["endless", "stall", "silent", "cut", "500"])
+def test_an_index_that_does_not_come(service: Service, root: Path, way: str) -> None:
+    service.ways["index.json"] = [way] * 3
+    with pytest.raises(RemoteError, match=r"tried 3 times|sends more than 4,000,000"):
+        pulled(service, (5.0, 0.3) if way in STALLING else (5.0, 20.0))
+
+
+class Flaky:
+    """A source whose first answers break off."""
+
+    label, remote = "flaky", False
+
+    def __init__(self, content: bytes, breaks: int):
+        self.content, self.breaks, self.closed = content, breaks, 0
+
+    def open(self, place: str) -> Stream:
+        def chunks() -> Iterator[bytes]:
+            yield self.content[:3]
+            if self.breaks:
+                self.breaks -= 1
+                raise PassingError("cut")
+            yield self.content[3:]
+
+        def close() -> None:
+            self.closed += 1
+
+        return Stream(None, chunks(), close)
+
+
+def test_a_file_is_begun_anew_and_every_stream_is_closed(tmp_path: Path) -> None:
+    wanted = Stamp(sha256=hashlib.sha256(b"0123456789").hexdigest(), bytes=10)
+    source, more = Flaky(b"0123456789", 2), io.StringIO()
+    came: list[int] = []
+    fetch_file(source, "x", wanted, tmp_path / "x", CALM, came.append)
+    assert (tmp_path / "x").read_bytes() == b"0123456789"
+    assert sum(came) == 10
+    assert source.closed == 3
+    assert fetch_small(Flaky(b"0123456789", 0), "x", 10, CALM) == b"0123456789"
+    with pytest.raises(RemoteError, match="sends more than 9 bytes"):
+        fetch_small(Flaky(b"0123456789", 0), "x", 9, CALM)
+    with pytest.raises(RemoteError, match=r"cut \(tried 2 times\)"):
+        fetch_file(Flaky(b"0123456789", 9), "x", wanted, tmp_path / "y", RetryPolicy(attempts=2, pause=0), came.append)
+    assert more.getvalue() == ""

@@ -1,129 +1,129 @@
-"""Pulling from a stand-in for the Hugging Face hub, by the real huggingface_hub in a process of its own."""
+"""What may be asked, over which way, and what no server may see."""
 
 from __future__ import annotations
 
-import os
+import base64
+import shutil
+import socket
+import ssl
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from facepipe.weights.registry.http import HubSource
-from facepipe.weights.registry.push import PushTarget, push
+from facepipe.core.errors import RemoteError, WeightsError
+from facepipe.weights.registry.http import HttpSource
+from facepipe.weights.registry.index import offer_of
+from facepipe.weights.registry.pull import Wanted, pull
+from facepipe.weights.registry.sources import choose_source
 from facepipe.weights.release import Release
 
-from .lying_server import Handler, Service
+from .lying_server import Handler, Service, serve
+from .pulled import CALM, MODEL, VERSION, here, pulled
 
-pytest.importorskip("huggingface_hub")
-
-COMMIT = "c0ffee" + "0" * 34
-PULL = "import sys; from facepipe.pipeline.cli import main; main(['weights', 'pull', *sys.argv[1:]])"
+KEY = "Basic " + base64.b64encode(b"me:hush").decode()
 
 
-class Hub(Handler):
-    """Knows one repository, owner/weights, whose folder is that of the service."""
-
-    def do_GET(self) -> None:
-        place = self.path.lstrip("/")
-        for revision in ("main", COMMIT):
-            before = f"owner/weights/resolve/{revision}/"
-            if place.startswith(before):
-                self.path = "/" + place.removeprefix(before)
-                self.revision = revision
-                if self._content(self.path) is None:
-                    self._refuse("EntryNotFound")
-                else:
-                    super().do_GET()
-                return
-        known = place.startswith("owner/weights/")
-        self.revision = ""
-        self._refuse("RevisionNotFound" if known else "RepoNotFound")
-
-    def _refuse(self, code: str) -> None:
-        self.close_connection = True
-        self.send_response(404)
-        self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def end_headers(self) -> None:
-        if self.revision:
-            self.send_header("X-Repo-Commit", COMMIT)
-        super().end_headers()
+def test_redirects_within_the_machine_are_followed_and_circles_are_not(
+    service: Service, root: Path, release: Release
+) -> None:
+    place = f"/{offer_of(release.manifest, (release.folder / 'manifest.json').read_bytes()).folder}/{MODEL}"
+    service.ways[MODEL] = [f"to {service.url}/moved/{MODEL}", f"to {place}"]  # whole and relative
+    pulled(service)
+    assert here() == [VERSION]
+    service.ways["index.json"] = ["to /index.json"] * 20
+    with pytest.raises(RemoteError, match="more than 5 redirects"):
+        pulled(service)
 
 
-@pytest.fixture
-def hub(tmp_path: Path, publish_detector: Callable[..., Release]) -> Iterator[Service]:
-    push(publish_detector(tmp_path / "publisher", version="98.0.0"), PushTarget(str(tmp_path / "source" / "models")))
-    service = Service(tmp_path / "source")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, service))
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    service.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield service
-    server.shutdown()
-    server.server_close()
+def test_addresses_that_are_refused(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    for address, insecure, message in (
+        ("http://127.0.0.1:9/x", False, "over https only; --insecure-localhost"),
+        ("http://example.com/x", True, "over https only$"),
+        ("http://127.0.0.1.example.com/x", True, "over https only$"),
+        ("https:///x", False, "no address of a server"),
+        ("https://example.com:99999/x", False, "no address of a server"),
+        ("https://example.com:abc/x", False, "no address of a server"),
+        ("https://[::1/x", False, "no address of a server"),
+        ("file://host/x", False, "three slashes"),
+        ("nonsense://x", False, "no kind of store"),
+        ("hf://owner", False, "hf://owner/repo"),
+    ):
+        with pytest.raises(WeightsError, match=message):
+            choose_source(address, insecure)
+    monkeypatch.delenv("FACEPIPE_INDEX", raising=False)
+    with pytest.raises(WeightsError, match="none built in"):
+        choose_source(None)
 
 
-def pull(hub: Service, root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    settings = {
-        "HF_ENDPOINT": hub.url,
-        "HF_TOKEN": "hf_hush",
-        "FACEPIPE_WEIGHTS": str(root),
-        "HF_HOME": str(root / "hf"),
-    }
-    return subprocess.run(
-        [sys.executable, "-c", PULL, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env={**os.environ, **settings},
+def test_no_network(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(RemoteError, match=r"no connection to 127\.0\.0\.1 .*refused.*Is there a network"):
+        pull(choose_source(address, True), Wanted("detector"), retry=CALM)
+
+    def unknown(*asked: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(RemoteError, match=r"no connection to weights\.invalid .*Is there a network"):
+        pull(choose_source("https://user:secret@weights.invalid/x?key=secret"), Wanted("detector"), retry=CALM)
+    with pytest.raises(RemoteError) as told:
+        pull(choose_source("https://user:secret@weights.invalid/x?key=secret"), Wanted("detector"), retry=CALM)
+    assert "secret" not in str(told.value)
+
+
+def test_keys_in_an_address_reach_the_server_and_no_message(service: Service, root: Path) -> None:
+    source = HttpSource(service.url.replace("//", "//me:hush@") + "/?token=hush", insecure_localhost=True)
+    assert pull(source, Wanted("detector", version=VERSION), retry=CALM).release.version == VERSION
+    assert service.log[0].key is not None
+    assert "hush" not in source.label
+
+
+def test_https_is_checked_and_not_left(
+    tmp_path: Path, release: Release, root: Path, monkeypatch: pytest.MonkeyPatch, service: Service
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the command openssl to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
     )
+    subprocess.run(
+        [*command.split(), "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True, timeout=60
+    )
+    secure = Service(service.folder)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, secure))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    monkeypatch.setattr(server, "handle_error", lambda *told: None)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    source = HttpSource(f"https://me:hush@localhost:{server.server_address[1]}", True)
+    try:
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+        monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+        with pytest.raises(RemoteError, match="certificate is not good"):
+            pull(source, Wanted("detector", version=VERSION), retry=CALM)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        secure.ways[MODEL] = [f"to {service.url}/{MODEL}"]  # http, if only to this machine
+        with pytest.raises(RemoteError, match="weights are taken over https only"):
+            pull(source, Wanted("detector", version=VERSION), retry=CALM)
+        assert not service.log
+        assert pull(source, Wanted("detector", version=VERSION), retry=CALM).release.version == VERSION
+        assert {each.key for each in secure.log} == {KEY}
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
-def test_pull_from_a_commit_of_the_hub(hub: Service, tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    done = pull(hub, root, "detector", "--from", "hf://owner/weights/models", "--insecure-localhost")
-    assert done.returncode == 0, done.stderr
-    assert "detector 98.0.0 is installed" in done.stdout
-    assert (root / "detector" / "98.0.0" / "model.onnx").is_file()
-    assert hub.asked("model.onnx")[0].key == "Bearer hf_hush"
-    assert len(hub.asked("index.json")) == 2  # which commit main is; then the index of that commit
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        ("hf://owner/weights", "holds no index.json"),
-        ("hf://owner/weights@v9/models", "there is no revision 'v9'"),
-        ("hf://owner/nothing", "there is no such repository"),
-    ],
-)
-def test_what_the_hub_does_not_have(hub: Service, tmp_path: Path, source: str, message: str) -> None:
-    done = pull(hub, tmp_path / "root", "detector", "--from", source, "--insecure-localhost")
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-def test_an_endpoint_without_https_is_refused(hub: Service, tmp_path: Path) -> None:
-    done = pull(hub, tmp_path / "root", "detector", "--from", "hf://owner/weights/models")
-    assert done.returncode == 2
-    assert "over https only" in done.stderr
-    assert not hub.log
-
-
-@pytest.mark.parametrize(
-    ("address", "parts"),
-    [
-        ("hf://owner/repo", ("owner/repo", "main", "")),
-        ("hf://owner/repo@v1", ("owner/repo", "v1", "")),
-        ("hf://owner/repo@refs%2Fpr%2F1/a/b/index.json", ("owner/repo", "refs/pr/1", "a/b")),
-    ],
-)
-def test_addresses(address: str, parts: tuple[str, str, str]) -> None:
-    source = HubSource(address)
-    assert (source.repo, source.revision, source.folder) == parts
+def test_a_key_is_not_sent_to_another_host(service: Service, tmp_path: Path, root: Path) -> None:
+    with serve(service.folder) as elsewhere:
+        service.ways[MODEL] = [f"to {elsewhere.url}/{next(service.folder.rglob(MODEL)).relative_to(service.folder)}"]
+        source = HttpSource(service.url.replace("//", "//me:hush@"), insecure_localhost=True)
+        pull(source, Wanted("detector", version=VERSION), retry=CALM)
+        assert {each.key for each in service.log} == {KEY}
+        assert [each.key for each in elsewhere.log] == [None]

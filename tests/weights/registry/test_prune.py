@@ -15,7 +15,6 @@ import pytest
 from facepipe.core.errors import WeightsError
 from facepipe.weights.registry.prune import age_seconds, clear, leftovers, remove
 from facepipe.weights.store import PACKAGE_ROOT, find, read_pins, use
-from filelock import FileLock
 
 
 @pytest.fixture
@@ -104,14 +103,6 @@ def test_leftovers_are_found_and_cleared_by_age(root: Path) -> None:
     assert leftovers(0) == []
     assert (root / "detector" / "of-mine").is_dir()
     assert sorted(root.glob("*/*/manifest.json")) == releases
-
-
-def test_a_pull_at_work_is_left_alone(root: Path) -> None:
-    pull = root / "detector" / ".pull-1.0.0-abcdef012345"
-    pull.mkdir()
-    with FileLock(pull / "lock"):
-        assert leftovers(0) == []
-    assert [leftover.path for leftover in leftovers(0)] == [pull]
 
 
 def test_a_link_is_removed_and_not_followed(root: Path, tmp_path: Path) -> None:

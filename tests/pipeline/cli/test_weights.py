@@ -8,6 +8,10 @@ import pytest
 from facepipe.pipeline.cli import main
 from facepipe.weights.manifest import Manifest
 
+from ...weights import conftest
+
+make_run = conftest.make_run
+
 
 @pytest.fixture
 def run(

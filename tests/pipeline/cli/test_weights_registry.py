@@ -13,7 +13,7 @@ from facepipe.core.errors import WeightsError
 from facepipe.pipeline.cli import main
 from facepipe.weights.release import split_release
 
-from .lying_server import serve
+from ...weights.registry.lying_server import serve
 
 
 @pytest.fixture
@@ -105,14 +105,20 @@ def test_wrong_usage_is_one_line(
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize(("module", "extra"), [("pooch", "remote"), ("filelock", "remote")])
+@pytest.mark.parametrize(
+    ("module", "extra", "source"),
+    [
+        ("requests", "remote", "https://weights.invalid"),
+        ("fsspec", "remote", "memory://store"),
+        ("huggingface_hub", "hub", "hf://owner/repo"),
+    ],
+)
 def test_a_missing_extra_is_named(
-    run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, extra: str
+    run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, extra: str, source: str
 ) -> None:
-    run("push", "detector@98.0.0", "--to", str(tmp_path / "store"))
     monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "elsewhere"))
     monkeypatch.setitem(sys.modules, module, None)
-    code, _, err = run("pull", "detector@98.0.0", "--from", str(tmp_path / "store"))
+    code, _, err = run("pull", "detector@98.0.0", "--from", source)
     assert code == 2
     assert err == f"error: {module} is not installed; it comes with: pip install 'facepipe[{extra}]'\n"
 
@@ -165,7 +171,7 @@ def test_the_libraries_are_imported_for_afar_only(run: Callable) -> None:
     program = (
         "import sys; from facepipe.pipeline.cli import main\n"
         "try:\n    main(['weights', 'list'])\nexcept SystemExit:\n    pass\n"
-        "names = 'pooch', 'requests', 'huggingface_hub', 'fsspec', 'filelock'\n"
+        "names = 'requests', 'huggingface_hub', 'fsspec', 'filelock'\n"
         "print([name for name in names if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
