@@ -17,7 +17,7 @@ from .classifiers import Chosen, Classifiers
 from .inputs.image_reader import DEFAULT_LIMITS, Frame, Limits, Source
 from .results import Result
 from .stages import Parts, Stages, Stopwatch, check_workers, closed
-from .stream import Engine
+from .stream import Engine, in_order
 from .two_stage import analyse
 
 
@@ -184,9 +184,9 @@ class Pipeline(Stages):
     def _results(
         self, pictures: Iterable[Source], videos: Sequence[str], features: bool
     ) -> Generator[tuple[Result, Frame | None]]:
-        engine = Engine(self, features)
+        engine = Engine(self)
         self._engines.add(engine)
-        yield from engine.run(pictures)
+        yield from in_order(engine, pictures, features)
         if videos:
             from .video.analysis import stream_video
 

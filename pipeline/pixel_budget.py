@@ -1,4 +1,4 @@
-"""Room for decoded pictures: a cap on the pixels in flight, whatever the pictures' sizes, given out in their order."""
+"""A cap on the decoded pixels in flight, whatever the pictures' sizes, given out in the pictures' order."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ PIXELS = 64_000_000
 """Decoded pixels in flight (192 MB), or one picture, if it alone has more."""
 
 
-class Room:
+class PixelBudget:
     """Who may decode, and how many pixels are in flight. The caller holds a lock around every call.
 
-    Turns go by the pictures' numbers. If later pictures could take the room first, an earlier one would wait for it,
+    Turns go by the pictures' numbers. If later pictures could take the budget first, an earlier one would wait for it,
     and they for the earlier one's result, for ever.
 
     Attributes:
@@ -33,7 +33,7 @@ class Room:
         Args:
             number: of the picture, from 0.
             pixels: that it has.
-            first: no earlier picture is on its way: it gets room, however large it is.
+            first: no earlier picture is on its way: it is admitted, however large it is.
         """
         return self._turn == number and (first or self.pixels + pixels <= PIXELS)
 

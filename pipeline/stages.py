@@ -129,7 +129,8 @@ class Stages:
         if self._shared is None and open_them:
             with self._opening, self.stopwatch.measure("load"):
                 if self._shared is None:
-                    shared = Parts(*(each.with_threads(self._threads) for each in parts))
+                    threads = self._threads
+                    shared = Parts(parts.detector.with_threads(threads), parts.classifiers.with_threads(threads))
                     self._shared = shared if self._parts is not None else None
         shared_now = self._shared
         if shared_now is None and open_them:

@@ -2,11 +2,12 @@
 
 Reading threads decode ahead. Working threads take whatever is ready, the later stage first: a full batch of crops (of
 whichever pictures), else a picture to detect in, else the crops that are left. So no thread waits for another stage,
-and what lies between the stages stays little. A stream of many pictures is worked on by several threads at once, each
-calling sessions of few threads; one of a few pictures by one thread whose sessions use every processor. On two cores
-with AVX512-VNNI the former gets 1.2 times as much through the detector and 1.1 times through the classifier.
+and what lies between the stages stays little. Many pictures are worked on by several threads at once, each calling
+sessions of few threads; a picture that is alone by sessions that use every processor. On two cores with AVX512-VNNI the
+former gets 1.2 times as much through the detector and 1.1 times through the classifier.
 
-The sources are asked for in the caller's own thread, a window's worth ahead of the results.
+``Pipeline.stream`` feeds an engine of its own, a window's worth ahead of the results. A server feeds one for as long as
+it lives.
 """
 
 from __future__ import annotations
@@ -14,311 +15,396 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import wait
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from functools import partial
-
-import numpy as np
 
 from ..core.cpu import one_opencv_thread
 from ..core.errors import FacepipeError
 from ..detector.inference.detector import BATCH
 from .classifiers import Classifiers, Cut, Reading
-from .inputs.image_reader import Frame, Source, source_name
-from .pixel_budget import Room
+from .inputs.image_reader import Frame, Source
+from .queues import Classification, Detection, Queues, Ticket
 from .results import Result
-from .stages import Parts, Stages
+from .stages import Stages
 from .two_stage import Found, assemble, classify_cuts, cut, detect, failed
 
 WINDOW = 16
-"""Pictures between the source and the results, at least: two batches of crops where each has one face."""
+"""Pictures between the source and the results of a stream, at least: two batches of crops where each has one face."""
 LONG = 32
 """From so many pictures on a stream is long: opening the second sessions (0.3 s) is made good by then."""
 POLL = 1.0
 """Seconds after which a waiting thread looks whether the interpreter is ending."""
+UNREAD = "not classified: the picture, or its request, has more faces than are read"
 
 
-@dataclass(eq=False)
-class _Job:
-    """A picture on its way."""
-
-    index: int
-    source: Source
-    name: str | None
-    frame: Frame | None = None
-    sha256: str | None = None
-    """Of the encoded picture."""
-    pixels: int = 0
-    found: Found | None = None
-    readings: list[Reading] = field(default_factory=list)
-    waited: float = 0.0
-    """Seconds until it was its turn to be decoded."""
-    waiting: int = 0
-    """Crops that are not classified yet."""
-    result: Result | None = None
+class _Ended(Exception):
+    """Nobody waits any more for a picture that waited for its turn to be decoded."""
 
 
 class Engine:
-    """The threads and queues of one stream.
+    """The threads and queues of a scheduler. Threads start with the first pictures, or with :meth:`start`.
 
     Args:
-        stages: whose models work.
-        features: read the features, too.
+        stages: whose workers work, and whose sessions for several are opened when many pictures come.
+        readers: threads that decode; None takes as many as there are workers.
+        batch: most pictures in one call of a detector on an accelerator; on a CPU it is one.
+        window: seconds that such a call waits for pictures that are being decoded.
+        begun: called with the pictures of each call of a detector, before it.
 
     Every attribute is guarded by one lock; threads wait on its condition.
     """
 
-    def __init__(self, stages: Stages, features: bool = False):
-        self._stages, self._features = stages, features
-        self._classifiers = stages.parts().classifiers
+    def __init__(
+        self,
+        stages: Stages,
+        readers: int | None = None,
+        batch: int = BATCH,
+        window: float = 0.0,
+        begun: Callable[[Sequence[Ticket]], None] | None = None,
+    ):
+        self.stages = stages
+        self._readers, self._window, self._begun = readers or stages.workers, window, begun
         self._changed = threading.Condition()
-        self._window: deque[_Job] = deque()
-        self._to_read: deque[_Job] = deque()
-        self._to_detect: deque[_Job] = deque()
-        self._cuts: dict[str, deque[tuple[_Job, Cut]]] = {name: deque() for name in self._classifiers.by_name}
-        self._upstream = 0
-        """Pictures that are being read or detected in, or wait for it."""
-        self._pulled = 0
-        self._room = Room()
-        self._shared: Parts | None = stages.shared_parts(False)
-        self._most = max(WINDOW, 8 * stages.workers)
+        self._queues = Queues(stages.workers, batch, window)
         self._error: BaseException | None = None
         self._stopped = False
         self._threads: list[threading.Thread] = []
 
-    def run(self, sources: Iterable[Source]) -> Generator[tuple[Result, Frame | None]]:
-        """The results in the order of the sources, each with its frame.
+    # The callers' side
 
-        Closing the iterator, an error, or the end of the sources ends every thread before it returns.
-        """
-        waiting = iter(sources)
-        exhausted = False
-        try:
-            while True:
-                while not exhausted and self._has_room():
-                    try:
-                        source = next(waiting)
-                    except StopIteration:
-                        exhausted = True
-                    else:
-                        self._put(source)
-                job = self._next()
-                if job is None:
-                    return
-                assert job.result is not None
-                yield job.result, job.frame
-                self._release(job)
-        finally:
-            self.stop()
-
-    def fail(self, error: BaseException) -> None:
-        """End the stream with an error, which its consumer gets in place of the next result."""
+    def start(self) -> None:
+        """Start every thread, and open the sessions for several, before the first picture comes."""
+        self.stages.shared_parts(True)
         with self._changed:
-            self._error = self._error or error
+            self._start_threads(several=True)
+
+    def submit(self, *tickets: Ticket) -> None:
+        """Take pictures."""
+        with self._changed:
+            for ticket in tickets:
+                self._queues.add(ticket)
+            self._start_threads(several=self._queues.submitted > 1)
             self._changed.notify_all()
 
-    def stop(self) -> None:
-        """Have every thread end after the call that it is in, and wait for that."""
+    def result(self, ticket: Ticket) -> Result:
+        """Wait for a picture.
+
+        Raises:
+            Exception: what a stage raised at it, or what the engine was ended with.
+        """
+        while not ticket.future.done() and self._error is None:
+            wait([ticket.future], POLL)
         with self._changed:
+            if self._error is not None:
+                raise self._error
+            self._queues.order.pop(ticket.number, None)
+        return ticket.future.result()
+
+    def release(self, *tickets: Ticket) -> None:
+        """Let go of frames that were kept. What is not done yet is dropped: it ends after the call that it is in."""
+        dropped = []
+        with self._changed:
+            for ticket in tickets:
+                ticket.keep, ticket.dropped = False, True
+                if ticket.done:
+                    self._queues.let_go(ticket)
+                elif self._queues.withdraw(ticket):
+                    dropped.append(ticket)
+            self._changed.notify_all()
+        for ticket in dropped:
+            self._end(ticket)
+
+    @property
+    def room(self) -> bool:
+        """Whether more pictures may be decoded at the moment."""
+        return self._queues.budget.left
+
+    @property
+    def waiting(self) -> int:
+        """Pictures that have been taken and that no detector looks at yet."""
+        return self._queues.waiting
+
+    @property
+    def alive(self) -> bool:
+        """Whether every thread is at work."""
+        return self._error is None and all(thread.is_alive() for thread in self._threads)
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error, which everybody gets who waits for a picture."""
+        with self._changed:
+            self._error = self._error or error
+            left = [*self._queues.order.values()]
+            self._changed.notify_all()
+        for ticket in left:
+            self._end(ticket, fault=error)
+
+    def close(self, finish: bool = False) -> None:
+        """Have every thread end after the call that it is in, and wait for that.
+
+        Args:
+            finish: do first what was submitted.
+        """
+        with self._changed:
+            while finish and self._queues.active and self.alive:
+                self._changed.wait(POLL)
             self._stopped = True
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
-        self._window.clear()
+        for ticket in [*self._queues.order.values()]:
+            self._end(ticket)
 
-    # The consumer's side
+    # What both sides do, under the lock
 
-    def _has_room(self) -> bool:
-        with self._changed:
-            if self._error is not None or len(self._window) >= self._most:
-                return False
-            if self._window and self._window[0].result is not None:
-                return False  # first give what is there
-            return not self._window or self._room.left
-
-    def _put(self, source: Source) -> None:
-        with self._changed:
-            job = _Job(self._pulled, source, source_name(source))
-            if isinstance(source, np.ndarray):  # in memory already, whether there is room or not
-                job.pixels = int(np.prod(source.shape[:2]))
-                self._room.take(job.pixels)
-            self._pulled += 1
-            self._upstream += 1
-            self._window.append(job)
-            self._to_read.append(job)
-            self._start_threads()
-            self._changed.notify_all()
-
-    def _start_threads(self) -> None:
-        """A reader and a worker for the first picture; all others with the second."""
+    def _start_threads(self, several: bool) -> None:
+        """A reader and a worker; where several pictures come all the others, too."""
         wanted = [("read", self._reader), ("work", self._worker)]
-        if self._pulled > 1:
-            wanted += [("read", self._reader), ("work", self._helper)] * (self._stages.workers - 1)
+        if several:
+            wanted += [("read", self._reader)] * (self._readers - 1)
+            wanted += [("work", self._helper)] * (self.stages.workers - 1)
         for number, (name, target) in enumerate(wanted[len(self._threads) :], len(self._threads)):
-            thread = threading.Thread(target=self._guarded, args=(target,), name=f"facepipe-{name}-{number // 2}")
+            thread = threading.Thread(target=self._guarded, args=(target,), name=f"facepipe-{name}-{number}")
             thread.start()
             self._threads.append(thread)
-
-    def _next(self) -> _Job | None:
-        """Wait for the first picture in flight; None where there is none."""
-        with self._changed:
-            while True:
-                if self._error is not None:
-                    raise self._error
-                if not self._window:
-                    return None
-                if self._window[0].result is not None:
-                    return self._window.popleft()
-                self._changed.wait(POLL)
-
-    def _release(self, job: _Job) -> None:
-        with self._changed:
-            self._room.give_back(job.pixels)
-            self._changed.notify_all()
 
     # The threads' side
 
     def _guarded(self, target: Callable[[], None]) -> None:
         try:
             target()
-        except BaseException as error:  # whatever it is, the consumer has it
+        except BaseException as error:  # whatever it is, whoever waits has it
             self.fail(error)
 
-    def _wait(self) -> bool:
+    def _wait(self, seconds: float = POLL) -> bool:
         """Wait for a change; False where the thread has to end."""
-        self._changed.wait(POLL)
+        self._changed.wait(seconds)
         return not self._ending()
 
     def _ending(self) -> bool:
         # Python joins these threads when it ends, before it would drop a stream that nobody closed.
         return self._stopped or self._error is not None or not threading.main_thread().is_alive()
 
-    def _reader(self) -> None:
-        while (job := self._take_unread()) is not None:
-            start, result = time.perf_counter(), None
-            try:
-                job.frame, job.sha256 = self._stages.read(job.source, partial(self._admit, job))
-            except _Ended:
+    def _end(self, ticket: Ticket, result: Result | None = None, fault: BaseException | None = None) -> None:
+        """A picture is done, has failed, or (neither) was dropped; the first end counts."""
+        with self._changed:
+            if ticket.done:
                 return
-            except FacepipeError as error:
-                result = failed(self._stages.models, job.name, error)
-            self._stages.stopwatch.add("read", time.perf_counter() - start - job.waited)
-            with self._changed:
-                job.source = b""  # a picture's encoded bytes are not needed any more
-                self._room.settle(job.index)
-                if result is None:
-                    self._to_detect.append(job)
-                else:
-                    self._upstream -= 1
-                    job.result = result
-                self._changed.notify_all()
+            ticket.done = True
+            self._queues.active -= 1
+            self._queues.withdraw(ticket)
+            if not ticket.keep or result is None:
+                self._queues.let_go(ticket)
+            self._changed.notify_all()
+        if result is None and fault is None:
+            ticket.future.cancel()
+        elif ticket.future.set_running_or_notify_cancel():
+            if fault is not None:
+                ticket.future.set_exception(fault)
+            else:
+                ticket.future.set_result(result)  # type: ignore[arg-type]
 
-    def _take_unread(self) -> _Job | None:
+    def _reader(self) -> None:
+        while (ticket := self._take_unread()) is not None:
+            self._read(ticket)
+
+    def _take_unread(self) -> Ticket | None:
         with self._changed:
             while not self._ending():
-                if self._to_read:
-                    return self._to_read.popleft()
+                if self._queues.to_read:
+                    self._queues.reading += 1
+                    return self._queues.to_read.popleft()
                 self._wait()
             return None
 
-    def _admit(self, job: _Job, pixels: int) -> None:
-        """Wait until a picture of so many pixels may be decoded: in order, and when there is room for it."""
-        start = time.perf_counter()
+    def _read(self, ticket: Ticket) -> None:
+        start, result, fault = time.monotonic(), None, None
+        waited = ticket.waited = start - ticket.since
+        try:
+            ticket.frame, ticket.sha256 = ticket.stages.read(ticket.source, partial(self._admit, ticket))
+        except _Ended:
+            pass
+        except FacepipeError as error:
+            ticket.error = error
+            result = failed(ticket.stages.models, ticket.name, error)
+        except Exception as error:
+            fault = error
+        ticket.since = time.monotonic()
+        ticket.stages.stopwatch.add("read", ticket.since - start - (ticket.waited - waited))
         with self._changed:
-            while not self._room.admits(job.index, pixels, first=self._window[0] is job):
-                if not self._wait():
+            ticket.source = b""  # a picture's encoded bytes are not needed any more
+            self._queues.budget.settle(ticket.number)
+            self._queues.reading -= 1
+            ready = ticket.frame is not None and not ticket.dropped
+            if ready:
+                self._queues.to_detect.append(ticket)
+            self._changed.notify_all()
+        if not ready:
+            self._end(ticket, result, fault)
+
+    def _admit(self, ticket: Ticket, pixels: int) -> None:
+        """Wait until a picture of so many pixels may be decoded: in order, and when there is room for it."""
+        start = time.monotonic()
+        with self._changed:
+            while not self._queues.admits(ticket, pixels):
+                if ticket.dropped or not self._wait():
                     raise _Ended
-            job.pixels, job.waited = pixels, time.perf_counter() - start
-            self._room.take(pixels)
-            self._room.settle(job.index)
+            ticket.pixels = pixels
+            ticket.waited += time.monotonic() - start
+            self._queues.budget.take(pixels)
+            self._queues.budget.settle(ticket.number)
             self._changed.notify_all()
 
     def _worker(self) -> None:
         while (task := self._take_task()) is not None:
-            task()
+            if isinstance(task, Detection):
+                self._begin(task)
+            else:
+                self._classify(task)
+            with self._changed:
+                self._queues.busy -= 1
+                self._changed.notify_all()
 
     def _helper(self) -> None:
-        """A worker that waits until the stream proves long, and opens the sessions for several at once."""
+        """A worker that waits until many pictures come, and opens the sessions for several at once."""
         with self._changed:
-            while self._shared is None and self._pulled < LONG:
+            while self.stages.shared_parts(False) is None and self._queues.submitted < LONG:
                 if self._ending() or not self._wait():
                     return
-        shared = self._stages.shared_parts(True)
-        with self._changed:
-            self._shared = shared
-        with one_opencv_thread() if shared is not None and shared[0].device == "cpu" else nullcontext():
+        self.stages.shared_parts(True)
+        with one_opencv_thread() if self.stages.parts().detector.device == "cpu" else nullcontext():
             self._worker()
 
-    def _take_task(self) -> Callable[[], None] | None:
-        """The next piece of work, the later stage first."""
+    def _take_task(self) -> Detection | Classification | None:
         with self._changed:
             while not self._ending():
-                parts = self._parts()
-                detector, classifiers = parts
-                for name, waiting in self._cuts.items():
-                    full = classifiers.by_name[name].batch
-                    if len(waiting) >= full:
-                        return partial(self._classify, classifiers, name, self._take(name, full))
-                if self._to_detect:
-                    most = 1 if detector.device == "cpu" else BATCH
-                    jobs = [self._to_detect.popleft() for _ in range(min(most, len(self._to_detect)))]
-                    return partial(self._detect, parts, jobs)
-                # Rather than idle take what there is. To wait for a full batch would be to wait for ever where the
-                # pictures that would fill it have no room until these are done.
-                for name, waiting in self._cuts.items():
-                    if waiting:
-                        ends = self._upstream == 0 and self._several()
-                        share = -(-len(waiting) // self._stages.workers) if ends else len(waiting)
-                        return partial(self._classify, classifiers, name, self._take(name, max(2, share)))
-                self._changed.wait(POLL)
+                task = self._queues.next_task()
+                if task is not None:
+                    return task
+                self._changed.wait(max(self._window, 1e-3) if self._queues.to_detect else POLL)
             return None
 
-    def _take(self, name: str, most: int) -> list[tuple[_Job, Cut]]:
-        waiting = self._cuts[name]
-        return [waiting.popleft() for _ in range(min(most, len(waiting)))]
+    def _begin(self, task: Detection) -> None:
+        now = time.monotonic()
+        for ticket in task.tickets:
+            ticket.waited += now - ticket.since
+        if self._begun is not None:
+            self._begun(task.tickets)
+        self._detect(task)
 
-    def _several(self) -> bool:
-        """Whether several workers share the processors; a picture that is alone has all of them."""
-        return self._shared is not None and self._pulled > 1
-
-    def _parts(self) -> Parts:
-        parts = self._stages.parts()  # an error where the pipeline was closed
-        return self._shared if self._shared is not None and self._pulled > 1 else parts
-
-    def _detect(self, parts: Parts, jobs: list[_Job]) -> None:
-        frames = [job.frame for job in jobs if job.frame is not None]
-        stopwatch = self._stages.stopwatch
-        for job, found in zip(jobs, detect(parts.detector, frames, stopwatch), strict=True):
-            job.found = found
-            job.readings, cuts = cut(parts.classifiers, found.placed(), stopwatch)
+    def _detect(self, task: Detection) -> None:
+        """Look at pictures in one call; where that fails at each alone, so that one does not spoil the others."""
+        parts, tickets = task
+        frames = [ticket.frame for ticket in tickets if ticket.frame is not None]
+        try:
+            founds = detect(parts.detector, frames, tickets[0].stages.stopwatch)
+        except Exception as error:
+            if len(tickets) > 1:
+                for ticket in tickets:
+                    self._detect(Detection(parts, [ticket]))
+                return
             with self._changed:
-                self._upstream -= 1
-                job.waiting = sum(len(each) for each in cuts.values())
-                for name, each in cuts.items():
-                    self._cuts[name].extend((job, one) for one in each)
-                self._changed.notify_all()
-            if job.waiting == 0:
-                self._finish([job])
+                self._queues.detecting -= 1
+            self._end(tickets[0], fault=error)
+            return
+        for ticket, found in zip(tickets, founds, strict=True):
+            self._cut(parts.classifiers, ticket, found)
 
-    def _classify(self, classifiers: Classifiers, name: str, taken: list[tuple[_Job, Cut]]) -> None:
-        classify_cuts(classifiers, name, [each for _, each in taken], self._stages.stopwatch, self._features)
+    def _cut(self, classifiers: Classifiers, ticket: Ticket, found: Found) -> None:
+        """Have a picture's crops wait, those of as many faces as are allowed."""
+        count = len(found.faces)
         with self._changed:
-            for job, _ in taken:
-                job.waiting -= 1
-            done = [job for job in dict.fromkeys(job for job, _ in taken) if job.waiting == 0]
-        self._finish(done)
+            allowed = count if ticket.allow is None else ticket.allow(count)
+        cuts: dict[str, list[Cut]] = {}
+        fault = None
+        try:
+            if not ticket.dropped:
+                placed = found.placed(None if allowed == count else range(allowed))
+                ticket.readings, cuts = cut(classifiers, placed, ticket.stages.stopwatch)
+        except Exception as error:
+            fault = error
+        for _ in range(count - allowed):
+            ticket.readings.append(Reading(reasons=dict.fromkeys(classifiers.by_name, UNREAD)))
+        with self._changed:
+            self._queues.detecting -= 1
+            ticket.found = found
+            if not ticket.dropped:
+                self._queues.add_crops(ticket, cuts)
+            waits = ticket.crops > 0
+            self._changed.notify_all()
+        if fault is not None:
+            self._end(ticket, fault=fault)
+        elif not waits:
+            self._finish(ticket)
 
-    def _finish(self, jobs: list[_Job]) -> None:
-        for job in jobs:
-            assert job.found is not None
-            for reading in job.readings:
-                self._classifiers.tidy(reading)
-            result = assemble(self._stages.models, job.name, job.found, job.readings, self._features, job.sha256)
-            with self._changed:
-                job.result = result
-                self._changed.notify_all()
+    def _classify(self, task: Classification) -> None:
+        """Classify crops in one call; where that fails those of each picture alone."""
+        parts, kind, crops = task
+        tickets = [*dict.fromkeys(ticket for ticket, _ in crops)]
+        cuts, stopwatch = [each for _, each in crops], kind.stages.stopwatch
+        try:
+            classify_cuts(parts.classifiers, kind.classifier, cuts, stopwatch, kind.features, kind.steady)
+        except Exception as error:
+            if len(tickets) == 1:
+                self._end(tickets[0], fault=error)
+                return
+            for ticket in tickets:
+                self._classify(Classification(parts, kind, [pair for pair in crops if pair[0] is ticket]))
+            return
+        with self._changed:
+            for ticket, _ in crops:
+                ticket.crops -= 1
+            done = [ticket for ticket in tickets if ticket.crops == 0]
+        for ticket in done:
+            self._finish(ticket)
+
+    def _finish(self, ticket: Ticket) -> None:
+        """Put a picture's result together, once all of its crops are classified."""
+        stages, found = ticket.stages, ticket.found
+        if ticket.dropped or found is None:
+            self._end(ticket)
+            return
+        for reading in ticket.readings:
+            stages.parts().classifiers.tidy(reading)
+        result = assemble(stages.models, ticket.name, found, ticket.readings, ticket.features, ticket.sha256)
+        self._end(ticket, result)
 
 
-class _Ended(FacepipeError):
-    """The stream ended while a picture waited for its turn."""
+def in_order(
+    engine: Engine, sources: Iterable[Source], features: bool = False
+) -> Generator[tuple[Result, Frame | None]]:
+    """The results of any number of pictures in the order of the sources, each with its frame.
+
+    The sources are asked for in the caller's own thread. Closing the iterator, an error, or the end of the sources
+    closes the engine before it returns.
+
+    Args:
+        engine: that nobody else uses.
+        sources: as for ``Pipeline.stream``.
+        features: read the features, too.
+
+    Raises:
+        Exception: what the sources or a stage raised; a picture that cannot be read gives a result that says so.
+    """
+    waiting, window, most = iter(sources), deque[Ticket](), max(WINDOW, 8 * engine.stages.workers)
+    exhausted = False
+    try:
+        while True:
+            while (
+                not exhausted and len(window) < most and not (window and (window[0].future.done() or not engine.room))
+            ):
+                try:
+                    source = next(waiting)
+                except StopIteration:
+                    exhausted = True
+                else:
+                    window.append(Ticket(source, engine.stages, features, keep=True, steady=True))
+                    engine.submit(window[-1])
+            if not window:
+                return
+            ticket = window.popleft()
+            yield engine.result(ticket), ticket.frame
+            engine.release(ticket)
+    finally:
+        engine.close()

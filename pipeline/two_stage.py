@@ -115,11 +115,14 @@ def cut(classifiers: Classifiers, placed: Placed, stopwatch: Stopwatch) -> tuple
 
 
 def classify_cuts(
-    classifiers: Classifiers, name: str, cuts: Sequence[Cut], stopwatch: Stopwatch, features: bool = False
+    classifiers: Classifiers,
+    name: str,
+    cuts: Sequence[Cut],
+    stopwatch: Stopwatch,
+    features: bool = False,
+    steady: bool = False,
 ) -> None:
     """The second half of :func:`classify`: one classifier's crops of any frames, whose readings are filled.
-
-    A face gets the same numbers to the last digit whichever others it happens to be classified with.
 
     Args:
         classifiers: of whom one works.
@@ -127,9 +130,10 @@ def classify_cuts(
         cuts: at least one.
         stopwatch: that the time is added to, as ``classify``.
         features: read the features, too.
+        steady: give a face the same numbers to the last digit whichever others it happens to be classified with.
     """
     with stopwatch.measure("classify"):
-        classifiers.fill(name, cuts, features, steady=True)
+        classifiers.fill(name, cuts, features, steady)
 
 
 def assemble(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +22,8 @@ from ._options import (
 )
 
 KEY_VARIABLE = "FACEPIPE_API_KEY"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+"""By which a server is called from its own machine."""
 MIB = 2**20
 
 
@@ -58,16 +61,26 @@ def serve(
         list[str] | None,
         typer.Option(metavar="ORIGIN", help="Web origin whose pages may call the API; repeatable. Default: none."),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, max=128, help="Most pictures analysed together.")] = 8,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name by which the server may be called, beside localhost; repeatable. Default: any, but on loopback "
+            "none.",
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=128, help="Most pictures in one call of a GPU's detector.")] = 8,
     window: Annotated[
         float,
-        typer.Option(min=0, max=1000, help="Milliseconds that a picture waits for others; 0 takes what is there."),
+        typer.Option(min=0, max=1000, help="Milliseconds that such a call waits for others; 0 takes what is there."),
     ] = 5,
     queue: Annotated[int, typer.Option(min=1, help="Pictures that may wait; more are answered 503.")] = 64,
     decoders: Annotated[int, typer.Option(min=1, max=64, help="Threads that decode pictures.")] = 2,
     max_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one picture.")] = 20 * MIB,
     max_pixels: Annotated[int, typer.Option(min=1, help="Pixels of one picture.")] = 50_000_000,
     max_files: Annotated[int, typer.Option(min=1, help="Pictures in one request.")] = 32,
+    max_faces: Annotated[int, typer.Option(min=1, help="Faces that are classified of one picture.")] = 200,
+    max_request_faces: Annotated[int, typer.Option(min=1, help="The same of all pictures of one request.")] = 800,
     max_request_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one request.")] = 64 * MIB,
     max_memory: Annotated[int, typer.Option(min=1, help="Bytes of all uploads held at one time.")] = 512 * MIB,
     max_connections: Annotated[int, typer.Option(min=1, help="Open connections.")] = 512,
@@ -99,6 +112,8 @@ def serve(
         max_pixels=max_pixels,
         max_files=max_files,
         max_memory=max_memory,
+        max_faces=max_faces,
+        max_request_faces=max_request_faces,
         queue=queue,
         batch=batch,
         window=window / 1000,
@@ -110,6 +125,7 @@ def serve(
         max_connections=max_connections,
         keys=read_keys(key_file),
         origins=tuple(cors or ()),
+        hosts=allowed_hosts(host, allow_host or ()),
     )
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("facepipe.serve").setLevel(logging.WARNING if quiet else logging.INFO)
@@ -118,9 +134,29 @@ def serve(
         served = load(detector, classifier or (), allow_version or (), device, threads, conf, imgsz, precision)
         server = Server(create_app(served, settings), settings)
         print(f"facepipe serves at {address(socket)}; Ctrl+C stops", flush=True)
-        if host not in LOOPBACK and not settings.keys:
+        if not is_loopback(host) and not settings.keys:
             typer.echo(f"note: open to the network without an API key; see ${KEY_VARIABLE} and --key-file", err=True)
         server.run([socket])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen at is one of this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def allowed_hosts(host: str, named: Sequence[str]) -> tuple[str, ...]:
+    """Names that the header ``Host`` may have; none take any.
+
+    Args:
+        host: the address that the server listens at.
+        named: further names, without a port.
+    """
+    if not is_loopback(host) and not named:
+        return ()
+    return (*LOCAL_NAMES, *(name.lower() for name in named))
 
 
 def read_keys(file: Path | None) -> tuple[str, ...]:

@@ -15,19 +15,12 @@ from starlette.responses import Response
 
 from ...core.version import __version__
 from ..results import schema as result_schema
-from .endpoint import (
-    Answer,
-    Detection,
-    Query,
-    example,
-    request_body,
-    success,
-)
+from .endpoint import Answer, Detection, Query, example, request_body, success
 from .metrics import CONTENT_TYPE, Metrics
 from .middleware import Guard, key_check
 from .models import Served, ServedModels
 from .problems import Problem, Refusal, install, responses
-from .scheduler import Batcher
+from .scheduler import Scheduler
 from .settings import Settings
 from .web import FOLDER, add_page
 
@@ -56,16 +49,16 @@ def create_app(served: Served, settings: Settings | None = None, page: Path = FO
     """
     settings = settings or Settings()
     metrics = Metrics(settings.batch)
-    batcher = Batcher(served.run, served.lanes, settings, metrics)
-    detection = Detection(served, batcher, settings)
-    metrics.watch("facepipe_queue_pictures", "Pictures that wait.", lambda: batcher.waiting)
+    scheduler = Scheduler(served, settings, metrics)
+    detection = Detection(served, scheduler, settings)
+    metrics.watch("facepipe_queue_pictures", "Pictures that wait.", lambda: scheduler.waiting)
     metrics.watch("facepipe_upload_bytes", "Bytes of uploads held.", lambda: detection.memory.held)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        batcher.start()
+        scheduler.start()
         yield
-        batcher.close()
+        scheduler.close()
         detection.close()
 
     app = FastAPI(
@@ -74,20 +67,21 @@ def create_app(served: Served, settings: Settings | None = None, page: Path = FO
         description=DESCRIPTION,
         docs_url=None,  # that page loads its scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # such a redirect would lead to whatever Host the request names
         lifespan=lifespan,
     )
     app.state.detection = detection
     app.state.metrics = metrics
     install(app)
     opened = [Depends(key_check(settings.keys))]
-    locked: tuple[int, ...] = (401,) if settings.keys else ()
+    refused: tuple[int, ...] = (401, 403, 421) if settings.keys else (403, 421)
 
     @app.post(
         "/v1/detect",
         tags=["detect"],
         dependencies=opened,
         response_model=Answer,
-        responses={**success(), **responses(400, *locked, 408, 413, 415, 422, 500, 503, 504)},
+        responses={**success(), **responses(400, *refused, 408, 413, 415, 422, 500, 503, 504)},
         openapi_extra={"requestBody": request_body()},
     )
     async def detect(request: Request, query: Annotated[Query, InQuery()]) -> Response:
@@ -98,12 +92,12 @@ def create_app(served: Served, settings: Settings | None = None, page: Path = FO
             metrics.refused.labels(refusal.code).inc()
             raise
 
-    @app.get("/v1/models", tags=["about"], dependencies=opened, responses=responses(*locked))
+    @app.get("/v1/models", tags=["about"], dependencies=opened, responses=responses(*refused))
     async def models() -> ServedModels:
         """The models that this server holds, and the attributes that they read."""
         return described
 
-    @app.get("/v1/schema", tags=["about"], dependencies=opened, responses=responses(*locked))
+    @app.get("/v1/schema", tags=["about"], dependencies=opened, responses=responses(*refused))
     async def schema() -> dict[str, Any]:
         """The JSON Schema of one result."""
         return published
@@ -118,7 +112,7 @@ def create_app(served: Served, settings: Settings | None = None, page: Path = FO
         """Whether new requests are taken; not while the server stops."""
         if detection.draining:
             raise Refusal(503, "the server is stopping", "stopping")
-        if not batcher.alive:
+        if not scheduler.alive:
             raise Refusal(503, "a worker thread has ended; restart the server", "fault")
         return Health(status="ready")
 
@@ -127,7 +121,7 @@ def create_app(served: Served, settings: Settings | None = None, page: Path = FO
         tags=["health"],
         dependencies=opened,
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **responses(*locked)},
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **responses(*refused)},
     )
     async def figures() -> Response:
         """Counts and times, for Prometheus."""
@@ -146,7 +140,7 @@ def create_app(served: Served, settings: Settings | None = None, page: Path = FO
             expose_headers=["Retry-After"],
             max_age=600,
         )
-    app.add_middleware(Guard, metrics=metrics, paths=paths, shared=bool(settings.origins))
+    app.add_middleware(Guard, metrics=metrics, paths=paths, hosts=settings.hosts, origins=settings.origins)
     return app
 
 

@@ -1,7 +1,4 @@
-"""``POST /v1/detect``: from an upload to its answer.
-
-The answer of ``POST /v1/detect``, and how it is described in the OpenAPI document.
-"""
+"""``POST /v1/detect``: from an upload to its answer, and how both are described in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -22,13 +19,17 @@ from starlette.responses import Response
 from ..drawing.anonymize import How, What, hide
 from ..drawing.draw import draw
 from ..inputs.image_reader import Frame
+from ..queues import Ticket
 from ..results import Result
 from .models import Choice, Served
-from .problems import Refusal
-from .scheduler import Batcher, Job
+from .problems import Refusal, unreadable
+from .scheduler import Scheduler
 from .settings import Settings
 from .upload import FIELD, Memory, Upload, read_upload
 
+JPEG = "image/jpeg"
+EXAMPLE = Path(__file__).with_name("example.json")
+"""A real answer: examples/astronaut.jpg, sent as a form, with the models of facepipe 0.3.0."""
 QUALITY = 90
 """Of the JPEGs that are sent back."""
 CLIENT_CLOSED = 499
@@ -40,12 +41,12 @@ class Detection:
 
     Args:
         served: the models.
-        batcher: analyses pictures.
+        scheduler: has pictures analysed.
         settings: the limits.
     """
 
-    def __init__(self, served: Served, batcher: Batcher, settings: Settings):
-        self._served, self._batcher, self._settings = served, batcher, settings
+    def __init__(self, served: Served, scheduler: Scheduler, settings: Settings):
+        self._served, self._scheduler, self._settings = served, scheduler, settings
         self.memory = Memory(settings.max_memory)
         self.draining = False
         self.in_flight = 0
@@ -66,7 +67,7 @@ class Detection:
         if query.hide is not None and query.render != "image":
             raise Refusal(400, "hide: needs render=image")
         choice = self._served.choose(query.detector, query.classifier, query.conf)
-        self._batcher.check()
+        self._scheduler.check()
         self.in_flight += 1
         try:
             with self.memory.lease() as lease:
@@ -80,9 +81,8 @@ class Detection:
             self.in_flight -= 1
 
     async def _analyse(self, request: Request, uploads: Sequence[Upload], choice: Choice, query: Query) -> Response:
-        jobs = [Job(upload.content, choice, query.render == "image") for upload in uploads]
-        self._batcher.submit(jobs)
-        work = asyncio.ensure_future(self._results(uploads, jobs, choice, query))
+        tickets = self._scheduler.submit(choice, [upload.content for upload in uploads], query.render == "image")
+        work = asyncio.ensure_future(self._results(uploads, tickets, query))
         gone = asyncio.ensure_future(_gone(request))
         try:
             done, _ = await asyncio.wait(
@@ -96,38 +96,27 @@ class Detection:
         finally:
             work.cancel()
             gone.cancel()
-            self._batcher.drop(jobs)
+            self._scheduler.drop(tickets)
             await asyncio.gather(work, gone, return_exceptions=True)
 
-    async def _results(self, uploads: Sequence[Upload], jobs: Sequence[Job], choice: Choice, query: Query) -> Response:
-        outcomes = await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException) and (len(jobs) == 1 or not isinstance(outcome, Refusal)):
-                raise outcome
-        results = [
-            outcome.model_copy(update={"source": upload.name, "source_sha256": job.sha256})
-            if isinstance(outcome, Result)
-            else self._failed(upload, outcome, choice)
-            for upload, job, outcome in zip(uploads, jobs, outcomes, strict=True)
-        ]
+    async def _results(self, uploads: Sequence[Upload], tickets: Sequence[Ticket], query: Query) -> Response:
+        found = await asyncio.gather(*(asyncio.wrap_future(ticket.future) for ticket in tickets))
+        results = []
+        for upload, ticket, result in zip(uploads, tickets, found, strict=True):
+            update: dict[str, Any] = {"source": upload.name}
+            if ticket.error is not None:
+                refusal = unreadable(ticket.error)
+                if len(tickets) == 1:
+                    raise refusal
+                update["error"] = refusal.detail
+            results.append(result.model_copy(update=update))
         if query.render == "json":
             return Response(Answer(results=tuple(results)).model_dump_json(), media_type="application/json")
-        frame = jobs[0].frame
-        assert frame is not None  # kept, and this job's request is still here
+        frame = tickets[0].frame
+        assert frame is not None  # kept, and its request is still here
         render = functools.partial(_render, frame, results[0], query)
         picture = await asyncio.get_running_loop().run_in_executor(self._artists, render)
         return Response(picture, media_type=JPEG)
-
-    def _failed(self, upload: Upload, error: BaseException, choice: Choice) -> Result:
-        return Result(
-            source=upload.name,
-            width=None,
-            height=None,
-            faces=(),
-            heads=(),
-            models=self._served.models(choice),
-            error=str(error),
-        )
 
 
 async def _gone(request: Request) -> None:
@@ -145,11 +134,6 @@ def _render(frame: Frame, result: Result, query: Query) -> bytes:
     return content.tobytes()
 
 
-JPEG = "image/jpeg"
-EXAMPLE = Path(__file__).with_name("example.json")
-"""A real answer: examples/astronaut.jpg, sent as a form, with the models of facepipe 0.3.0."""
-
-
 class Answer(BaseModel):
     """The results of a request, in the order of its pictures."""
 
@@ -165,7 +149,12 @@ class Query(BaseModel):
 
     conf: Annotated[
         float | None,
-        Field(ge=0, le=1, description="Least confidence of a face or a head. Default: the server's.", examples=[0.5]),
+        Field(
+            ge=0,
+            le=1,
+            description="Least confidence of a face or a head. Default: the server's; none below it.",
+            examples=[0.5],
+        ),
     ] = None
     detector: Annotated[
         str | None, Field(max_length=100, description="A detector's version, of those that GET /v1/models lists.")

@@ -1,4 +1,5 @@
-"""What stands around every request: its key, security headers, counting, one log line, an end to unread uploads."""
+"""What stands around every request: its host, origin and key, security headers, counting, one log line, an end to
+unread uploads."""
 
 from __future__ import annotations
 
@@ -7,11 +8,12 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .metrics import Metrics
@@ -44,13 +46,17 @@ class Guard:
         app: what it stands around.
         metrics: where requests are counted.
         paths: the addresses that are told by name.
-        shared: whether pages of other origins may read the answers.
+        hosts: names that the header ``Host`` may have; none take any.
+        origins: whose pages may call the API, beside the server's own.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Iterable[str], shared: bool):
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, paths: Iterable[str], hosts: Sequence[str], origins: Sequence[str]
+    ):
         self._app, self._metrics, self._paths = app, metrics, frozenset(paths)
+        self._hosts, self._origins = frozenset(hosts), frozenset(origins)
         self._headers = dict(HEADERS)
-        if shared:
+        if origins:
             self._headers["Cross-Origin-Resource-Policy"] = "cross-origin"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,7 +67,11 @@ class Guard:
         started = time.perf_counter()
         exchange = _Exchange(scope, receive, send, self._headers)
         try:
-            await self._app(scope, exchange.receive, exchange.send)
+            if (stranger := self._stranger(scope)) is not None:
+                self._metrics.refused.labels(stranger.code).inc()
+                await stranger.answer()(scope, exchange.receive, exchange.send)
+            else:
+                await self._app(scope, exchange.receive, exchange.send)
         except Exception:
             LOG.exception("a request failed")
             if exchange.started:
@@ -70,6 +80,18 @@ class Guard:
             await fault(scope, exchange.receive, exchange.send)
         finally:
             self._tell(scope, exchange.status, time.perf_counter() - started)
+
+    def _stranger(self, scope: Scope) -> Refusal | None:
+        """The refusal of a request by another name than the server's, or from a page of another origin."""
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if self._hosts and host and _name(host) not in self._hosts:
+            return Refusal(421, "this server is not called by that Host; --allow-host names further ones", "wrong-host")
+        if origin is None or origin in self._origins or "*" in self._origins or _authority(origin) == _authority(host):
+            return None
+        return Refusal(
+            403, "pages of that Origin may not call this server; --cors names those that may", "wrong-origin"
+        )
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request and log it: without its query, its client's address, or any name that came with it."""
@@ -85,6 +107,17 @@ class Guard:
             status,
             seconds * 1000,
         )
+
+
+def _name(host: str) -> str:
+    """The name in a ``Host`` header, without its port: ``localhost`` of ``localhost:8000``, ``[::1]``."""
+    return (host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]).lower()
+
+
+def _authority(origin: str) -> str:
+    """``name:port`` of an ``Origin`` or ``Host``, without the port that goes without saying."""
+    scheme, _, rest = origin.lower().rpartition("://")
+    return rest.removesuffix({"http": ":80", "https": ":443"}.get(scheme, ":80"))
 
 
 class _Exchange:

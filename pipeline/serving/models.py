@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,20 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from ...classifier.inference.classifier import AttributeClassifier
 from ...core.cpu import usable_cpus
 from ...core.errors import FacepipeError, WeightsError
+from ...core.version import __version__
 from ...detector.inference.detector import FaceDetector
 from ...weights.manifest import Attribute
 from ..classifiers import Classifiers
-from ..inputs.image_reader import Frame
+from ..inputs.image_reader import DEFAULT_LIMITS, Limits
 from ..pipeline import Pipeline
-from ..results import ClassifierUsed, DetectorUsed, Models, Result
+from ..results import ClassifierUsed, DetectorUsed
+from ..stages import Parts, Stages, Stopwatch
 from .problems import Refusal
-
-KEPT = 64
-"""Pipelines that are kept, by choice and lane, for the next request; they share the models and weigh nothing."""
 
 
 class Choice(NamedTuple):
-    """What looks at a picture; pictures of one choice are analysed together.
+    """What looks at a picture; crops of pictures of one choice are classified together.
 
     Attributes:
         detector: its version.
@@ -76,11 +73,7 @@ class ServedModels(BaseModel):
 
 
 class Served:
-    """Models, loaded once, and pipelines of those that a request names.
-
-    On a CPU batches are analysed side by side, each in a lane of its own whose sessions have its share of the threads,
-    so that no processor waits for the end of another's batch. A picture that is alone has all threads. On an
-    accelerator there is one lane.
+    """Models, loaded once, and the stages that a request makes of them.
 
     Args:
         base: the pipeline that requests get which name nothing.
@@ -89,7 +82,7 @@ class Served:
         threads: as for ``Pipeline``.
 
     Attributes:
-        lanes: how many callers :meth:`run` takes at a time.
+        default: what looks at a picture where a request names nothing.
     """
 
     def __init__(
@@ -103,22 +96,26 @@ class Served:
         self.detectors = {each.release.label: each for each in (detector, *detectors)}
         self.classifiers = {each.release.label: each for each in (*used.by_name.values(), *classifiers)}
         self.default = Choice(detector.release.label, tuple(e.release.label for e in used.by_name.values()), None)
-        self.lanes = base.workers if detector.device == "cpu" else 1
-        self._lane_detectors, self._lane_classifiers = dict(self.detectors), dict(self.classifiers)
-        if self.lanes > 1:
-            share = max(1, (threads or usable_cpus()) // self.lanes)
-            self._lane_detectors = {name: each.with_threads(share) for name, each in self.detectors.items()}
-            self._lane_classifiers = {name: each.with_threads(share) for name, each in self.classifiers.items()}
-        self._pipelines: OrderedDict[tuple[Choice, int | None], Pipeline] = OrderedDict()
-        self._lock = threading.Lock()
+        self._workers, self._threads = base.workers, threads
+        self._shared_detectors, self._shared_classifiers = self.detectors, self.classifiers
+        if self._workers > 1 and detector.device == "cpu":
+            share = max(1, (threads or usable_cpus()) // self._workers)
+            self._shared_detectors = {name: each.with_threads(share) for name, each in self.detectors.items()}
+            self._shared_classifiers = {name: each.with_threads(share) for name, each in self.classifiers.items()}
 
     def choose(
         self, detector: str | None = None, classifiers: Sequence[str] = (), confidence: float | None = None
     ) -> Choice:
         """What a request asks for.
 
+        Args:
+            detector: a version; None takes the server's.
+            classifiers: versions; none take the server's.
+            confidence: least confidence of a face or a head, 0 to 1; None takes the server's.
+
         Raises:
-            Refusal: 400, a version that this server does not have, or classifiers that read the same attribute.
+            Refusal: 400, a version that this server does not have, classifiers that read the same attribute, or a
+                confidence below the server's own: blank pictures would be full of faces to classify.
         """
         detector = detector or self.default.detector
         labels = tuple(classifiers) or self.default.classifiers
@@ -130,57 +127,32 @@ class Served:
         except WeightsError as error:
             # The message names folders of this machine.
             raise Refusal(400, "classifier: those named read an attribute of the same name, or are the same") from error
-        if confidence == self.detectors[detector].confidence:
+        least = self.detectors[detector].confidence
+        if confidence is not None and confidence < least:
+            raise Refusal(400, f"conf: this server answers from {least:g} on, its own least confidence")
+        if confidence == least:
             confidence = None
         return Choice(detector, labels, confidence)
 
-    def models(self, choice: Choice) -> Models:
-        """The models of a choice, as results name them."""
-        return self._pipeline(choice, None).models
-
-    def run(self, choice: Choice, frames: list[Frame], lane: int | None) -> tuple[list[Result], dict[str, float]]:
-        """Analyse frames.
+    def stages(self, choice: Choice, limits: Limits = DEFAULT_LIMITS, stopwatch: Stopwatch | None = None) -> Stages:
+        """What finds and reads as ``Pipeline(detector, classifiers, confidence=...)`` would; it costs next to nothing.
 
         Args:
-            choice: by what.
-            frames: BGR, uint8, (height, width, 3).
-            lane: the caller's, from 0; None for the only one at work, which has all threads.
-
-        Returns:
-            Their results, and the seconds that each stage of the pipeline took.
+            choice: the models and the confidence.
+            limits: on pictures that are read.
+            stopwatch: that time is added to.
         """
-        pipeline = self._pipeline(choice, lane)
-        before = dict(pipeline.stopwatch.seconds)
-        results = pipeline.run(frames)
-        spent = {stage: total - before.get(stage, 0.0) for stage, total in pipeline.stopwatch.seconds.items()}
-        return results, {stage: seconds for stage, seconds in spent.items() if stage not in ("load", "read")}
-
-    def _pipeline(self, choice: Choice, lane: int | None) -> Pipeline:
-        """A lane's pipeline of a choice: finds what ``Pipeline(detector, classifiers, confidence=...)`` would."""
-        with self._lock:
-            pipeline = self._pipelines.pop((choice, lane), None) or self._make(choice, lane)
-            self._pipelines[choice, lane] = pipeline  # the last used stands last
-            if len(self._pipelines) > KEPT:
-                self._pipelines.popitem(last=False)
-        return pipeline
-
-    def _make(self, choice: Choice, lane: int | None) -> Pipeline:
-        detectors = self.detectors if lane is None else self._lane_detectors
-        classifiers = self.classifiers if lane is None else self._lane_classifiers
-        detector = detectors[choice.detector]
-        if choice.confidence is not None:
-            detector = detector.with_confidence(choice.confidence)
-        return Pipeline(detector, [classifiers[label] for label in choice.classifiers], workers=self._workers)
-
-    @property
-    def _workers(self) -> int | None:
-        """Of each pipeline: one, where lanes are what works side by side."""
-        return 1 if self.lanes > 1 else None
+        return Stages(
+            _parts(choice, self.detectors, self.classifiers),
+            workers=self._workers,
+            threads=self._threads,
+            limits=limits,
+            stopwatch=stopwatch,
+            shared=_parts(choice, self._shared_detectors, self._shared_classifiers),
+        )
 
     def describe(self) -> ServedModels:
         """What ``GET /v1/models`` tells."""
-        from ...core.version import __version__
-
         return ServedModels(
             facepipe=__version__,
             detectors=tuple(self._describe_detector(label) for label in self.detectors),
@@ -188,7 +160,7 @@ class Served:
         )
 
     def _describe_detector(self, label: str) -> ServedDetector:
-        detector, used = self.detectors[label], self.models(self.default._replace(detector=label)).detector
+        detector, used = self.detectors[label], self.stages(self.default._replace(detector=label)).models.detector
         return ServedDetector(
             version=label,
             sha256=used.sha256,
@@ -200,7 +172,7 @@ class Served:
         )
 
     def _describe_classifier(self, label: str) -> ServedClassifier:
-        ((name, used),) = self.models(self.default._replace(classifiers=(label,))).classifiers.items()
+        ((name, used),) = self.stages(self.default._replace(classifiers=(label,))).models.classifiers.items()
         return ServedClassifier(
             version=label,
             sha256=used.sha256,
@@ -250,6 +222,15 @@ def load(
             pipeline = Pipeline(first[0], label, **options)  # type: ignore[arg-type]
             more_classifiers += pipeline.parts()[1].by_name.values()
     return Served(base, more_detectors, more_classifiers, threads)
+
+
+def _parts(
+    choice: Choice, detectors: Mapping[str, FaceDetector], classifiers: Mapping[str, AttributeClassifier]
+) -> Parts:
+    detector = detectors[choice.detector]
+    if choice.confidence is not None:
+        detector = detector.with_confidence(choice.confidence)
+    return Parts(detector, Classifiers([classifiers[label] for label in choice.classifiers]))
 
 
 def _known(kind: str, label: str, served: Iterable[str]) -> None:

@@ -1,4 +1,5 @@
-"""uvicorn with what it lacks: an end to half-sent headers and unread answers, and a stop that answers to the last."""
+"""uvicorn with what it lacks: an end to half-sent headers and unread answers, answers to clients that have ended their
+side, and a stop that answers to the last."""
 
 from __future__ import annotations
 
@@ -20,6 +21,8 @@ from .settings import Settings
 LOG = logging.getLogger("facepipe.serve")
 HEADER_BYTES = 16 * 2**10
 """Most bytes of a request's line and headers."""
+PROBE = 0.1
+"""Seconds between two looks at whether a client that has ended its side is there at all."""
 BACKLOG = 1024
 """Connections that the system holds until they are taken."""
 
@@ -34,6 +37,7 @@ def timed_protocol(settings: Settings) -> type[H11Protocol]:
     class TimedProtocol(H11Protocol):
         _header_clock: asyncio.TimerHandle | None = None
         _write_clock: asyncio.TimerHandle | None = None
+        _half_closed = False
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -51,6 +55,34 @@ def timed_protocol(settings: Settings) -> type[H11Protocol]:
                 self._stop_header_clock()
             elif self._header_clock is None:
                 self._header_clock = self.loop.call_later(settings.header_timeout, self._close)
+
+        def eof_received(self) -> bool:  # type: ignore[override]
+            """The client sends no more; what it has asked for whole it still gets.
+
+            One that has gone altogether looks the same, until something is sent to it: its system then answers with a
+            reset. An interim ``100 Continue`` is what may be sent, for clients pass over it (RFC 9110, 15.2).
+            """
+            cycle = self.cycle
+            if cycle is None or cycle.response_complete or cycle.more_body:
+                return False
+            self._half_closed = True
+            if not cycle.response_started and cycle.scope["http_version"] == "1.1":
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.loop.call_later(PROBE, self._end_if_gone)
+            return True
+
+        def _end_if_gone(self) -> None:
+            if self.transport.is_closing():
+                return
+            if self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self.transport.abort()
+            else:
+                self.loop.call_later(PROBE, self._end_if_gone)
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self._half_closed and (self.cycle is None or self.cycle.response_complete):
+                self.transport.close()
 
         def pause_writing(self) -> None:
             super().pause_writing()

@@ -271,12 +271,12 @@ def test_an_error_in_a_stage_comes_out_and_ends_the_threads(
 def test_an_interrupt_while_waiting_ends_the_threads(
     pipeline: Pipeline, photo: Photo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(self: engine.Engine) -> None:
+    def interrupted(self: engine.Engine, ticket: object) -> None:
         raise KeyboardInterrupt
 
     stream = pipeline.stream([photo(seed) for seed in range(50)])
     next(stream)
-    monkeypatch.setattr(engine.Engine, "_next", interrupted)
+    monkeypatch.setattr(engine.Engine, "result", interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(stream)
     assert not ours()

@@ -40,7 +40,8 @@ let due = false;
 /* Settings */
 
 function choice() {
-  const least = conf ?? versions.detector.confidence;
+  const own = versions.detector.confidence; // the server answers from there on
+  const least = Math.max(conf ?? own, own);
   return {
     conf: least,
     detector: versions.detector.version,
@@ -50,6 +51,7 @@ function choice() {
 }
 
 function choose(wait = 0) {
+  byId("conf").min = versions.detector.confidence;
   slide("conf", choice().conf);
   pictures.choose(choice(), wait);
 }

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from facepipe import Pipeline
-from facepipe.pipeline.inputs.image_reader import Frame
+from facepipe.detector.inference.boxes import Detections
+from facepipe.pipeline.inputs.image_reader import DEFAULT_LIMITS, Frame, Limits
 from facepipe.pipeline.results import Result
 from facepipe.pipeline.serving.app import create_app
 from facepipe.pipeline.serving.models import Choice, Served, load
 from facepipe.pipeline.serving.server import Server, listen
 from facepipe.pipeline.serving.settings import Settings
+from facepipe.pipeline.stages import Parts, Stages, Stopwatch
 from facepipe.weights.store import Release
 from starlette.testclient import TestClient
 
@@ -24,23 +27,43 @@ NO_PAGE = Path("no-page")
 
 
 class Gated(Served):
-    """Models that begin to look at a batch only when ``gate`` is open, and note how many pictures it had."""
+    """Models that begin to look at pictures only when ``gate`` is open, and note how many were in each call.
 
-    def __init__(self, base: Pipeline, lanes: int = 1):
+    Args:
+        base: its models.
+        together: have the detector take several pictures in a call, as on an accelerator.
+    """
+
+    def __init__(self, base: Pipeline, together: bool = False):
         super().__init__(base)
-        self.lanes = lanes
+        self.together = together
         self.gate = threading.Event()
         self.entered = threading.Event()
         self.sizes: list[int] = []
-        self.faulty: Callable[[list[Frame]], bool] = lambda frames: False
+        self.faulty: Callable[[Sequence[Frame]], bool] = lambda frames: False
 
-    def run(self, choice: Choice, frames: list[Frame], lane: int | None) -> tuple[list[Result], dict[str, float]]:
-        self.entered.set()
-        assert self.gate.wait(20)
-        self.sizes.append(len(frames))
-        if self.faulty(frames):
-            raise RuntimeError("a fault of the model's")
-        return super().run(choice, frames, lane)
+    def stages(self, choice: Choice, limits: Limits = DEFAULT_LIMITS, stopwatch: Stopwatch | None = None) -> Stages:
+        made = super().stages(choice, limits, stopwatch)
+        parts = [self._behind_the_gate(each) for each in (made.parts(), made.shared_parts()) if each is not None]
+        stages = Stages(parts[0], workers=made.workers, limits=limits, stopwatch=stopwatch, shared=parts[-1])
+        stages.models = made.models
+        return stages
+
+    def _behind_the_gate(self, parts: Parts) -> Parts:
+        detector = copy.copy(parts.detector)
+        detector.device = "cuda" if self.together else detector.device
+        real = parts.detector.detect
+
+        def detect(frames: Sequence[Frame]) -> list[Detections]:
+            self.entered.set()
+            assert self.gate.wait(20)
+            self.sizes.append(len(frames))
+            if self.faulty(frames):
+                raise RuntimeError("a fault of the model's")
+            return real(frames)
+
+        detector.detect = detect  # type: ignore[method-assign]
+        return Parts(detector, parts.classifiers)
 
 
 class Live:
@@ -111,19 +134,19 @@ def running(served: Served, settings: Settings, page: Path = NO_PAGE) -> Iterato
 
 @pytest.fixture(scope="session")
 def pipeline(detector_release: Release, classifier_release: Release) -> Pipeline:
-    """A pipeline of the random models."""
-    return Pipeline(detector_release.folder, classifier_release.folder, threads=2)
+    """A pipeline of the random models, with one worker."""
+    return Pipeline(detector_release.folder, classifier_release.folder, threads=2, workers=1)
 
 
 @pytest.fixture(scope="session")
 def served(detector_release: Release, classifier_release: Release) -> Served:
-    """The random models, in two lanes."""
+    """The random models."""
     return load(str(detector_release.folder), [str(classifier_release.folder)], threads=2)
 
 
 @pytest.fixture
 def gated(pipeline: Pipeline) -> Iterator[Gated]:
-    """The random models in one lane behind a gate, which is closed."""
+    """The random models behind a gate, which is closed; one picture at a time."""
     models = Gated(pipeline)
     yield models
     models.gate.set()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx2
+import pytest
 
 from .conftest import Gated, Live
 from .test_scheduler import figure, until
@@ -61,6 +62,23 @@ def test_a_client_dies_while_it_waits(live: Callable[..., Live], gated: Gated, e
     assert first.recv(15) == b"HTTP/1.1 200 OK"
     first.close()
     assert gated.sizes == [1]  # nothing was done for those that left
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+def test_a_client_that_ends_its_side_gets_its_answer(
+    live: Callable[..., Live], gated: Gated, encode: Any, version: bytes
+) -> None:
+    here, picture = live(gated), encode(".jpg")
+    with here.connect() as connection:
+        head = HEAD.replace(b"1.1", version) + b"Content-Length: %d\r\n\r\n" % len(picture)
+        connection.sendall(head + picture)
+        connection.shutdown(socket.SHUT_WR)
+        until(gated.entered.is_set)
+        time.sleep(0.3)  # longer than it takes to find a client gone
+        gated.gate.set()
+        interim, _, answer = read_all(connection).rpartition(b"HTTP/1.1 200 OK\r\n")
+    assert interim == (b"HTTP/1.1 100 Continue\r\n\r\n" if version == b"1.1" else b"")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["results"][0]["width"] == 160
 
 
 def test_an_oversized_body_without_a_length(live: Callable[..., Live]) -> None:

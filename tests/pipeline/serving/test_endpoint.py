@@ -15,7 +15,7 @@ from facepipe.pipeline.drawing.anonymize import hide
 from facepipe.pipeline.drawing.draw import draw
 from facepipe.pipeline.results import Result
 from facepipe.pipeline.serving.endpoint import Answer, example
-from facepipe.pipeline.serving.models import load
+from facepipe.pipeline.serving.models import Served, load
 from facepipe.weights.store import Release
 from starlette.testclient import TestClient
 
@@ -59,24 +59,30 @@ def test_many_pictures_in_a_form(client: Callable[..., TestClient], pictures: li
     assert sum(len(result.faces) for result in results) > 0
 
 
+@pytest.fixture
+def open_to_all(releases: tuple[Release, Release]) -> Served:
+    """The random models from confidence 0 on: their own is 0.5."""
+    return load(str(releases[0].folder), [str(releases[1].folder)], threads=2, confidence=0.0)
+
+
 @pytest.mark.parametrize("conf", [0.0, 0.3, 0.5, 0.52, 0.6, 1.0])
 def test_a_request_has_its_own_confidence(
-    client: Callable[..., TestClient], pictures: list[bytes], releases: Any, conf: float
+    client: Callable[..., TestClient], pictures: list[bytes], releases: Any, open_to_all: Served, conf: float
 ) -> None:
     # Suppression and the cap on boxes come after the threshold, and heads are matched among those above it.
     files = [("file", picture) for picture in pictures]
-    answer = client().post(f"/v1/detect?conf={conf}", files=files)
+    answer = client(open_to_all).post(f"/v1/detect?conf={conf}", files=files)
     results = Answer.model_validate_json(answer.content).results
     assert same(results, offline(pictures, releases, confidence=conf))
 
 
-def test_confidences_change_the_answer(client: Callable[..., TestClient], pictures: list[bytes]) -> None:
-    anyone = client()
-    counts = [
-        len(anyone.post(f"/v1/detect?conf={conf}", files={"file": pictures[0]}).json()["results"][0]["faces"])
-        for conf in (0.3, 0.6)
-    ]
-    assert counts[0] > counts[1]
+@pytest.mark.parametrize(("conf", "status"), [(0.0, 400), (0.49, 400), (0.5, 200), (0.6, 200)])
+def test_no_confidence_lies_below_the_servers_own(
+    client: Callable[..., TestClient], pictures: list[bytes], conf: float, status: int
+) -> None:
+    answer = client().post(f"/v1/detect?conf={conf}", files={"file": pictures[0]})
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["detail"] == "conf: this server answers from 0.5 on, its own least confidence"
 
 
 def test_one_bad_picture_fails_alone(client: Callable[..., TestClient], pictures: list[bytes], releases: Any) -> None:
@@ -145,8 +151,8 @@ def test_versions_that_requests_may_name(
 
     answer = Answer.model_validate_json(ask("detector=97.0.0&classifier=97.0.0").content)
     assert same(answer.results, offline(pictures, old))
-    with Pipeline("99.0.0", ["99.0.0", "shirt@0.1.0"], confidence=0.3) as pipeline:
-        both = Answer.model_validate_json(ask("classifier=99.0.0&classifier=shirt@0.1.0&conf=0.3").content)
+    with Pipeline("99.0.0", ["99.0.0", "shirt@0.1.0"], confidence=0.6) as pipeline:
+        both = Answer.model_validate_json(ask("classifier=99.0.0&classifier=shirt@0.1.0&conf=0.6").content)
         assert same(both.results, pipeline.run(pictures))  # the torso hangs on the head, the head on the confidence
     refused = ask("classifier=96.0.0")
     assert (refused.status_code, refused.json()["code"]) == (400, "bad-request")
@@ -173,7 +179,7 @@ def test_what_the_server_tells_of_itself(client: Callable[..., TestClient]) -> N
     assert {"faces", "heads", "models", "error"} <= set(anyone.get("/v1/schema").json()["properties"])
     document = anyone.get("/openapi.json").json()
     answers = document["paths"]["/v1/detect"]["post"]["responses"]
-    assert {int(status) for status in answers} == {200, 400, 408, 413, 415, 422, 500, 503, 504}
+    assert {int(status) for status in answers} == {200, 400, 403, 408, 413, 415, 421, 422, 500, 503, 504}
     assert answers["200"]["content"]["application/json"]["example"] == example()
     assert "HTTPValidationError" not in str(document)
     choices = {each["name"]: each["schema"] for each in document["paths"]["/v1/detect"]["post"]["parameters"]}

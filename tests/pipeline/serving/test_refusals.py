@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from facepipe.core.errors import FacepipeError
+from facepipe.pipeline.cli.serve import allowed_hosts
 from facepipe.pipeline.serving.settings import Settings
 from starlette.testclient import TestClient
 
@@ -172,25 +173,76 @@ def test_a_key(client: Callable[..., TestClient], path: str) -> None:
 def test_other_origins(client: Callable[..., TestClient]) -> None:
     asked = {"origin": "https://a.example", "access-control-request-method": "POST"}
     closed = client()
-    assert "access-control-allow-origin" not in closed.get("/v1/models", headers=asked).headers
-    assert "access-control-allow-origin" not in closed.options("/v1/detect", headers=asked).headers
+    for answer in (closed.get("/v1/models", headers=asked), closed.options("/v1/detect", headers=asked)):
+        assert refused(answer) == (403, "wrong-origin")
+        assert "access-control-allow-origin" not in answer.headers
+    assert closed.post("/v1/detect", content=b"x", headers=JPEG | {"origin": "null"}).status_code == 403
+    assert closed.get("/v1/models", headers={"origin": "http://testserver"}).status_code == 200
     opened = client(origins=("https://a.example",))
     allowed = opened.options("/v1/detect", headers=asked)
     assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "https://a.example")
-    answer = opened.get("/v1/models", headers={"origin": "https://b.example"})
-    assert "access-control-allow-origin" not in answer.headers
+    assert refused(opened.get("/v1/models", headers={"origin": "https://b.example"}))[0] == 403
     failed = opened.post("/v1/detect", headers={"origin": "https://a.example"})
     assert failed.headers["access-control-allow-origin"] == "https://a.example"
+    assert client(origins=("*",)).get("/v1/models", headers=asked).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("faces.example", "https://faces.example", 200),
+        ("faces.example", "https://faces.example:443", 200),
+        ("faces.example:80", "http://faces.example", 200),
+        ("FACES.example:8000", "http://faces.example:8000", 200),
+        ("faces.example:8000", "http://faces.example:9000", 403),
+        ("faces.example:8000", "http://other.example:8000", 403),
+        ("faces.example", "http://faces.example.other.example", 403),
+    ],
+)
+def test_a_page_of_the_server_itself_may_call_it(
+    client: Callable[..., TestClient], host: str, origin: str, status: int
+) -> None:
+    assert client().get("/v1/models", headers={"host": host, "origin": origin}).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/models", "/healthz", "/page/main.js", "/nothing"])
+def test_a_host_that_is_not_the_servers(client: Callable[..., TestClient], path: str) -> None:
+    """A page elsewhere whose name is made to lead to this machine reads nothing."""
+    anyone = client(hosts=allowed_hosts("127.0.0.1", ["Faces.example"]))
+    for host in ("evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "[::2]:80"):
+        assert refused(anyone.get(path, headers={"host": host})) == (421, "wrong-host")
+    for host in ("localhost", "LOCALHOST:8000", "127.0.0.1:8000", "[::1]:8000", "faces.example:1"):
+        assert anyone.get(path, headers={"host": host}).status_code in (200, 404)
+
+
+@pytest.mark.parametrize(
+    ("address", "named", "hosts"),
+    [
+        ("127.0.0.1", (), ("localhost", "127.0.0.1", "[::1]")),
+        ("127.0.0.9", (), ("localhost", "127.0.0.1", "[::1]")),
+        ("::1", (), ("localhost", "127.0.0.1", "[::1]")),
+        ("localhost", (), ("localhost", "127.0.0.1", "[::1]")),
+        ("0.0.0.0", (), ()),
+        ("0.0.0.0", ("a.example",), ("localhost", "127.0.0.1", "[::1]", "a.example")),
+    ],
+)
+def test_the_hosts_that_are_allowed(address: str, named: tuple[str, ...], hosts: tuple[str, ...]) -> None:
+    assert allowed_hosts(address, named) == hosts
+
+
+def test_no_redirect_follows_the_host(client: Callable[..., TestClient]) -> None:
+    for path in ("/v1/models/", "/page", "/healthz/"):
+        assert client().get(path, follow_redirects=False, headers={"host": "evil.example"}).status_code == 404
 
 
 def test_nothing_that_is_sent_is_told(client: Callable[..., TestClient], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "facepipe.serve")
     anyone = client()
-    anyone.post("/v1/detect?conf=0.123", files={"file": ("secret-name.jpg", b"secret-content")})
+    anyone.post("/v1/detect?conf=0.723", files={"file": ("secret-name.jpg", b"secret-content")})
     anyone.get("/secret-place?secret=1")
     told = caplog.text + anyone.get("/metrics").text
     assert "POST /v1/detect 415" in told
-    for word in ("secret", "0.123", "testclient"):
+    for word in ("secret", "0.723", "testclient"):
         assert word not in "\n".join(record.message for record in caplog.records if record.name == "facepipe.serve")
         assert word not in anyone.get("/metrics").text
 
