@@ -19,8 +19,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from facepipe.pipeline.benchmark.pictures import draw, sides
 from pyarrow import dataset, parquet
+from study.pictures import draw, sides
 
 BREAK_EVERY = 25
 MEGAPIXELS = 0.5

@@ -27,9 +27,9 @@ import numpy as np
 import typer
 from facepipe import Pipeline
 from facepipe.core.errors import FacepipeError
-from facepipe.pipeline.benchmark.machine import resident_mb
-from facepipe.pipeline.benchmark.pictures import draw, sides
 from rich.console import Console
+from study.machine import resident_mb
+from study.pictures import draw, sides
 
 KINDS = (
     ("jpg", 0.1, 6),

@@ -1,7 +1,7 @@
-"""Puts the figures of a ``facepipe benchmark`` into docs/speed.md.
+"""Puts the figures of the speed study into docs/speed.md.
 
-    facepipe benchmark --out benchmark
-    python benchmarks/speed_page.py benchmark
+    python benchmarks/speed_study.py --out study
+    python benchmarks/speed_page.py study
 
 The tables go between the marks of docs/speed.md, benchmark.json to docs/speed.json, the chart to
 docs/pictures/speed.png.
@@ -15,9 +15,9 @@ from typing import Annotated
 import typer
 from facepipe.core.errors import FacepipeError
 from facepipe.core.files import write_whole
-from facepipe.pipeline.benchmark.report import Report
-from facepipe.pipeline.benchmark.tables import markdown
 from pydantic import ValidationError
+from study.report import Report
+from study.tables import markdown
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MARKS = ("<!-- figures -->", "<!-- /figures -->")
@@ -37,7 +37,7 @@ def between_marks(page: str, text: str) -> str:
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="What facepipe benchmark --out named.")],
+    folder: Annotated[Path, typer.Argument(help="What speed_study.py --out named.")],
     docs: Annotated[Path, typer.Option(metavar="DIR", help="Where speed.md is.")] = DOCS,
 ) -> None:
     """Write the page's figures."""

@@ -293,7 +293,7 @@ HIDDEN = ("dev",)
 """Extras that no command needs."""
 USES = {
     "train": "train-detector, train-classifier, evaluate-detector, evaluate-classifier, export-detector, data, "
-    "recipes, the charts of evaluate and benchmark",
+    "recipes, the charts of evaluate",
     "parquet": "detect --parquet, --features FILE.parquet, Parquet files of labels",
     "tiles": "detect --tiles, Result.to_supervision",
     "video": "detect on videos and cameras with tracking",

@@ -38,6 +38,18 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml o
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads. Default: one a core.")]
 
 
+class Precision(StrEnum):
+    auto = "auto"
+    int8 = "int8"
+    float16 = "float16"
+    float32 = "float32"
+
+
+class Hidden(StrEnum):
+    faces = "faces"
+    heads = "heads"
+
+
 def typed(context: typer.Context, option: str) -> bool:
     """Whether an option stood on the command line, rather than being left to its default."""
     source = context.get_parameter_source(option)

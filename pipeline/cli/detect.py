@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +21,11 @@ from ._options import (
     Engine,
     EngineName,
     Every,
+    Hidden,
     InputSize,
     NoTracks,
     Out,
+    Precision,
     Seconds,
     Threads,
     Tracks,
@@ -33,18 +34,6 @@ from ._options import (
 
 FAILED = 1
 """Exit code where some input failed."""
-
-
-class Precision(StrEnum):
-    auto = "auto"
-    int8 = "int8"
-    float16 = "float16"
-    float32 = "float32"
-
-
-class Hidden(StrEnum):
-    faces = "faces"
-    heads = "heads"
 
 
 def register(app: typer.Typer) -> None:

@@ -37,7 +37,7 @@ def main() -> None:
 
 def load_detector(weights: str | None) -> Any:
     """ultralytics' YOLO from a ``.pt``, or a YOLOv8s of two classes with random weights."""
-    from ...detector.training.ultralytics_setup import set_up
+    from facepipe.detector.training.ultralytics_setup import set_up
 
     set_up()
     from ultralytics import YOLO

@@ -1,8 +1,9 @@
-"""``facepipe benchmark``: its arithmetic, pictures and sides, and the command as a whole. Nothing is timed here."""
+"""The speed study: its arithmetic, pictures and sides, and the script as a whole. Nothing is timed here."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,23 +12,26 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import speed_study
+import typer
 from facepipe import AttributeClassifier, FaceDetector, Pipeline
 from facepipe.core.errors import FacepipeError, MissingExtraError
 from facepipe.detector.inference.preprocessing import STRIDE, fit
-from facepipe.pipeline.benchmark import notebook as benchmark_notebook
-from facepipe.pipeline.benchmark import rounds as benchmark_rounds
-from facepipe.pipeline.benchmark.bound import BareSessions, files_of, tensors_of
-from facepipe.pipeline.benchmark.fresh import cold_starts
-from facepipe.pipeline.benchmark.machine import resident_mb, this_machine
-from facepipe.pipeline.benchmark.notebook import Notebook, missing
-from facepipe.pipeline.benchmark.pictures import TRIES, draw_files, sides
-from facepipe.pipeline.benchmark.questions import busy
-from facepipe.pipeline.benchmark.report import Limit, Ratio, Report, Series, paired, quickest
-from facepipe.pipeline.benchmark.rounds import interleave
-from facepipe.pipeline.cli import main
 from facepipe.weights.store import Release
+from study import notebook as benchmark_notebook
+from study import rounds as benchmark_rounds
+from study.bound import BareSessions, files_of, tensors_of
+from study.comparisons import busy
+from study.fresh import cold_starts
+from study.machine import resident_mb, this_machine
+from study.notebook import Notebook, missing
+from study.pictures import TRIES, draw_files, sides
+from study.report import Limit, Ratio, Report, Series, paired, quickest
+from study.rounds import interleave
 
 NOT_THERE = missing()
+APP = typer.Typer()
+APP.command()(speed_study.main)
 
 
 def series(name: str, items: int, *seconds: float) -> Series:
@@ -253,11 +257,15 @@ def test_a_busy_machine_is_told() -> None:
 
 
 def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(["benchmark", *arguments])
-    return int(stopped.value.code or 0)
+    try:
+        APP(list(arguments), standalone_mode=False)
+    except FacepipeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_weights")
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--quick", "--out", str(tmp_path / "out")) == 0
@@ -279,12 +287,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert cv2.imread(str(tmp_path / "out" / "benchmark.png")) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_weights")
 def test_a_folder_of_ones_own(
     pictures: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facepipe.pipeline.benchmark.questions.cold_starts", lambda *_: ())
-    monkeypatch.setattr("facepipe.pipeline.benchmark.questions.peak_memory", lambda *_: None)
+    monkeypatch.setattr("study.comparisons.cold_starts", lambda *_: ())
+    monkeypatch.setattr("study.comparisons.peak_memory", lambda *_: None)
     for path in pictures[2:]:
         path.unlink()
     pictures[0].write_bytes(b"broken")
@@ -298,6 +307,7 @@ def test_a_folder_of_ones_own(
     assert any(note.startswith("peak memory") for note in report.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_weights")
 def test_nothing_to_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"broken")

@@ -9,21 +9,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...core.errors import FacepipeError
+from facepipe.core.errors import FacepipeError
+from facepipe.pipeline.benchmark import COMMAND, PEAK
+
 from .report import Limit
 
-PACKAGE = __name__.partition(".")[0]
-COMMAND = f"from {PACKAGE}.pipeline.cli import main; main()"
-"""What the console script ``facepipe`` does."""
 LIBRARIES = "import cv2, numpy, onnxruntime, pydantic, typer, rich.table"
 """What it stands on: no start can be quicker."""
-PEAK = f"""
-import atexit, sys
-def tell():
-    from {PACKAGE}.pipeline.benchmark.machine import resident_mb
-    print(f"peak: {{resident_mb(peak=True)}} MB", file=sys.stderr)
-atexit.register(tell)
-"""
 START_S, IMPORT_S, ONE_PHOTO_MB, FOLDER_MB = 1.5, 0.4, 400.0, 1000.0
 """What is wanted at most."""
 
@@ -58,7 +50,7 @@ def peak_memory(name: str, pictures: Sequence[Path], options: Sequence[str], wan
         FacepipeError: the command failed.
     """
     _, said = _run(PEAK + COMMAND, ["detect", *map(str, pictures), *options])
-    found = re.search(r"^peak: ([\d.]+) MB", said, re.MULTILINE)
+    found = re.search(r"^peak: ([\d.]+)", said, re.MULTILINE)
     return None if found is None else Limit(name=name, unit="MB", values=(float(found.group(1)),), wanted=wanted)
 
 

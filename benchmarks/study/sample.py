@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from facepipe.core.errors import FacepipeError
+from facepipe.detector.inference.detector import FaceDetector
+from facepipe.pipeline.inputs.image_reader import read_frame
+from facepipe.pipeline.inputs.sources import gather
 
-from ...core.errors import FacepipeError
-from ...detector.inference.detector import FaceDetector
-from ..inputs.image_reader import read_frame
-from ..inputs.sources import gather
 from .pictures import Drawn, draw_files
 from .report import Pictures
 from .settings import MAIN_FACES, MAIN_MP, Chosen, Extent

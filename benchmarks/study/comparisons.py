@@ -1,4 +1,4 @@
-"""``facepipe benchmark``: the questions that it asks, and how each is answered by timing several sides in turn."""
+"""The questions of the study, and how each is answered by timing several sides in turn."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from facepipe.classifier.inference.attributes import output_width
+from facepipe.core.errors import FacepipeError
+from facepipe.core.version import __version__
+from facepipe.pipeline.inputs.image_reader import read_frame
+from facepipe.pipeline.pipeline import Pipeline
 
-from ...classifier.inference.attributes import output_width
-from ...core.errors import FacepipeError
-from ...core.version import __version__
-from ..inputs.image_reader import read_frame
-from ..pipeline import Pipeline
 from .bound import BareSessions, files_of, tensors_of
 from .fresh import FOLDER_MB, ONE_PHOTO_MB, cold_starts, peak_memory
 from .machine import this_machine

@@ -8,7 +8,8 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-from ...core.cpu import usable_cpus
+from facepipe.core.cpu import usable_cpus
+
 from .report import Machine
 
 _X86 = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16")

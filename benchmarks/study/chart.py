@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...core.extras import require
-from ...core.files import replacing
-from ...core.plotting import save_figure
+from facepipe.core.extras import require
+from facepipe.core.files import replacing
+from facepipe.core.plotting import save_figure
+
 from .report import BOUND, NOTEBOOK, PIPELINE, Comparison, Report
 
 BLUE, GREY, RED = "#2a6f97", "#9aa5ad", "#b5473c"

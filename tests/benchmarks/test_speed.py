@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from facepipe import Pipeline
 from facepipe.core.errors import FacepipeError
-from facepipe.pipeline.benchmark.machine import this_machine
-from facepipe.pipeline.benchmark.report import BOUND, PIPELINE, Comparison, Report, Series, paired
 from rich.console import Console
+from study.machine import this_machine
+from study.report import BOUND, PIPELINE, Comparison, Report, Series, paired
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def load(name: str) -> ModuleType:

@@ -14,20 +14,20 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from facepipe.classifier.inference.classifier import AttributeClassifier, prepare
+from facepipe.classifier.inference.crop import cut_region
+from facepipe.core.cpu import usable_cpus
+from facepipe.detector.inference.detector import BATCH as FRAMES
+from facepipe.detector.inference.detector import FaceDetector
+from facepipe.detector.inference.preprocessing import GREY, STRIDE, letterbox
+from facepipe.pipeline.classifiers import Classifiers
+from facepipe.pipeline.inputs.image_reader import Frame, read_frame
+from facepipe.pipeline.two_stage import match_heads
+from facepipe.weights.manifest import FileEntry
+from facepipe.weights.release import Release
+from facepipe.weights.session import open_session
 from onnxruntime import InferenceSession
 
-from ...classifier.inference.classifier import AttributeClassifier, prepare
-from ...classifier.inference.crop import cut_region
-from ...core.cpu import usable_cpus
-from ...detector.inference.detector import BATCH as FRAMES
-from ...detector.inference.detector import FaceDetector
-from ...detector.inference.preprocessing import GREY, STRIDE, letterbox
-from ...weights.manifest import FileEntry
-from ...weights.release import Release
-from ...weights.session import open_session
-from ..classifiers import Classifiers
-from ..inputs.image_reader import Frame, read_frame
-from ..two_stage import match_heads
 from .rounds import Action
 
 BATCHES = (1, 4, 16)

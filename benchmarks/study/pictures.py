@@ -12,10 +12,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from facepipe.core.files import write_whole
+from facepipe.pipeline.benchmark import PORTRAIT
 
-from ...core.files import write_whole
-
-PORTRAIT = Path(__file__).parent / "sample_face.jpg"
 ASPECT = 4 / 3
 """Width over height of the pictures, as phones take them."""
 QUALITY = 90

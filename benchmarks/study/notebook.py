@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ...core.errors import FacepipeError, MissingExtraError
+from facepipe.core.errors import FacepipeError, MissingExtraError
 
 NEEDED = ("ultralytics", "torch", "tensorflow", "keras")
 WAY = "ultralytics predict(file), then Keras predict(one crop) face by face"
@@ -51,7 +51,7 @@ class Notebook:
                 raise FacepipeError(f"{path}: no such file")
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (close() does)
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{__package__}.notebook_child"],
+            [sys.executable, "-P", str(Path(__file__).with_name("notebook_child.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..pipeline import Pipeline
+from facepipe.pipeline.pipeline import Pipeline
 
 
 @dataclass(frozen=True)

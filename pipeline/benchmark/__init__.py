@@ -1,1 +1,0 @@
-"""``facepipe benchmark``: how quick the pipeline is on this machine, and against what."""
