@@ -27,6 +27,7 @@ from .metrics import (
     BY_SIZE,
     EVERYTHING,
     FEW,
+    LOWER_IS_BETTER,
     comparable,
     losses,
     measure_and_subject,
@@ -38,7 +39,6 @@ from .release import joined, label
 CARD = "MODEL_CARD.md"
 SEVERAL = 3
 """The worst figure of a measure is pointed out where it has at least so many."""
-LOWER_IS_BETTER = ("alarm", "error", "mae", "loss", "false", "gap", "ece", "width")
 ASIDE = ("before calibration", "after calibration", "training rows")
 """Subjects that are no subjects of their own, but other ways to look at the same rows."""
 PLOT_TITLES = {

@@ -25,6 +25,8 @@ EVERYTHING = "all"
 """Subject of a figure whose name tells none."""
 FEW = 100
 """A figure of fewer boxes, pictures or rows is rough, and no loss is judged by it."""
+LOWER_IS_BETTER = ("alarm", "error", "mae", "loss", "false", "gap", "ece", "width")
+"""Measures whose names hold one of these words are the better the lower they are."""
 EXACT = ("float32", "float16", "int8")
 """Precisions, the most exact first."""
 
@@ -150,7 +152,7 @@ def losses(manifest: Manifest, most: float | None = None) -> list[Loss]:
         for number, rule in enumerate(rules):
             names = [name for name in reference if rule.names.match(name) and reference[name].value is not None]
             for name in names:
-                limit = most if most is not None and number == 0 else rule.most * _range(manifest, name, rule)
+                allowed = most if most is not None and number == 0 else limit(manifest, name, rule)
                 if name not in mine or mine[name].value is None or mine[name].count != reference[name].count:
                     raise WeightsError(
                         f"{manifest.stage} {manifest.version}: {exact.name} and {small.name} were not measured on the "
@@ -159,13 +161,18 @@ def losses(manifest: Manifest, most: float | None = None) -> list[Loss]:
                 values = float(reference[name].value or 0), float(mine[name].value or 0)
                 worse = values[0] - values[1] if rule.higher_is_better else values[1] - values[0]
                 count = reference[name].count or 0
-                found.append(Loss(name, exact, small, *values, worse, limit, count, not rule.of_range))
+                found.append(Loss(name, exact, small, *values, worse, allowed, count, not rule.of_range))
         if len(found) == known:
             raise WeightsError(
                 f"{manifest.stage} {manifest.version}: no {' or '.join(rule.what for rule in rules)} was measured of "
                 f"{exact.name}; what {small.name} loses cannot be told"
             )
     return found
+
+
+def limit(manifest: Manifest, name: str, rule: Rule) -> float:
+    """What a figure may lose by a rule: of a number's error the share of its range."""
+    return rule.most * _range(manifest, name, rule)
 
 
 def _range(manifest: Manifest, name: str, rule: Rule) -> float:

@@ -1,8 +1,9 @@
 """From a finished run's folder to a released version with a card.
 
 A run folder (``runs/<stage>/NAME``) holds ``export/``, a working release, and under ``evaluation/`` what was measured
-of its files (``weights/evaluations.py``), plots included. Publishing copies, names and describes; it measures nothing,
-and leaves the run folder as it is.
+of its files and of other models (``metrics.read_evaluations``), plots included. Publishing copies, names and describes;
+it measures nothing, and leaves the run folder as it is. A model that is worse than its start or than the version in use
+is refused, and the version in use stays in use, unless the publisher says otherwise.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import datetime as dt
 import io
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import WeightsError
 from ..core.extras import require
 from .card import CARD, PLOT_TITLES, model_card
+from .comparison import Baseline, headline, side_by_side
 from .manifest import FileEntry, Manifest, Stage, is_version, shortened
 from .metrics import EVALUATION, RULES, Loss, losses, metrics_of, read_evaluations
 from .release import (
@@ -29,7 +33,7 @@ from .release import (
     place,
     split_name,
 )
-from .store import publish, refuse_existing, user_root
+from .store import find, pin_key, publish, read_pins, refuse_existing, use, user_root, version_key, write_pin
 
 EXPORT = "export"
 PLOT_BYTES = 400_000
@@ -44,6 +48,27 @@ EVALUATED_BY: dict[Stage, str] = {
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What the publisher decides.
+
+    Attributes:
+        version: name of the version, such as ``1.0.0``; ``shirt@0.1.0`` calls a classifier ``shirt``.
+        notes: Markdown for the card.
+        replace: allow a version that is already there to be replaced.
+        most_loss: what int8 may lose, in place of the stage's own limit (``metrics.RULES``).
+        force: publish a model that is worse than its start or than the version in use.
+        use: make it the version in use.
+    """
+
+    version: str
+    notes: str = ""
+    replace: bool = False
+    most_loss: float | None = None
+    force: bool = False
+    use: bool = False
+
+
+@dataclass(frozen=True)
 class Published:
     """What publishing did.
 
@@ -51,47 +76,74 @@ class Published:
         release: the new version.
         losses: what the smaller files lose against the most exact one.
         remarks: what the publisher ought to know, in sentences.
+        baselines: the models that it was compared with.
     """
 
     release: Release
     losses: tuple[Loss, ...]
     remarks: tuple[str, ...]
+    baselines: tuple[Baseline, ...] = ()
 
 
-def publish_run(
-    run: Path,
-    version: str,
-    notes: str = "",
-    replace: bool = False,
-    most_loss: float | None = None,
-    root: Path | None = None,
-) -> Published:
+class WorseError(WeightsError):
+    """A model that is worse than its start or than the version in use, and was not to be published by force."""
+
+    def __init__(self, message: str, baselines: tuple[Baseline, ...]):
+        super().__init__(message)
+        self.baselines = baselines
+
+
+def publish_run(run: Path, choices: Choices, root: Path | None = None) -> Published:
     """Release what a run exported as a version of its stage, with a card. It happens as a whole or not at all.
+
+    The version that was in use stays in use: it is pinned where it was only the newest. The first version of its name
+    is in use at once.
 
     Args:
         run: the run's folder.
-        version: name of the version, such as ``1.0.0``; ``shirt@0.1.0`` calls a classifier ``shirt``.
-        notes: Markdown for the card.
-        replace: allow a version that is already there to be replaced.
-        most_loss: what int8 may lose, in place of the stage's own limit (``figures.RULES``).
+        choices: what the publisher decides.
         root: the folder of releases; None means the user's.
 
     Raises:
+        WorseError: it is worse than its start or than the version in use.
         WeightsError: the folder is no run, has not been exported or evaluated, was evaluated with other files, int8
             loses too much, or the version exists or has a bad name.
         MissingExtraError: Pillow, which packs the plots, is not installed.
     """
     exported = _exported(run)
-    before = exported.manifest
-    name, number = split_name(before.stage, version)
+    name, number = _named(exported, choices.version)
+    refuse_existing(place(root or user_root(), exported.stage, name, number), choices.replace)
+    manifest = _described(run, exported, name, number, choices.notes)
+    found = _losses(run, manifest, choices.most_loss)
+    used = _in_use(exported.stage, name)
+    compared = baselines(Release(exported.folder, manifest), used)
+    if not choices.force:
+        _refuse_worse(run, manifest, compared)
+    plots = _plots(run, exported.manifest.files[0])
+    documents = {CARD: model_card(manifest, [*plots], choices.most_loss).encode(), **plots}
+    listed = tuple(document(name, content) for name, content in documents.items())
+    manifest = Manifest.model_validate(manifest.model_copy(update={"documents": listed}).model_dump())
+    files = [exported.folder / entry.name for entry in manifest.files]
+    with _kept_in_use(used, manifest, None if choices.use else root or user_root()):
+        release = publish(manifest, files, root, choices.replace, documents)
+    if choices.use:
+        use(release.stage, release.label)
+    return Published(release, found, tuple(_remarks(manifest, compared)), compared)
+
+
+def _named(exported: Release, version: str) -> tuple[str, str]:
+    """The name and number of the new version; without a name it has the run's."""
+    name, number = split_name(exported.stage, version)
     if number is None or not is_version(number):
         raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {shortened(version)}")
-    if "@" not in version:
-        name = exported.name
-    refuse_existing(place(root or user_root(), before.stage, name, number), replace)
+    return (name if "@" in version else exported.name), number
+
+
+def _described(run: Path, exported: Release, name: str, number: str, notes: str) -> Manifest:
+    """The manifest of the new version, with the run's figures."""
+    before = exported.manifest
     evaluations = read_evaluations(run, before.files, f"measure it with: {_evaluated_by(run, before.stage)}")
-    plots = _plots(run, before.files[0])
-    manifest = before.model_copy(
+    return before.model_copy(
         update={
             "version": number,
             "name": name,
@@ -104,21 +156,97 @@ def publish_run(
             "beside": evaluations.beside,
         }
     )
+
+
+def _losses(run: Path, manifest: Manifest, most_loss: float | None) -> tuple[Loss, ...]:
+    """What the smaller files lose.
+
+    Raises:
+        WeightsError: too much.
+    """
     found = tuple(losses(manifest, most_loss))
     if bad := [loss for loss in found if loss.too_great]:
-        told = "; ".join(str(loss) for loss in bad)
         raise WeightsError(
-            f"{run}: the {bad[0].small.precision} file loses too much: {told}. Export the run without it, or allow "
-            f"the loss with --most-loss"
+            f"{run}: the {bad[0].small.precision} file loses too much: {'; '.join(map(str, bad))}. Export the run "
+            f"without it, or allow the loss with --most-loss"
         )
-    card = model_card(manifest, [*plots], most_loss).encode()
-    documents = {CARD: card, **plots}
-    manifest = manifest.model_copy(
-        update={"documents": tuple(document(name, content) for name, content in documents.items())}
-    )
-    files = [exported.folder / entry.name for entry in manifest.files]
-    release = publish(Manifest.model_validate(manifest.model_dump()), files, root, replace, documents)
-    return Published(release, found, tuple(_remarks(manifest)))
+    return found
+
+
+def _in_use(stage: Stage, name: str) -> Release | None:
+    try:
+        return find(stage, name or None)
+    except WeightsError:  # there is none yet
+        return None
+
+
+def baselines(new: Release, used: Release | None) -> tuple[Baseline, ...]:
+    """The models that a new one is measured against: the version in use, and the released version that it started from.
+
+    Args:
+        new: with its figures and those of other models that were measured beside it.
+        used: the version in use; None where there is none.
+    """
+    found: dict[str, Baseline] = {}
+    start = new.manifest.training.get("start")
+    begun = None
+    if isinstance(start, str) and start:
+        try:
+            begun = find(new.stage, start.rpartition("/")[2])
+        except WeightsError:  # a file's name, or a version that is no longer here
+            begun = None
+    for role, release in (("in use", used), ("start", begun)):
+        if release is None or release.label in found:
+            continue
+        measured = side_by_side(release, new)[0]
+        judged = (headline(each.figures, new.stage) for each in measured)
+        found[release.label] = Baseline(role, release.label, next((figures for figures in judged if figures), ()))
+    return tuple(found.values())
+
+
+def _refuse_worse(run: Path, manifest: Manifest, compared: tuple[Baseline, ...]) -> None:
+    for baseline in compared:
+        if bad := baseline.worse(manifest):
+            told = "; ".join(
+                f"{figure.name} {figure.first.value:.4f} -> {figure.second.value:.4f} ({figure.difference:+.4f})"
+                for figure in bad[:5]
+            )
+            raise WorseError(
+                f"{run}: worse than {manifest.stage} {baseline.label} ({baseline.role}): {told}. Publish it all the "
+                f"same with: facepipe weights publish {shlex.quote(str(run))} --version {label(manifest)} --force",
+                compared,
+            )
+
+
+def _rank(version: str) -> tuple[bool, tuple[int, int, int, bool, str]]:
+    """Sorts versions as they are chosen where none is named: final ones first."""
+    return version_key(version)[3], version_key(version)
+
+
+@contextmanager
+def _kept_in_use(used: Release | None, new: Manifest, root: Path | None) -> Iterator[None]:
+    """Pin the version in use where a newer one is published, and it is in use for being the newest; not if that fails.
+
+    Args:
+        used: the version in use.
+        new: of the one that is published.
+        root: the folder that is published to; None pins nothing.
+    """
+    if (
+        used is None
+        or root is None
+        or root != user_root()
+        or read_pins(root).get(pin_key(used.stage, used.name))
+        or _rank(new.version) <= _rank(used.version)
+    ):
+        yield
+        return
+    write_pin(root, used.stage, used.version, used.name)
+    try:
+        yield
+    except BaseException:
+        write_pin(root, used.stage, None, used.name)
+        raise
 
 
 def _exported(run: Path) -> Release:
@@ -184,8 +312,12 @@ def _packed(path: Path, width: int) -> bytes:
     return target.getvalue()
 
 
-def _remarks(manifest: Manifest) -> list[str]:
-    remarks = []
+def _remarks(manifest: Manifest, compared: tuple[Baseline, ...]) -> list[str]:
+    remarks = [
+        f"not compared with {manifest.stage} {each.label} ({each.role}): it was not measured on the same rows"
+        for each in compared
+        if not each.figures
+    ]
     own = {data.labels_sha256 for data in manifest.data}
     for entry in manifest.files:
         for metrics in metrics_of(manifest, entry):

@@ -15,7 +15,7 @@ from ...core.run_folder import trial_version
 from ...core.version import __version__
 from ...weights.manifest import Attribute, Manifest, Metrics, SizeBand, TrainingData, write_manifest
 from ...weights.metrics import EVALUATION
-from ...weights.publish import EXPORT, Published, publish_run
+from ...weights.publish import EXPORT, Choices, Published, publish_run
 from ...weights.release import MANIFEST, Release, file_entry, place
 from ...weights.session import open_session
 from ...weights.store import refuse_existing, user_root
@@ -94,7 +94,7 @@ def release_run(
             new.rename(folder / new.name)
     if options.version is None:
         return None
-    return publish_run(folder, options.version, "", options.replace, root=root)
+    return publish_run(folder, Choices(options.version, replace=options.replace), root)
 
 
 def _export(folder: Path, settings: Settings, train: FaceTable, report: Callable[[str], None]) -> dict[str, float]:

@@ -29,7 +29,7 @@ from ...weights.manifest import (
     write_manifest,
 )
 from ...weights.metrics import EVALUATION
-from ...weights.publish import EXPORT, Published, publish_run
+from ...weights.publish import EXPORT, Choices, Published, publish_run
 from ...weights.release import MANIFEST, Release, file_entry, open_release
 from ...weights.store import refuse_existing, user_root
 from ..data.dataset import DataDescription, Picture, read_description
@@ -134,7 +134,9 @@ def release_run(
     description = read_description(data or Path(read_settings(run).data))
     export_run(run, checkpoint, description, precisions, confidence, false_alarms, version)
     evaluate_run(run, description)
-    return None if version is None else publish_run(run, version, notes, replace, most_loss, root)
+    if version is None:
+        return None
+    return publish_run(run, Choices(version, notes, replace, most_loss), root)
 
 
 def export_run(

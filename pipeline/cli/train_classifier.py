@@ -17,7 +17,7 @@ import typer
 from ...core.files import write_whole
 from ._options import Region, read_terms, typed
 from .train_detector import tell_exported
-from .weights import tell_published
+from .weights import print_published
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -177,7 +177,7 @@ def train_classifier(
     if published is None:
         tell_exported(folder)
     else:
-        tell_published(published)
+        print_published(published)
     print(f"its curves: {folder / 'curves.png'}; beside other runs: facepipe compare {folder.name} OTHER")
 
 

@@ -14,7 +14,7 @@ import typer
 
 from ...core.errors import TrainingError
 from ._options import typed
-from .weights import tell_published
+from .weights import print_published
 
 RUNS = Path("runs") / "detector"
 RESUMING = {
@@ -122,7 +122,7 @@ def train_detector(
     if published is None:
         tell_exported(run)
     else:
-        tell_published(published)
+        print_published(published)
 
 
 def _whole_number(option: str, text: str) -> int:

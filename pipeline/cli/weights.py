@@ -16,9 +16,10 @@ from ...weights.release import split_release
 from ...weights.store import Broken, Release, find, installed
 from ...weights.store import use as use_version
 from . import weights_registry
-from .weights_registry import FROM, LocalhostOption, OfflineOption
+from .weights_registry import FROM, LocalhostOption, OfflineOption, values, verdict
 
 if TYPE_CHECKING:
+    from ...weights.comparison import Baseline
     from ...weights.publish import Published
 
 app = typer.Typer(no_args_is_help=True, help="Released models: what is here, what is elsewhere.", rich_markup_mode=None)
@@ -59,7 +60,7 @@ def list_releases(
     from rich.table import Table
     from rich.text import Text
 
-    from ..console import console, report
+    from ..console import console, printable, report
 
     good, broken = installed()
     current: set[Path] = set()
@@ -86,7 +87,8 @@ def list_releases(
             Text(str(release.folder)),
         )
     for bad in broken:
-        table.add_row(bad.stage, Text(bad.label), "", "", "", Text(f"BROKEN {bad.reason}"), Text(str(bad.folder)))
+        reason, where = printable(f"BROKEN {bad.reason}"), printable(str(bad.folder))
+        table.add_row(bad.stage, Text(printable(bad.label)), "", "", "", Text(reason), Text(where))
     console().print(table if table.row_count else "no released model here; see: facepipe train-detector --help")
     for message in wrong:
         report(message)
@@ -124,6 +126,8 @@ def verify(
     ] = None,
 ) -> None:
     """Check every file of the models against size and SHA-256 in their manifests. Exit code 1: one is not right."""
+    from ..console import printable
+
     chosen: list[Release] = []
     broken: list[Broken] = []
     if stage is not None and version is not None:
@@ -131,14 +135,14 @@ def verify(
     else:
         chosen, broken = installed(stage)
     for bad in broken:
-        print(f"WRONG {bad.reason}")
+        print(f"WRONG {printable(bad.reason)}")
     wrong = len(broken)
     for release in chosen:
         try:
             release.verify()
         except WeightsError as error:
             wrong += 1
-            print(f"WRONG {error}")
+            print(f"WRONG {printable(str(error))}")
         else:
             print(f"ok    {release.stage} {release.label}  {release.folder}")
     if not chosen and not broken:
@@ -180,11 +184,23 @@ def publish(
             min=0, help="Most that int8 may lose against float, in AP50 or accuracy. Default: 0.01 (classifier: 0.003)."
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish it even if it is worse than its start or the version in use.")
+    ] = False,
+    use: Annotated[bool, typer.Option("--use", help="Use it where no version is named, from now on.")] = False,
 ) -> None:
-    """Release a run that was exported and evaluated: its files, a manifest and a model card."""
-    from ...weights.publish import publish_run
+    """Release a run that was exported and evaluated: its files, a manifest and a model card.
 
-    tell_published(publish_run(run, version, _notes(notes), replace, most_loss))
+    The version in use stays in use, unless --use is given.
+    """
+    from ...weights.publish import Choices, WorseError, publish_run
+
+    choices = Choices(version, _notes(notes), replace, most_loss, force, use)
+    try:
+        print_published(publish_run(run, choices))
+    except WorseError as error:
+        _print_baselines(error.baselines)
+        raise
 
 
 def _notes(given: str) -> str:
@@ -198,11 +214,12 @@ def _notes(given: str) -> str:
         raise WeightsError(f"--notes {given}: cannot be read ({error})") from error
 
 
-def tell_published(published: Published) -> None:
-    """Print what was published, what int8 loses, and which version is used now."""
+def print_published(published: Published) -> None:
+    """Print what was published, what it is compared with, what int8 loses, and which version is used now."""
     from ...weights.card import CARD
 
     release = published.release
+    _print_baselines(published.baselines)
     for loss in published.losses:
         print(loss)
     for remark in published.remarks:
@@ -214,11 +231,33 @@ def tell_published(published: Published) -> None:
     except WeightsError as error:
         print(f"note: {error}")
         return
-    if used.folder != release.folder:
+    if used.folder == release.folder:
+        print(f"{release.stage} {release.label} is the one that is used where none is named")
+    else:
         print(
             f"{release.stage} {used.label} stays the one that is used where none is named; "
             f"to change that: facepipe weights use {release.stage} {release.label}"
         )
+
+
+def _print_baselines(baselines: tuple[Baseline, ...]) -> None:
+    """Print a new model's figures beside those of its start and of the version in use, with differences."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..console import console
+
+    rows = [(baseline, figure) for baseline in baselines for figure in baseline.figures]
+    if not rows:
+        return
+    table = Table()
+    for heading in ("", "against", "then", "now", "difference", "95 % interval", ""):
+        table.add_column(heading, justify="left" if heading in ("", "against") else "right")
+    for baseline, figure in rows:
+        low_high = "-" if figure.interval is None else f"{figure.interval[0]:+.4f} to {figure.interval[1]:+.4f}"
+        cells = (figure.name, f"{baseline.label} ({baseline.role})", *values(figure), low_high, verdict(figure))
+        table.add_row(*map(Text, cells))
+    console().print(table)
 
 
 def _headline(manifest: Manifest) -> list[Metric]:

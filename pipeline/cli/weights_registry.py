@@ -19,7 +19,8 @@ from ...weights.store import find
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ...weights.diff import Differences, Figure, SideBySide
+    from ...weights.comparison import Figure, SideBySide
+    from ...weights.diff import Differences
     from ...weights.manifest import Stage
     from ...weights.release import Release
 
@@ -287,16 +288,17 @@ def _figures(measured: SideBySide, everything: bool) -> Table:
     for heading in ("", measured.first, measured.second, "difference", ""):
         table.add_column(Text(heading), justify="left" if heading == "" else "right")
     for figure in measured.figures if everything else measured.figures[:FEW]:
-        table.add_row(*map(Text, (figure.name, *_values(figure), _verdict(figure))))
+        table.add_row(*map(Text, (figure.name, *values(figure), verdict(figure))))
     return table
 
 
-def _values(figure: Figure) -> tuple[str, str, str]:
+def values(figure: Figure) -> tuple[str, str, str]:
+    """Both values of a figure, and their difference, to four decimals."""
     first, second = (MISSING if each.value is None else f"{each.value:.4f}" for each in (figure.first, figure.second))
     return first, second, MISSING if figure.difference is None else f"{figure.difference:+.4f}"
 
 
-def _verdict(figure: Figure) -> str:
+def verdict(figure: Figure) -> str:
     """In words whether the second version is better."""
     if figure.difference is None:
         if figure.first.count != figure.second.count:
@@ -304,4 +306,4 @@ def _verdict(figure: Figure) -> str:
         return "not measured"
     if figure.better is None:
         return ""
-    return ("better" if figure.better else "worse") + (", within the intervals" if figure.significant is False else "")
+    return ("better" if figure.better else "worse") + (", within the interval" if figure.significant is False else "")

@@ -133,14 +133,6 @@ def test_what_was_measured_beside_compares(compare: Any, labels: str) -> None:
     assert [apart.protocol for apart in found.apart] == ["old"]
 
 
-@pytest.mark.parametrize(("interval", "apart"), [((0.55, 0.75), True), ((0.5, 0.75), False)])
-def test_intervals(compare: Callable, interval: tuple[float, float], apart: bool) -> None:
-    found = compare(
-        {"metrics": [metrics("p", ap=(0.45, 100, (0.4, 0.52)))]}, {"metrics": [metrics("p", ap=(0.6, 100, interval))]}
-    )
-    assert found.figures[0].figures[0].significant is apart
-
-
 def test_two_stages_do_not_compare(detector_release: Release, classifier_release: Release) -> None:
     with pytest.raises(WeightsError, match="two different things"):
         differences(detector_release, classifier_release)

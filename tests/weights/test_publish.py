@@ -16,7 +16,8 @@ from facepipe.core.errors import WeightsError
 from facepipe.weights import publish as publishing
 from facepipe.weights import store
 from facepipe.weights.manifest import Manifest
-from facepipe.weights.publish import PLOT_BYTES, publish_run
+from facepipe.weights.publish import PLOT_BYTES, Choices, WorseError, publish_run
+from facepipe.weights.release import Release
 from facepipe.weights.store import find, open_release
 
 AP = "AP50, face boxes >= 16 px at 640"
@@ -39,7 +40,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 def test_a_run_becomes_a_version(stage: Any, root: Path, make_run: MakeRun) -> None:
     run = make_run(stage, int8=0.9, float16=0.901)
     before = everything(run)
-    published = publish_run(run, "1.0.0", notes="Made for a *test*.")
+    published = publish_run(run, Choices("1.0.0", notes="Made for a *test*."))
     assert everything(run) == before
     assert published.release.folder == root / stage / "1.0.0"
     release = find(stage, "1.0.0")
@@ -74,7 +75,7 @@ def test_the_card_s_plots_are_small_and_whole(root: Path, make_run: MakeRun, mon
     measured = run / "evaluation" / "float16"
     cv2.imwrite(str(measured / "pr.png"), drawn)
     cv2.imwrite(str(measured / "thresholds.png"), drawn)
-    folder = publish_run(run, "1.0.0").release.folder
+    folder = publish_run(run, Choices("1.0.0")).release.folder
     plots = sorted((folder / "card").iterdir())
     assert [plot.name for plot in plots] == ["calibration.png", "curves.png", "pr.png", "thresholds.png"]
     assert sum(plot.stat().st_size for plot in plots) <= PLOT_BYTES
@@ -83,15 +84,15 @@ def test_the_card_s_plots_are_small_and_whole(root: Path, make_run: MakeRun, mon
     wanted = cv2.resize(drawn, (1200, 675), interpolation=cv2.INTER_AREA).astype(float)
     assert np.abs(shown - wanted).mean() < 25
     monkeypatch.setattr(publishing, "PLOT_BYTES", sum(plot.stat().st_size for plot in plots) - 1)
-    again = publish_run(run, "1.0.1").release.folder / "card"
+    again = publish_run(run, Choices("1.0.1")).release.folder / "card"
     assert np.asarray(cv2.imread(str(again / "pr.png"))).shape == (506, 900, 3)
     (measured / "pr.png").write_bytes(b"no picture")
     with pytest.raises(WeightsError, match=r"pr\.png: cannot be read as a picture"):
-        publish_run(run, "1.0.2")
+        publish_run(run, Choices("1.0.2"))
 
 
 def test_the_card_and_its_plots_are_verified_too(root: Path, make_run: MakeRun) -> None:
-    release = publish_run(make_run(), "1.0.0").release
+    release = publish_run(make_run(), Choices("1.0.0")).release
     card = release.folder / "MODEL_CARD.md"
     card.write_text(card.read_text(encoding="utf-8").replace("0.9000", "0.9900"), encoding="utf-8")
     with pytest.raises(WeightsError, match=r"MODEL_CARD\.md: not the file that was released"):
@@ -171,7 +172,7 @@ def test_what_is_refused(damage: Callable[[Path], None], message: str, root: Pat
     run = make_run()
     damage(run)
     with pytest.raises(WeightsError, match=message):
-        publish_run(run, "1.0.0")
+        publish_run(run, Choices("1.0.0"))
     assert not root.exists()
 
 
@@ -179,21 +180,21 @@ def test_the_second_file_must_be_evaluated_too(root: Path, make_run: MakeRun) ->
     run = make_run(int8=0.9, float16=0.9)
     shutil.rmtree(run / "evaluation" / "float16")
     with pytest.raises(WeightsError, match=r"float16/evaluation\.json: not there, so detector\.float16\.onnx was not"):
-        publish_run(run, "1.0.0")
+        publish_run(run, Choices("1.0.0"))
 
 
 def test_versions_are_not_overwritten_unless_asked(root: Path, make_run: MakeRun) -> None:
     first, second = make_run(name="a", float16=0.8), make_run(name="b", float16=0.9)
-    publish_run(first, "1.0.0")
+    publish_run(first, Choices("1.0.0"))
     before = everything(root)
     with pytest.raises(WeightsError, match="--replace"):
-        publish_run(second, "1.0.0")
+        publish_run(second, Choices("1.0.0"))
     assert everything(root) == before
-    publish_run(second, "1.0.0", replace=True)
+    publish_run(second, Choices("1.0.0", replace=True))
     assert find("detector", "1.0.0").manifest.metrics[0].values[0].value == 0.9
     for bad in ("1.0", "one", "1.0.0/..", ""):
         with pytest.raises(WeightsError, match=r"reads like 1\.2\.3"):
-            publish_run(first, bad)
+            publish_run(first, Choices(bad))
 
 
 @pytest.mark.parametrize("step", ["write_manifest", "verify", "rename"])
@@ -201,7 +202,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
     step: str, root: Path, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(name="a", float16=0.8)
-    kept = everything(publish_run(run, "1.0.0").release.folder)
+    kept = everything(publish_run(run, Choices("1.0.0")).release.folder)
     other = make_run(name="b", float16=0.9)
 
     def fail(*_: object) -> None:
@@ -227,7 +228,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
     for replace, version in ((True, "1.0.0"), (False, "2.0.0")):
         failures.clear()
         with pytest.raises(WeightsError, match="cannot be written"):
-            publish_run(other, version, replace=replace)
+            publish_run(other, Choices(version, replace=replace))
     monkeypatch.undo()
     assert [path.name for path in (root / "detector").iterdir()] == ["1.0.0"]
     assert everything(root / "detector" / "1.0.0") == kept
@@ -236,13 +237,13 @@ def test_a_failure_in_the_middle_leaves_nothing(
 def test_int8_that_loses_too_much_is_refused(root: Path, make_run: MakeRun) -> None:
     run = make_run(int8=0.8, float16=0.8123)
     with pytest.raises(WeightsError, match=r"int8 file loses too much: AP50.*loss 0\.0123 \(at most 0\.01\)"):
-        publish_run(run, "1.0.0")
+        publish_run(run, Choices("1.0.0"))
     assert not root.exists()
-    published = publish_run(run, "1.0.0", most_loss=0.02)
+    published = publish_run(run, Choices("1.0.0", most_loss=0.02))
     card = (published.release.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "| float16 0.8123 | int8 0.8000 | 0.0123 | at most 0.02 |" in card
-    publish_run(make_run(name="edge", int8=0.8, float16=0.81), "1.0.1")  # a loss of 0.01 itself is allowed
-    publish_run(make_run(name="gain", int8=0.82, float32=0.81), "1.0.2")
+    publish_run(make_run(name="edge", int8=0.8, float16=0.81), Choices("1.0.1"))  # a loss of 0.01 itself is allowed
+    publish_run(make_run(name="gain", int8=0.82, float32=0.81), Choices("1.0.2"))
 
 
 def with_value(path: Path, number: int, **fields: Any) -> None:
@@ -256,25 +257,25 @@ def test_a_loss_of_few_boxes_is_told_and_not_judged(root: Path, make_run: MakeRu
     run = make_run(int8=0.5, float16=0.9)
     for precision in ("int8", "float16"):
         with_value(report(run, precision), 0, count=12)
-    published = publish_run(run, "1.0.0")
+    published = publish_run(run, Choices("1.0.0"))
     assert "not judged: only 12" in str(published.losses[0])
     with_value(report(run, "int8"), 0, count=11)
     with pytest.raises(WeightsError, match="not measured on the same rows"):
-        publish_run(run, "1.0.1")
+        publish_run(run, Choices("1.0.1"))
     for precision in ("int8", "float16"):
         with_value(report(run, precision), 0, name="AP50, face boxes of some size")
     with pytest.raises(WeightsError, match="no AP50 of boxes of at least 16 px was measured"):
-        publish_run(run, "1.0.1")
+        publish_run(run, Choices("1.0.1"))
 
 
 def test_classifiers_have_limits_of_their_own(root: Path, make_run: MakeRun) -> None:
-    publish_run(make_run("classifier", "a", int8=0.898, float32=0.9), "1.0.0")
+    publish_run(make_run("classifier", "a", int8=0.898, float32=0.9), Choices("1.0.0"))
     with pytest.raises(WeightsError, match=r"gender\.accuracy: .* \(at most 0\.003\)"):
-        publish_run(make_run("classifier", "b", int8=0.896, float32=0.9), "1.0.1")
+        publish_run(make_run("classifier", "b", int8=0.896, float32=0.9), Choices("1.0.1"))
     run = make_run("classifier", "c", int8=0.9, float32=0.9)
     with_value(report(run, "int8"), 1, value=5.7321)
     with pytest.raises(WeightsError, match=r"age\.mae: .*loss 0\.3000 \(at most 0\.1\)"):
-        publish_run(run, "1.0.1", most_loss=0.5)
+        publish_run(run, Choices("1.0.1", most_loss=0.5))
 
 
 def test_further_measurements_go_along(root: Path, make_run: MakeRun) -> None:
@@ -299,7 +300,7 @@ def test_further_measurements_go_along(root: Path, make_run: MakeRun) -> None:
     for name, content in contents.items():
         (folder / name).mkdir(parents=True)
         (folder / name / "evaluation.json").write_text(json.dumps(content), encoding="utf-8")
-    manifest = publish_run(run, "1.0.0").release.manifest
+    manifest = publish_run(run, Choices("1.0.0")).release.manifest
     protocols = [metrics.protocol for metrics in manifest.metrics]
     assert protocols[:2] == ["val split of a test, detector"] * 2
     assert protocols[2:] == ["at 1280 px", "Selfies by a protocol of their own"]
@@ -314,17 +315,17 @@ def test_further_measurements_go_along(root: Path, make_run: MakeRun) -> None:
     assert "at 1280 px." in card
     (folder / "yunet" / "evaluation.json").write_text("[]", encoding="utf-8")
     with pytest.raises(WeightsError, match=r"yunet/evaluation\.json: not an evaluation"):
-        publish_run(run, "1.0.1")
+        publish_run(run, Choices("1.0.1"))
 
 
 def test_what_the_publisher_ought_to_know_is_said(root: Path, make_run: MakeRun) -> None:
-    published = publish_run(make_run(int8=0.9), "1.0.0")
+    published = publish_run(make_run(int8=0.9), Choices("1.0.0"))
     assert any("int8 is alone" in remark for remark in published.remarks)
     card = (published.release.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert re.search(r"Not known: detector\.int8\.onnx was measured alone", card)
     run = make_run(name="b")
     change_report(report(run), labels_sha256="c" * 64)
-    published = publish_run(run, "1.0.1")
+    published = publish_run(run, Choices("1.0.1"))
     assert any("measured on other labels (cccccccccccc)" in remark for remark in published.remarks)
     card = (published.release.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "another data set than the one it was trained on" in card
@@ -338,3 +339,87 @@ def test_old_manifests_are_read_as_they_are(tmp_path: Path) -> None:
         assert (manifest.documents, manifest.notes) == ((), "")
         assert all(metrics.file_sha256 is None for metrics in manifest.metrics)
         assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
+
+
+def beside(run: Path, release: Release, headline: float, folder: str = "in use") -> None:
+    """Store a measurement of another release on the same rows in a run, as a side-by-side evaluation does."""
+    content = json.loads(report(run).read_text(encoding="utf-8"))
+    content["metrics"] |= {"file_sha256": release.entry().sha256, "protocol": "beside"}
+    content["metrics"]["values"] = [content["metrics"]["values"][0] | {"value": headline}]
+    content[release.stage] = release.label
+    (run / "evaluation" / folder).mkdir()
+    (run / "evaluation" / folder / "evaluation.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_a_worse_model_is_published_by_force_only(root: Path, make_run: MakeRun) -> None:
+    used = publish_run(make_run(float16=0.376), Choices("1.0.0")).release
+    run = make_run(name="b", float16=0.238)
+    beside(run, used, 0.376)
+    before = everything(root)
+    message = r"worse than detector 1\.0\.0 \(in use\): AP50.* 0\.3760 -> 0\.2380 .*--force"
+    with pytest.raises(WorseError, match=message):
+        publish_run(run, Choices("1.1.0"))
+    assert everything(root) == before
+    published = publish_run(run, Choices("1.1.0", force=True))
+    (baseline,) = published.baselines
+    (figure,) = baseline.figures
+    assert (baseline.role, baseline.label, figure.difference) == ("in use", "1.0.0", pytest.approx(-0.138))
+    assert find("detector").version == "1.0.0"
+
+
+def test_a_better_model_is_published_and_the_other_stays_in_use(root: Path, make_run: MakeRun) -> None:
+    used = publish_run(make_run(float16=0.8), Choices("1.0.0")).release
+    assert find("detector").version == "1.0.0"
+    assert store.read_pins(root) == {}
+    run = make_run(name="b", float16=0.9)
+    beside(run, used, 0.8)
+    published = publish_run(run, Choices("1.1.0"))
+    assert [figure.better for figure in published.baselines[0].figures] == [True]
+    assert store.read_pins(root) == {"detector": "1.0.0"}
+    assert find("detector").version == "1.0.0"
+    publish_run(run, Choices("1.2.0", use=True))
+    assert find("detector").version == "1.2.0"
+    publish_run(run, Choices("1.3.0"))
+    assert find("detector").version == "1.2.0"
+
+
+def test_an_older_number_or_the_same_pins_nothing(root: Path, make_run: MakeRun) -> None:
+    for version in ("2.0.0", "1.0.0", "3.0.0-try"):
+        publish_run(make_run(name=version, float16=0.8), Choices(version))
+        assert find("detector").version == "2.0.0"
+    publish_run(make_run(name="again", float16=0.8), Choices("2.0.0", replace=True))
+    assert store.read_pins(root) == {}
+
+
+def test_a_publishing_that_fails_pins_nothing(root: Path, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_run(make_run(float16=0.8), Choices("1.0.0"))
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "write_manifest", fail)
+    with pytest.raises(WeightsError, match="cannot be written"):
+        publish_run(make_run(name="b", float16=0.9), Choices("1.1.0"))
+    assert store.read_pins(root) == {}
+
+
+def test_the_start_is_a_baseline_too(root: Path, make_run: MakeRun) -> None:
+    start = publish_run(make_run(float16=0.85), Choices("1.0.0")).release
+    publish_run(make_run(name="b", float16=0.7), Choices("1.1.0", use=True, force=True))
+    run = make_run(name="c", float16=0.75)
+    path = run / "export" / "manifest.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["training"]["start"] = "1.0.0"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    beside(run, start, 0.85, "start")
+    with pytest.raises(WorseError, match=r"worse than detector 1\.0\.0 \(start\)") as caught:
+        publish_run(run, Choices("1.2.0"))
+    assert [(each.role, each.label) for each in caught.value.baselines] == [("in use", "1.1.0"), ("start", "1.0.0")]
+
+
+def test_what_was_not_measured_on_the_same_rows_is_said(root: Path, make_run: MakeRun) -> None:
+    publish_run(make_run(float16=0.85), Choices("1.0.0"))
+    run = make_run(name="b", float16=0.9)
+    change_report(report(run), labels_sha256="c" * 64, protocol="of other rows")
+    published = publish_run(run, Choices("1.1.0"))
+    assert any("not compared with detector 1.0.0 (in use)" in remark for remark in published.remarks)

@@ -10,7 +10,7 @@ import pytest
 from facepipe.core.errors import WeightsError
 from facepipe.pipeline.cli import main
 from facepipe.weights import store
-from facepipe.weights.publish import publish_run
+from facepipe.weights.publish import Choices, publish_run
 from facepipe.weights.release import Release, joined, split_name
 from facepipe.weights.store import find, installed, releases, use
 
@@ -135,7 +135,7 @@ def test_publishing_puts_a_name_in_its_folder(root: Path, tmp_path: Path, publis
 
 def test_a_run_is_published_under_a_name(root: Path, make_run: Callable[..., Path]) -> None:
     run = make_run("classifier", int8=0.9, float16=0.901)
-    release = publish_run(run, "beard@1.0.0").release
+    release = publish_run(run, Choices("beard@1.0.0")).release
     assert release.folder == root / "classifier" / "beard" / "1.0.0"
     assert (release.manifest.name, release.version, release.label) == ("beard", "1.0.0", "beard@1.0.0")
     assert find("classifier", "beard").folder == release.folder
@@ -149,20 +149,20 @@ def test_a_run_is_published_under_a_name(root: Path, make_run: Callable[..., Pat
     ):
         assert words in card
     release.verify()
-    assert publish_run(run, "7.0.0").release.folder == root / "classifier" / "7.0.0"
+    assert publish_run(run, Choices("7.0.0")).release.folder == root / "classifier" / "7.0.0"
     with pytest.raises(WeightsError, match="this version exists"):
-        publish_run(run, "beard@1.0.0")
+        publish_run(run, Choices("beard@1.0.0"))
     for bad in ("beard", "Beard@1.0.0", "beard@1"):
         with pytest.raises(WeightsError, match=r"reads like 1\.2\.3|is named like"):
-            publish_run(run, bad)
+            publish_run(run, Choices(bad))
 
 
 def test_a_name_in_a_run_s_manifest_stays(root: Path, make_run: Callable[..., Path]) -> None:
     run = make_run("classifier")
     path = run / "export" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "beard"}))
-    assert publish_run(run, "1.0.0").release.label == "beard@1.0.0"
-    assert publish_run(run, "face@9.0.0").release.label == "9.0.0"
+    assert publish_run(run, Choices("1.0.0")).release.label == "beard@1.0.0"
+    assert publish_run(run, Choices("face@9.0.0")).release.label == "9.0.0"
 
 
 def test_the_commands(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

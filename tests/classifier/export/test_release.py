@@ -20,7 +20,7 @@ from facepipe.classifier.training.run_folder import ReleaseOptions, Settings, li
 from facepipe.core.errors import WeightsError
 from facepipe.core.run_folder import trial_version
 from facepipe.weights.manifest import CropRecipe
-from facepipe.weights.publish import publish_run
+from facepipe.weights.publish import Choices, publish_run
 from facepipe.weights.release import Release, open_release
 from pydantic import ValidationError
 
@@ -164,7 +164,7 @@ def test_a_version_is_published_with_its_card(make_run: Run, tmp_path: Path) -> 
     assert gender.min_side is not None
     with pytest.raises(WeightsError, match="exists"):
         release_run(folder, settings, table, root)
-    assert publish_run(folder, "1.1.0", root=root).release.version == "1.1.0"
+    assert publish_run(folder, Choices("1.1.0"), root).release.version == "1.1.0"
 
 
 def test_a_failed_release_leaves_the_one_before(make_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

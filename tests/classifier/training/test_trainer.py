@@ -30,7 +30,7 @@ from facepipe.classifier.training.trainer import checkpoint
 from facepipe.core.errors import TrainingError
 from facepipe.pipeline.cli import main
 from facepipe.weights.manifest import CropRecipe
-from facepipe.weights.publish import publish_run
+from facepipe.weights.publish import Choices, publish_run
 from facepipe.weights.store import find, open_release
 
 
@@ -127,7 +127,7 @@ def test_the_release_tells_what_it_is(trained, monkeypatch):
 def test_a_run_can_be_published_again(trained, monkeypatch, tmp_path):
     monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "weights"))
     folder = trained[0] / "runs" / "classifier" / "a"
-    published = publish_run(folder, "1.5.0").release
+    published = publish_run(folder, Choices("1.5.0")).release
     published.verify()
     first = open_release(trained[1] / "classifier" / "1.0.0").manifest
     assert published.manifest.files == first.files

@@ -148,7 +148,19 @@ def test_publish(run: Callable, make_run: Callable, tmp_path: Path) -> None:
     assert code == 0
     assert "Words." in run("show", "detector", "98.5.0")[1]
     code, out, _ = run("publish", str(folder), "--version", "100.0.0")
-    assert "stays the one" not in out
+    assert "detector 99.0.0 stays the one that is used where none is named" in out
+    code, out, _ = run("publish", str(folder), "--version", "101.0.0", "--use")
+    assert code == 0
+    assert "detector 101.0.0 is the one that is used where none is named" in out
+    worse = make_run(name="worse", int8=0.7)
+    code, out, err = run("publish", str(worse), "--version", "102.0.0")
+    assert code == 2
+    assert all(word in out for word in ("101.0.0 (in use)", "0.9000", "0.7000", "-0.2000", "worse"))
+    assert "worse than detector 101.0.0 (in use)" in err
+    assert err.count("\n") == 1
+    code, out, _ = run("publish", str(worse), "--version", "102.0.0", "--force")
+    assert code == 0
+    assert "detector 101.0.0 stays the one that is used where none is named" in out
     for arguments, message in (
         ((str(folder), "--version", "1.0.0", "--notes", "gone.md"), "gone.md: cannot be read"),
         ((str(tmp_path / "none"), "--version", "1.0.0"), "no such folder"),
