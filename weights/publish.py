@@ -45,6 +45,7 @@ EVALUATED_BY: dict[Stage, str] = {
     "classifier": "facepipe train-classifier --resume --name {name} --data FACES.csv",
 }
 """The commands that export a run's weights and measure the files."""
+DATA: dict[Stage, str] = {"detector": "DATA.yaml", "classifier": "FACES.csv"}
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def publish_run(run: Path, choices: Choices, root: Path | None = None) -> Publis
         release = publish(manifest, files, root, choices.replace, documents)
     if choices.use:
         use(release.stage, release.label)
-    return Published(release, found, tuple(_remarks(manifest, compared)), compared)
+    return Published(release, found, tuple(_remarks(run, manifest, compared)), compared)
 
 
 def _named(exported: Release, version: str) -> tuple[str, str]:
@@ -312,9 +313,11 @@ def _packed(path: Path, width: int) -> bytes:
     return target.getvalue()
 
 
-def _remarks(manifest: Manifest, compared: tuple[Baseline, ...]) -> list[str]:
+def _remarks(run: Path, manifest: Manifest, compared: tuple[Baseline, ...]) -> list[str]:
     remarks = [
-        f"not compared with {manifest.stage} {each.label} ({each.role}): it was not measured on the same rows"
+        f"not compared with {manifest.stage} {each.label} ({each.role}), which was not measured on the same rows; "
+        f"to do so: facepipe evaluate-{manifest.stage} --data {DATA[manifest.stage]} --{manifest.stage} {each.label} "
+        f"--out {shlex.quote(str(run / EVALUATION / each.label))}"
         for each in compared
         if not each.figures
     ]
