@@ -21,7 +21,7 @@ import numpy as np
 import typer
 from facepipe import FaceDetector
 from facepipe.core.errors import FacepipeError
-from facepipe.detector.data.dataset import DataDescription, Picture, read_boxes, read_description
+from facepipe.detector.data.dataset import DataDescription, Picture, read_description
 from facepipe.detector.evaluation.matching import Scored, Sizes, match
 from facepipe.detector.evaluation.predictions import CONFIDENCE, read_picture
 from facepipe.detector.inference.boxes import Detections, from_yolo, share_inside
@@ -73,7 +73,7 @@ def mosaics(description: DataDescription, split: str, grid: int, cell: int, coun
     random = np.random.default_rng(seed)
     alike: dict[tuple[bool, ...], list[Picture]] = defaultdict(list)
     for picture in description.pictures[split]:
-        if len(read_boxes(description.label_file(picture), len(description.classes))):
+        if len(description.boxes(picture)):
             alike[picture.labelled].append(picture)
     for labelled, pictures in sorted(alike.items(), reverse=True):
         drawn = [pictures[index] for index in random.permutation(len(pictures))]
@@ -97,13 +97,9 @@ def mosaic(
         left, top = place % grid * cell + (cell - width) // 2, place // grid * cell + (cell - height) // 2
         frame[top : top + height, left : left + width] = image
         cells.append((image, left, top))
-        rows = read_boxes(description.label_file(picture), len(description.classes))
+        rows = description.boxes(picture)
         boxes.append(np.column_stack([rows[:, 0], from_yolo(rows[:, 1:], width, height) + [left, top] * 2]))
-        ignore = description.ignore_file(picture)
-        if ignore is not None and ignore.is_file():
-            ignored.append(
-                from_yolo(read_boxes(ignore, len(description.classes))[:, 1:], width, height) + [left, top] * 2
-            )
+        ignored.append(from_yolo(description.ignored(picture)[:, 1:], width, height) + [left, top] * 2)
     joined = np.concatenate(boxes)
     truth = {
         name: joined[joined[:, 0] == index, 1:] for index, name in enumerate(description.classes) if labelled[index]

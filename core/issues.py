@@ -32,7 +32,6 @@ ERROR, WARNING, NOTE = Severity.error, Severity.warning, Severity.note
 BOX_KINDS: dict[str, Kind] = {
     # the set
     "split": Kind(ERROR, "split without pictures"),
-    "classes": Kind(ERROR, "class numbers that are not 0, 1, 2, …"),
     "csv-line": Kind(ERROR, "bad line in the CSV of labelled classes"),
     "csv-missing": Kind(ERROR, "picture without a line in the CSV", True),
     "csv-orphan": Kind(WARNING, "line of the CSV without a picture"),

@@ -33,12 +33,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A picture with its boxes and ignore regions as the converted set has them."""
+    """A picture as the converted set has it.
+
+    Attributes:
+        record: the picture as its labels have it.
+        seen: the picture as it is.
+        boxes: its boxes.
+        ignored: its ignore regions.
+        labelled: the set's classes that it is labelled for.
+    """
 
     record: Record
     seen: Seen
     boxes: tuple[Row, ...]
     ignored: tuple[Row, ...]
+    labelled: tuple[str, ...]
 
 
 @dataclass
@@ -54,9 +63,11 @@ class Tally:
         self.first.setdefault(what, where)
 
 
-CLIPPED, DEGENERATE, TWICE, UNLABELLED = (
+CLIPPED, SWAPPED, DEGENERATE, UNSEEN, TWICE, UNLABELLED = (
     "boxes clipped to the picture",
+    "boxes whose corners had changed places, put right",
     "boxes without area or outside the picture, dropped",
+    "pictures that had no other box of a class than dropped ones, taken as not labelled for it",
     "boxes that are there twice, dropped",
     "boxes of classes that are not labelled, dropped",
 )
@@ -64,6 +75,9 @@ CLIPPED, DEGENERATE, TWICE, UNLABELLED = (
 
 def fit_boxes(record: Record, seen: Seen, classes: ClassMap, tally: Tally) -> Fitted:
     """The boxes and the ignore regions of a picture in the converted set's classes.
+
+    Corners that have changed places are put right. A picture whose only boxes of a class are none is not one without
+    an object of that class: nobody knows what is in it.
 
     Args:
         record: the picture as its labels have it.
@@ -74,6 +88,7 @@ def fit_boxes(record: Record, seen: Seen, classes: ClassMap, tally: Tally) -> Fi
     rows: dict[Row, None] = {}
     ignored: dict[Row, None] = {}
     labelled = classes.labelled_in(record.labelled)
+    dropped: set[str] = set()
     size = np.array([seen.width, seen.height] * 2, np.float64)
     for box in record.boxes:
         name = classes.names.get(box.name)
@@ -82,10 +97,16 @@ def fit_boxes(record: Record, seen: Seen, classes: ClassMap, tally: Tally) -> Fi
         if name not in labelled:
             tally.add(UNLABELLED, box.where)
             continue
-        corners = np.array(box.corners) * size if record.fractions else np.array(seen.upright(box.corners))
+        given = np.array(box.corners)
+        ordered = np.concatenate([np.minimum(given[:2], given[2:]), np.maximum(given[:2], given[2:])])
+        if (ordered != given).any():
+            tally.add(SWAPPED, box.where)
+        x1, y1, x2, y2 = ordered.tolist()
+        corners = ordered * size if record.fractions else np.array(seen.upright((x1, y1, x2, y2)))
         clipped = np.clip(corners, 0, size)
         if min(clipped[2:] - clipped[:2]) < LEAST_SIDE:
             tally.add(DEGENERATE, box.where)
+            dropped.add(name)
             continue
         if np.abs(clipped - corners).max() > TOLERANCE:
             tally.add(CLIPPED, box.where)
@@ -95,4 +116,8 @@ def fit_boxes(record: Record, seen: Seen, classes: ClassMap, tally: Tally) -> Fi
         if row in into:
             tally.add(TWICE, box.where)
         into[row] = None
-    return Fitted(record, seen, tuple(rows), tuple(ignored))
+    dropped -= {classes.classes[row.label] for row in (*rows, *ignored)}
+    for _ in dropped:
+        tally.add(UNSEEN, record.where)
+    labelled = tuple(name for name in labelled if name not in dropped)
+    return Fitted(record, seen, tuple(rows), tuple(ignored), labelled)

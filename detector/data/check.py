@@ -20,7 +20,8 @@ from ...core.errors import ImageError
 from ...core.issues import Finding, in_order
 from ...core.near_duplicates import DISTANCE, hamming, near_duplicates, perceptual_hash
 from .box_checks import box_faults, sides_at_reference
-from .dataset import SPLITS, DataDescription
+from .dataset import DataDescription, file_name
+from .formats.records import SPLITS
 from .image_quality import Quality, is_flat, measure, poor
 from .inventory import Entry, take_inventory
 from .label_review import second_look
@@ -135,7 +136,7 @@ def check_data(
                 report.findings.extend(look(seen))
             progress(start + len(chunk), len(inventory.entries))
     for checked in report.pictures:
-        name = report.description.label_file(checked.entry.picture).relative_to(report.description.root).as_posix()
+        name = file_name(report.description.label_file(checked.entry.picture), report.description.root)
         report.findings.extend(box_faults(checked.entry, report.description.classes, name, checked.size))
     report.findings.extend(_copies(report.pictures))
     report.findings.extend(_alike(report.pictures))

@@ -14,10 +14,11 @@ from ...core.errors import DataError, ImageError
 from ...core.extras import require
 from .box_clipping import Fitted, Tally, fit_boxes
 from .class_map import ClassMap, map_classes
-from .dataset import IMAGE_SUFFIXES, SPLITS, read_description
+from .dataset import read_description
 from .exif import Seen, look
 from .folder import YAML, DataSet, building, free_name, link_or_copy, merge_terms, open_set, put
 from .formats import Annotations, Record
+from .formats.records import IMAGE_SUFFIXES, SPLITS
 from .splits import DEFAULT_SHARES, deal_out, group_alike, own_splits, straddling
 
 NAMED = 5
@@ -240,7 +241,7 @@ def _write(
                     "file": f"{target.place(split)}/{name}",
                     "source": source,
                     "split": split,
-                    "labelled_classes": ";".join(classes.labelled_in(record.labelled)),
+                    "labelled_classes": ";".join(each.labelled),
                     "width": str(each.seen.width),
                     "height": str(each.seen.height),
                     "boxes": str(len(each.boxes)),

@@ -13,40 +13,52 @@ DATA.yaml is ultralytics' own (``path``, ``train``, ``val``, optionally ``test``
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...core.errors import DataError
-from ...core.yaml import read_yaml as read_any_yaml
 from ...weights.manifest import TrainingData
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-SPLITS = ("train", "val", "test")
-"""``test`` may be missing."""
+from .formats.data_yaml import ADVICE, DataYaml, read_data_yaml
+from .formats.labels import LabelReader, has_mirror, label_file
+from .formats.records import LabelledLine, labelled_lines
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a data set and what is known of it."""
+    """One picture of a data set and what is known of it.
+
+    Attributes:
+        path: full, without following links.
+        file: path relative to the data set's root, with forward slashes; the full path where it lies elsewhere.
+        source: the set that it is from.
+        labelled: for each class, whether all its objects in this picture are labelled.
+    """
 
     path: Path
     file: str
-    """Path relative to the data set's root, with forward slashes."""
     source: str
     labelled: tuple[bool, ...]
-    """For each class, whether all its objects in this picture are labelled."""
 
 
 @dataclass(frozen=True)
 class DataDescription:
-    """A checked DATA.yaml. ``pictures`` has the splits ``train`` and ``val``, and ``test`` where there is one."""
+    """A checked DATA.yaml.
+
+    Attributes:
+        yaml: the file.
+        root: the folder that its paths are relative to.
+        classes: names in the order of their numbers.
+        ignore: the folder of ignore regions, which mirrors ``images``.
+        terms: by source; ``*`` for all of them.
+        pictures: of the splits ``train`` and ``val``, and ``test`` where there is one.
+        labels_sha256: over names, labelled classes, boxes and ignore regions of every picture.
+        points: points of each box, as ``LabelReader`` takes them.
+    """
 
     yaml: Path
     root: Path
@@ -55,16 +67,37 @@ class DataDescription:
     terms: dict[str, str]
     pictures: dict[str, tuple[Picture, ...]]
     labels_sha256: str
+    points: tuple[int, int] | None = None
+
+    @cached_property
+    def reader(self) -> LabelReader:
+        """Reads the label files of this set."""
+        files = (self.label_file(picture) for pictures in self.pictures.values() for picture in pictures)
+        return LabelReader(self.classes, self.points, files)
 
     def label_file(self, picture: Picture) -> Path:
         """Where the picture's boxes are."""
-        return (self.root / picture.file.replace("images/", "labels/", 1)).with_suffix(".txt")
+        return label_file(picture.path)
 
     def ignore_file(self, picture: Picture) -> Path | None:
         """Where the picture's ignore regions are, if the set has any."""
-        if self.ignore is None:
-            return None
-        return (self.root / picture.file.replace("images/", f"{self.ignore}/", 1)).with_suffix(".txt")
+        return label_file(picture.path, self.ignore) if self.ignore and has_mirror(picture.path) else None
+
+    def boxes(self, picture: Picture) -> np.ndarray:
+        """A picture's boxes: float32, shape (n, 5): class, centre x, centre y, width, height, normalised.
+
+        Raises:
+            DataError: a line of its label file is none.
+        """
+        return self.reader.boxes(self.label_file(picture))
+
+    def ignored(self, picture: Picture) -> np.ndarray:
+        """A picture's ignore regions, in the form of ``boxes``.
+
+        Raises:
+            DataError: a line of its ignore file is none.
+        """
+        return self.reader.boxes(self.ignore_file(picture))
 
     def training_data(self) -> tuple[TrainingData, ...]:
         """The manifest's record of the training split, by source."""
@@ -83,156 +116,60 @@ class DataDescription:
 
 
 def read_description(path: Path) -> DataDescription:
-    """Read and check a DATA.yaml.
+    """Read and check a DATA.yaml, its CSV, and every label file.
 
     Raises:
         DataError: the file, a key, a picture or a line of the CSV or of a label file is missing or wrong.
-    """
-    content = read_yaml(path)
-    classes = class_names(content)
-    root = (path.parent / content.get("path", ".")).resolve()
-    labelled = _read_labelled(root / content["labelled"], classes) if content.get("labelled") else None
-    splits = [split for split in SPLITS if content.get(split)]
-    pictures = {split: _pictures(path, root, content[split], labelled, classes) for split in splits}
-    terms = content.get("terms") or {}
-    description = DataDescription(
-        yaml=path.resolve(),
-        root=root,
-        classes=classes,
-        ignore=content.get("ignore"),
-        terms={str(key): str(value) for key, value in (terms if isinstance(terms, dict) else {"*": terms}).items()},
-        pictures=pictures,
-        labels_sha256="",
-    )
-    return DataDescription(**{**vars(description), "labels_sha256": _check_and_hash_labels(description)})
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The content of a DATA.yaml.
-
-    Raises:
-        DataError: no such file, not YAML, or one of ``train``, ``val`` and ``names`` is missing.
         MissingExtraError: PyYAML is not installed.
     """
-    content = read_any_yaml(path)
-    if not isinstance(content, dict) or not {"train", "val", "names"} <= set(content):
-        raise DataError(f"{path}: needs the keys train, val and names")
-    return content
+    yaml = read_data_yaml(path)
+    labelled = None if yaml.labelled is None else _read_labelled(yaml.labelled, yaml.classes)
+    pictures = {split: tuple(_pictures(yaml, split, labelled)) for split in yaml.places}
+    for split, found in pictures.items():
+        if not found:
+            places = ", ".join(map(str, yaml.places[split]))
+            raise DataError(f"{path}: {split}: no picture under {places}; {ADVICE}")
+    unhashed = describe(yaml, pictures)
+    return replace(unhashed, labels_sha256=_check_and_hash_labels(unhashed))
 
 
-def class_names(content: dict[str, Any]) -> tuple[str, ...]:
-    """The class names of a DATA.yaml's content, in order of their numbers."""
-    names = content["names"]
-    return tuple(str(names[key]) for key in sorted(names)) if isinstance(names, dict) else tuple(map(str, names))
+def describe(yaml: DataYaml, pictures: dict[str, tuple[Picture, ...]]) -> DataDescription:
+    """The description of a data.yaml and its pictures, without the hash of the labels."""
+    return DataDescription(
+        yaml=yaml.path.resolve(),
+        root=yaml.root,
+        classes=yaml.classes,
+        ignore=yaml.ignore,
+        terms=yaml.terms,
+        pictures=pictures,
+        labels_sha256="",
+        points=yaml.points,
+    )
 
 
-@dataclass(frozen=True)
-class LabelledLine:
-    """One line of the CSV of labelled classes."""
-
-    file: str
-    source: str
-    labelled: tuple[bool, ...]
+def file_name(path: Path, root: Path) -> str:
+    """What ``Picture.file`` calls a picture."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
-def labelled_lines(path: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, LabelledLine | str]]:
-    """Number of each line of the CSV of labelled classes, and what it says, or in words what is wrong with it.
-
-    Raises:
-        DataError: the file cannot be read as a CSV, or a column is missing.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error})") from error
-    rows = csv.DictReader(io.StringIO(text, newline=""), restkey="")
-    if missing := {"file", "labelled_classes"} - set(rows.fieldnames or ()):
-        raise DataError(f"{path}: line 1: no column {', '.join(sorted(missing))}")
-    for row in rows:
-        named = {name for name in (row["labelled_classes"] or "").split(";") if name}
-        if unknown := named - set(classes):
-            known = f"unknown class {', '.join(sorted(unknown))}; DATA.yaml has {', '.join(classes)}"
-            yield rows.line_num, known
-        else:
-            labelled = tuple(name in named for name in classes)
-            yield rows.line_num, LabelledLine(row["file"] or "", row.get("source") or path.stem, labelled)
-
-
-def _read_labelled(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[str, tuple[bool, ...]]]:
+def _read_labelled(path: Path, classes: tuple[str, ...]) -> dict[str, LabelledLine]:
     found = {}
     for number, line in labelled_lines(path, classes):
         if isinstance(line, str):
             raise DataError(f"{path}: line {number}: {line}")
-        found[line.file] = (line.source, line.labelled)
+        found[line.file] = line
     return found
 
 
-def _pictures(
-    yaml_path: Path,
-    root: Path,
-    folder: str,
-    labelled: dict[str, tuple[str, tuple[bool, ...]]] | None,
-    classes: tuple[str, ...],
-) -> tuple[Picture, ...]:
-    place = root / folder
-    if not place.is_dir():
-        raise DataError(f"{yaml_path}: {place} is not a folder")
-    if "images" not in Path(folder).parts:
-        raise DataError(f"{yaml_path}: {folder}: pictures lie under a folder named images, their labels under labels")
-    found = []
-    for file in sorted(place.rglob("*")):
-        if file.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        name = file.relative_to(root).as_posix()
+def _pictures(yaml: DataYaml, split: str, labelled: dict[str, LabelledLine] | None) -> Iterator[Picture]:
+    for path in yaml.pictures(split):
+        file = file_name(path, yaml.root)
         if labelled is None:
-            source, classes_labelled = root.name, (True,) * len(classes)
-        elif name in labelled:
-            source, classes_labelled = labelled[name]
+            yield Picture(path, file, yaml.root.name, (True,) * len(yaml.classes))
+        elif (line := labelled.get(file)) is not None:
+            yield Picture(path, file, line.source, line.labelled)
         else:
-            raise DataError(f"{yaml_path}: {name} has no line in the CSV of labelled classes")
-        found.append(Picture(file, name, source, classes_labelled))
-    if not found:
-        raise DataError(f"{yaml_path}: no picture under {place}")
-    return tuple(found)
-
-
-def read_boxes(path: Path | None, classes: int) -> np.ndarray:
-    """Read a YOLO label file.
-
-    Returns:
-        float32, shape (n, 5): class, centre x, centre y, width, height, normalised. A missing file has no boxes.
-
-    Raises:
-        DataError: a line is not five numbers of a known class within the picture; it names file and line.
-    """
-    if path is None or not path.is_file():
-        return np.zeros((0, 5), np.float32)
-    rows = []
-    for number, row in label_lines(path, classes):
-        if isinstance(row, str):
-            raise DataError(f"{path}: line {number}: {row}")
-        rows.append(row)
-    return np.array(rows, np.float32).reshape(-1, 5)
-
-
-def label_lines(path: Path, classes: int) -> Iterator[tuple[int, list[float] | str]]:
-    """Number of each line of a YOLO label file that is not blank, and its five numbers, or in words what is wrong."""
-    for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = [float(part) for part in line.split()]
-        except ValueError as error:
-            yield number, str(error)
-            continue
-        if len(row) != 5 or not 0 <= row[0] < classes or row[0] != int(row[0]):
-            yield number, f"expected class (0 to {classes - 1}) cx cy w h, got {line!r}"
-        elif not all(-0.01 <= value <= 1.01 for value in row[1:]):
-            yield number, f"coordinates must be normalised to 0..1, got {line!r}"
-        else:
-            yield number, row
+            raise DataError(f"{yaml.path}: {file} has no line in the CSV of labelled classes")
 
 
 def _check_and_hash_labels(description: DataDescription) -> str:
@@ -243,6 +180,6 @@ def _check_and_hash_labels(description: DataDescription) -> str:
             digest.update(f"{split} {picture.file} {picture.labelled}\n".encode())
             for file in (description.label_file(picture), description.ignore_file(picture)):
                 if file is not None and file.is_file():
-                    read_boxes(file, len(description.classes))  # a bad line is told before hours of training
+                    description.reader.boxes(file)  # a bad line is told before hours of training
                     digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -8,6 +8,7 @@ are those of the upright picture.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ TURNS: dict[int, tuple[Callable[[np.ndarray], np.ndarray], Callable[[float, floa
 }
 """By EXIF orientation (Exif 2.32, tag 274): the stored pixels turned upright, and a point of the stored picture of
 width w and height h."""
+ORIENTATION = 274
+"""Tag of EXIF and TIFF."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,16 @@ class Seen:
         stored = (self.width, self.height) if self.turn < 5 else (self.height, self.width)
         point = TURNS[self.turn][1]
         (xa, ya), (xb, yb) = point(*corners[:2], *stored), point(*corners[2:], *stored)
-        if corners[0] > corners[2] or corners[1] > corners[3]:  # what was inside out must not be turned right
-            return (xb, yb, xb, yb)
         return (min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb))
+
+
+def read_upright(path: Path) -> np.ndarray:
+    """Read a picture: BGR, uint8, shape (height, width, 3), turned upright by its EXIF orientation.
+
+    Raises:
+        ImageError: it is missing or not a picture. The message has no path.
+    """
+    return _decode(_content(path), cv2.IMREAD_COLOR)
 
 
 def look(path: Path, stated: tuple[int, int] | None = None, mode: str = "auto") -> Seen:
@@ -72,25 +82,61 @@ def look(path: Path, stated: tuple[int, int] | None = None, mode: str = "auto") 
     Raises:
         ImageError: it is missing or not a picture, or its size is not the stated one. The message has no path.
     """
-    if not path.is_file():
-        raise ImageError("no such picture")
-    frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if frame is None:
-        raise ImageError("not a picture that OpenCV can read")
+    content = _content(path)
+    frame = _decode(content, cv2.IMREAD_COLOR)
     height, width = frame.shape[:2]
     turn = 1
     if mode == "stored" or (mode == "auto" and stated == (height, width) and height != width):
-        turn = _orientation(path, frame)
+        turn = _orientation(content, frame)
     expected = (height, width) if turn >= 5 else (width, height)
     if stated is not None and stated != expected:
         raise ImageError(f"{width} x {height} pixels, but its labels are for {stated[0]} x {stated[1]}")
     return Seen(width, height, perceptual_hash(frame), turn)
 
 
-def _orientation(path: Path, upright: np.ndarray) -> int:
+def _content(path: Path) -> np.ndarray:
+    """A file's bytes. OpenCV is given these, not the path: by that it cannot read a TIFF that has to be turned."""
+    try:
+        if not path.is_file():
+            raise ImageError("no such picture")
+        return np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror})") from error
+
+
+def _decode(content: np.ndarray, flags: int) -> np.ndarray:
+    try:
+        frame = cv2.imdecode(content, flags) if len(content) else None
+    except cv2.error as error:  # more pixels than OpenCV takes
+        raise ImageError(f"cannot be decoded: {error.err or error}") from error
+    if frame is None:
+        raise ImageError("not a picture that OpenCV can read")
+    return frame
+
+
+def _orientation(content: np.ndarray, upright: np.ndarray) -> int:
     """The EXIF orientation that OpenCV applied: the turn that makes the stored pixels the upright ones."""
-    stored = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if (tag := _tiff_orientation(content.tobytes())) is not None:
+        return tag  # a TIFF's pixels are given upright in any case
+    stored = _decode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     for orientation, (turn, _) in TURNS.items():
-        if stored is not None and np.array_equal(turn(stored), upright):
+        if np.array_equal(turn(stored), upright):
             return orientation
+    return 1
+
+
+def _tiff_orientation(content: bytes) -> int | None:
+    """Tag 274 of a TIFF's first directory (TIFF 6.0, sections 2 and 8), 1 where it has none; None for other files."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
+    if order is None:
+        return None
+    try:
+        (at,) = struct.unpack_from(f"{order}I", content, 4)
+        (count,) = struct.unpack_from(f"{order}H", content, at)
+        for place in range(at + 2, at + 2 + 12 * count, 12):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", content, place)
+            if tag == ORIENTATION:
+                return value if value in TURNS else 1
+    except struct.error:  # cut short
+        return 1
     return 1

@@ -15,7 +15,10 @@ from typing import Any
 
 from ...core.errors import DataError
 from ...core.yaml import dump_yaml
-from .dataset import SPLITS, DataDescription, read_description, read_yaml
+from .dataset import DataDescription, read_description
+from .formats.data_yaml import DataYaml, read_data_yaml
+from .formats.labels import has_mirror, label_file
+from .formats.records import SPLITS
 
 YAML = "data.yaml"
 COLUMNS = ("file", "source", "split", "labelled_classes", "width", "height", "boxes", "original", "hash")
@@ -45,7 +48,10 @@ class DataSet:
     def place(self, split: str, kind: str = "images") -> str:
         """The folder of a split's pictures, or of their labels or ignore regions, relative to the set's."""
         images = str(self.content.setdefault(split, f"images/{split}")).rstrip("/")
-        return images.replace("images", str(self.content["ignore"]) if kind == "ignore" else kind, 1)
+        if kind == "images":
+            return images
+        mirror = str(self.content["ignore"]) if kind == "ignore" else kind
+        return label_file(Path(images) / "x.jpg", mirror).parent.as_posix()
 
     def write(self, folder: Path) -> None:
         """Write the data.yaml and the CSV into a folder, each in one step."""
@@ -70,12 +76,12 @@ def open_set(folder: Path) -> DataSet:
         DataError: it is not in the project's layout, or its data.yaml points to another folder.
     """
     description = read_description(folder / YAML)
+    yaml = read_data_yaml(folder / YAML)
     if description.root != folder.resolve():
         raise DataError(f"{folder / YAML}: its path is {description.root}; only a set in one folder can be added to")
-    content = read_yaml(folder / YAML)
-    content.pop("nc", None)
-    terms = content.get("terms") or {}
-    content["terms"] = dict(terms) if isinstance(terms, dict) else {"*": str(terms)}
+    content = {key: value for key, value in yaml.content.items() if key not in ("nc", "path")}
+    content |= {split: _own_folder(yaml, split) for split in yaml.places}
+    content["terms"] = dict(description.terms)
     content["ignore"] = description.ignore or "ignore"
     known: dict[str, dict[str, str]] = {}
     if content.get("labelled"):
@@ -91,6 +97,22 @@ def open_set(folder: Path) -> DataSet:
             said = {"file": picture.file, "source": picture.source, "split": split, "labelled_classes": ";".join(named)}
             rows.append({**known.get(picture.file, {}), **said})
     return DataSet(content, rows, description)
+
+
+def _own_folder(yaml: DataYaml, split: str) -> str:
+    """The one folder of a split's pictures, relative to the set's.
+
+    Raises:
+        DataError: there are several, or it has no folder named ``images`` above it within the set's.
+    """
+    places = yaml.places[split]
+    if len(places) == 1 and places[0].is_dir() and places[0].is_relative_to(yaml.root):
+        relative = places[0].relative_to(yaml.root)
+        if has_mirror(relative / "x.jpg"):
+            return relative.as_posix()
+    raise DataError(
+        f"{yaml.path}: {split} is not one folder below images; such a set cannot be added to: convert it into a new one"
+    )
 
 
 def check_free(out: Path, add: bool) -> None:

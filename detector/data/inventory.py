@@ -1,6 +1,6 @@
 """A data set as it lies on the disk: every picture and every label line, with whatever is wrong with them.
 
-``description.read_description`` stops at the first fault, as training must. This walk reads the same files by the same
+``dataset.read_description`` stops at the first fault, as training must. This walk reads the same files by the same
 rules, but goes on to the end and gathers the faults.
 """
 
@@ -10,28 +10,21 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...core.errors import DataError
 from ...core.issues import Finding
-from .dataset import (
-    IMAGE_SUFFIXES,
-    SPLITS,
-    DataDescription,
-    LabelledLine,
-    Picture,
-    class_names,
-    label_lines,
-    labelled_lines,
-    read_yaml,
-)
+from .dataset import DataDescription, Picture, describe, file_name
+from .formats.data_yaml import DataYaml, kind_of, read_data_yaml
+from .formats.labels import LABELS, has_mirror, label_file
+from .formats.records import IMAGE_SUFFIXES, LabelledLine, labelled_lines
+from .formats.yolo import orphaned_labels
 
 BESIDE = {"", ".cache", ".csv", ".db", ".ini", ".json", ".md", ".npy", ".txt", ".xml", ".yaml", ".yml"}
 """Suffixes of files that may lie among pictures without being any."""
-CLASS_LIST = "classes.txt"
-"""Labelling tools leave it among the label files."""
+Lines = dict[str, tuple[int, LabelledLine | None]]
+"""Lines of the CSV by picture, with their numbers; None in place of a bad one."""
 
 
 @dataclass(frozen=True)
@@ -73,68 +66,39 @@ def take_inventory(path: Path) -> Inventory:
     """Walk through a data set.
 
     Raises:
-        DataError: there is no DATA.yaml to start from: missing, not YAML, or without the keys train, val and names.
+        DataError: there is no DATA.yaml to start from: missing, not YAML, or a key is missing or of another form.
     """
-    content = read_yaml(path)
-    classes = class_names(content)
-    root = (path.parent / str(content.get("path") or ".")).resolve()
-    csv = root / str(content["labelled"]) if content.get("labelled") else None
-    ignore = str(content["ignore"]) if content.get("ignore") else None
+    yaml = read_data_yaml(path)
     found: list[Finding] = []
-    if isinstance(content["names"], dict) and sorted(content["names"]) != list(range(len(classes))):
-        numbers = ", ".join(str(key) for key in content["names"])
-        found.append(Finding("classes", path.name, f"names has the numbers {numbers}, not 0 to {len(classes) - 1}"))
-    labelled = None if csv is None else _read_csv(csv, root, classes, found)
-    pictures = {
-        split: tuple(_pictures(root, split, content[split], labelled, classes, found))
-        for split in SPLITS
-        if content.get(split) or split != "test"
-    }
-    terms = _terms(content)
-    inventory = Inventory(DataDescription(path.resolve(), root, classes, ignore, terms, pictures, ""), csv)
-    inventory.findings = found
+    lines = None if yaml.labelled is None else _read_csv(yaml, found)
+    pictures = {split: tuple(_pictures(yaml, split, lines, found)) for split in yaml.places}
+    inventory = Inventory(describe(yaml, pictures), yaml.labelled, findings=found)
     _read_labels(inventory)
-    if labelled is not None:
-        known = {picture.file for found in pictures.values() for picture in found}
-        for file, (number, _) in labelled.items():
-            if file not in known and not (root / file).is_file():
-                found.append(Finding("csv-orphan", _relative(csv, root), f"there is no {file}", number))
-    for folder in (content[split] for split in pictures):
-        if isinstance(folder, str):
-            _orphans(inventory, folder, "labels", "label-orphan")
-            if ignore:
-                _orphans(inventory, folder, ignore, "ignore-orphan")
+    if lines is not None and yaml.labelled is not None:
+        known = {picture.file for mine in pictures.values() for picture in mine}
+        for file, (number, _) in lines.items():
+            if file not in known and not (yaml.root / file).is_file():
+                found.append(Finding("csv-orphan", file_name(yaml.labelled, yaml.root), f"there is no {file}", number))
+    _orphans(inventory, yaml)
     return inventory
 
 
-def _terms(content: dict[str, Any]) -> dict[str, str]:
-    terms = content.get("terms") or {}
-    return {str(key): str(value) for key, value in (terms if isinstance(terms, dict) else {"*": terms}).items()}
-
-
-def _relative(path: Path | None, root: Path) -> str:
-    if path is None:
-        return ""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-
-
-def _read_csv(
-    path: Path, root: Path, classes: tuple[str, ...], found: list[Finding]
-) -> dict[str, tuple[int, LabelledLine | None]] | None:
-    """The CSV's lines by file; None in place of a bad one. No CSV at all where it cannot be read."""
-    name = _relative(path, root)
-    lines: dict[str, tuple[int, LabelledLine | None]] = {}
+def _read_csv(yaml: DataYaml, found: list[Finding]) -> Lines | None:
+    """The CSV's lines; none at all where it cannot be read."""
+    path = yaml.labelled
+    assert path is not None
+    name = file_name(path, yaml.root)
+    lines: Lines = {}
     try:
-        for number, line in labelled_lines(path, classes):
+        for number, line in labelled_lines(path, yaml.classes):
             if isinstance(line, str):
                 found.append(Finding("csv-line", name, line, number))
             elif not line.file:
                 found.append(Finding("csv-line", name, "the column file is blank", number))
-            elif line.file in lines:
-                text = f"{line.file} is in line {lines[line.file][0]} already; the last line holds"
-                found.append(Finding("csv-double", name, text, number, picture=line.file))
-                lines[line.file] = (number, line)
             else:
+                if line.file in lines:
+                    text = f"{line.file} is in line {lines[line.file][0]} already; the last line holds"
+                    found.append(Finding("csv-double", name, text, number, picture=line.file))
                 lines[line.file] = (number, line)
     except DataError as error:
         found.append(Finding("csv-line", name, str(error).removeprefix(f"{path}: ")))
@@ -142,46 +106,35 @@ def _read_csv(
     return lines
 
 
-def _pictures(
-    root: Path,
-    split: str,
-    folder: object,
-    labelled: dict[str, tuple[int, LabelledLine | None]] | None,
-    classes: tuple[str, ...],
-    found: list[Finding],
-) -> Iterator[Picture]:
+def _pictures(yaml: DataYaml, split: str, lines: Lines | None, found: list[Finding]) -> Iterator[Picture]:
     """The pictures of one split."""
-    if not isinstance(folder, str):
-        found.append(Finding("split", split, f"expected the name of a folder, got {folder!r}"))
-        return
-    place = root / folder
-    if not place.is_dir():
-        found.append(Finding("split", folder, f"{split}: {place} is not a folder"))
-        return
-    parts = Path(folder).parts
-    if "images" not in parts or ".." in parts or not place.is_relative_to(root):
-        text = f"{split}: pictures lie under a folder named images within {root}, their labels under labels"
-        found.append(Finding("split", folder, text))
-        return
+    everything = (True,) * len(yaml.classes)
     some = False
-    for file in sorted(place.rglob("*")):
-        name = file.relative_to(root).as_posix()
-        if file.suffix.lower() not in IMAGE_SUFFIXES:
-            if not file.is_dir() and file.suffix.lower() not in BESIDE and not file.name.startswith("."):
-                text = f"{file.suffix} is none of {', '.join(sorted(IMAGE_SUFFIXES))}"
-                found.append(Finding("not-read", name, text))
-            continue
-        some = True
-        everything = (True,) * len(classes)
-        if labelled is None:
-            yield Picture(file, name, root.name, everything)
-        elif (line := labelled.get(name, (0, None))[1]) is not None:
-            yield Picture(file, name, line.source, line.labelled)
-        else:
-            found.append(Finding("csv-missing", name, "has no sound line in the CSV of labelled classes", picture=name))
-            yield Picture(file, name, "?", everything)
+    try:
+        for path in yaml.pictures(split):
+            some = True
+            name = file_name(path, yaml.root)
+            if lines is None:
+                yield Picture(path, name, yaml.root.name, everything)
+            elif (line := lines.get(name, (0, None))[1]) is not None:
+                yield Picture(path, name, line.source, line.labelled)
+            else:
+                text = "has no sound line in the CSV of labelled classes"
+                found.append(Finding("csv-missing", name, text, picture=name))
+                yield Picture(path, name, "?", everything)
+    except DataError as error:
+        found.append(Finding("split", yaml.path.name, str(error).removeprefix(f"{yaml.path}: ")))
+        return
     if not some:
-        found.append(Finding("split", folder, f"{split}: no picture under {place}"))
+        places = ", ".join(map(str, yaml.places[split]))
+        found.append(
+            Finding("split", file_name(yaml.places[split][0], yaml.root), f"{split}: no picture under {places}")
+        )
+    for place in yaml.places[split]:
+        for file in sorted(place.rglob("*")) if kind_of(place) == "folder" else ():
+            if file.is_file() and not file.name.startswith(".") and file.suffix.lower() not in IMAGE_SUFFIXES | BESIDE:
+                text = f"{file.suffix} is none of {', '.join(sorted(IMAGE_SUFFIXES))}"
+                found.append(Finding("not-read", file_name(file, yaml.root), text))
 
 
 def _read_labels(inventory: Inventory) -> None:
@@ -191,15 +144,15 @@ def _read_labels(inventory: Inventory) -> None:
     for split, pictures in description.pictures.items():
         for picture in pictures:
             path = description.label_file(picture)
+            name = file_name(path, description.root)
             rows, lines = _rows(inventory, path, picture.file, "label-line")
             other = description.ignore_file(picture)
             ignored = _rows(inventory, other, picture.file, "ignore-line")[0] if other else np.zeros((0, 5))
             if not path.is_file():
-                name = _relative(path, description.root)
                 text = f"{name} is missing; an empty file would say that there is nothing to find"
                 inventory.findings.append(Finding("label-missing", picture.file, text, picture=picture.file))
             if shared[path] > 1:
-                text = f"{_relative(path, description.root)} holds the labels of {shared[path]} pictures"
+                text = f"{name} holds the labels of {shared[path]} pictures"
                 inventory.findings.append(Finding("same-labels", picture.file, text, picture=picture.file))
             inventory.entries.append(Entry(picture, split, rows, lines, ignored))
 
@@ -207,27 +160,30 @@ def _read_labels(inventory: Inventory) -> None:
 def _rows(inventory: Inventory, path: Path, picture: str, kind: str) -> tuple[np.ndarray, tuple[int, ...]]:
     """The sound rows of a label file, and their lines."""
     rows, lines = [], []
-    name = _relative(path, inventory.description.root)
+    name = file_name(path, inventory.description.root)
     try:
-        for number, row in label_lines(path, len(inventory.description.classes)):
+        for number, row in inventory.description.reader.rows(path):
             if isinstance(row, str):
                 inventory.findings.append(Finding(kind, name, row, number, picture))
             else:
                 rows.append(row)
                 lines.append(number)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:
         inventory.findings.append(Finding(kind, name, f"cannot be read ({error.strerror})", picture=picture))
     return np.array(rows, np.float64).reshape(-1, 5), tuple(lines)
 
 
-def _orphans(inventory: Inventory, folder: str, mirror: str, kind: str) -> None:
-    """Files in the folder that mirrors a split's pictures, without a picture."""
+def _orphans(inventory: Inventory, yaml: DataYaml) -> None:
+    """Label and ignore files without a picture."""
     description = inventory.description
-    place = description.root / f"{Path(folder).as_posix()}/".replace("images/", f"{mirror}/", 1)
-    of = description.label_file if kind == "label-orphan" else description.ignore_file
-    known = {of(entry.picture) for entry in inventory.entries}
-    for file in sorted(place.rglob("*.txt")):
-        if file not in known and file.name != CLASS_LIST:
-            inventory.findings.append(Finding(kind, _relative(file, description.root), "there is no such picture"))
+    pictures = [entry.picture.path for entry in inventory.entries]
+    folders = [place for places in yaml.places.values() for place in places if kind_of(place) == "folder"]
+    for kind, mirror in (("label-orphan", LABELS), ("ignore-orphan", yaml.ignore)):
+        if mirror:
+            used = {label_file(path, mirror) for path in pictures if mirror == LABELS or has_mirror(path)}
+            mirrored = [label_file(place / "x.jpg", mirror).parent for place in folders if has_mirror(place / "x.jpg")]
+            for file in orphaned_labels(used, mirrored):
+                name = file_name(file, description.root)
+                inventory.findings.append(Finding(kind, name, "there is no such picture"))

@@ -19,7 +19,8 @@ from typing import Any
 
 from ...core.errors import DataError
 from ...core.files import write_whole
-from .dataset import DataDescription, Picture, read_yaml
+from .dataset import DataDescription, Picture
+from .formats.data_yaml import read_data_yaml
 
 LIST = "set-aside.json"
 
@@ -55,6 +56,8 @@ def set_aside(description: DataDescription, table: Path | None, files: Collectio
         chosen |= mine
     if not chosen:
         return Moved(0, 0, 0)
+    if outside := [picture.path for picture in chosen.values() if not picture.path.is_relative_to(root)]:
+        raise DataError(f"{outside[0]}: lies outside of {root}, and pictures are set aside with their places below it")
     inside = {root / Path(file).parts[0] for file in chosen}
     if folder == root or any(folder.is_relative_to(place) for place in inside):
         raise DataError(f"{folder}: is among the pictures of {description.yaml}; choose another folder")
@@ -102,7 +105,7 @@ def restore(yaml: Path, folder: Path) -> Moved:
     if not (folder / LIST).is_file():
         raise DataError(f"{folder / LIST}: no such file; nothing was set aside there")
     batches = _read_list(folder, yaml.resolve())
-    root = (yaml.parent / str(read_yaml(yaml).get("path") or ".")).resolve()
+    root = read_data_yaml(yaml).root
     for name in (name for batch in batches for name in batch["files"]):
         here, there = (folder / name).exists(), (root / name).exists()
         if not here and not there:

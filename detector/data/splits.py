@@ -9,14 +9,14 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from ...core.errors import DataError
+from ...core.errors import DataError, ImageError
 from ...core.near_duplicates import copied_from, join_groups, near_duplicates, perceptual_hash
 from .box_clipping import Fitted
-from .dataset import SPLITS
+from .exif import read_upright
 from .folder import DataSet
+from .formats.records import SPLITS
 
 DEFAULT_SHARES = {"train": 0.85, "val": 0.15}
 
@@ -120,10 +120,10 @@ def group_alike(fitted: Sequence[Fitted], target: DataSet) -> tuple[list[int], d
 def _fingerprint(row: dict[str, str], target: DataSet) -> int:
     if not re.fullmatch("[0-9a-f]{16}", row.get("hash", "")) and target.description is not None:
         path = target.description.root / row["file"]
-        frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if frame is None:
-            raise DataError(f"{path}: not a picture that OpenCV can read")
-        row["hash"] = f"{perceptual_hash(frame):016x}"
+        try:
+            row["hash"] = f"{perceptual_hash(read_upright(path)):016x}"
+        except ImageError as error:
+            raise DataError(f"{path}: {error}") from error
     return int(row["hash"], 16)
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 
-from ...core.errors import DataError
-from ..data.dataset import DataDescription, Picture, read_boxes
+from ...core.errors import DataError, ImageError
+from ..data.dataset import DataDescription, Picture
+from ..data.exif import read_upright
 from ..inference.boxes import Detections, from_yolo
 from ..inference.detector import BATCH
 from .matching import REFERENCE, Match, Sizes, match
@@ -140,10 +140,10 @@ def read_picture(path: Path) -> np.ndarray:
     Raises:
         DataError: OpenCV cannot read it.
     """
-    frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if frame is None:
-        raise DataError(f"{path}: not a picture that OpenCV can read")
-    return frame
+    try:
+        return read_upright(path)
+    except ImageError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def _known(
@@ -151,8 +151,8 @@ def _known(
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The truth by labelled class and the ignore regions, in pixels of the picture."""
     height, width = frame.shape[:2]
-    rows = read_boxes(description.label_file(picture), len(description.classes))
-    ignored = read_boxes(description.ignore_file(picture), len(description.classes))
+    rows = description.boxes(picture)
+    ignored = description.ignored(picture)
     truth = {
         name: from_yolo(rows[rows[:, 0] == index, 1:], width, height)
         for index, name in enumerate(description.classes)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 import torch
@@ -14,7 +14,8 @@ import torch
 from ..training import ultralytics_setup  # noqa: F401  isort: skip
 from ultralytics.nn.tasks import load_checkpoint
 
-from ...core.errors import TrainingError
+from ...core.errors import ImageError, TrainingError
+from ..data.exif import read_upright
 from ..inference.preprocessing import STRIDE, letterbox
 
 OPSET = 17
@@ -86,9 +87,8 @@ def calibration_inputs(pictures: Iterable[Path], size: int) -> Iterator[dict[str
         size: longer side of the scaled pictures in pixels.
     """
     for path in pictures:
-        frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if frame is not None:
-            padded, _ = letterbox(frame, size, stride=STRIDE)
+        with suppress(ImageError):
+            padded, _ = letterbox(read_upright(path), size, stride=STRIDE)
             yield {INPUT: np.ascontiguousarray(padded[None, :, :, ::-1].transpose(0, 3, 1, 2)) / np.float32(255)}
 
 

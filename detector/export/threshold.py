@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import TrainingError
-from ..data.dataset import DataDescription, Picture, read_boxes
+from ..data.dataset import DataDescription, Picture
 from ..evaluation.predictions import read_picture
 from ..inference.detector import BATCH, FaceDetector
 
@@ -95,11 +95,8 @@ def least_threshold(confidence: np.ndarray, pictures: int, at_most: float) -> Ch
 
 def empty_pictures(description: DataDescription) -> Sequence[Picture]:
     """Training pictures that are labelled for every class and have neither a box nor an ignore region."""
-    count = len(description.classes)
     return [
         picture
         for picture in description.pictures["train"]
-        if all(picture.labelled)
-        and not len(read_boxes(description.label_file(picture), count))
-        and not len(read_boxes(description.ignore_file(picture), count))
+        if all(picture.labelled) and not len(description.boxes(picture)) and not len(description.ignored(picture))
     ]

@@ -9,6 +9,8 @@ pictures, for training normalises with each batch's own statistics and these mus
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,16 @@ import numpy as np
 import torch
 
 from . import ultralytics_setup  # noqa: F401  isort: skip
-from collections.abc import Sequence
-
-import cv2
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import v8DetectionLoss
 from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.tal import make_anchors
 
-from ...core.errors import TrainingError
+from ...core.errors import ImageError, TrainingError
 from ...weights.manifest import InputSpec
 from ...weights.store import Release
+from ..data.exif import read_upright
 from ..inference.preprocessing import STRIDE, InputBuffer, fit
 from .torch_dataset import split_ignored
 
@@ -269,8 +269,8 @@ def spread_statistics(
     try:
         with torch.no_grad():
             for path in pictures[:: max(1, len(pictures) // PICTURES)][:PICTURES]:
-                frame = cv2.imread(str(path))
-                if frame is not None:
+                with suppress(ImageError):
+                    frame = read_upright(path)
                     box = fit(frame.shape[1], frame.shape[0], imgsz, STRIDE)
                     model(torch.from_numpy(buffer.fill([frame], [box]).copy()))
     finally:

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from . import ultralytics_setup  # noqa: F401  isort: skip
+from PIL import Image
 from ultralytics.data.augment import Albumentations, RandomPerspective
 from ultralytics.data.dataset import YOLODataset
 
-from ..data.dataset import DataDescription, read_boxes
+from ..data.dataset import DataDescription
+from ..data.exif import ORIENTATION
+from ..data.formats.labels import LabelReader
 from .augmentation import Recipe
 from .transforms import (
     BoxRotation,
@@ -29,6 +34,9 @@ from .transforms import (
     blur,
     noise,
 )
+
+SMALLEST = 10
+"""Pixels of the shorter side that ultralytics trains on."""
 
 
 class PartlyLabelledDataset(YOLODataset):
@@ -55,13 +63,21 @@ class PartlyLabelledDataset(YOLODataset):
         part = self.fraction
         return files[: part if isinstance(part, int) else max(1, round(len(files) * part))]
 
+    def get_cache_hash(self) -> str:
+        """Of the labels as facepipe has read them: ultralytics' own goes by names and sizes of files alone."""
+        return f"facepipe {self.description.labels_sha256} {super().get_cache_hash()}"
+
+    def verify_args(self) -> tuple[Any, Any]:
+        """What reads one picture and its labels, and its arguments."""
+        return _verify, zip(self.im_files, self.label_files, repeat(self.prefix), repeat(self.description.reader))
+
     def get_labels(self) -> list[dict[str, Any]]:
         """Ultralytics' labels, with the picture's ignore regions appended as boxes of class ``nc``."""
         labels = super().get_labels()
         pictures = {str(p.path): p for split in self.description.pictures.values() for p in split}
         classes = len(self.description.classes)
         for label in labels:
-            ignored = read_boxes(self.description.ignore_file(pictures[label["im_file"]]), classes)
+            ignored = self.description.ignored(pictures[label["im_file"]])
             if len(ignored):
                 label["cls"] = np.concatenate([label["cls"], np.full((len(ignored), 1), classes, np.float32)])
                 label["bboxes"] = np.concatenate([label["bboxes"], ignored[:, 1:]])
@@ -105,6 +121,34 @@ class PartlyLabelledDataset(YOLODataset):
         if self.labelled[index] != group:
             index = random.choice(self.groups[group])
         return super().get_image_and_label(index)
+
+
+def _verify(given: tuple[str, str, str, LabelReader]) -> list[Any]:
+    """Read a picture's size and its labels, in place of ultralytics' ``verify_image_label``, which reads keypoints and
+    polygons by other rules and writes what it takes for damaged pictures anew.
+
+    Returns:
+        The picture's file, its boxes of shape (n, 5), height and width upright, segments and key points (none), whether
+        it has no label file, has one, has an empty one, cannot be read, and a message.
+    """
+    file, label, prefix, reader = given
+    missing = not Path(label).is_file()
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+            turned = image.getexif().get(ORIENTATION, 1) >= 5
+            image.verify()
+        if min(width, height) < SMALLEST:
+            raise ValueError(f"{width} x {height} pixels, under {SMALLEST}")
+    except Exception as error:  # whatever Pillow makes of a damaged file
+        nothing = [None, None, None, None, None]
+        return [*nothing, int(missing), int(not missing), 0, 1, f"{prefix}{file}: passed over: {error}"]
+    shape = (width, height) if turned else (height, width)
+    boxes = reader.boxes(Path(label))
+    distinct = np.unique(boxes, axis=0)
+    boxes = distinct if len(distinct) < len(boxes) else boxes
+    empty = not missing and not len(boxes)
+    return [file, boxes, shape, [], None, int(missing), int(not missing), int(empty), 0, ""]
 
 
 class ShuffledRectangles(torch.utils.data.Sampler[int]):

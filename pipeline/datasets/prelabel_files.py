@@ -22,8 +22,8 @@ from ...classifier.inference.attributes import AttributeValue, ClassValue, Point
 from ...core.errors import DataError
 from ...core.near_duplicates import near_duplicates
 from ...detector.data.box_clipping import Row
-from ...detector.data.dataset import IMAGE_SUFFIXES
 from ...detector.data.folder import DataSet, building, free_name, link_or_copy, put
+from ...detector.data.formats.records import IMAGE_SUFFIXES
 from ...detector.data.splits import DEFAULT_SHARES, part
 from ...weights.manifest import Attribute, PointsAttribute
 from ..inputs.image_reader import read_frame

@@ -8,10 +8,11 @@ from pathlib import Path
 from ....core.errors import DataError
 from .coco import coco_files, read_coco
 from .csv import csv_files, read_csv
-from .records import Annotations, Box, Record, pictures_below
+from .data_yaml import find_data_yaml
+from .records import Annotations, Box, Pictures, Record, pictures_below
 from .voc import read_voc
 from .wider import looks_like_wider, read_wider, read_wider_mat, wider_files
-from .yolo import data_yaml, read_yolo
+from .yolo import read_yolo
 
 __all__ = ["FORMATS", "Annotations", "Box", "Record", "detect_format", "read"]
 
@@ -47,8 +48,10 @@ def read(path: Path, name: str | None = None, images: Path | None = None) -> Ann
     found = FORMATS[name or detect_format(path)](path, images)
     if not found.records:
         raise DataError(f"{path}: no pictures in it")
+    within = Pictures(path, images)
     known: dict[Path, Record] = {}
     for record in found.records:
+        within.require_within(record.path, record.where)
         key = record.path.resolve()
         if key in known:
             raise DataError(f"{record.where}: {record.path} is there twice; first: {known[key].where}")
@@ -67,7 +70,7 @@ def detect_format(path: Path) -> str:
         if name is None:
             raise DataError(f"{path}: its format cannot be told from its name; say it with --format")
         return name
-    if data_yaml(path) is not None:
+    if find_data_yaml(path) is not None:
         return "yolo"
     found = [
         name

@@ -8,6 +8,7 @@ in COCO's own evaluation. A folder may hold one file a split, each beside its pi
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from .records import (
 )
 
 KEYS = ("images", "annotations", "categories")
+WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.0*)?", re.ASCII)
+"""Texts that are whole numbers; one that begins with zeros is a name."""
 
 
 def read_coco(path: Path, given: Path | None = None) -> Annotations:
@@ -36,8 +39,7 @@ def read_coco(path: Path, given: Path | None = None) -> Annotations:
     files = [path] if path.is_file() else coco_files(path)
     if not files:
         raise DataError(f"{path}: no JSON with {', '.join(KEYS)} below it")
-    top = path if path.is_dir() else path.parent
-    pictures = Pictures(top.parent if top.name == "annotations" else top, given)
+    pictures = Pictures(path, given)
     classes: dict[str, None] = {}
     records: list[Record] = []
     for file in files:
@@ -132,11 +134,15 @@ def _flag(value: object, where: str) -> bool:
     return value is not None and value is not False and (value is True or number(value, where, "it") != 0)
 
 
-def _id(entry: dict[str, Any], key: str, where: str) -> int | str:
+def _id(entry: dict[str, Any], key: str, where: str) -> int | float | str:
+    """An id; those that tools write as 7, 7.0 and "7" are one."""
     value = entry.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or value != value:
         raise DataError(f"{where}: {key} must be a number or a text, got {value!r}")
-    return value
+    if isinstance(value, str):
+        text = value.strip()
+        return int(text.partition(".")[0]) if re.fullmatch(WHOLE, text) else text
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _folders(path: Path, split: str | None) -> list[Path]:

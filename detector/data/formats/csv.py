@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ....core.errors import DataError
 from .records import (
-    SPLITS,
+    SPLIT_NAMES,
     Annotations,
     Box,
     Pictures,
@@ -48,7 +48,7 @@ def read_csv(path: Path, given: Path | None = None) -> Annotations:
     files = [path] if path.is_file() else csv_files(path)
     if not files:
         raise DataError(f"{path}: no CSV of boxes below it; its columns are {', '.join(PLAIN)}")
-    pictures = Pictures(path if path.is_dir() else path.parent, given)
+    pictures = Pictures(path, given)
     records: list[Record] = []
     for file in files:
         records += _records(file, pictures)
@@ -106,9 +106,9 @@ def _records(path: Path, pictures: Pictures) -> list[Record]:
 
 def _record(row: dict[str, str], path: Path, pictures: Pictures, where: str) -> Record:
     named = row.get("split", "")
-    if named and named.lower() not in SPLITS:
+    if named and named.lower() not in SPLIT_NAMES:
         raise DataError(f"{where}: split must be train, val or test, got {named!r}")
-    split = SPLITS[named.lower()] if named else split_of_path(path, pictures.top)
+    split = SPLIT_NAMES[named.lower()] if named else split_of_path(path, pictures.top)
     picture = pictures.find(row["file"], (path.parent, path.parent / "images"), where, split)
     stated = size(row.get("width"), row.get("height"), where)
     own = split or split_of_path(picture, pictures.top)

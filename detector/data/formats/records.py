@@ -1,20 +1,35 @@
-"""What every label format is read into: one record a picture.
-
-Label files as text: numbers, splits' names, and errors that say file and line.
-
-Finding the pictures that label files name, wherever an export or an unpacked archive has put them.
-"""
+"""What every label format is read into, one record a picture, and how the pictures that labels name are found."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath, PurePosixPath
 
 from ....core.errors import DataError
-from ..dataset import IMAGE_SUFFIXES
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+SPLITS = ("train", "val", "test")
+"""``test`` may be missing."""
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What folders, columns and keys call the splits, in lower case."""
+LONGEST_NAME = 255
+"""Bytes of a file's name."""
+LARGEST_TEXT = 2**30
+"""Bytes of a label file of many pictures."""
 
 
 @dataclass(frozen=True)
@@ -80,30 +95,22 @@ class Annotations:
     terms: Mapping[str, str] = field(default_factory=dict)
 
 
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""What folders and columns call the splits, in lower case."""
-
-
-def read_text(path: Path) -> str:
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
     """A text file's content, without a byte order mark.
 
     Raises:
-        DataError: it is missing, cannot be read or is not UTF-8.
+        DataError: it is missing, cannot be read, is over ``largest`` bytes, or is not UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(largest + 1) if path.is_file() else b""  # a pipe has no end
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise DataError(f"{path}: {reason}") from error
+    if len(content) > largest:
+        raise DataError(f"{path}: too large: over {largest:,} bytes")
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}: line {line}: not UTF-8 text; save the file as UTF-8") from error
@@ -149,7 +156,7 @@ def size(width: object, height: object, where: str) -> tuple[int, int] | None:
 
 def split_of(parts: Iterable[str]) -> str | None:
     """The split that the last telling one of some names stands for: of the folders of a path, or of a file's words."""
-    found = [SPLITS[part.lower()] for part in parts if part.lower() in SPLITS]
+    found = [SPLIT_NAMES[part.lower()] for part in parts if part.lower() in SPLIT_NAMES]
     return found[-1] if found else None
 
 
@@ -167,8 +174,42 @@ def split_of_stem(stem: str) -> str | None:
     return split_of(words)
 
 
-LONGEST_NAME = 255
-"""Bytes."""
+@dataclass(frozen=True)
+class LabelledLine:
+    """One line of the CSV of labelled classes.
+
+    Attributes:
+        file: the picture, relative to the data set's root.
+        source: the set that it is from.
+        labelled: for each class, whether all its objects in this picture are labelled.
+    """
+
+    file: str
+    source: str
+    labelled: tuple[bool, ...]
+
+
+def labelled_lines(path: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, LabelledLine | str]]:
+    """Number of each line of the CSV of labelled classes, and what it says, or in words what is wrong with it.
+
+    Raises:
+        DataError: the file cannot be read as a CSV, or a column is missing.
+    """
+    rows = csv.DictReader(io.StringIO(read_text(path), newline=""), restkey="")
+    try:
+        if missing := {"file", "labelled_classes"} - set(rows.fieldnames or ()):
+            raise DataError(f"{path}: line 1: no column {', '.join(sorted(missing))}")
+        for row in rows:
+            named = {name for name in (row["labelled_classes"] or "").split(";") if name}
+            file = (row["file"] or "").replace("\\", "/")  # written on Windows
+            if unknown := named - set(classes):
+                known = f"unknown class {', '.join(sorted(unknown))}; DATA.yaml has {', '.join(classes)}"
+                yield rows.line_num, known
+            else:
+                labelled = tuple(name in named for name in classes)
+                yield rows.line_num, LabelledLine(file, row.get("source") or path.stem, labelled)
+    except csv.Error as error:
+        raise DataError(f"{path}: line {rows.line_num}: not CSV: {error}") from error
 
 
 def is_picture(path: Path) -> bool:
@@ -177,23 +218,51 @@ def is_picture(path: Path) -> bool:
 
 
 def pictures_below(folder: Path) -> list[Path]:
-    """Every picture below a folder, in order of name."""
-    return sorted(path for path in folder.rglob("*") if is_picture(path) and path.is_file())
+    """Every picture below a folder, in order of name; hidden folders are passed over."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if is_picture(path)
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+LABEL_FOLDERS = ("annotations", "labels", "wider_face_split")
+"""Folders of label files whose pictures lie beside them."""
+
+
+def source_folder(path: Path) -> Path:
+    """The folder of a data set, given it, its folder of label files, or one of these."""
+    folder = path if path.is_dir() else path.parent
+    return folder.absolute().parent if folder.absolute().name.lower() in LABEL_FOLDERS else folder
 
 
 class Pictures:
-    """The pictures that a data set's labels may mean.
+    """The pictures that a data set's labels may mean: those below its folder, or below the one that the user named.
 
     Args:
-        top: below this folder a picture is looked for by its name where it is in none of the expected places.
+        source: the data set's folder or a label file of it; below its folder a picture is looked for by its name where
+            it is in none of the expected places.
         given: a folder that the user named; it comes before all others.
     """
 
-    def __init__(self, top: Path, given: Path | None = None):
+    def __init__(self, source: Path, given: Path | None = None):
         if given is not None and not given.is_dir():
             raise DataError(f"{given}: not a folder of pictures")
-        self.top = top
+        self.top = source_folder(source)
         self.given = given
+        self._real = [folder.resolve() for folder in (self.top, given) if folder is not None]
+
+    def require_within(self, path: Path, where: str) -> None:
+        """Check that a picture or a folder of pictures is the data set's: labels from elsewhere may name any file.
+
+        Raises:
+            DataError: it leads out of the data set's folder and of the one that the user named.
+        """
+        real = path.resolve()
+        if not any(real.is_relative_to(folder) for folder in self._real):
+            raise DataError(f"{where}: {path} leads out of {self.top}; if it is meant, name its folder with --images")
 
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:
@@ -216,7 +285,7 @@ class Pictures:
             The picture; where there is none, the path in the likeliest folder.
 
         Raises:
-            DataError: the name is empty, or several pictures could be meant.
+            DataError: the name is empty, leads out of the data set, or several pictures could be meant.
         """
         asked = PurePosixPath(name.strip().replace("\\", "/"))
         if not asked.name:
@@ -224,9 +293,12 @@ class Pictures:
         if not _can_be_file(asked):
             raise DataError(f"{where}: no file can have the name {name[:100]!r}")
         places = [*([self.given] if self.given else []), *folders]
+        outside = None
         for folder in places:
             if (folder / asked).is_file():
-                return folder / asked
+                if any((folder / asked).resolve().is_relative_to(real) for real in self._real):
+                    return folder / asked
+                outside = folder / asked
         alike = [
             path
             for path in dict.fromkeys(self._by_name.get(asked.name, ()))
@@ -238,6 +310,8 @@ class Pictures:
                 return ends[0]
             if ends:
                 raise DataError(f"{where}: {name} could be {ends[0]} or {ends[1]}; name their folder with --images")
+        if outside is not None:
+            self.require_within(outside, where)
         return places[0] / asked.name
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from xml.parsers import expat
 
 from ....core.errors import DataError
-from ..dataset import IMAGE_SUFFIXES
 from .records import (
-    SPLITS,
+    IMAGE_SUFFIXES,
+    SPLIT_NAMES,
     Annotations,
     Box,
     Pictures,
@@ -60,7 +60,7 @@ def read_voc(path: Path, given: Path | None = None) -> Annotations:
     files = [path] if path.is_file() else sorted(path.rglob("*.xml"))
     if not files:
         raise DataError(f"{path}: no XML below it")
-    pictures = Pictures(path if path.is_dir() else path.parent, given)
+    pictures = Pictures(path, given)
     listed = _image_sets(path) if path.is_dir() else {}
     records, other = [], 0
     for file in files:
@@ -171,8 +171,8 @@ def _image_sets(folder: Path) -> dict[str, str]:
     """Split of each picture's stem, from ``ImageSets/Main/{train,val,test}.txt`` where there are such lists."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("ImageSets/Main/*.txt")):
-        if path.stem in SPLITS:
+        if path.stem in SPLIT_NAMES:
             for line in read_text(path).splitlines():
                 if line.split():
-                    found[line.split()[0]] = SPLITS[path.stem]
+                    found[line.split()[0]] = SPLIT_NAMES[path.stem]
     return found

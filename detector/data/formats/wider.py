@@ -38,7 +38,7 @@ def read_wider(path: Path, given: Path | None = None) -> Annotations:
         raise DataError(f"{path}: no wider_face_…_bbx_gt.txt below it")
     records: list[Record] = []
     for file in files:
-        records += _records(file, Pictures(path if path.is_dir() else file.parent.parent, given))
+        records += _records(file, Pictures(path, given))
     return Annotations("wider", path, (CLASS,), tuple(records))
 
 
@@ -118,7 +118,7 @@ def read_wider_mat(path: Path, given: Path | None = None) -> Annotations:
         raise DataError(f"{path}: no .mat below it")
     records: list[Record] = []
     for file in files:
-        records += _mat_records(file, Pictures(path if path.is_dir() else file.parent.parent, given))
+        records += _mat_records(file, Pictures(path, given))
     return Annotations("wider-mat", path, (CLASS,), tuple(records))
 
 

@@ -85,12 +85,6 @@ def many_heads() -> str:
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str, str, int | None]] = {
     # kind: (how to plant it, where, in the text, line)
-    "classes": (
-        lambda root: edit(root, "{0: face, 1: head}", "{0: face, 2: head}", "data.yaml"),
-        "data.yaml",
-        "0, 2",
-        None,
-    ),
     "csv-line": (
         lambda root: edit(root, "train/heads1.png,heads,head,", "train/heads1.png,heads,cat,"),
         "labelled.csv",
@@ -157,13 +151,13 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str, int | None]] = {
     "label-line": (
         lambda root: labels(root, "0 0.5 0.5 0.2 0.2\n\n0 0.5 nan 0.2 0.2\n"),
         "labels/train/faces0.txt",
-        "normalised",
+        "a coordinate must be a number, got 'nan'",
         3,
     ),
     "ignore-line": (
         lambda root: (root / "ignore/train/faces0.txt").write_text("0 0.5 0.5\n"),
         "ignore/train/faces0.txt",
-        "expected class (0 to 1)",
+        "expected class cx cy w h",
         1,
     ),
     "box-degenerate": (
@@ -222,7 +216,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str, int | None]] = {
     "dark": (lambda root: redraw(root, lambda frame: frame // 6), FACE, "darker than", None),
     "bright": (lambda root: redraw(root, lambda frame: 230 + frame // 11), FACE, "lighter than", None),
     "blurred": (lambda root: redraw(root, lambda frame: cv2.GaussianBlur(frame, (0, 0), 12)), FACE, "sharpness", None),
-    "split": (lambda root: shutil.rmtree(root / "images/val"), "images/val", "is not a folder", None),
+    "split": (lambda root: shutil.rmtree(root / "images/val"), "data.yaml", "images/val does not exist", None),
 }
 ALONG = {
     "csv-line": {"csv-missing"},
@@ -304,7 +298,7 @@ def test_all_faults_together(clean: Path, check: Check) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "no such file"), ("a: [b", "not YAML"), ("train: images/train\nnames: [face]", "needs the keys")],
+    [(None, "no such file"), ("a: [b", "not YAML"), ("train: images/train\nnames: [face]", "needs the key val")],
 )
 def test_no_data_yaml_no_check(tmp_path: Path, check: Check, text: str | None, message: str) -> None:
     path = tmp_path / "data.yaml"
@@ -316,13 +310,13 @@ def test_no_data_yaml_no_check(tmp_path: Path, check: Check, text: str | None, m
 
 def test_a_csv_that_is_none_and_splits_that_are_none(clean: Path, check: Check) -> None:
     (clean.parent / "labelled.csv").write_text("picture,classes\n")
-    edit(clean.parent, "val: images/val", "val: [images/val]", "data.yaml")
+    edit(clean.parent, "val: images/val", "val: [images/val, images/more]", "data.yaml")
     report = check(clean)
     assert [(f.kind, f.text) for f in report.findings if f.severity == "error"] == [
-        ("split", "expected the name of a folder, got ['images/val']"),
+        ("split", f"val: {clean.parent.resolve()}/images/more does not exist"),
         ("csv-line", "line 1: no column file, labelled_classes"),
     ]
-    assert len(report.pictures) == 9
+    assert len(report.pictures) == 15
 
 
 def test_the_test_split_is_checked_too(clean: Path, check: Check) -> None:

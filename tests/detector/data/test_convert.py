@@ -14,10 +14,11 @@ import pytest
 from facepipe.core.errors import DataError
 from facepipe.core.near_duplicates import perceptual_hash
 from facepipe.detector.data import convert as conversion
-from facepipe.detector.data.box_clipping import CLIPPED, DEGENERATE, TWICE, UNLABELLED
+from facepipe.detector.data.box_clipping import CLIPPED, DEGENERATE, SWAPPED, TWICE, UNLABELLED, UNSEEN
 from facepipe.detector.data.convert import Conversion, Options, convert
-from facepipe.detector.data.dataset import DataDescription, read_boxes, read_description
+from facepipe.detector.data.dataset import DataDescription, read_description
 from facepipe.detector.data.formats import read
+from facepipe.detector.data.formats.labels import LabelReader
 from facepipe.detector.inference.boxes import from_yolo
 from PIL import Image
 
@@ -55,8 +56,7 @@ def boxes_of(description: DataDescription, original: str, ignore: bool = False) 
     """Class and corners in pixels of 80 x 60, of the picture that was called so."""
     rows = {row["original"]: row["file"] for row in table(description.root)}
     picture = next(p for each in description.pictures.values() for p in each if p.file == rows[original])
-    file = description.ignore_file(picture) if ignore else description.label_file(picture)
-    found = read_boxes(file, len(description.classes))
+    found = description.ignored(picture) if ignore else description.boxes(picture)
     return np.concatenate([found[:, :1], from_yolo(found[:, 1:], WIDTH, HEIGHT)], axis=1).round(2)
 
 
@@ -135,10 +135,60 @@ def test_boxes_that_do_not_fit(source: Callable[..., Path], tmp_path: Path) -> N
         ]
     )
     done, description = run(folder, tmp_path / "set", classes=["face", "head"], labelled=["face"])
-    assert boxes_of(description, "p0.png").tolist() == [[0, 0, 10, 30, 60], [0, 0, 10, 30, 40], [0, 1, 1, 9, 9]]
-    assert done.tally.counts == {CLIPPED: 1, DEGENERATE: 3, TWICE: 1, UNLABELLED: 1}
+    expected = [[0, 0, 10, 30, 60], [0, 0, 10, 30, 40], [0, 20, 10, 30, 40], [0, 1, 1, 9, 9]]
+    assert boxes_of(description, "p0.png").tolist() == expected
+    assert done.tally.counts == {CLIPPED: 1, SWAPPED: 1, DEGENERATE: 2, TWICE: 1, UNLABELLED: 1}
     assert done.tally.first[DEGENERATE].endswith("boxes.csv: line 4")
     assert all(picture.labelled == (True, False) for picture in description.pictures["train"])
+
+
+def test_a_picture_whose_only_box_is_none_is_not_empty(source: Callable[..., Path], tmp_path: Path) -> None:
+    lines = plain()
+    lines[0] = "p0.png,90,10,99,20,face,0,"
+    lines[1] = "p1.png,10,10,10.2,20,face,0,"
+    done, description = run(source([*lines, "p1.png,1,1,9,9,face,1,"]), tmp_path / "set", classes=["face", "head"])
+    assert done.tally.counts == {DEGENERATE: 2, UNSEEN: 1}
+    labelled = {row["original"]: row["labelled_classes"] for row in table(description.root)}
+    assert (labelled["p0.png"], labelled["p1.png"], labelled["p2.png"]) == ("", "face", "face")
+
+
+def test_swapped_corners_are_put_right_in_every_format(make_set: Callable[[Path, str], Path], tmp_path: Path) -> None:
+    found = {}
+    for layout in ("voc_roboflow", "coco", "csv", "yolo"):
+        for swapped in (False, True):
+            place = make_set(tmp_path / f"{layout}{swapped}", layout)
+            if swapped:
+                _swap(place, layout)
+            out = tmp_path / f"{layout}{swapped}-set"
+            done, description = run(place, out, classes=["face", "person_head"], source="s", keep_splits=True)
+            assert done.tally.counts == ({SWAPPED: 1} if swapped else {})
+            found[layout, swapped] = tree(description.root / "labels")
+        assert found[layout, True] == found[layout, False]
+
+
+def _swap(place: Path, layout: str) -> None:
+    """Exchange the corners of the one box of picture d."""
+    if layout == "voc_roboflow":
+        file = place / "valid/d.xml"
+        changes = [
+            ("<xmin>20", "<xmin>70"),
+            ("<xmax>70", "<xmax>20"),
+            ("<ymin>15", "<ymin>55"),
+            ("<ymax>55", "<ymax>15"),
+        ]
+    elif layout == "coco":
+        file, changes = place / "annotations/instances_val2017.json", [("[20, 15, 50, 40]", "[70, 55, -50, -40]")]
+    elif layout == "csv":
+        file, changes = place / "boxes.csv", [("20,15,70,55", "70,55,20,15")]
+    else:
+        file = place / "labels/val/d.txt"
+        size = file.read_text().split()[3:]
+        changes = [(" ".join(size), " ".join(f"-{value}" for value in size))]
+    text = file.read_text()
+    for old, new in changes:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    file.write_text(text)
 
 
 def test_labels_of_the_stored_pixels_are_turned_upright(source: Callable[..., Path], tmp_path: Path) -> None:
@@ -153,7 +203,7 @@ def test_labels_of_the_stored_pixels_are_turned_upright(source: Callable[..., Pa
     row = next(row for row in table(description.root) if row["original"] == "p0.jpg")
     assert (row["width"], row["height"]) == ("60", "80")
     label = (description.root / row["file"].replace("images", "labels", 1)).with_suffix(".txt")
-    assert from_yolo(read_boxes(label, 1)[:, 1:], 60, 80).round(2).tolist() == [[10, 10, 40, 30]]
+    assert from_yolo(LabelReader(("face",)).boxes(label)[:, 1:], 60, 80).round(2).tolist() == [[10, 10, 40, 30]]
 
 
 def test_near_duplicates_stay_together(source: Callable[..., Path], tmp_path: Path) -> None:

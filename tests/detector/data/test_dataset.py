@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from facepipe.core.errors import DataError
-from facepipe.detector.data.dataset import read_boxes, read_description
+from facepipe.detector.data.dataset import read_description
+from facepipe.detector.data.formats.labels import LabelReader
 
 
 def test_what_is_read(detection_data: Path) -> None:
@@ -19,7 +20,7 @@ def test_what_is_read(detection_data: Path) -> None:
     assert records["faces"].count == 4
     assert records["faces"].terms == "made for a test"
     first = description.pictures["train"]
-    assert sum(len(read_boxes(description.ignore_file(picture), 2)) for picture in first) == 1
+    assert sum(len(description.ignored(picture)) for picture in first) == 1
 
 
 def test_the_hash_follows_the_labels(detection_data: Path, tmp_path: Path) -> None:
@@ -34,7 +35,7 @@ def test_the_hash_follows_the_labels(detection_data: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda root: (root / "data.yaml").write_text("a: b"), "needs the keys train, val and names"),
+        (lambda root: (root / "data.yaml").write_text("a: b"), "needs the key train, val"),
         (lambda root: (root / "data.yaml").write_text("a: [b"), "not YAML"),
         (lambda root: (root / "labelled.csv").write_text("file,source\n"), "line 1: no column labelled_classes"),
         (
@@ -45,10 +46,10 @@ def test_the_hash_follows_the_labels(detection_data: Path, tmp_path: Path) -> No
             lambda root: (root / "labelled.csv").write_text("file,labelled_classes\na.png,face\n"),
             "has no line in the CSV",
         ),
-        (lambda root: shutil.rmtree(root / "images" / "val"), "is not a folder"),
+        (lambda root: shutil.rmtree(root / "images" / "val"), "val: .*images/val does not exist"),
         (
             lambda root: (root / "labels" / "train" / "faces0.txt").write_text("7 0.5 0.5 0.1 0.1"),
-            r"faces0\.txt: line 1: expected class \(0 to 1\)",
+            r"faces0\.txt: line 1: class 7 is not one of 0 to 1 \(face, head\)",
         ),
     ],
 )
@@ -67,4 +68,4 @@ def test_a_broken_label_line_is_named(tmp_path: Path, line: str) -> None:
     file = tmp_path / "a.txt"
     file.write_text(f"0 0.5 0.5 0.1 0.1\n\n{line}\n")
     with pytest.raises(DataError, match=r"a\.txt: line 3: "):
-        read_boxes(file, 2)
+        LabelReader(("face", "head")).boxes(file)

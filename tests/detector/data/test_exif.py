@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from facepipe.core.errors import ImageError
 from facepipe.core.near_duplicates import perceptual_hash
-from facepipe.detector.data.exif import TURNS, look
+from facepipe.detector.data.exif import TURNS, _tiff_orientation, look, read_upright
 from PIL import Image
 
 WIDTH, HEIGHT = 64, 40
@@ -54,9 +55,25 @@ def test_the_stated_size_decides(tmp_path: Path) -> None:
         look(path, (WIDTH, HEIGHT), "upright")
 
 
-def test_a_box_inside_out_stays_one(tmp_path: Path) -> None:
-    x1, y1, x2, y2 = look(save(tmp_path / "a.jpg", 6), None, "stored").upright((24, 4, 8, 12))
-    assert x2 <= x1 or y2 <= y1
+@pytest.mark.parametrize("orientation", TURNS)
+def test_a_turned_tiff_is_read_upright(tmp_path: Path, orientation: int) -> None:
+    frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    frame[:10, :20] = 255
+    path = tmp_path / "a.tif"
+    Image.fromarray(frame).save(path, tiffinfo={274: orientation})
+    turn, _ = TURNS[orientation]
+    np.testing.assert_array_equal(read_upright(path), turn(frame))
+    assert look(path, (WIDTH, HEIGHT), "stored").turn == orientation
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_the_orientation_of_a_tiff(order: str) -> None:
+    mark = {"<": b"II", ">": b"MM"}[order]
+    content = struct.pack(f"{order}2sHIHHHIHH", mark, 42, 8, 1, 274, 3, 1, 6, 0)
+    assert _tiff_orientation(content) == 6
+    assert [_tiff_orientation(content[:cut]) for cut in (8, 12, 18)] == [1, 1, 1]
+    assert _tiff_orientation(struct.pack(f"{order}2sHIHHHIHH", mark, 42, 8, 1, 274, 3, 1, 99, 0)) == 1
+    assert _tiff_orientation(b"\xff\xd8\xff") is None
 
 
 def test_the_hash_is_of_the_upright_picture(tmp_path: Path, photo: Callable[..., np.ndarray]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from facepipe import FaceDetector
 from facepipe.core.errors import DataError, MissingExtraError
-from facepipe.detector.data.dataset import DataDescription, read_boxes, read_description
+from facepipe.detector.data.dataset import DataDescription, read_description
 from facepipe.detector.evaluation import predictions as observation
 from facepipe.detector.evaluation.evaluate import evaluate, evaluate_all
 from facepipe.detector.evaluation.matching import BIG, CLEAR, EVERY
@@ -26,7 +26,7 @@ class Oracle:
     def __init__(self, description: DataDescription, classes: tuple[str, ...] = ("face", "head")):
         self.known = {}
         for picture in description.pictures["val"]:
-            rows = read_boxes(description.label_file(picture), 2)
+            rows = description.boxes(picture)
             self.known[self.key(observation.read_picture(picture.path))] = rows
         self.classes = classes
         self.confidence, self.max_detections, self.iou = 0.25, 20, 0.5

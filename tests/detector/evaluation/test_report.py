@@ -118,7 +118,7 @@ def test_a_failed_report_leaves_the_earlier_one(evaluation: Evaluation, detectio
     shutil.copytree(detection_data.parent, copy)
     moved = evaluate(FaceDetector(release=_release(evaluation)), read_description(copy / "data.yaml"))
     shutil.rmtree(copy)
-    with pytest.raises(DataError, match="not a picture"):
+    with pytest.raises(DataError, match="no such picture"):
         write_report(moved, folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     (tmp_path / "file").write_text("")

@@ -325,7 +325,7 @@ LOGGED = """
 import sys
 from pathlib import Path
 sys.modules["tensorflow"] = None  # which TensorBoard would take seconds to load, and does without
-from facepipe.detector import settings
+from facepipe.detector.training import settings
 settings.ARCHITECTURE = "yolov8n.yaml"
 from facepipe.detector.training.train import DetectorSettings, train
 from ultralytics.utils import SETTINGS

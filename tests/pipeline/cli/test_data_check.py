@@ -42,8 +42,8 @@ def test_exit_codes(run: Run, data: Path, tmp_path: Path) -> None:
     (data.parent / "labels/train/p1.txt").write_text("0 1 2\nnonsense\n")
     code, out, _ = run("data", "check", data)
     assert code == 1
-    assert "labels/train/p1.txt: line 1: expected class (0 to 1) cx cy w h, got '0 1 2'" in out
-    assert "labels/train/p1.txt: line 2: could not convert" in out
+    assert "labels/train/p1.txt: line 1: expected class cx cy w h, or class and a polygon's points" in out
+    assert "labels/train/p1.txt: line 2: the class must be a number, got 'nonsense'" in out
     for arguments in (
         [tmp_path / "none.yaml"],
         [data, "--kind", "dark"],
@@ -64,7 +64,7 @@ def test_ten_of_a_kind_are_printed_or_all(run: Run, data: Path) -> None:
     assert "… and 5 more (--all prints them)" in run("data", "check", data)[1]
     code, out, _ = run("data", "check", data, "--all")
     assert code == 1
-    assert "line 15: could not convert" in out
+    assert "line 15: the class must be a number, got 'bad'" in out
     assert "more" not in out
 
 

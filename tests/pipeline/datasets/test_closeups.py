@@ -10,7 +10,7 @@ import pytest
 from facepipe.classifier.config.schema import read_schema
 from facepipe.classifier.data.table import read_faces
 from facepipe.core.errors import DataError
-from facepipe.detector.data.dataset import read_boxes, read_description
+from facepipe.detector.data.dataset import read_description
 from facepipe.detector.inference.boxes import from_yolo
 from facepipe.pipeline.datasets.closeups import draw_rows, write_close_ups
 
@@ -40,7 +40,7 @@ def test_the_set_is_read_back_with_boxes_on_the_faces(faces: Path, tmp_path: Pat
     assert made.terms == {"one": "mine", "two": "theirs"}
     for picture in made.pictures["train"]:
         assert picture.labelled == (True, False)  # heads are unlabelled, not absent
-        (row,) = read_boxes(made.label_file(picture), 2)
+        (row,) = made.boxes(picture)
         np.testing.assert_allclose(row[1:3], [0.5, 0.5], atol=0.06)
         assert 40 <= row[3] * 200 <= 80
 
@@ -83,7 +83,7 @@ def test_on_sheets_every_face_has_its_box(faces: Path, tmp_path: Path) -> None:
         assert sheet.shape == (640, 640, 3)
         red = (sheet[..., 2] > 150) & (sheet[..., 0] < 90)  # the drawn faces
         inside = np.zeros_like(red)
-        for x1, y1, x2, y2 in from_yolo(read_boxes(made.label_file(picture), 2)[:, 1:], 640, 640).round().astype(int):
+        for x1, y1, x2, y2 in from_yolo(made.boxes(picture)[:, 1:], 640, 640).round().astype(int):
             inside[max(y1 - 2, 0) : y2 + 2, max(x1 - 2, 0) : x2 + 2] = True
             assert red[y1:y2, x1:x2].mean() > 0.3
             boxes += 1

@@ -17,8 +17,9 @@ from facepipe.classifier.inference.attributes import ClassValue, NumericValue
 from facepipe.classifier.inference.classifier import AttributeClassifier
 from facepipe.core.errors import DataError
 from facepipe.detector.data.convert import convert
-from facepipe.detector.data.dataset import read_boxes, read_description
+from facepipe.detector.data.dataset import read_description
 from facepipe.detector.data.formats import read
+from facepipe.detector.data.formats.labels import LabelReader
 from facepipe.pipeline.datasets.check import open_stored
 from facepipe.pipeline.datasets.prelabel import FoundBox, Prelabelled, gather, prelabel, to_review
 from facepipe.pipeline.datasets.prelabel_files import Form, write_set
@@ -74,7 +75,7 @@ def test_yolo_is_what_the_detector_says(run: Run, pictures: Path, tmp_path: Path
             result = pipeline.run(name)
             wanted = [(0, face.box) for face in result.faces] + [(1, head.box) for head in result.heads]
             label_file = (out / row["file"].replace("images/", "labels/")).with_suffix(".txt")
-            found = read_boxes(label_file, 2)
+            found = LabelReader(("face", "head")).boxes(label_file)
             assert int(row["boxes"]) == len(found) == len(wanted)
             height, width = open_stored(copied).frame.shape[:2]
             assert (row["width"], row["height"]) == (str(width), str(height))
@@ -160,7 +161,7 @@ def test_data_convert_takes_it_back(run: Run, pictures: Path, tmp_path: Path, ki
     assert annotations.classes == ("face", "head")
     done = convert(annotations, tmp_path / "converted")
     description = read_description(tmp_path / "converted" / "data.yaml")
-    boxes = sum(len(read_boxes(description.label_file(p), 2)) for ps in description.pictures.values() for p in ps)
+    boxes = sum(len(description.boxes(p)) for ps in description.pictures.values() for p in ps)
     assert boxes == sum(len(record.boxes) for record in annotations.records)
     assert boxes > 6
     assert not done.broken

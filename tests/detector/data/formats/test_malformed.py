@@ -53,7 +53,7 @@ def test_yolo_labels(make_set: Callable[[Path, str], Path], tmp_path: Path, cont
         ("train: images/train\nnc: 3\nnames: [face]\n", r"data\.yaml: nc is 3, but names has 1"),
         ("train: images/train\nnames: {1: face}\n", r"data\.yaml: names must be numbered 0 to 0, got 1"),
         ("train: labels\nnames: [face]\n", r"data\.yaml: no pictures found"),
-        ("train: images/train\nlabelled: l.csv\nnames: [face, b]\n", r"l\.csv: cannot be read"),
+        ("train: images/train\nlabelled: l.csv\nnames: [face, b]\n", r"l\.csv: no such file"),
     ],
 )
 def test_yolo_yaml(make_set: Callable[[Path, str], Path], tmp_path: Path, content: str, message: str) -> None:
