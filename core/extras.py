@@ -15,7 +15,7 @@ PACKAGES = {
 }
 """Modules whose package has another name than they have: that name, and the extra that installs it."""
 EXTRAS = {
-    "train": ("cloudpickle", "fairlearn", "keras", "matplotlib", "scipy", "torchvision", "ultralytics"),
+    "train": ("cloudpickle", "fairlearn", "jinja2", "keras", "matplotlib", "scipy", "torchvision", "ultralytics"),
     "parquet": ("pyarrow",),
     "tiles": ("supervision",),
     "video": ("trackers",),

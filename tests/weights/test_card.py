@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from facepipe.weights.card import model_card, training_runs
+from facepipe.weights.card import PLOT_TITLES, model_card, training_runs
 from facepipe.weights.card_tables import by_group, listed, table, tree
 from facepipe.weights.manifest import Manifest, Metric, Metrics, read_manifest
 from facepipe.weights.metrics import comparable, measure_and_subject
+from facepipe.weights.store import PACKAGE_ROOT
 
 MakeRun = Callable[..., Path]
 
@@ -165,3 +166,14 @@ def test_pieces_of_markdown() -> None:
     assert listed([]) == ""
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
+
+
+@pytest.mark.parametrize("stage", ["detector", "classifier"])
+def test_a_shipped_card_is_made_again_with_the_same_figures(stage: str) -> None:
+    folder = PACKAGE_ROOT / stage / "1.0.0"
+    manifest = read_manifest(folder / "manifest.json")
+    order = [f"card/{stem}.png" for stem in PLOT_TITLES]
+    plots = sorted((each.name for each in manifest.documents if each.name in order), key=order.index)
+    made, shipped = model_card(manifest, plots), (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    for pattern in (r"\d[\d.,]*", r"^\|.*\|$", r"^#+ .*$", r"!\[.*"):
+        assert re.findall(pattern, made, re.M) == re.findall(pattern, shipped, re.M)
