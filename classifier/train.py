@@ -10,8 +10,9 @@ from pathlib import Path
 from ..core.errors import TrainingError, WeightsError
 from ..core.extras import require
 from ..core.run_folder import ENVIRONMENT, environment, record_environment
-from ..weights.manifest import Attribute, CropRecipe, is_version
+from ..weights.manifest import Attribute, CropRecipe
 from ..weights.publish import Published
+from ..weights.records import is_version
 from ..weights.release import place, split_name
 from ..weights.store import refuse_existing, user_root
 from .config.recipe import Recipe

@@ -13,7 +13,14 @@ from typing import Any
 
 from ..core.extras import require
 from .card_tables import by_group, count_text, listed, metrics_tables, table, tree, value_text
-from .manifest import ClassesBase, FileEntry, Manifest, Metric, NumericAttribute, PointsAttribute, is_version
+from .manifest import (
+    ClassesBase,
+    FileEntry,
+    Manifest,
+    Metric,
+    NumericAttribute,
+    PointsAttribute,
+)
 from .metrics import (
     EVERYTHING,
     FEW,
@@ -24,6 +31,7 @@ from .metrics import (
     metrics_of,
     values_of,
 )
+from .records import is_version
 from .release import joined, label
 
 CARD = "MODEL_CARD.md"

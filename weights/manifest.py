@@ -10,75 +10,34 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import math
-import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ..core.errors import WeightsError
 from ..core.files import write_whole
 from .reading import JSON_BYTES, parse_json, read_regular
+from .records import (
+    DOCUMENT_BYTES,
+    LARGEST,
+    ONNX_BYTES,
+    SHA256,
+    Factor,
+    Figure,
+    Label,
+    Level,
+    Line,
+    MadeWith,
+    Offset,
+    Record,
+    Version,
+    first_error,
+    shortened,
+)
 
 Stage = Literal["detector", "classifier"]
-VERSION_PATTERN = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}([-.][A-Za-z0-9.]{1,60})?")
-"""Of a whole version (``fullmatch``)."""
-SHA256 = r"^[0-9a-f]{64}$"
-LARGEST = 1e6
-"""Most that a number of the preprocessing may be, and the inverse of the least."""
-ONNX_BYTES = 2**31 - 1
-"""Most bytes of a model in one file: protobuf's limit."""
-DOCUMENT_BYTES = 100_000_000
-
-
-def is_version(text: str) -> bool:
-    """Whether a text reads like ``1.2.3`` or ``1.2.3-name``, in ASCII and with nothing after it."""
-    return VERSION_PATTERN.fullmatch(text) is not None
-
-
-def shortened(text: str) -> str:
-    """A text as messages quote it: its beginning, where it is long."""
-    return repr(text if len(text) <= 60 else f"{text[:60]}…")
-
-
-def _named_like_a_version(text: str) -> str:
-    if not is_version(text):
-        raise ValueError(f"a version reads like 1.2.3 or 1.2.3-name, got {shortened(text)}")
-    return text
-
-
-def _measured(value: Any) -> Any:
-    """None in place of a figure that could not be worked out (the mean of nothing is NaN)."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-Version = Annotated[str, AfterValidator(_named_like_a_version)]
-MadeWith = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6}){1,3}([A-Za-z.+-][A-Za-z0-9.+-]{0,40})?$")]
-"""A version of facepipe."""
-Figure = Annotated[float | None, BeforeValidator(_measured)]
-Level = Annotated[int, Field(ge=0, le=255)]
-"""Of one colour of a pixel."""
-Offset = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
-Factor = Annotated[float, Field(ge=1 / LARGEST, le=LARGEST)]
-Label = Annotated[str, Field(min_length=1, max_length=100)]
-Line = Annotated[str, Field(max_length=10_000)]
-
-
-class Record(BaseModel):
-    """A strict, frozen pydantic model: unknown fields, silent conversions, NaN and Infinity are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -97,6 +56,8 @@ class SizeBand(Record):
 
 
 class AttributeBase(Record):
+    """What all attributes have."""
+
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)
     weight: float = Field(default=1.0, gt=0, le=LARGEST)
     """Factor of this attribute's loss in the training sum."""
@@ -119,6 +80,8 @@ class AttributeBase(Record):
 
 
 class ClassesBase(AttributeBase):
+    """What attributes with classes have."""
+
     classes: tuple[Label, ...] = Field(min_length=2, max_length=10_000, strict=False)
     abstain_below: float = Field(default=0.0, ge=0, lt=1)
     """Where the likeliest class has a smaller probability than this, the value is null; the probabilities stay."""
@@ -406,13 +369,6 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
         raise WeightsError(f"{path}: bad manifest, {first_error(error)}{_made_with(parsed)}") from error
-
-
-def first_error(error: ValidationError) -> str:
-    """The first field that a record refuses, and why, in one line of bounded length."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "file"
-    return " ".join(f"{where[:200]}: {first['msg'][:300]}".split())
 
 
 def _made_with(parsed: Any) -> str:

@@ -20,8 +20,10 @@ from ..core.errors import WeightsError
 from ..core.extras import require
 from .card import CARD, PLOT_TITLES, model_card
 from .comparison import Baseline, headline, side_by_side
-from .manifest import FileEntry, Manifest, Stage, is_version, shortened
+from .manifest import FileEntry, Manifest, Stage
 from .metrics import EVALUATION, RULES, Loss, losses, metrics_of, read_evaluations
+from .pins import pin_key, read_pins, write_pin
+from .records import is_version, shortened
 from .release import (
     FACE,
     MANIFEST,
@@ -33,7 +35,7 @@ from .release import (
     place,
     split_name,
 )
-from .store import find, pin_key, publish, read_pins, refuse_existing, use, user_root, version_key, write_pin
+from .store import find, publish, refuse_existing, use, user_root, version_key
 
 EXPORT = "export"
 PLOT_BYTES = 400_000

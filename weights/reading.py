@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import stat
@@ -12,10 +13,14 @@ from pydantic_core import from_json
 
 from ..core.errors import WeightsError
 
+LOG = logging.getLogger("facepipe.weights")
 JSON_BYTES = 4_000_000
 """Most bytes of a manifest, an index or another JSON file."""
 LINE_ENDS = "\n\t"
 """Control characters that text may hold."""
+BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Characters that reorder the text around them (Unicode UAX 9)."""
+_warned: set[str] = set()
 
 
 def read_regular(path: Path, most: int, exactly: bool = False) -> bytes:
@@ -82,5 +87,8 @@ def is_plain(text: str) -> bool:
     )
 
 
-BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Characters that reorder the text around them (Unicode UAX 9)."""
+def warn_once(message: str) -> None:
+    """Log a warning, once in a process, with control characters replaced."""
+    if message not in _warned:
+        _warned.add(message)
+        LOG.warning("warning: %s", "".join(each if is_plain(each) and each != "\n" else "\ufffd" for each in message))

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import get_args
 
 from ..core.errors import WeightsError
-from .manifest import Document, FileEntry, Manifest, Stage, is_version, read_manifest, shortened
+from .manifest import Document, FileEntry, Manifest, Stage, read_manifest
 from .reading import read_regular
+from .records import is_version, shortened
 
 MANIFEST = "manifest.json"
 

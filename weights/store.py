@@ -5,13 +5,11 @@ from a run holds a ``MODEL_CARD.md`` too. A classifier with a name of its own (`
 ``<root>/classifier/<name>/<version>/``. Two roots are searched: the user's (``FACEPIPE_WEIGHTS``, else the platform's
 data folder) and the one inside the package. Where both hold a version, the user's wins.
 
-Where no version is named, the pinned one is used, else the newest. Pins are in ``current.json`` in the user's root: a
-version by stage, or by stage and name, such as ``{"detector": "1.0.0", "classifier/shirt": "0.1.0"}``.
+Where no version is named, the pinned one is used (``pins``), else the newest.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
@@ -19,14 +17,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, get_args
-
-from pydantic import ConfigDict, Field, RootModel, ValidationError
+from typing import get_args
 
 from ..core.errors import WeightsError
-from ..core.files import write_whole
-from .manifest import Manifest, Stage, Version, first_error, shortened, write_manifest
-from .reading import JSON_BYTES, is_plain, parse_json, read_regular
+from .manifest import Manifest, Stage, write_manifest
+from .pins import CURRENT, pin_key, read_pins, write_pin
+from .reading import warn_once
+from .records import shortened
 from .release import (
     FACE,
     MANIFEST,
@@ -43,8 +40,6 @@ __all__ = [
     "CURRENT",
     "MANIFEST",
     "Broken",
-    "Key",
-    "Pins",
     "Release",
     "file_entry",
     "find",
@@ -63,17 +58,7 @@ __all__ = [
 ]
 
 
-LOG = logging.getLogger("facepipe.weights")
 PACKAGE_ROOT = Path(__file__).parent
-CURRENT = "current.json"
-Key = Annotated[str, Field(pattern=r"^(detector|classifier(/[a-z][a-z0-9_]*)?)$")]
-_warned: set[str] = set()
-
-
-class Pins(RootModel[dict[Key, Version]]):
-    """The content of ``current.json``: a version by what :func:`pin_key` gives."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
 
 
 @dataclass(frozen=True)
@@ -159,11 +144,11 @@ def _open(stage: Stage, name: str, folder: Path) -> Release | Broken:
     except WeightsError as error:
         return Broken(stage, folder, str(error), name)
     if (release.stage, release.name, release.version) != (stage, name, folder.name):
-        told = place(Path(), release.stage, release.name, release.version)
+        right = place(Path(), release.stage, release.name, release.version)
         return Broken(
             stage,
             folder,
-            f"{folder}: the manifest says {release.stage} {release.label}; name the folder after it ({told})",
+            f"{folder}: the manifest says {release.stage} {release.label}; name the folder after it ({right})",
             name,
         )
     return release
@@ -201,7 +186,7 @@ def find(stage: Stage, version: str | Path | None = None) -> Release:
     if number is not None:
         return _named(stage, name, number, known, broken)
     for bad in broken:
-        _warn(f"{bad.reason}; it is left out")
+        warn_once(f"{bad.reason}; it is left out")
     root = user_root()
     if pinned := read_pins(root).get(pin_key(stage, name)):
         try:
@@ -256,13 +241,6 @@ def _newest(stage: Stage, name: str, known: list[Release], broken: list[Broken])
     return (final or known)[-1]
 
 
-def _warn(message: str) -> None:
-    """Log a warning, once in a process."""
-    if message not in _warned:
-        _warned.add(message)
-        LOG.warning("warning: %s", "".join(each if is_plain(each) and each != "\n" else "\ufffd" for each in message))
-
-
 def use(stage: Stage, version: str | None) -> Release:
     """Set which version of a stage is used where none is named, or have the newest used again.
 
@@ -281,7 +259,7 @@ def use(stage: Stage, version: str | None) -> Release:
     name, number = ("", None) if version is None else split_name(stage, version)
     known, broken = _of(stage, name)
     for bad in broken if number is None else ():
-        _warn(f"{bad.reason}; it is left out")
+        warn_once(f"{bad.reason}; it is left out")
     release = _newest(stage, name, known, broken) if number is None else _named(stage, name, number, known, broken)
     release.verify()
     write_pin(root, stage, number, name)
@@ -336,7 +314,16 @@ def refuse_existing(target: Path, replace: bool) -> None:
 
 
 def move_into_place(staged: Path, target: Path, replaced: Path) -> None:
-    """Move a finished folder to its place; what was there comes back if that fails."""
+    """Move a finished folder to its place; what was there comes back if that fails.
+
+    Args:
+        staged: the finished folder.
+        target: its place.
+        replaced: where what was there is put.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
     if target.exists():
         target.rename(replaced)
     try:
@@ -345,58 +332,3 @@ def move_into_place(staged: Path, target: Path, replaced: Path) -> None:
         if replaced.exists():
             replaced.rename(target)
         raise
-
-
-def pin_key(stage: Stage, name: str = "") -> str:
-    """``detector``, ``classifier`` or ``classifier/shirt``."""
-    return f"{stage}/{name}" if name else stage
-
-
-def read_pins(root: Path) -> dict[str, str]:
-    """The pinned version by :func:`pin_key`; empty where nothing is pinned.
-
-    Args:
-        root: the user's folder of releases.
-
-    Raises:
-        WeightsError: the file cannot be read or is not as described above; the message says how to mend it.
-    """
-    path = root / CURRENT
-    try:
-        content = read_regular(path, JSON_BYTES)
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        if not os.access(root, os.X_OK):
-            _warn(f"{root}: cannot be read ({error.strerror}); which versions it says to use is not known")
-            return {}
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        parse_json(content)
-        return Pins.model_validate_json(content).root
-    except ValueError as error:
-        cause = first_error(error) if isinstance(error, ValidationError) else str(error)
-        raise WeightsError(
-            f"{path}: does not say which versions to use, {cause}; "
-            f"remove the file, and the newest versions are used again"
-        ) from error
-
-
-def write_pin(root: Path, stage: Stage, version: str | None, name: str = "") -> None:
-    """Pin a stage, or one name in it, to a version, or (None) let its newest be used again. The file is replaced as one
-    step.
-
-    Raises:
-        WeightsError: the file that is there is damaged, or the folder cannot be written to.
-    """
-    pins = read_pins(root)
-    if version is None:
-        pins.pop(pin_key(stage, name), None)
-    else:
-        pins[pin_key(stage, name)] = version
-    path = root / CURRENT
-    content = Pins(dict(sorted(pins.items()))).model_dump_json(indent=2) + "\n"
-    try:
-        write_whole(path, content.encode())
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be written ({error.strerror})") from error

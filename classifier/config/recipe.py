@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ...core.errors import TrainingError
 from ...core.yaml import read_yaml
-from ...weights.manifest import Record
+from ...weights.records import Record
 from ..data.augmentation import Augmentation
 
 FOLDER = Path(__file__).parent / "recipes"

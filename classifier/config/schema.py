@@ -15,7 +15,8 @@ from pydantic import Field, ValidationError
 
 from ...core.errors import DataError
 from ...core.yaml import read_yaml
-from ...weights.manifest import Attribute, NumericAttribute, PointsAttribute, Record
+from ...weights.manifest import Attribute, NumericAttribute, PointsAttribute
+from ...weights.records import Record
 
 FOLDER = Path(__file__).parent / "schemas"
 """Of the shipped schemas."""

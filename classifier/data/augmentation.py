@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from ...weights.manifest import PointsAttribute, Record
+from ...weights.manifest import PointsAttribute
+from ...weights.records import Record
 
 SMALLEST, LARGEST_SMALL = 10.0, 96.0
 """Sides in pixels between which ``small`` shrinks a crop, uniform in the logarithm. With a margin of 0.2 one of 10 px

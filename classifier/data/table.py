@@ -23,7 +23,8 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from ...core.errors import DataError
-from ...weights.manifest import Attribute, CropRecipe, Record
+from ...weights.manifest import Attribute, CropRecipe
+from ...weights.records import Record
 from ..config.recipe import Split
 from ..config.schema import given_box, label_columns, target
 from .label_files import Rows, read_table_file

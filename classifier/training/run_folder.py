@@ -21,7 +21,8 @@ from pydantic import Field, ValidationError, field_validator
 from ...core.errors import DataError, TrainingError
 from ...core.files import write_whole
 from ...core.run_folder import ENVIRONMENT
-from ...weights.manifest import Attribute, CropRecipe, Record
+from ...weights.manifest import Attribute, CropRecipe
+from ...weights.records import Record
 from ..config.recipe import Recipe, read_recipe, shipped_recipes
 from ..evaluation.evaluate import portable
 

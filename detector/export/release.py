@@ -20,16 +20,10 @@ import numpy as np
 from ...core.errors import TrainingError, WeightsError
 from ...core.run_folder import trial_version
 from ...core.version import __version__
-from ...weights.manifest import (
-    InputSpec,
-    Manifest,
-    Metrics,
-    Thresholds,
-    is_version,
-    write_manifest,
-)
+from ...weights.manifest import InputSpec, Manifest, Metrics, Thresholds, write_manifest
 from ...weights.metrics import EVALUATION
 from ...weights.publish import EXPORT, Choices, Published, publish_run
+from ...weights.records import is_version
 from ...weights.release import MANIFEST, Release, file_entry, open_release
 from ...weights.store import refuse_existing, user_root
 from ..data.dataset import DataDescription, Picture, read_description

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from ...core.errors import FacepipeError, TrainingError
 from ...core.yaml import read_yaml
-from ...weights.manifest import Record
+from ...weights.records import Record
 from .overrides import check_keys
 
 FOLDER = Path(__file__).parent / "augmentations"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from facepipe.core.errors import WeightsError
-from facepipe.weights.manifest import CropRecipe, Manifest, Metric, is_version, read_manifest, write_manifest
+from facepipe.weights.manifest import CropRecipe, Manifest, Metric, read_manifest, write_manifest
 from facepipe.weights.store import PACKAGE_ROOT, Release
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -115,23 +115,6 @@ def test_a_figure_that_could_not_be_worked_out_is_none() -> None:
     assert Metric(name="mean of nothing", value=float("nan")).value is None
     with pytest.raises(ValueError, match="finite"):
         CropRecipe(margin=0.2, size=32, min_side=float("inf"))
-
-
-@pytest.mark.parametrize(
-    ("text", "right"),
-    [
-        ("1.2.3", True),
-        ("1.2.3-rc.1", True),
-        ("1.2.3.dev1", True),
-        ("1.2.3\n", False),
-        ("\u0661.2.3", False),
-        ("1.2", False),
-        ("1.2.3-\u00e9", False),
-        (f"1.2.{'3' * 10}", False),
-    ],
-)
-def test_versions(text: str, right: bool) -> None:
-    assert is_version(text) is right
 
 
 def test_shipped_manifests_are_read(tmp_path: Path) -> None:

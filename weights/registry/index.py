@@ -17,8 +17,9 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ...core.errors import RemoteError, WeightsError
-from ..manifest import ONNX_BYTES, SHA256, Line, MadeWith, Manifest, Record, Stage, Version, first_error
+from ..manifest import Manifest, Stage
 from ..reading import JSON_BYTES, parse_json
+from ..records import ONNX_BYTES, SHA256, Line, MadeWith, Record, Version, first_error
 from ..release import FACE, MANIFEST, joined
 
 INDEX = "index.json"
