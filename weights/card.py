@@ -22,6 +22,7 @@ from .manifest import (
     PointsAttribute,
 )
 from .metrics import (
+    BY_SIZE,
     EVERYTHING,
     FEW,
     LOWER_IS_BETTER,
@@ -140,18 +141,21 @@ def _files(manifest: Manifest) -> list[list[str]]:
 
 
 def _figures(manifest: Manifest) -> list[dict[str, Any]]:
-    """For each file its measurements: a protocol where it is new, and tables; groups of the default file only."""
-    found, told = [], ""
+    """For each file its measurements: a protocol where it is new, and tables; groups of the default file only.
+
+    Figures by the size of the face come first.
+    """
+    found, last = [], ""
     for number, entry in enumerate(manifest.files):
         parts: list[str] = []
-        measured = metrics_of(manifest, entry)
+        measured = sorted(metrics_of(manifest, entry), key=lambda each: not each.protocol.startswith(BY_SIZE))
         for metrics in measured:
             values = tuple(metric for metric in metrics.values if number == 0 or not by_group(metric))
             if not values:
                 continue
-            if metrics.protocol != told:
+            if metrics.protocol != last:
                 parts.append(f"{metrics.protocol}.\n")
-                told = metrics.protocol
+                last = metrics.protocol
             parts += ["\n".join(metrics_tables(metrics.model_copy(update={"values": values})))]
         found.append({"title": _file(entry), "measured": bool(measured), "parts": parts})
     return found

@@ -11,7 +11,7 @@ import pytest
 from facepipe.weights.card import PLOT_TITLES, model_card, training_runs
 from facepipe.weights.card_tables import by_group, listed, table, tree
 from facepipe.weights.manifest import Manifest, Metric, Metrics, read_manifest
-from facepipe.weights.metrics import comparable, measure_and_subject
+from facepipe.weights.metrics import BY_SIZE, comparable, measure_and_subject
 from facepipe.weights.store import PACKAGE_ROOT
 
 MakeRun = Callable[..., Path]
@@ -177,3 +177,10 @@ def test_a_shipped_card_is_made_again_with_the_same_figures(stage: str) -> None:
     made, shipped = model_card(manifest, plots), (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     for pattern in (r"\d[\d.,]*", r"^\|.*\|$", r"^#+ .*$", r"!\[.*"):
         assert re.findall(pattern, made, re.M) == re.findall(pattern, shipped, re.M)
+
+
+def test_figures_by_the_size_of_the_face_come_first(manifest: Manifest) -> None:
+    sized = manifest.metrics[0].model_copy(update={"protocol": f"{BY_SIZE} twelve sizes"})
+    card = model_card(manifest.model_copy(update={"metrics": (*manifest.metrics, sized)}))
+    good = card.partition("## How good it is")[2]
+    assert 0 < good.index(sized.protocol) < good.index(manifest.metrics[0].protocol)
