@@ -16,7 +16,8 @@ RUN apt-get update \
 COPY --from=build /usr/local/facepipe /usr/local/facepipe
 ENV PATH=/usr/local/facepipe/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    ORT_DISABLE_TELEMETRY=1
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000

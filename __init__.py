@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
     from .pipeline.inputs.image_reader import Limits, read_frame
     from .pipeline.pipeline import Pipeline
     from .pipeline.results import Box, Face, Head, Result, schema
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when ONNX Runtime is imported, which every module of ours comes before
 
 _HOMES = {
     ".classifier.inference.classifier": ("AttributeClassifier",),

@@ -38,6 +38,8 @@ each, and an arena that doubles whenever it is full keeps far more memory than w
 
 
 MOST_THREADS = 1024
+_arena_lock = threading.Lock()
+ort.disable_telemetry_events()  # for who has imported ONNX Runtime before facepipe, which sets ORT_DISABLE_TELEMETRY
 
 
 class OneCallAtATime(ort.InferenceSession):
@@ -104,8 +106,14 @@ def open_session(model: bytes, device: str = "cpu", threads: int | None = None) 
     return session
 
 
-@cache
 def _share_arena() -> None:
+    """Give all sessions one arena, once; several threads may open sessions at the same time."""
+    with _arena_lock:
+        _make_arena()
+
+
+@cache
+def _make_arena() -> None:
     """Give all sessions on the CPU one memory arena, which grows by what is needed.
 
     By default each has its own, which at least doubles whenever it is full: 280 MB more for a detector and a classifier

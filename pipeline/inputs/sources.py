@@ -98,7 +98,7 @@ class _Gathering:
         if is_url(text):
             if not allow_url:
                 raise ImageError(f"{shown(text)}: is a URL; it is fetched with --allow-url (allow_url=True) only")
-            if _suffix(urlsplit(text).path) in VIDEO_SUFFIXES:
+            if _url_suffix(text) in VIDEO_SUFFIXES:
                 raise ImageError(f"{shown(text)}: is a video; download it first, facepipe fetches pictures only")
             self.pictures.setdefault(text, text)
         elif LIVE.match(text):
@@ -226,6 +226,14 @@ def _is_picture(content: bytes) -> bool:
 
 def _suffix(path: str) -> str:
     return os.path.splitext(path)[1].lower()
+
+
+def _url_suffix(url: str) -> str:
+    """The suffix of a URL's path; "" of what is no URL, whose own result will say so."""
+    try:
+        return _suffix(urlsplit(url).path)
+    except ValueError:  # "http://["
+        return ""
 
 
 def _shown(path: str) -> str:

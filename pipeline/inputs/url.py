@@ -30,10 +30,19 @@ GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 """The only part of IPv6 that is given out (RFC 4291, 2.4); mapped IPv4, NAT64 (64:ff9b::/96) and local lie outside."""
 NOT_PUBLIC = tuple(
     ipaddress.ip_network(each)
-    for each in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+    for each in (
+        "168.63.129.16/32",
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "2001::/23",
+        "2001:db8::/32",
+        "2002::/16",
+        "3fff::/20",
+    )
 )
 """Refused beyond what ``ipaddress`` calls not global: protocol assignments, 6to4, Teredo and documentation, some of
-which hide an IPv4 address (IANA's special-purpose address registries)."""
+which hide an IPv4 address (IANA's special-purpose address registries); and the address at which Azure answers its
+virtual machines."""
 
 Resolver = Callable[[str, int], list[str]]
 
@@ -95,7 +104,10 @@ def fetch(
                 target = answer.headers.get("Location")
             if not target:
                 raise ImageError(f"{name}: leads on without saying where")
-            url = urljoin(url, target)
+            try:
+                url = urljoin(url, target)
+            except ValueError as error:  # "http://["
+                raise ImageError(f"{name}: leads to something that is not a URL") from error
     except TimeoutError as error:
         raise ImageError(f"{name}: took longer than {seconds:g} s") from error
     except (OSError, http.client.HTTPException, UnicodeError) as error:

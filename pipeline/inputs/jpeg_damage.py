@@ -1,0 +1,210 @@
+"""Whether the picture data of a JPEG are damaged within, which decoders pass over: they fill what is missing with grey.
+
+Two ways, after ITU-T T.81. The markers: restarts come in order (E.1.4), every scan of a progressive picture is there
+(G.1), and nothing but tables stands between scans. And the amount of data, where Pillow is installed: the picture is
+decoded once more, at an eighth of its size in grey, as if it were some rows higher. Of a sound picture the rows that
+were added come out as the grey that libjpeg fills with, and the picture's own last blocks do not. (OpenCV would do as
+well, but its libjpeg prints a line for each such picture.)
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .pillow import decode_small_grey
+
+START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+START_OF_SCAN, END_OF_IMAGE, RESTART_INTERVAL = 0xDA, 0xD9, 0xDD
+BETWEEN_SCANS = frozenset((0xC4, 0xDA, 0xDB, 0xDC, RESTART_INTERVAL, END_OF_IMAGE, 0xFE, *range(0xE0, 0xF0)))
+"""Markers that may follow a scan: DHT, SOS, DQT, DNL, DRI, EOI, COM and APPn."""
+MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+FILL = 128
+"""What libjpeg shows of a block without data."""
+ADDED = 3
+"""Rows of MCUs that are added."""
+NOISE = bytes(37 * step % 251 + 1 for step in range(64))
+"""Stands before a marker where a picture that ends too early would take it for data; a whole one never reads it."""
+
+
+@dataclass
+class _Frame:
+    """What the markers say.
+
+    Attributes:
+        height_at: where the height is stored.
+        sampling: by component's number, horizontal and vertical sampling factors.
+        interval: MCUs between restarts, 0 without.
+        data: begin and end of each scan's data.
+        scans: of each scan its components' numbers, first and last coefficient, and the bits that it leaves out.
+    """
+
+    kind: int = 0
+    height: int = 0
+    width: int = 0
+    height_at: int = 0
+    sampling: dict[int, tuple[int, int]] = field(default_factory=dict)
+    interval: int = 0
+    data: list[tuple[int, int]] = field(default_factory=list)
+    scans: list[tuple[tuple[int, ...], int, int, int]] = field(default_factory=list)
+    odd_marker: bool = False
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """Blocks of an MCU across and down."""
+        if len(self.scans[0][0]) == 1 and self.kind in (0xC0, 0xC1):
+            return 1, 1
+        return max(h for h, _ in self.sampling.values()), max(v for _, v in self.sampling.values())
+
+    @property
+    def across(self) -> int:
+        """MCUs in a row."""
+        return -(-self.width // (8 * self.step[0]))
+
+    @property
+    def down(self) -> int:
+        """Rows of MCUs."""
+        return -(-self.height // (8 * self.step[1]))
+
+
+def jpeg_damage(content: bytes) -> str | None:
+    """What is wrong within a JPEG that runs to its end and could be decoded.
+
+    Args:
+        content: the file.
+
+    Returns:
+        ``damaged: …`` for people, or None where nothing is found. Data that are wrong and still fit are not found.
+    """
+    try:
+        frame = _markers(content)
+    except (struct.error, IndexError):
+        return None  # what no decoder gets to either
+    if frame.kind not in (0xC0, 0xC1, 0xC2) or not frame.data or not frame.sampling or frame.height == 0:
+        return None
+    if frame.odd_marker or not _restarts_fit(content, frame):
+        return "damaged: the JPEG's picture data are broken"
+    if frame.kind == 0xC2 and not _scans_complete(frame):
+        return "damaged: the JPEG's later scans are missing, so it is blurred"
+    return _amount(content, frame)
+
+
+def _markers(content: bytes) -> _Frame:
+    frame = _Frame()
+    for marker, place in _segments(content):
+        if marker in START_OF_FRAME and not frame.kind:
+            frame.kind, frame.height_at = marker, place + 3
+            frame.height, frame.width, count = struct.unpack_from(">HHB", content, place + 3)
+            for at in range(place + 8, place + 8 + 3 * count, 3):
+                frame.sampling[content[at]] = content[at + 1] >> 4 or 1, content[at + 1] & 15 or 1
+        elif marker == RESTART_INTERVAL:
+            (frame.interval,) = struct.unpack_from(">H", content, place + 2)
+        elif marker == START_OF_SCAN:
+            count = content[place + 2]
+            parts = tuple(content[place + 3 + 2 * each] for each in range(count))
+            first, last, bits = content[place + 3 + 2 * count : place + 6 + 2 * count]
+            frame.scans.append((parts, first, last, bits & 15))
+            begin = place + struct.unpack_from(">H", content, place)[0]
+            found = MARKER.search(content, begin)
+            if found is None:
+                break
+            frame.data.append((begin, found.start()))
+            if content[found.end() - 1] not in BETWEEN_SCANS:
+                frame.odd_marker = True
+                break
+    return frame
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, int]]:
+    """Marker and place (of its length field) of each segment, past the scans' data, up to the picture's end."""
+    place = 2
+    while (found := MARKER.search(content, place)) is not None and found.end() + 2 <= len(content):
+        marker, place = content[found.end() - 1], found.end()
+        if marker == END_OF_IMAGE:
+            return
+        if marker == 0x01:  # stands alone
+            continue
+        yield marker, place
+        place += struct.unpack_from(">H", content, place)[0]
+
+
+def _restarts_fit(content: bytes, frame: _Frame) -> bool:
+    """Whether a picture of one scan has its restart markers, in order; other ones are not looked at."""
+    begin, end = frame.data[0]
+    if frame.kind == 0xC2 or len(frame.scans) != 1 or len(frame.scans[0][0]) != len(frame.sampling):
+        return True
+    found = [content[each.start() + 1] & 7 for each in RESTART.finditer(content, begin, end)]
+    expected = -(-frame.across * frame.down // frame.interval) - 1 if frame.interval else 0
+    return len(found) in (expected, expected + 1) and found == [each % 8 for each in range(len(found))]
+
+
+def _scans_complete(frame: _Frame) -> bool:
+    """Whether the first component has all its coefficients in full (the others may be flat, and left out)."""
+    first = next(iter(frame.sampling))
+    left = np.full(64, 16)  # bits that are missing
+    for parts, begin, end, low in frame.scans:
+        if first in parts:
+            left[begin : end + 1] = low
+    return bool((left == 0).all())
+
+
+def _amount(content: bytes, frame: _Frame) -> str | None:
+    """Look whether the data are as many as the picture's blocks."""
+    higher = frame.height + 8 * frame.step[1] * ADDED
+    if higher > 65_535:
+        return None
+    _, end = frame.data[0]
+    tail = content[:end].rstrip(b"\0") + content[end:] if content[end - 1 : end] == b"\0" else content  # padding
+    grown = bytearray(tail)
+    struct.pack_into(">H", grown, frame.height_at, higher)
+    small = decode_small_grey(bytes(grown))
+    if small is None:
+        return None
+    across, down = frame.step
+    own = small[: frame.down * down]
+    blocks = _filled(small, across, down)
+    added = blocks[frame.down :].ravel()[2:]  # the first gets the bits that fill the last byte
+    if frame.interval == 0 and frame.kind != 0xC2 and len(added) and not added.all():
+        return "damaged: the JPEG's picture data do not fit its size"
+    ends = _last_of_each_interval(frame)
+    if not blocks[: frame.down].ravel()[ends[ends < frame.across * frame.down]].any():
+        return None
+    again = decode_small_grey(_with_noise(content, frame))
+    before = decode_small_grey(content)
+    if again is None or before is None or again.shape != before.shape or (again == before).all():
+        return None
+    grey = _filled(own, across, down).all(axis=1)
+    lost = 0 if not grey[-1] else len(grey) - int(np.flatnonzero(~grey)[-1] if not grey.all() else -1) - 1
+    rows = min(lost * 8 * down, frame.height)
+    how_much = f"about {rows} of {frame.height} rows" if rows else "a part"
+    return f"damaged: data are missing within the JPEG; {how_much} of it came out grey"
+
+
+def _filled(small: np.ndarray, across: int, down: int) -> np.ndarray:
+    """By MCU, whether it is all of the grey that stands for no data; small: one pixel a block, (height, width)."""
+    rows, columns = small.shape[0] // down, -(-small.shape[1] // across)
+    grey = np.ones((rows * down, columns * across), bool)
+    grey[:, : small.shape[1]] = small[: rows * down] == FILL
+    return grey.reshape(rows, down, columns, across).all(axis=(1, 3))
+
+
+def _last_of_each_interval(frame: _Frame) -> np.ndarray:
+    total = frame.across * frame.down
+    step = frame.interval if frame.interval and frame.kind != 0xC2 else total
+    return np.append(np.arange(step - 1, total - 1, step), total - 1)
+
+
+def _with_noise(content: bytes, frame: _Frame) -> bytes:
+    """A picture with noise before the end of each run of data, where only a picture that lacks some would read it."""
+    begin, end = frame.data[0]
+    places = [each.start() for each in RESTART.finditer(content, begin, end)] + [end]
+    pieces, before = [], 0
+    for place in places:
+        pieces += [content[before:place], NOISE]
+        before = place
+    return b"".join([*pieces, content[before:]])

@@ -1,0 +1,68 @@
+"""The eight ways in which a stored picture or frame can lie, numbered as EXIF does (Exif 2.32, tag 274, 1 to 8)."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+TAG = 0x0112
+"""Of the orientation in a TIFF directory, which EXIF is."""
+MATRICES = {
+    1: (1, 0, 0, 1),
+    2: (-1, 0, 0, 1),
+    3: (-1, 0, 0, -1),
+    4: (1, 0, 0, -1),
+    5: (0, 1, 1, 0),
+    6: (0, 1, -1, 0),
+    7: (0, -1, -1, 0),
+    8: (0, -1, 1, 0),
+}
+"""By orientation, a, b, c and d of ISO/IEC 14496-12 (6.2.2): a stored (x, y), y down, is shown at (ax + cy, bx + dy)."""
+
+
+def turned(frame: np.ndarray, orientation: int) -> np.ndarray:
+    """A stored picture as it is to be seen.
+
+    Args:
+        frame: shape (height, width, ...).
+        orientation: 1 to 8; anything else leaves it as it is.
+
+    Returns:
+        Contiguous; shape (width, height, ...) for 5 to 8.
+    """
+    if orientation in (5, 6, 7, 8):
+        frame = frame.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        frame = frame[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        frame = frame[::-1]
+    return np.ascontiguousarray(frame)
+
+
+def exif_orientation(exif: bytes) -> int:
+    """The orientation that an EXIF block tells, 1 where it tells none; ``Exif\\0\\0`` may stand before it."""
+    block = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None:
+        return 1
+    try:
+        (directory,) = struct.unpack_from(order + "I", block, 4)
+        (count,) = struct.unpack_from(order + "H", block, directory)
+        for place in range(directory + 2, directory + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", block, place)
+            if tag == TAG and kind == 3:  # SHORT
+                return value if value in MATRICES else 1
+    except struct.error:
+        return 1
+    return 1
+
+
+def matrix_orientation(matrix: bytes) -> int:
+    """The orientation nearest to a display matrix.
+
+    Args:
+        matrix: nine little-endian 32-bit numbers, as FFmpeg gives them: a, b, u, c, d, v, x, y, w of ISO/IEC 14496-12.
+    """
+    a, b, _, c, d, *_ = (int(each) for each in np.frombuffer(matrix[:36], "<i4"))
+    return max(MATRICES, key=lambda key: sum(x * y for x, y in zip((a, b, c, d), MATRICES[key], strict=True)))

@@ -1,0 +1,105 @@
+"""All that is taken from Pillow and pillow-heif, which are optional: imported here, by one thread at a time.
+
+Their modules import each other in circles. Where two threads import them at once, Python breaks the tie by handing one
+of them a module that is only half there.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_importing = threading.Lock()
+PLUGINS = {"BMP": "BmpImagePlugin", "GIF": "GifImagePlugin", "TIFF": "TiffImagePlugin", "JPEG": "JpegImagePlugin"}
+FAULTS = (OSError, ValueError, SyntaxError, MemoryError, EOFError, IndexError, KeyError, TypeError, RuntimeError)
+"""What Pillow and pillow-heif raise of damaged pictures."""
+
+
+def optional(name: str) -> ModuleType | None:
+    """A module of theirs, None where the package is not installed."""
+    with _importing:
+        try:
+            return import_module(name)
+        except ImportError:
+            return None
+
+
+def is_pillow_image(source: object) -> TypeGuard[Image]:
+    """Whether an object is a Pillow image. Whoever has one has imported Pillow, so this imports nothing."""
+    kind: Any = getattr(sys.modules.get("PIL.Image"), "Image", None)  # not there yet while another thread imports it
+    return kind is not None and isinstance(source, kind)
+
+
+def decode_by_pillow(content: bytes, format: str, most: int) -> np.ndarray | None:
+    """Decode the first picture of a file that OpenCV does not read, and turn it upright.
+
+    Args:
+        content: the file.
+        format: ``BMP``, ``GIF``, ``TIFF`` or ``AVIF``.
+        most: pixels at most, by what the file says.
+
+    Returns:
+        uint8 BGR, shape (height, width, 3); None where Pillow cannot read it either, or is not installed.
+    """
+    module: Any = optional("PIL.Image")
+    if module is None:
+        return None
+    if format in PLUGINS:
+        optional(f"PIL.{PLUGINS[format]}")
+    try:
+        with module.open(io.BytesIO(content), formats=[format]) as image:
+            if image.width * image.height > most:
+                return None
+            if image.mode == "F" or (image.mode == "I" and format != "PNG"):
+                return None
+            if format == "AVIF":
+                return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+            return as_frame(image)
+    except (*FAULTS, module.DecompressionBombError):
+        return None
+
+
+def as_frame(image: Image) -> np.ndarray | None:
+    """A Pillow image upright, as BGR uint8 (height, width, 3); None of a mode whose numbers have no set range.
+
+    Raises:
+        OSError, SyntaxError: Pillow decodes on first use.
+    """
+    operations: Any = optional("PIL.ImageOps")
+    upright = operations.exif_transpose(image)
+    if upright.mode.startswith("I;16"):
+        grey = (np.asarray(upright) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if upright.mode in ("I", "F"):
+        return None
+    if upright.mode == "RGBA":  # convert would be the same, and this says that what lies under transparency stays
+        return np.ascontiguousarray(np.asarray(upright)[..., 2::-1])
+    return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1])
+
+
+def decode_small_grey(content: bytes) -> np.ndarray | None:
+    """A JPEG's brightness at an eighth of its size, uint8 (height, width); None without Pillow, or where it fails."""
+    module: Any = optional("PIL.Image")
+    if module is None:
+        return None
+    optional("PIL.JpegImagePlugin")
+    try:
+        with module.open(io.BytesIO(content), formats=["JPEG"]) as image:
+            if image.mode not in ("L", "RGB"):
+                return None
+            width, height = image.size
+            image.draft("L", (max(1, width // 8), max(1, height // 8)))
+            if image.mode != "L" or image.size != (-(-width // 8), -(-height // 8)):
+                return None
+            return np.asarray(image)
+    except (*FAULTS, module.DecompressionBombError):
+        return None
