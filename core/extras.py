@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from importlib import import_module
 from typing import Any
 
@@ -26,13 +27,15 @@ EXTRAS = {
     "roboflow": ("roboflow",),
 }
 """The extra that installs each of the other optional packages."""
+_importing = threading.RLock()
 
 
 def require(module: str, extra: str | None = None) -> Any:
     """Import an optional module.
 
-    The module is looked up anew at each call, which costs a microsecond once it is loaded; Python's own lock keeps
-    several threads that meet here from seeing half of it.
+    The module is looked up anew at each call, which costs a microsecond once it is loaded. One thread at a time imports
+    here: packages whose modules import each other in circles would otherwise be handed over half made, for that is how
+    Python breaks the tie of two threads that wait for each other's modules.
 
     Args:
         module: its full name, such as ``scipy.stats``.
@@ -46,8 +49,17 @@ def require(module: str, extra: str | None = None) -> Any:
     """
     name = module.partition(".")[0]
     try:
-        import_module(name)
-        return import_module(module)
+        with _importing:
+            import_module(name)
+            return import_module(module)
     except ImportError as error:
         package, usual = PACKAGES.get(name) or (name, next((e for e, names in EXTRAS.items() if name in names), ""))
         raise MissingExtraError(package, extra or usual) from error
+
+
+def optional(module: str) -> Any:
+    """An optional module as :func:`require` gives it, or None where it is not installed."""
+    try:
+        return require(module)
+    except MissingExtraError:
+        return None

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.errors import FacepipeError
 from .classifiers import Cut, Reading
-from .inputs.image_reader import Frame, Source, source_name
+from .inputs.image_reader import Frame, Picture, Source, source_name
 from .pixel_budget import PixelBudget
 from .results import Result
 from .stages import Parts, Stages
@@ -41,7 +41,7 @@ class Ticket:
         name: the source's path or URL, or None.
         error: why it could not be read; the result says so, too.
         frame: the decoded picture; None before, and after it was let go of.
-        sha256: of the encoded picture.
+        picture: its SHA-256 and what is wrong with it; its frame is ``frame``.
         waited: seconds that it has waited for a reader and for a detector.
 
     The others are the engine's own: ``since`` when it waits for the next stage, its ``pixels`` in the budget, what was
@@ -59,7 +59,7 @@ class Ticket:
     name: str | None = field(default=None, init=False)
     error: FacepipeError | None = field(default=None, init=False)
     frame: Frame | None = field(default=None, init=False)
-    sha256: str | None = field(default=None, init=False)
+    picture: Picture | None = field(default=None, init=False)
     waited: float = field(default=0.0, init=False)
     since: float = field(default_factory=time.monotonic, init=False)
     number: int = field(default=0, init=False)

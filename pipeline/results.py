@@ -143,6 +143,8 @@ class Result(Part):
     source_sha256: str | None = None
     """Of the encoded picture that was read from a path, a URL or bytes; None of arrays, of frames, of what could not be
     read."""
+    warning: str | None = None
+    """``damaged: …`` of a picture that is damaged within: parts of it are grey or wrong. Else None."""
 
     def to_supervision(self) -> Detections:
         """The faces and heads as ``supervision.Detections``, see ``supervision_adapter.to_supervision``.

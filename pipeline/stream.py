@@ -222,7 +222,8 @@ class Engine:
         start, result, fault = time.monotonic(), None, None
         waited = ticket.waited = start - ticket.since
         try:
-            ticket.frame, ticket.sha256 = ticket.stages.read(ticket.source, partial(self._admit, ticket))
+            ticket.picture = ticket.stages.read(ticket.source, partial(self._admit, ticket))
+            ticket.frame = ticket.picture.frame
         except _Ended:
             pass
         except FacepipeError as error:
@@ -367,7 +368,7 @@ class Engine:
             return
         for reading in ticket.readings:
             stages.parts().classifiers.tidy(reading)
-        result = assemble(stages.models, ticket.name, found, ticket.readings, ticket.features, ticket.sha256)
+        result = assemble(stages.models, ticket.name, found, ticket.readings, ticket.features, ticket.picture)
         self._end(ticket, result)
 
 

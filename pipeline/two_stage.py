@@ -14,7 +14,7 @@ import numpy as np
 from ..detector.inference.boxes import Detections, area, share_inside
 from ..detector.inference.detector import FaceDetector
 from .classifiers import Classifiers, Cut, Placed, Reading
-from .inputs.image_reader import Frame, Source, source_name
+from .inputs.image_reader import Frame, Picture, Source, source_name
 from .results import Box, Face, Head, Models, Result, shortest
 from .stages import Stages, Stopwatch
 
@@ -65,10 +65,10 @@ def analyse(stages: Stages, source: Source, features: bool = False) -> Result:
     """
     parts = stages.ready(features)
     with stages.stopwatch.measure("read"):
-        frame, sha256 = stages.read(source)
-    found = detect(parts.detector, [frame], stages.stopwatch)
+        picture = stages.read(source)
+    found = detect(parts.detector, [picture.frame], stages.stopwatch)
     readings = classify(parts.classifiers, [found[0].placed()], stages.stopwatch, features)
-    return assemble(stages.models, source_name(source), found[0], readings[0], features, sha256)
+    return assemble(stages.models, source_name(source), found[0], readings[0], features, picture)
 
 
 def detect(detector: FaceDetector, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[Found]:
@@ -142,7 +142,7 @@ def assemble(
     found: Found,
     readings: Sequence[Reading],
     features: bool = False,
-    source_sha256: str | None = None,
+    picture: Picture | None = None,
 ) -> Result:
     """The result of one frame.
 
@@ -152,7 +152,7 @@ def assemble(
         found: faces and heads.
         readings: one for each face.
         features: fill ``Face.features``.
-        source_sha256: of the encoded picture, see ``inputs.image_reader.Picture``.
+        picture: as it was read, for its SHA-256 and warning; None of a video's frame.
     """
     faces, heads = found.faces, found.heads
     return Result(
@@ -177,7 +177,8 @@ def assemble(
         ),
         models=models,
         error=None,
-        source_sha256=source_sha256,
+        source_sha256=None if picture is None else picture.sha256,
+        warning=None if picture is None else picture.warning,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -24,6 +25,8 @@ from facepipe.weights import store
 from facepipe.weights.manifest import Manifest
 from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # of tests that import ONNX Runtime before facepipe
 
 # The two trainers never share a process but here. tensorflow and triton (torch's compiler) each bring an LLVM; triton
 # crashes when it is loaded after tensorflow, and is harmless before it.

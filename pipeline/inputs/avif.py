@@ -18,6 +18,22 @@ def stream_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
     Raises:
         IndexError: the stream ends within a header.
     """
+    for bits in _sequence_headers(stream):
+        yield _sequence_size(bits)
+
+
+def is_full_range_grey(stream: bytes) -> bool:
+    """Whether the first sequence header of a grey stream says that brightness goes from 0 to 255 (5.5.2).
+
+    Raises:
+        IndexError: the stream ends within that header.
+    """
+    bits = next(_sequence_headers(stream), None)
+    return bits is not None and _full_range(bits)
+
+
+def _sequence_headers(stream: bytes) -> Iterator[_Bits]:
+    """What each sequence header holds."""
     place = 0
     while place < len(stream):
         header = stream[place]
@@ -33,7 +49,7 @@ def stream_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
                 if not byte & 0x80 or shift > 56:
                     break
         if header >> 3 & 15 == SEQUENCE_HEADER:
-            yield _sequence_size(_Bits(stream[place : place + min(length, 4096)]))
+            yield _Bits(stream[place : place + min(length, 4096)])
         place += length
 
 
@@ -58,6 +74,43 @@ def _sequence_size(bits: _Bits) -> tuple[int, int]:
         _operating_points(bits)
     across, down = bits.take(4) + 1, bits.take(4) + 1
     return bits.take(across) + 1, bits.take(down) + 1
+
+
+def _full_range(bits: _Bits) -> bool:
+    profile = bits.take(3)
+    bits.take(1)  # still picture
+    reduced = bits.take(1)
+    if reduced:
+        bits.take(5)
+    else:
+        _operating_points(bits)
+    across, down = bits.take(4) + 1, bits.take(4) + 1
+    bits.take(across + down)
+    if not reduced and bits.take(1):  # frame numbers
+        bits.take(7)
+    bits.take(3)  # superblocks, filter and edge within a frame
+    if not reduced:
+        _inter_tools(bits)
+    bits.take(3)  # super-resolution, CDEF, restoration
+    if bits.take(1) and profile == 2:  # high bit depth
+        bits.take(1)
+    if not bits.take(1):
+        raise IndexError("the header is of a picture in colour")
+    if bits.take(1):  # the colours are described
+        bits.take(24)
+    return bool(bits.take(1))
+
+
+def _inter_tools(bits: _Bits) -> None:
+    """Pass over what is about several frames."""
+    bits.take(4)
+    order_hint = bits.take(1)
+    if order_hint:
+        bits.take(2)
+    if (bits.take(1) or bits.take(1)) and not bits.take(1):  # screen content tools; whole motion vectors
+        bits.take(1)
+    if order_hint:
+        bits.take(3)
 
 
 def _operating_points(bits: _Bits) -> None:

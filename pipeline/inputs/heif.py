@@ -9,14 +9,19 @@ from __future__ import annotations
 import io
 import struct
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
 
 from ...core.errors import ImageError, ImageTooLargeError
-from .avif import stream_sizes
+from ...core.extras import optional
+from .avif import is_full_range_grey, stream_sizes
 from .heif_boxes import HeifFile, read_boxes
+from .pillow import FAULTS, decode_by_pillow
 
+FULL_RANGE = np.clip(np.rint((np.arange(256) - 16.0) * 255 / 219), 0, 255).astype(np.uint8)
+"""Brightness from 16 to 235 as 0 to 255."""
 PIP = "pip install 'facepipe[heif]'"
 
 
@@ -32,13 +37,12 @@ def decode_heic(content: bytes) -> np.ndarray | None:
     Raises:
         ImageError: pillow-heif is not installed.
     """
+    module: Any = optional("pillow_heif")
+    if module is None:
+        raise ImageError(f"is a HEIC; to read these: {PIP}")
     try:
-        from pillow_heif import open_heif
-    except ImportError as error:
-        raise ImageError(f"is a HEIC; to read these: {PIP}") from error
-    try:
-        stored = np.array(open_heif(io.BytesIO(content), convert_hdr_to_8bit=True, bgr_mode=True))
-    except (ValueError, EOFError, SyntaxError, RuntimeError, OSError, IndexError, KeyError, MemoryError):
+        stored = np.array(module.open_heif(io.BytesIO(content), convert_hdr_to_8bit=True, bgr_mode=True))
+    except FAULTS:
         return None
     return (stored >> 8).astype(np.uint8) if stored.dtype == np.uint16 else stored  # deep grey stays deep
 
@@ -62,13 +66,43 @@ def decode_avif(content: bytes, most: int) -> np.ndarray | None:
         raise ImageError("an animated AVIF; facepipe reads still ones")
     check_stream(content, file, most)
     if cv2.haveImageWriter("a.avif"):  # the build has libavif, for both directions
-        pixels = np.frombuffer(content, np.uint8)
+        pixels = np.frombuffer(_without_metadata(content, file), np.uint8)
         frame = cv2.imdecode(pixels, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if frame is not None and _is_limited_grey(content, file):
+            frame = cv2.LUT(frame, FULL_RANGE)
     else:
-        frame = _by_pillow(content)
+        frame = _by_pillow(content, most)
     if frame is None or frame.shape[:2] != (file.height, file.width):
         return None
     return upright(frame, file)
+
+
+def _without_metadata(content: bytes, file: HeifFile) -> bytes:
+    """The file with its EXIF and XMP called free space: OpenCV fails where they lie behind the picture."""
+    places = [item.kind_at for item in file.items.values() if item.kind in (b"Exif", b"mime")]
+    if not places:
+        return content
+    changed = bytearray(content)
+    for place in places:
+        changed[place : place + 4] = b"free"
+    return bytes(changed)
+
+
+def _is_limited_grey(content: bytes, file: HeifFile) -> bool:
+    """Whether the picture is grey with brightness from 16 to 235, which OpenCV leaves so; of colour it does not."""
+    properties = dict(file.items[file.main].properties)
+    if b"av1C" not in properties:
+        return False
+    begin, end = properties[b"av1C"]
+    if not content[begin + 2] & 0x10:  # monochrome
+        return False
+    if b"colr" in properties and content[slice(*properties[b"colr"])][:4] == b"nclx":
+        return not content[properties[b"colr"][0] + 10] & 0x80
+    stream = content[begin + 4 : end] or b"".join(content[slice(*span)] for span in file.items[file.main].spans)
+    try:
+        return not is_full_range_grey(stream)
+    except IndexError:
+        return False
 
 
 def check_stream(content: bytes, file: HeifFile, most: int) -> None:
@@ -126,17 +160,8 @@ def _clean_aperture(frame: np.ndarray, content: bytes, format: str) -> np.ndarra
     return frame[top : top + rows, left : left + columns]
 
 
-def _by_pillow(content: bytes) -> np.ndarray | None:
-    try:
-        from PIL import Image, features
-
-        readable = features.check("avif")
-    except ImportError:
-        readable = False
-    if not readable:
+def _by_pillow(content: bytes, most: int) -> np.ndarray | None:
+    features: Any = optional("PIL.features")
+    if features is None or not features.check("avif"):
         raise ImageError(f"is an AVIF, which this OpenCV cannot read; to read it: {PIP}")
-    try:
-        with Image.open(io.BytesIO(content), formats=["AVIF"]) as image:
-            return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
-    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError):
-        return None
+    return decode_by_pillow(content, "AVIF", most)

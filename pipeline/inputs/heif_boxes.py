@@ -32,11 +32,13 @@ class Item:
 
     Attributes:
         kind: its type, ``b"hvc1"``, ``b"grid"``, ``b"Exif"``, …
+        kind_at: where that stands in the file.
         spans: where its bytes are in the file.
         properties: type and place of what describes it, in order.
     """
 
     kind: bytes = b""
+    kind_at: int = 0
     spans: list[Span] = field(default_factory=list)
     properties: list[tuple[bytes, Span]] = field(default_factory=list)
 
@@ -52,6 +54,7 @@ class HeifFile:
         height: stored rows.
         changes: type and content of the crop, turn and mirror (``clap``, ``irot``, ``imir``), in the order of applying.
         items: everything stored, by number.
+        main: number of the main picture among these.
     """
 
     format: str
@@ -60,11 +63,22 @@ class HeifFile:
     height: int
     changes: tuple[tuple[bytes, bytes], ...]
     items: dict[int, Item]
+    main: int = 0
 
 
 def is_boxed(content: bytes) -> bool:
     """Whether a file begins as HEIC, AVIF and MP4 do."""
     return content[4:8] == b"ftyp"
+
+
+def is_still(content: bytes) -> bool:
+    """Whether the brands of a file of boxes name a still picture."""
+    return not _brands(content).isdisjoint(STILL)
+
+
+def _brands(content: bytes) -> set[bytes]:
+    size = int.from_bytes(content[:4])
+    return {content[8:12], *(content[place : place + 4] for place in range(16, min(size, len(content)), 4))}
 
 
 def read_boxes(content: bytes) -> HeifFile:
@@ -86,9 +100,7 @@ def is_transparent(content: bytes, file: HeifFile) -> bool:
 
 
 def _read(content: bytes) -> HeifFile:
-    size = struct.unpack_from(">I", content)[0]
-    brands = {content[8:12], *(content[place : place + 4] for place in range(16, min(size, len(content)), 4))}
-    if not brands & STILL:
+    if not is_still(content):
         raise ImageError("a video file, or another that is not a picture")
     top = dict(_boxes(content, (0, len(content))))
     if b"meta" not in top:
@@ -111,7 +123,7 @@ def _read(content: bytes) -> HeifFile:
     changes = tuple(
         (name, content[slice(*span)]) for name, span in picture.properties if name in (b"clap", b"irot", b"imir")
     )
-    return HeifFile(CODINGS[coding], content[8:12] == b"avis", width, height, changes, items)
+    return HeifFile(CODINGS[coding], content[8:12] == b"avis", width, height, changes, items, main)
 
 
 def _shown(kind: bytes) -> str:
@@ -143,7 +155,7 @@ def _kinds(content: bytes, span: Span) -> dict[int, Item]:
             continue
         wide = content[begin] == 3
         number, _, kind = struct.unpack_from(">IH4s" if wide else ">HH4s", content, begin + 4)
-        items[number] = Item(kind)
+        items[number] = Item(kind, begin + (10 if wide else 8))
     return items
 
 

@@ -18,8 +18,8 @@ FORMATS = "JPEG, PNG, WebP, BMP, GIF, TIFF, HEIC and AVIF"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers SOF0 to SOF15; the three others in that range are DHT, JPG and DAC."""
-TIFF_TAGS = (256, 257, 258, 277, 322, 323)
-"""ImageWidth, ImageLength, BitsPerSample, SamplesPerPixel, TileWidth, TileLength."""
+TIFF_TAGS = (256, 257, 258, 277, 322, 323, 338)
+"""ImageWidth, ImageLength, BitsPerSample, SamplesPerPixel, TileWidth, TileLength, ExtraSamples (2: transparency)."""
 START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
 
 
@@ -33,12 +33,14 @@ class ImageHeader:
         height: stored rows.
         cost: bytes of memory a pixel that decoding takes at most, measured with the decoders in use (see
             benchmarks/fuzz_bombs.py); 9 stands for all that take less.
+        pillow_first: a BigTIFF, which OpenCV does not read, or a TIFF whose colours it would darken by transparency.
     """
 
     format: str
     width: int
     height: int
     cost: int = 9
+    pillow_first: bool = False
 
 
 def read_header(content: bytes) -> ImageHeader:
@@ -73,6 +75,8 @@ def _read_header(content: bytes) -> ImageHeader:
         return ImageHeader("BMP", width, abs(height))  # a negative height: rows run from the top
     if content[:4] in (b"II*\0", b"MM\0*"):
         return _tiff(content)
+    if content[:4] in (b"II+\0", b"MM\0+"):
+        return _tiff(content, big=True)
     if is_boxed(content):
         return _boxed(content)
     raise ImageTypeError(f"not a picture that facepipe reads ({FORMATS})")
@@ -123,22 +127,30 @@ def _webp(content: bytes) -> ImageHeader:
     return ImageHeader("WebP", width, height)
 
 
-def _tiff(content: bytes) -> ImageHeader:
+def _tiff(content: bytes, big: bool = False) -> ImageHeader:
+    """The first directory's header; BigTIFF differs in the width of its counts and places."""
     order = "<" if content[:2] == b"II" else ">"
-    (directory,) = struct.unpack_from(order + "I", content, 4)
-    (count,) = struct.unpack_from(order + "H", content, directory)
+    (directory,) = struct.unpack_from(order + "Q", content, 8) if big else struct.unpack_from(order + "I", content, 4)
+    (count,) = struct.unpack_from(order + ("Q" if big else "H"), content, directory)
+    first, step = directory + (8 if big else 2), 20 if big else 12
+    inline = 8 if big else 4
     found: dict[int, int] = {}
-    for place in range(directory + 2, directory + 2 + 12 * count, 12):
-        tag, kind, several = struct.unpack_from(order + "HHI", content, place)
-        if tag in TIFF_TAGS and kind in (3, 4) and tag not in found:  # SHORT or LONG
-            if 4 < several * (2 if kind == 3 else 4) <= len(content):  # the numbers are elsewhere: the first of them
-                (place,) = struct.unpack_from(order + "I", content, place + 8)
-                place -= 8
-            (found[tag],) = struct.unpack_from(order + "HI"[kind - 3], content, place + 8)
-    width, height = found.get(256, 0), found.get(257, 0)
+    for place in range(first, first + step * min(count, len(content) // step), step):
+        tag, kind, several = struct.unpack_from(order + ("HHQ" if big else "HHI"), content, place)
+        size = {3: 2, 4: 4, 16: 8}.get(kind, 0)  # SHORT, LONG, LONG8
+        if tag in TIFF_TAGS and size and tag not in found:
+            at = place + step - inline
+            if inline < several * size <= len(content):  # the numbers are elsewhere: the first of them
+                (at,) = struct.unpack_from(order + ("Q" if big else "I"), content, at)
+            (found[tag],) = struct.unpack_from(order + {2: "H", 4: "I", 8: "Q"}[size], content, at)
+    width, height, depth = found.get(256, 0), found.get(257, 0), found.get(258, 1)
+    if depth > 16:
+        raise ImageError(f"a TIFF of {depth} bits a sample, which is not read; convert it to 8 or 16 bits")
     if found.get(322, 0) * found.get(323, 0) > max(4 * width * height, 2**24):
         raise ImageError("a TIFF with tiles much larger than the picture")
-    return ImageHeader("TIFF", width, height, max(9, 4 + found.get(277, 1) * (found.get(258, 1) + 7 >> 3)))
+    return ImageHeader(
+        "TIFF", width, height, max(9, 4 + found.get(277, 1) * (depth + 7 >> 3)), big or found.get(338) == 2
+    )
 
 
 def _boxed(content: bytes) -> ImageHeader:
@@ -188,3 +200,14 @@ def _png_whole(content: bytes) -> bool:
             return True
         place = end
     return False
+
+
+def webp_exif(content: bytes) -> bytes:
+    """The EXIF chunk of a WebP (RFC 9649, 2.7.1.5), b"" without one."""
+    place = 12
+    while place + 8 <= len(content):
+        name, length = struct.unpack_from("<4sI", content, place)
+        if name == b"EXIF":
+            return content[place + 8 : place + 8 + length]
+        place += 8 + length + length % 2
+    return b""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 
 from ...core.errors import FrameError, ImageError, ImageTooLargeError
-from .image_header import ImageHeader, check_whole, read_header
+from ...core.extras import optional
+from .image_header import ImageHeader, check_whole, read_header, webp_exif
+from .orientation import exif_orientation, turned
+from .pillow import as_frame, decode_by_pillow, is_pillow_image
 from .url import is_url, shown, without_credentials
 
 if TYPE_CHECKING:
@@ -34,28 +36,35 @@ class Picture(NamedTuple):
     Attributes:
         frame: its pixels.
         sha256: of the encoded picture, in hexadecimal digits; None of what came without one (arrays, PIL images).
+        warning: ``damaged: …`` of a JPEG that is damaged within, whose frame is in part grey or wrong; else None.
     """
 
     frame: Frame
     sha256: str | None
+    warning: str | None = None
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How large a stored picture may be; both are checked before any pixel is decoded.
+    """What a stored picture may be. Its size is checked before any pixel is decoded.
 
     Attributes:
         bytes: of the file (64 MiB).
         pixels: width x height (100 megapixels; decoded they take 300 MB, and while they are decoded no more than 900).
             What takes more memory a pixel may have the fewer: a CMYK progressive JPEG, a TIFF of 16 bits, APNG, HEIC
             (75 megapixels), AVIF (45, transparent 22).
+        damaged: whether a JPEG that is damaged within passes, with a warning; False makes an error of it.
     """
 
     bytes: int = 64 * 2**20
     pixels: int = 100_000_000
+    damaged: bool = True
 
 
 DEFAULT_LIMITS = Limits()
+BY_PILLOW = ("BMP", "GIF", "TIFF")
+"""Formats of which Pillow reads kinds that OpenCV does not: it is asked where OpenCV fails, if it is installed."""
+PIP = "pip install 'facepipe[heif]'"
 LIGHT = 9
 """Bytes a pixel that decoding may take at the full number of pixels, see ``ImageHeader.cost``."""
 
@@ -80,7 +89,7 @@ def read_frame(
             (height, width), (height, width, 1), (height, width, 3) in BGR or (height, width, 4) in BGRA; or a PIL
             image.
         limits: caps on the size of stored pictures and PIL images. Arrays are in memory already and have none.
-        allow_url: fetch URLs, see ``fetching.fetch``; without it a URL is an error.
+        allow_url: fetch URLs, see ``fetch.fetch``; without it a URL is an error.
         admit: called with the number of pixels of a stored picture, once it is known and before any is decoded; it may
             wait, so that no more pictures are decoded than there is memory for.
 
@@ -102,9 +111,21 @@ def read_picture(
     allow_url: bool = False,
     admit: Callable[[int], None] | None = None,
 ) -> Picture:
-    """As :func:`read_frame`, with the SHA-256 of the encoded picture (about 1 ms for 1 MB)."""
+    """As :func:`read_frame`, with the SHA-256 of the encoded picture (about 1 ms for 1 MB), and what is wrong with it.
+
+    Args:
+        source: as for :func:`read_frame`, as are the others.
+        limits: caps on size; and whether a picture that is damaged within passes.
+        allow_url: fetch URLs.
+        admit: called with the number of pixels before any is decoded.
+
+    Raises:
+        FrameError, ImageError, ImageTooLargeError: as :func:`read_frame`.
+    """
     frame, content = _read(source, limits, allow_url, admit)
-    return Picture(frame, None if content is None else hashlib.sha256(content).hexdigest())
+    if content is None:
+        return Picture(frame, None)
+    return Picture(frame, hashlib.sha256(content).hexdigest(), _damage(content) if limits.damaged else None)
 
 
 def _read(
@@ -113,12 +134,12 @@ def _read(
     """The frame, and the encoded picture where there is one."""
     if isinstance(source, np.ndarray):
         return _from_array(source), None
-    if _is_pil(source):
+    if is_pillow_image(source):
         return _from_pil(source, limits, admit), None
     if is_url(source):
         if not allow_url:
             raise ImageError(f"{shown(source)}: is a URL; allow_url=True or --allow-url has it fetched")
-        from .url import fetch
+        from .fetch import fetch
 
         content, name = fetch(source, limits.bytes), shown(source)
     elif isinstance(source, str | os.PathLike):
@@ -174,8 +195,25 @@ def _from_bytes(content: bytes, limits: Limits, name: str, admit: Callable[[int]
             raise
         raise type(error)(f"{name}: {error}") from error
     if frame is None:
-        raise ImageError(f"{name}: the {header.format} cannot be decoded: damaged or cut short")
+        raise ImageError(f"{name}: the {header.format} cannot be decoded: {_why_not(header)}")
+    if not limits.damaged and (damage := _damage(content)) is not None:
+        raise ImageError(f"{name}: {damage}")
     return frame
+
+
+def _why_not(header: ImageHeader) -> str:
+    """What to say of a picture that no decoder takes."""
+    if header.format in BY_PILLOW and optional("PIL.Image") is None:
+        return f"damaged, or of a kind that is read with Pillow only ({PIP})"
+    return "damaged, cut short, or of a kind that is not read"
+
+
+def _damage(content: bytes) -> str | None:
+    if not content.startswith(b"\xff\xd8"):
+        return None
+    from .jpeg_damage import jpeg_damage
+
+    return jpeg_damage(content)
 
 
 def _check_pixels(width: int, height: int, most: int, name: str, kind: str = "") -> None:
@@ -189,21 +227,31 @@ def _heavy(header: ImageHeader) -> str:
 
 
 def _decode(content: bytes, header: ImageHeader, most: int) -> Frame | None:
-    """Decode and turn upright (OpenCV applies EXIF); None where it cannot be done. OpenCV's log lines are held back."""
+    """Decode and turn upright; None where it cannot be done. OpenCV's log lines are held back.
+
+    OpenCV applies EXIF, but not that of a WebP whose block begins with ``Exif\\0\\0``, as some programs write it.
+    """
     if header.format == "HEIC":
         from .heif import decode_heic
 
         stored = decode_heic(content)
         return None if stored is None else _from_array(stored)
-    with _quiet:
+    if header.pillow_first and (frame := decode_by_pillow(content, header.format, most)) is not None:
+        return frame
+    with opencv_quiet:
         try:
             if header.format == "AVIF":
                 from .heif import decode_avif
 
                 return decode_avif(content, most)
-            return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+            frame = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
         except cv2.error:
-            return None
+            frame = None
+    if frame is None and header.format in BY_PILLOW:
+        return decode_by_pillow(content, header.format, most)
+    if frame is not None and header.format == "WebP" and (exif := webp_exif(content)).startswith(b"Exif\0\0"):
+        return turned(frame, exif_orientation(exif))
+    return frame
 
 
 class _Quiet:
@@ -225,7 +273,8 @@ class _Quiet:
                 cv2.utils.logging.setLogLevel(self._level)
 
 
-_quiet = _Quiet()
+opencv_quiet = _Quiet()
+"""For ``with``: OpenCV's log lines are held back meanwhile, of every thread."""
 
 
 def _from_array(array: np.ndarray) -> Frame:
@@ -240,26 +289,14 @@ def _from_array(array: np.ndarray) -> Frame:
     return np.ascontiguousarray(array[..., :3])
 
 
-def _is_pil(source: object) -> TypeGuard[Image]:
-    """Whether an object is a PIL image; Pillow is no dependency, so whoever has an image has imported it."""
-    module: Any = sys.modules.get("PIL.Image")
-    return module is not None and isinstance(source, module.Image)
-
-
 def _from_pil(image: Image, limits: Limits, admit: Callable[[int], None] | None) -> Frame:
-    from PIL import ImageOps
-
     _check_pixels(image.width, image.height, limits.pixels, "PIL image")
     if admit is not None:
         admit(image.width * image.height)
     try:
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I;16"):
-            return _from_array((np.asarray(upright) >> 8).astype(np.uint8))
-        if upright.mode in ("I", "F"):
-            raise FrameError(
-                f"a PIL image of mode {upright.mode} has no set range; scale it and convert it to L or RGB"
-            )
-        return _from_array(np.asarray(upright.convert("RGB"))[..., ::-1])
+        frame = as_frame(image)
     except (OSError, SyntaxError) as error:  # Pillow decodes on first use
         raise ImageError(f"PIL image: cannot be decoded ({error})") from error
+    if frame is None:
+        raise FrameError(f"a PIL image of mode {image.mode} has no set range; scale it and convert it to L or RGB")
+    return frame

@@ -28,6 +28,8 @@ FILL = 128
 """What libjpeg shows of a block without data."""
 ADDED = 3
 """Rows of MCUs that are added."""
+LARGE = 85_000_000
+"""Pixels of a picture whose amount of data is not looked at: Pillow warns of so large ones."""
 NOISE = bytes(37 * step % 251 + 1 for step in range(64))
 """Stands before a marker where a picture that ends too early would take it for data; a whole one never reads it."""
 
@@ -156,7 +158,7 @@ def _scans_complete(frame: _Frame) -> bool:
 def _amount(content: bytes, frame: _Frame) -> str | None:
     """Look whether the data are as many as the picture's blocks."""
     higher = frame.height + 8 * frame.step[1] * ADDED
-    if higher > 65_535:
+    if higher > 65_535 or higher * frame.width > LARGE:
         return None
     _, end = frame.data[0]
     tail = content[:end].rstrip(b"\0") + content[end:] if content[end - 1 : end] == b"\0" else content  # padding

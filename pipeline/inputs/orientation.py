@@ -18,7 +18,7 @@ MATRICES = {
     7: (0, -1, -1, 0),
     8: (0, -1, 1, 0),
 }
-"""By orientation, a, b, c and d of ISO/IEC 14496-12 (6.2.2): a stored (x, y), y down, is shown at (ax + cy, bx + dy)."""
+"""By orientation, a, b, c, d of ISO/IEC 14496-12 (6.2.2): a stored (x, y), y down, is shown at (ax + cy, bx + dy)."""
 
 
 def turned(frame: np.ndarray, orientation: int) -> np.ndarray:

@@ -1,36 +1,21 @@
-"""All that is taken from Pillow and pillow-heif, which are optional: imported here, by one thread at a time.
-
-Their modules import each other in circles. Where two threads import them at once, Python breaks the tie by handing one
-of them a module that is only half there.
-"""
+"""What is taken from Pillow, which is optional: kinds of pictures that OpenCV does not read, and Pillow's own images."""
 
 from __future__ import annotations
 
 import io
 import sys
-import threading
-from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
+from ...core.extras import optional
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_importing = threading.Lock()
 PLUGINS = {"BMP": "BmpImagePlugin", "GIF": "GifImagePlugin", "TIFF": "TiffImagePlugin", "JPEG": "JpegImagePlugin"}
 FAULTS = (OSError, ValueError, SyntaxError, MemoryError, EOFError, IndexError, KeyError, TypeError, RuntimeError)
 """What Pillow and pillow-heif raise of damaged pictures."""
-
-
-def optional(name: str) -> ModuleType | None:
-    """A module of theirs, None where the package is not installed."""
-    with _importing:
-        try:
-            return import_module(name)
-        except ImportError:
-            return None
 
 
 def is_pillow_image(source: object) -> TypeGuard[Image]:

@@ -7,12 +7,14 @@ import fnmatch
 import glob
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ...core.errors import DataError, ImageError
+from ...core.errors import DataError, ImageError, ImageTypeError
+from .heif_boxes import is_boxed, is_still
 from .image_header import read_header
 from .url import is_url, shown
 
@@ -22,6 +24,19 @@ PICTURE_SUFFIXES = frozenset(f".{each}" for each in PICTURES.split())
 VIDEO_SUFFIXES = frozenset(f".{each}" for each in VIDEOS.split())
 LIVE = re.compile(r"(?i:rtsps?://.)|camera:\d+\Z", re.ASCII)
 """A stream or a camera."""
+VIDEO_MARKS = (
+    (0, b"\x1a\x45\xdf\xa3"),
+    (8, b"AVI LIST"),
+    (0, b"FLV\x01"),
+    (0, b"OggS"),
+    (0, b"\0\0\x01\xba"),
+    (0, b"\0\0\x01\xb3"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
+    (4, b"moov"),
+    (4, b"mdat"),
+    (4, b"wide"),
+)
+"""Place and bytes by which videos begin: Matroska, AVI, FLV, Ogg, MPEG-PS, MPEG-1 and 2, ASF, old QuickTime."""
 LIST_BYTES = 2**28
 """Size of a list at most (256 MiB: more than a million paths)."""
 
@@ -110,7 +125,7 @@ class _Gathering:
         elif glob.has_magic(text) and "\0" not in text and not os.path.lexists(text):
             self._take_all(self._matches(text), text)
         else:
-            self._add(text, _suffix(text) not in VIDEO_SUFFIXES)
+            self._add(text, not _is_video(text))
 
     def _matches(self, pattern: str) -> Iterator[str]:
         """The files that a glob stands for, and those in the folders that it stands for."""
@@ -221,6 +236,34 @@ def _is_picture(content: bytes) -> bool:
         read_header(content)
     except ImageError:
         return False
+    return True
+
+
+def _is_video(path: str) -> bool:
+    """Whether a file that was named itself is a video: by its first bytes, or its suffix where these do not tell."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(4096) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+    except (OSError, ValueError):
+        content = b""
+    if is_boxed(content):
+        return not is_still(content)
+    if any(content[place : place + len(mark)] == mark for place, mark in VIDEO_MARKS):
+        return True
+    if content and _may_be_picture(content):
+        return False
+    if len(content) > 376 and content[0] == content[188] == content[376] == 0x47:  # MPEG-TS
+        return True
+    return _suffix(path) in VIDEO_SUFFIXES
+
+
+def _may_be_picture(content: bytes) -> bool:
+    try:
+        read_header(content)
+    except ImageTypeError:
+        return False
+    except ImageError:  # a picture whose header goes beyond these bytes
+        return True
     return True
 
 

@@ -12,7 +12,7 @@ A picture without a face has one row whose ``face`` is empty; a picture that cou
 - what made the row (``columns.py``): for the detector ``version_detector``, ``sha256_detector``, ``device_detector``,
   ``confidence_detector``, ``iou_detector``, ``imgsz_detector``, ``tiles_detector``; for each classifier
   ``version_NAME``, ``sha256_NAME``, ``device_NAME``, ``crop_sha256_NAME``; ``facepipe``, its version; and
-  ``source_sha256``, that of the picture.
+  ``source_sha256``, that of the picture; ``warning``, what is wrong with it.
 
 A name that is taken already gets ``_2`` at its end. Numbers are rounded: pixels to hundredths, probabilities to six
 decimals, an attribute's number to two more decimals than tell its bins apart. JSON has them whole.
@@ -40,7 +40,8 @@ from ..results import ClassifierUsed, DetectorUsed, Face, Models, ModelUsed, Res
 from .coco import decimals
 
 SOURCE_SHA256 = "source_sha256"
-"""The last column."""
+WARNING = "warning"
+"""The last columns."""
 
 
 class RowForm:
@@ -76,7 +77,7 @@ class RowForm:
         ]
         for attribute in self.attributes:
             names += attribute_names(attribute)
-        names += [*model_names(self.classifiers), (SOURCE_SHA256, "text")]
+        names += [*model_names(self.classifiers), (SOURCE_SHA256, "text"), (WARNING, "text")]
         taken: set[str] = set()
         self.columns = tuple(Column(_free(name, taken), kind) for name, kind in names)
 
@@ -85,7 +86,7 @@ class RowForm:
         start: list[Cell] = [result.source, result.error, result.width, result.height]
         if self.video:
             start += [result.frame, None if result.time is None else round(result.time, 6)]
-        end = [*model_cells(result.models, self.classifiers), result.source_sha256]
+        end = [*model_cells(result.models, self.classifiers), result.source_sha256, result.warning]
         if not result.faces:
             yield [*start, *[None] * (len(self.columns) - len(start) - len(end)), *end]
         for number, face in enumerate(result.faces):
@@ -214,7 +215,7 @@ def result_of(form: RowForm, rows: Sequence[Sequence[Cell]]) -> Result:
     source, error, width, height = first[:4]
     frame, time = first[4:6] if form.video else (None, None)
     names = [column.name for column in form.columns]
-    tail = len(model_names(form.classifiers)) + 1
+    tail = len(model_names(form.classifiers)) + 2
     empty = first[6 if form.video else 4] is None
     faces = [] if empty else [_face(form, row, number) for number, row in enumerate(rows)]
     if empty and len(rows) > 1:
@@ -226,11 +227,12 @@ def result_of(form: RowForm, rows: Sequence[Sequence[Cell]]) -> Result:
             "height": height,
             "faces": faces,
             "heads": (),
-            "models": read_models(names[-tail:-1], first[-tail:-1]),
+            "models": read_models(names[-tail:-2], first[-tail:-2]),
             "error": error,
             "frame": frame,
             "time": time,
-            "source_sha256": first[-1],
+            "source_sha256": first[-2],
+            "warning": first[-1],
         }
     )
 

@@ -18,7 +18,7 @@ from pydantic_core import from_json
 from ...core.errors import DataError, FacepipeError
 from ...core.extras import require
 from ...weights.manifest import Attribute
-from ..outputs.rows import SOURCE_SHA256, Cell, Kind, RowForm, model_names, read_models, result_of, same_digits
+from ..outputs.rows import SOURCE_SHA256, WARNING, Cell, Kind, RowForm, model_names, read_models, result_of, same_digits
 from ..results import Models, Result
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -59,7 +59,7 @@ class Recorded:
             if self.names is None:
                 return Models.model_validate(self.data["models"])
             begin = _models_begin(self.names)
-            return read_models(self.names[begin:-1], _typed(self, self.data[0], {})[begin:-1])
+            return read_models(self.names[begin:-2], _typed(self, self.data[0], {})[begin:-2])
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{self.where}: does not name the models as this facepipe knows it: {_first(error)}"
@@ -182,7 +182,7 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
         raise DataError(f"{path}: holds no results")
     if tuple(names[: len(START)]) != START or "face" not in names or "version_detector" not in names:
         raise DataError(f"{path}: is no table of facepipe detect: its columns begin {', '.join(names[:4])}")
-    if names[-1] != SOURCE_SHA256:
+    if SOURCE_SHA256 not in names[-2:]:
         raise DataError(
             f"{path}: was written by an older facepipe, whose tables do not name the files of the models; of its "
             "results only those of --json can be verified"
@@ -190,7 +190,9 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
 
 
 def _grouped(names: tuple[str, ...], rows: Iterator[tuple[str, Sequence[Any]]]) -> Iterator[Recorded]:
-    """Rows that follow each other and are of one picture, as one."""
+    """Rows that follow each other and are of one picture, as one; facepipe 0.4 had no column for warnings."""
+    if names[-1] == SOURCE_SHA256:
+        names, rows = (*names, WARNING), ((place, [*row, None]) for place, row in rows)
     face, video = names.index("face"), _is_video(names)
     where: str = ""
     held: list[Sequence[Any]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,8 @@ import cv2
 
 from ...core.errors import VideoError
 from ...core.extras import require
-from ..inputs.image_reader import Frame, Limits
+from ..inputs.image_reader import Frame, Limits, opencv_quiet
+from ..inputs.orientation import matrix_orientation, turned
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -26,8 +28,8 @@ RETRIES, PATIENCE = 5, 5.0
 """A lost stream is opened again up to so many times in a row; seconds to wait for an answer or a frame."""
 EARLY = 0.5
 """Seconds that may be missing at a video's end before it is called cut short."""
-TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
-"""By the degrees, counter-clockwise, that FFmpeg's display matrix wants a frame turned."""
+FEW = 0.5
+"""Share of the frames that a file announces; where fewer come out, it says so."""
 
 Step = tuple[float, Callable[[], Frame]]
 """A decoded frame: its time in seconds, and what converts it (upright, BGR)."""
@@ -120,17 +122,24 @@ class FileDecoder:
     def __iter__(self) -> Iterator[Step]:
         step = 1 / (self.info.rate or 25.0)
         last: float | None = None
+        count = 0
         frame = self._first
         self._first = None
         while frame is not None:
             moment = last + step if frame.time is None and last is not None else (frame.time or 0.0) - self._start
             last = moment = round(moment, 6)
             check_pixels(frame.width, frame.height, self._limits, self._source)
+            count += 1
             yield moment, lambda frame=frame: upright(frame, self._aspect)  # type: ignore[misc]
             frame = next(self._frames, None)
         whole = self.info.seconds
         if whole is not None and self._end < whole - EARLY:
             self.error = f"{self._source}: ends at {last or 0:.1f} s of {whole:.1f} s; it is cut short or damaged"
+        elif self.info.frames is not None and count < FEW * self.info.frames:
+            self.error = (
+                f"{self._source}: only {count} of its {self.info.frames} frames could be read; its times, or its data, "
+                "are damaged"
+            )
         elif self.damaged:
             self.error = f"{self._source}: {self.damaged} of its packets are damaged and were passed over"
 
@@ -225,15 +234,11 @@ class CameraDecoder:
         self.damaged = 0
         self._source = source
         number = source.removeprefix(CAMERA)
-        if not number.isdecimal():
-            raise VideoError(f"{source}: expected a number after camera:, as in camera:0")
+        if not re.fullmatch(r"\d{1,4}", number, re.ASCII):
+            raise VideoError(f"{source}: expected a number of at most four digits after camera:, as in camera:0")
         self._opened = time.monotonic()
-        level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        try:
+        with opencv_quiet:
             self._camera = cv2.VideoCapture(int(number))
-        finally:
-            cv2.utils.logging.setLogLevel(level)
         if not self._camera.isOpened():
             raise VideoError(f"{source}: there is no such camera, or another program has it")
         self._camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
@@ -257,17 +262,30 @@ class CameraDecoder:
 
 
 def upright(frame: AvFrame, aspect: float = 1.0) -> Frame:
-    """An FFmpeg frame as BGR, turned as its display matrix says, its pixels made square by their ``aspect``."""
+    """An FFmpeg frame as BGR, turned and mirrored as its display matrix says, its pixels made square.
+
+    Args:
+        frame: as it was decoded.
+        aspect: width over height of one stored pixel.
+
+    Returns:
+        uint8, shape (height, width, 3).
+    """
     width = round(frame.width * aspect)
     image = frame.to_ndarray(format="bgr24", width=width, height=frame.height)
-    turn = TURNS.get(round(frame.rotation) % 360)
-    return image if turn is None else cv2.rotate(image, turn)
+    return turned(image, orientation_of(frame))
+
+
+def orientation_of(frame: AvFrame) -> int:
+    """How a frame lies, 1 to 8 as in EXIF, by its display matrix; mirrored ones are seen mirrored, as players do."""
+    matrix = next((bytes(each) for each in frame.side_data if each.type.name == "DISPLAYMATRIX"), b"")
+    return matrix_orientation(matrix) if len(matrix) >= 36 else 1
 
 
 def shown_size(frame: AvFrame, aspect: float = 1.0) -> tuple[int, int]:
     """Width and height of a frame as ``upright`` gives it."""
     width, height = round(frame.width * aspect), frame.height
-    return (height, width) if round(frame.rotation) % 180 == 90 else (width, height)
+    return (height, width) if orientation_of(frame) >= 5 else (width, height)
 
 
 def _aspect(stream: VideoStream) -> float:
@@ -346,13 +364,18 @@ def _rate(stream: VideoStream) -> float | None:
     return float(rate) if rate and 0.1 < rate < 1000 else None
 
 
+def _clock(text: str) -> float | None:
+    """Seconds of a Matroska tag such as ``00:01:02.500000000``; None of what is no time."""
+    found = re.fullmatch(r"\s*(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d{1,12})?)\s*", text, re.ASCII)
+    return None if found is None else 3600 * int(found[1]) + 60 * int(found[2]) + float(found[3])
+
+
 def _seconds(container: InputContainer, stream: VideoStream) -> float | None:
     """How long the picture is meant to be; by the container only where there is no sound, which may be longer."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     if text := stream.metadata.get("DURATION"):
-        hours, minutes, seconds = (float(part) for part in text.split(":"))
-        return 3600 * hours + 60 * minutes + seconds
+        return _clock(text)
     if container.duration and len(container.streams) == 1:
         return container.duration / 1e6
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ...core.errors import FacepipeError
@@ -34,5 +35,5 @@ class VideoOptions:
             raise FacepipeError(
                 f"every {self.every}, classify_every {self.classify_every}: both count frames, from 1 on"
             )
-        if self.seconds is not None and not self.seconds > 0:
-            raise FacepipeError(f"seconds {self.seconds}: expected a number above 0")
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise FacepipeError(f"seconds {self.seconds}: expected a number above 0, and not infinity")

@@ -245,7 +245,7 @@ def test_json_contract(pipeline: Pipeline, photo: Photo, tmp_path: Path) -> None
     result, failed = pipeline.run([photo(0), tmp_path / "none.jpg"])
     record = json.loads(result.model_dump_json())
     assert list(record) == [
-        *("source", "width", "height", "faces", "heads", "models", "error", "frame", "time", "source_sha256")
+        *("source", "width", "height", "faces", "heads", "models", "error", "frame", "time", "source_sha256", "warning")
     ]
     face = record["faces"][0]
     assert list(face) == ["box", "confidence", "head", "attributes", "reason", "reasons", "track"]

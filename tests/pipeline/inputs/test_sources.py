@@ -197,3 +197,37 @@ def test_what_is_no_list_is_said(tmp_path: Path, encode: Callable[..., bytes]) -
     ):
         with pytest.raises(DataError, match=message):
             read_list(tmp_path / name)
+
+
+def test_a_file_that_is_named_itself_is_tried_whatever_its_suffix_is(
+    tmp_path: Path, encode: Callable[..., bytes]
+) -> None:
+    """Its first bytes decide; where they tell nothing, or the file is not there, the suffix does."""
+    boxes = b"\0\0\0\x18ftypisom\0\0\2\0isommp41"
+    contents = {
+        "clip.dat": (boxes, True),
+        "clip.jpg": (b"\x1a\x45\xdf\xa3" + bytes(50), True),
+        "clip": (b"RIFF\0\0\0\0AVI LIST", True),
+        "clip.bin": ((b"\x47" + bytes(187)) * 4, True),
+        "photo.mp4": (encode(".jpg"), False),
+        "photo.mkv": (encode(".webp"), False),
+        "photo.dat": (encode(".png"), False),
+        "photo.avi": (b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", False),
+        "text.mp4": (b"once upon a time", True),
+        "text.txt": (b"once upon a time", False),
+        "empty.mov": (b"", True),
+    }
+    for name, (content, video) in contents.items():
+        (tmp_path / name).write_bytes(content)
+        found = gather([str(tmp_path / name)])
+        assert bool(found.videos) is video, name
+        assert bool(found.pictures) is not video, name
+    assert gather([str(tmp_path / "none.mp4")]).videos
+    assert gather([str(tmp_path / "none.jpg")]).pictures
+
+
+def test_what_is_no_url_is_an_error_of_its_own() -> None:
+    assert gather(["http://[", "http://[::1/a.mp4"], allow_url=True).pictures == ("http://[", "http://[::1/a.mp4")
+    for url in ("http://[", "http://[::1/a.mp4", "https://[x]/"):
+        with pytest.raises(ImageError, match="is not a URL"):
+            read_frame(url, allow_url=True)

@@ -36,7 +36,7 @@ MADE_BY = [
     *("imgsz_detector", "tiles_detector"),
     *("version_face", "sha256_face", "device_face", "crop_sha256_face"),
     *("version_shirt", "sha256_shirt", "device_shirt", "crop_sha256_shirt"),
-    *("facepipe", "source_sha256"),
+    *("facepipe", "source_sha256", "warning"),
 ]
 AGE = NumericAttribute(name="age", unit="years", low=0.0, high=100.0, bins=101)
 GENDER = BinaryAttribute(name="gender", classes=("female", "male"))
@@ -105,7 +105,7 @@ def test_columns_and_cells() -> None:
     assert [first[name] for name in MADE_BY] == [
         *("1.0.0", "ab" * 32, "cpu", 0.25, 0.5, 640, None),
         *("1.1.0", "cd" * 32, "cpu", "12" * 32, "0.1.0", "ef" * 32, "cpu", "34" * 32),
-        *("0.4.0", "56" * 32),
+        *("0.4.0", "56" * 32, None),
     ]
     assert (rows[1]["gender"], rows[1]["gender_probability"], rows[1]["head"]) == (None, 0.712346, None)
     assert (rows[2]["width"], rows[2]["error"], rows[2]["x1"]) == (60, None, None)
@@ -124,7 +124,7 @@ def test_names_that_clash_are_told_apart() -> None:
         *("age", "age_low", "age_high", "age_low_2", "age_low_probability", "age_low_no", "age_low_yes"),
         *(name for name in MADE_BY if name.endswith("_detector")),
         *("version_detector_2", "sha256_detector_2", "device_detector_2", "crop_sha256_detector"),
-        *("facepipe", "source_sha256"),
+        *("facepipe", "source_sha256", "warning"),
     ]
 
 

@@ -1,0 +1,131 @@
+"""JPEGs that are damaged within are found, and whole ones are not suspected."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from facepipe import ImageError, Limits, Pipeline, read_frame
+from facepipe.pipeline.inputs.image_reader import read_picture
+from facepipe.pipeline.inputs.jpeg_damage import jpeg_damage
+from PIL import Image
+
+KINDS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "full colour": {"subsampling": 0},
+    "optimised": {"optimize": True},
+    "restarts": {"restart_marker_rows": 4},
+    "restart blocks": {"restart_marker_blocks": 7},
+    "fine": {"quality": 97},
+    "progressive": {"progressive": True},
+}
+ASTRONAUT = Path(__file__).parents[3] / "examples" / "astronaut.jpg"
+
+
+def jpeg(kind: str, frame: np.ndarray | None = None) -> bytes:
+    stored = io.BytesIO()
+    picture = cv2.imread(str(ASTRONAUT)) if frame is None else frame
+    Image.fromarray(np.ascontiguousarray(picture[..., ::-1])).save(stored, "JPEG", **KINDS[kind])
+    return stored.getvalue()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whole_pictures_are_not_suspected(kind: str) -> None:
+    astronaut = cv2.imread(str(ASTRONAUT))
+    grey_end = astronaut.copy()
+    grey_end[300:] = 128
+    plain = np.full((65, 47, 3), 128, np.uint8)
+    for frame in (astronaut, astronaut[:501, :397], grey_end, plain, np.zeros((1, 1, 3), np.uint8), plain * 0 + 255):
+        assert jpeg_damage(jpeg(kind, frame)) is None
+    assert jpeg_damage(jpeg(kind) + b"what a camera leaves behind the end") is None
+
+
+def test_grey_pictures_and_cmyk_are_not_suspected() -> None:
+    for mode in ("L", "CMYK"):
+        stored = io.BytesIO()
+        Image.open(ASTRONAUT).convert(mode).save(stored, "JPEG")
+        assert jpeg_damage(stored.getvalue()) is None
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "progressive"])
+def test_data_that_end_too_early_are_found(kind: str) -> None:
+    whole = jpeg(kind)
+    source = random.Random(0)
+    for _ in range(12):
+        place = source.randrange(800, len(whole) - 400)
+        ended = whole[:place] + b"\xff\xd9" + whole[place + 2 :]
+        assert (jpeg_damage(ended) or "").startswith("damaged: ")
+
+
+def test_a_missing_piece_is_found_more_often_than_not() -> None:
+    """Now and then blocks of nonsense make up for the blocks that are missing."""
+    whole, source, found = jpeg("baseline"), random.Random(0), 0
+    for _ in range(12):
+        place = source.randrange(800, len(whole) * 2 // 3)
+        found += jpeg_damage(whole[:place] + whole[place + len(whole) // 5 :]) is not None
+    assert found >= 9
+
+
+def test_the_warning_says_how_much_is_lost() -> None:
+    whole = jpeg("baseline")
+    place = len(whole) // 8
+    warning = jpeg_damage(whole[:place] + b"\xff\xd9" + whole[place + 2 :])
+    grey = (read_frame(whole[:place] + b"\xff\xd9" + whole[place + 2 :]) == 128).all(axis=(1, 2)).sum()
+    assert warning is not None
+    told = int(warning.split("about ")[1].split(" of 512 rows")[0])
+    assert abs(told - int(grey)) <= 16
+    assert grey > 300
+
+
+def test_overwritten_data_are_found_more_often_than_not() -> None:
+    whole, source = jpeg("baseline"), random.Random(1)
+    found, size = 0, len(whole) // 10
+    for _ in range(20):
+        place = source.randrange(800, len(whole) - size - 400)
+        found += jpeg_damage(whole[:place] + bytes(size) + whole[place + size :]) is not None
+    assert found >= 15
+
+
+def test_missing_scans_of_a_progressive_picture_are_found() -> None:
+    whole = jpeg("progressive")
+    scans = [place for place in range(len(whole) - 1) if whole[place : place + 2] == b"\xff\xda"]
+    assert "scans" in (jpeg_damage(whole[: scans[2]] + b"\xff\xd9") or "")
+
+
+def test_the_row_has_a_warning_and_strict_makes_it_an_error(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = jpeg("baseline")
+    place = len(whole) // 8
+    path = tmp_path / "d.jpg"
+    path.write_bytes(whole[:place] + b"\xff\xd9" + whole[place + 2 :])
+    assert (read_picture(path).warning or "").startswith("damaged: ")
+    assert read_picture(ASTRONAUT).warning is None
+    with pytest.raises(ImageError, match=r"d\.jpg: damaged: "):
+        read_frame(path, Limits(damaged=False))
+    with Pipeline() as pipeline:
+        result = pipeline.run(path)
+        streamed = [each for each, _ in pipeline.stream([path, ASTRONAUT])]
+    assert result.error is None
+    assert (result.warning or "").startswith("damaged: ")
+    assert [each.warning for each in streamed] == [result.warning, None]
+    with Pipeline(limits=Limits(damaged=False)) as pipeline:
+        assert "damaged" in (pipeline.run([path])[0].error or "")
+    capsys.readouterr()
+
+
+def test_without_pillow_the_markers_still_tell(monkeypatch: pytest.MonkeyPatch, encode: Callable[..., bytes]) -> None:
+    from facepipe.pipeline.inputs import pillow
+
+    monkeypatch.setattr(pillow, "optional", lambda name: None)
+    whole = jpeg("restarts")
+    assert jpeg_damage(whole) is None
+    place = len(whole) // 3
+    assert jpeg_damage(whole[:place] + b"\xff\xd9" + whole[place + 2 :]) is not None
+    assert jpeg_damage(encode(".jpg")) is None
