@@ -1,4 +1,4 @@
-"""What is taken from Pillow, which is optional: kinds of pictures that OpenCV does not read, and Pillow's own images."""
+"""What is taken from Pillow, which is optional: kinds of pictures that OpenCV does not read, and Pillow's images."""
 
 from __future__ import annotations
 
