@@ -21,7 +21,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -289,7 +289,7 @@ MODULES = {"numpy": "numpy", "opencv-python": "cv2", "onnxruntime": "onnxruntime
 """Compiled modules without which nothing runs."""
 LIBRARIES = "apt-get install libgl1 libglib2.0-0 libxcb1  (Fedora: dnf install mesa-libGL glib2 libxcb)"
 """System libraries that OpenCV's wheel loads and a bare container lacks."""
-HIDDEN = ("dev",)
+HIDDEN = ("dev", "docs", "evaluation")
 """Extras that no command needs."""
 USES = {
     "train": "train-detector, train-classifier, evaluate-detector, evaluate-classifier, export-detector, data, "
@@ -309,7 +309,7 @@ USES = {
     "roboflow": "data roboflow; see README for how to install it without a second OpenCV",
 }
 """Commands that need an extra."""
-REQUIREMENT = re.compile(r"^\s*(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^]]*\])?\s*\(?(?P<wanted>[^;)]*)\)?\s*(?:;(?P<when>.*))?$")  # fmt: skip  # noqa: E501
+REQUIREMENT = re.compile(r"^\s*(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[(?P<extras>[^]]*)\])?\s*\(?(?P<wanted>[^;)]*)\)?\s*(?:;(?P<when>.*))?$")  # fmt: skip  # noqa: E501
 EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 
 
@@ -322,6 +322,8 @@ class Requirement:
     extra: str
     conditional: bool
     """It holds on some platforms or versions of Python only."""
+    extras: tuple[str, ...] = ()
+    """Of that package, which are wanted as well: ``facepipe[remote]``."""
 
     @property
     def text(self) -> str:
@@ -372,9 +374,10 @@ def look_at_extras() -> Iterator[Finding]:
     """Which optional parts are there, which commands need them, and how the others are installed."""
     extras: dict[str, list[Requirement]] = {}
     for each in requirements():
-        if each.extra and each.extra not in HIDDEN and not each.conditional:
+        if each.extra and not each.conditional:
             extras.setdefault(each.extra, []).append(each)
-    for name, wanted in sorted(extras.items()):
+    for name in sorted(extras.keys() - set(HIDDEN)):
+        wanted = _whole(name, extras)
         lacking = [each for each in wanted if installed(each.name) is None]
         old = [each for each in wanted if each not in lacking and not _meets(str(installed(each.name)), each.wanted)]
         uses = f" (for {USES[name]})" if name in USES else ""
@@ -387,6 +390,17 @@ def look_at_extras() -> Iterator[Finding]:
         else:
             told = "not installed" if len(lacking) == len(wanted) else f"lacks {', '.join(e.name for e in lacking)}"
             yield Finding(EXTRAS, name, "absent", told + uses, remedy)
+
+
+def _whole(name: str, extras: Mapping[str, Sequence[Requirement]]) -> list[Requirement]:
+    """What an extra requires, that of facepipe's other extras which it names included; each package once."""
+    found: dict[str, Requirement] = {}
+    for each in extras.get(name, ()):
+        if each.name == "facepipe":
+            found |= {one.name: one for other in each.extras for one in _whole(other, extras)}
+        else:
+            found[each.name] = each
+    return list(found.values())
 
 
 def installed(package: str) -> str | None:
@@ -411,7 +425,13 @@ def requirements() -> list[Requirement]:
         extra = EXTRA.search(when)
         rest = EXTRA.sub("", when).strip(" ()")
         found.append(
-            Requirement(parts["name"], parts["wanted"].replace(" ", ""), extra[1] if extra else "", bool(rest))
+            Requirement(
+                parts["name"],
+                parts["wanted"].replace(" ", ""),
+                extra[1] if extra else "",
+                bool(rest),
+                tuple(name.strip() for name in (parts["extras"] or "").split(",") if name.strip()),
+            )
         )
     return found
 

@@ -124,6 +124,16 @@ def test_extras(packages: Packages) -> None:
     assert (found["train"].level, found["train"].told[:20]) == ("note", "keras>=3.10 is wante")
 
 
+def test_an_extra_that_names_others(packages: Packages) -> None:
+    requires = ['keras>=3; extra == "one"', 'facepipe[one] ; extra == "two"', 'torch; extra == "two"']
+    packages(requires, torch="2.9.0")
+    found = by_name(doctor_packages.look_at_extras())
+    assert set(found) == {"one", "two"}
+    assert found["two"].told.startswith("lacks keras")
+    packages(requires, torch="2.9.0", keras="3.1")
+    assert by_name(doctor_packages.look_at_extras())["two"].level == "ok"
+
+
 def test_without_own_metadata(packages: Packages) -> None:
     packages(requires=None, facepipe=None)
     assert {each.name for each in doctor_packages.requirements()} == set(doctor_packages.CORE)
