@@ -135,6 +135,13 @@ def fit(ray: ModuleType, device: str, actors: int | None, threads: int | None, s
     On processors each worker has ``threads`` of them, or an even share where only ``actors`` is given, or one. On GPUs
     each has one of these, and the processors are shared evenly.
 
+    Args:
+        ray: the module, connected to a cluster.
+        device: ``cpu``, ``cuda`` or ``tensorrt``.
+        actors: workers; None takes what fits.
+        threads: processors of each; None takes an even share.
+        started_here: whether the cluster is this machine alone, which does not grow.
+
     Raises:
         DeviceError: they cannot fit; in a cluster that is joined, which may grow, only if it has no GPU at all.
     """
@@ -211,6 +218,13 @@ class ChosenModels:
     ) -> tuple[FaceDetector, list[AttributeClassifier]]:
         """Open them here.
 
+        Args:
+            device: where they run.
+            threads: within one operator.
+            confidence: least confidence of a box; None takes the release's.
+            imgsz: the detector's input in pixels; None takes the release's.
+            tiles: see ``Pipeline``.
+
         Raises:
             WeightsError: a release is not here, is damaged or is another one.
             DeviceError: the device is not there.
@@ -230,6 +244,12 @@ class ChosenModels:
 
 def choose_models(detector: str | None, classifier: Sequence[str] | None, precision: str, device: str) -> ChosenModels:
     """The models that the options name, without opening them: this machine may not have the device.
+
+    Args:
+        detector: a version or a release's folder; None takes the one in use.
+        classifier: the same of one or several classifiers.
+        precision: of the files, or ``auto``.
+        device: decides what ``auto`` takes.
 
     Raises:
         WeightsError: no such release, or no file in that precision.

@@ -93,6 +93,11 @@ def begin_or_resume(
 def write_success(folder: ResultsFolder, counts: Counts, parts: int) -> None:
     """Say that all is there.
 
+    Args:
+        folder: of the results.
+        counts: of all parts together.
+        parts: how many there are.
+
     Raises:
         FacepipeError: it cannot be written.
     """

@@ -173,7 +173,12 @@ def right_rows(
 
 
 def criterion(attribute: Attribute, target: np.ndarray) -> str:
-    """When :func:`right_rows` counts a row as right, in a few words; labels as in FaceTable."""
+    """When :func:`right_rows` counts a row as right, in a few words; labels as in FaceTable.
+
+    Args:
+        attribute: the schema's entry.
+        target: labels as in FaceTable, (n, columns of the attribute).
+    """
     if isinstance(attribute, PointsAttribute):
         return f"{'eyes' if attribute.mirror else 'points'} within {CLEAR:g}"
     if not isinstance(attribute, NumericAttribute):
@@ -190,7 +195,12 @@ class Figures:
         self.seen, self.boots = seen, boots
 
     def mean(self, values: np.ndarray, rows: np.ndarray | None = None) -> Figure:
-        """The mean of one number a row, over some rows."""
+        """The mean of one number a row, over some rows.
+
+        Args:
+            values: (n,), one for each labelled face; NaN does not count.
+            rows: bool or int (k,), the faces that are taken; None takes all.
+        """
         chosen = slice(None) if rows is None else rows
         return mean_figures(values[chosen][:, None], self.seen.picture[chosen], self.boots)[0]
 

@@ -43,7 +43,13 @@ LEAST = 0.9
 
 
 def as_json(seen: EndToEnd, figures: Figures, command: str) -> dict[str, Any]:
-    """Everything that was measured."""
+    """Everything that was measured.
+
+    Args:
+        seen: both models on the photos.
+        figures: of the same.
+        command: that measures it again.
+    """
     photos = seen.photos
     return {
         "facepipe": __version__,
@@ -84,6 +90,12 @@ def as_json(seen: EndToEnd, figures: Figures, command: str) -> dict[str, Any]:
 
 def write_report(seen: EndToEnd, figures: Figures, command: str, folder: Path) -> None:
     """Write ``evaluation.json``, ``losses.png``, ``faces.csv`` and ``worst.png``.
+
+    Args:
+        seen: both models on the photos; the pictures must still be where they were.
+        figures: of the same.
+        command: that measures it again.
+        folder: made where it is missing.
 
     Raises:
         DataError: a file cannot be written.
@@ -217,6 +229,11 @@ def evaluation_command(seen: EndToEnd, options: Sequence[str]) -> str:
 
 def draw_chart(seen: EndToEnd, figures: Figures, path: Path) -> None:
     """Write the picture as PNG.
+
+    Args:
+        seen: both models on the photos.
+        figures: of the same.
+        path: of the PNG.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
