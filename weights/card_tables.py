@@ -142,5 +142,5 @@ def value_text(metric: Metric) -> str:
 
 
 def count_text(metric: Metric) -> str:
-    """Of how many a figure is; empty where that is not told."""
+    """Of how many a figure is; empty where that is not known."""
     return "" if metric.count is None else f"{metric.count:,}"

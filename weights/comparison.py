@@ -163,8 +163,8 @@ def side_by_side(first: Release, second: Release) -> tuple[tuple[SideBySide, ...
             if both := _common(*pair):
                 names = _of(guest, entry), _of(host, host.manifest.files[0])
                 protocol = f"both measured by the publisher of {host.label}: {own.protocol}. {names[0]}: "
-                told = f"{protocol}{beside.metrics.protocol}"
-                found.append(SideBySide(*(names if host is second else names[::-1]), told, both))
+                protocol += beside.metrics.protocol
+                found.append(SideBySide(*(names if host is second else names[::-1]), protocol, both))
                 used.append(own)
     apart = [
         Apart(_of(release, entry), metrics.protocol, len(metrics.values))
@@ -188,9 +188,9 @@ def _of(release: Release, entry: FileEntry) -> str:
 
 
 def _alike(first: Metrics, second: Metrics) -> bool:
-    """The same protocol, and the same labels; where one does not tell its labels, the protocol must."""
-    told = None in (first.labels_sha256, second.labels_sha256) or first.labels_sha256 == second.labels_sha256
-    return told and first.protocol == second.protocol
+    """The same protocol, and the same labels, where both name them."""
+    labels = {first.labels_sha256, second.labels_sha256} - {None}
+    return len(labels) < 2 and first.protocol == second.protocol
 
 
 def _common(first: Metrics, second: Metrics) -> tuple[Figure, ...]:

@@ -38,6 +38,8 @@ def store_float16(source: Path, target: Path) -> None:
 
 
 class _Inputs(CalibrationDataReader):
+    """Model inputs one by one, as the quantiser asks for them."""
+
     def __init__(self, inputs: Iterable[dict[str, np.ndarray]]):
         self.inputs: Iterator[dict[str, np.ndarray]] = iter(inputs)
 

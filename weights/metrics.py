@@ -2,7 +2,7 @@
 
 The evaluations in a run's folder: which files they are of, and with what figures.
 
-``evaluation/<precision>/evaluation.json`` tells of the export's file in that precision: under ``metrics`` a record, or
+``evaluation/<precision>/evaluation.json`` is of the export's file in that precision: under ``metrics`` a record, or
 a list of records, as manifests hold them. Further folders may hold further measurements: of one of these files (on
 other data, at another size), or of other models, whose figures the card shows beside.
 """
@@ -22,7 +22,7 @@ from .manifest import Beside, FileEntry, Manifest, Metric, Metrics, NumericAttri
 BY_SIZE = "by size of the face:"
 """How the protocol of figures by the size of the face begins; they are a card's first table."""
 EVERYTHING = "all"
-"""Subject of a figure whose name tells none."""
+"""Subject of a figure whose name has none."""
 FEW = 100
 """A figure of fewer boxes, pictures or rows is rough, and no loss is judged by it."""
 LOWER_IS_BETTER = ("alarm", "error", "mae", "loss", "false", "gap", "ece", "width")
@@ -78,6 +78,7 @@ class Loss:
 
     @property
     def too_great(self) -> bool:
+        """Whether it is judged, and above the limit."""
         return self.judged and round(self.loss, 6) > self.most
 
     @property
@@ -114,7 +115,7 @@ def comparable(name: str) -> str:
 
 
 def metrics_of(manifest: Manifest, entry: FileEntry) -> list[Metrics]:
-    """The measurements of one file. Older manifests do not tell the file; theirs are of the only file there is."""
+    """The measurements of one file. Older manifests do not name it; theirs are of the only file there is."""
     alone = len(manifest.files) == 1
     return [
         metrics
@@ -165,13 +166,22 @@ def losses(manifest: Manifest, most: float | None = None) -> list[Loss]:
         if len(found) == known:
             raise WeightsError(
                 f"{manifest.stage} {manifest.version}: no {' or '.join(rule.what for rule in rules)} was measured of "
-                f"{exact.name}; what {small.name} loses cannot be told"
+                f"{exact.name}; what {small.name} loses is not known"
             )
     return found
 
 
 def limit(manifest: Manifest, name: str, rule: Rule) -> float:
-    """What a figure may lose by a rule: of a number's error the share of its range."""
+    """What a figure may lose by a rule.
+
+    Args:
+        manifest: of the release.
+        name: of the figure.
+        rule: one of the stage's ``RULES`` that the name fits.
+
+    Returns:
+        In the figure's own unit: of a number's error the rule's share of the number's range.
+    """
     return rule.most * _range(manifest, name, rule)
 
 
@@ -256,9 +266,9 @@ def _read(path: Path, how: str) -> tuple[str, list[Metrics]]:
         records = given if isinstance(given, list) else [given]
         found = [Metrics.model_validate_json(json.dumps(record)) for record in records]
         name = str(content.get("detector") or content.get("classifier") or path.parent.name)
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         why = f"{error.errors()[0]['msg']}" if isinstance(error, ValidationError) else f"{error!r}"
         raise WeightsError(f"{path}: not an evaluation ({why}); {how}") from error
     if not found or any(each.file_sha256 is None for each in found):
-        raise WeightsError(f"{path}: does not tell which file was measured; {how}")
+        raise WeightsError(f"{path}: does not say which file was measured; {how}")
     return name, found

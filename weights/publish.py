@@ -210,13 +210,13 @@ def baselines(new: Release, used: Release | None) -> tuple[Baseline, ...]:
 def _refuse_worse(run: Path, manifest: Manifest, compared: tuple[Baseline, ...]) -> None:
     for baseline in compared:
         if bad := baseline.worse(manifest):
-            told = "; ".join(
+            worse = "; ".join(
                 f"{figure.name} {figure.first.value:.4f} -> {figure.second.value:.4f} ({figure.difference:+.4f})"
                 for figure in bad[:5]
             )
             raise WorseError(
-                f"{run}: worse than {manifest.stage} {baseline.label} ({baseline.role}): {told}. Publish it all the "
-                f"same with: facepipe weights publish {shlex.quote(str(run))} --version {label(manifest)} --force",
+                f"{run}: worse than {manifest.stage} {baseline.label} ({baseline.role}): {worse}. Publish it "
+                f"anyway with: facepipe weights publish {shlex.quote(str(run))} --version {label(manifest)} --force",
                 compared,
             )
 

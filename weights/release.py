@@ -127,7 +127,7 @@ def document(name: str, content: bytes) -> Document:
 
 
 FACE = "face"
-"""The classifier without a name, where it has to be told from others."""
+"""The classifier without a name, where it stands beside others."""
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,99}")
 """Of a whole name (``fullmatch``)."""
 
@@ -191,5 +191,12 @@ def label(manifest: Manifest) -> str:
 
 
 def place(root: Path, stage: Stage, name: str, version: str) -> Path:
-    """The folder of a release under a root."""
+    """The folder of a release.
+
+    Args:
+        root: the folder of releases.
+        stage: detector or classifier.
+        name: of a classifier with a name, else empty.
+        version: such as ``1.0.0``.
+    """
     return root / stage / name / version if name else root / stage / version

@@ -152,7 +152,7 @@ def choose_file(release: Release, precision: str | None = AUTO, device: str = "c
         precision: ``int8``, ``float16`` (or ``fp16``), ``float32`` (``fp32``); None for the manifest's first file; or
             ``auto``. That is the int8 file on a processor that has instructions for it (:func:`has_vnni`), if the
             manifest's figures show that it loses no more against the float file than ``figures.RULES`` allows; on
-            another processor or an accelerator the first float file; where the processor does not tell what it can,
+            another processor or an accelerator the first float file; where it is not known what the processor can,
             the manifest's first file. A release with one file has no choice.
         device: as for ``weights.session.open_session``.
 

@@ -1,7 +1,4 @@
-"""What ``facepipe verify`` prints: the differences as a table, and the line that sums them up.
-
-``facepipe verify``: results made again with the models that they name, and compared.
-"""
+"""``facepipe verify``: results made again with the models that they name, and compared."""
 
 from __future__ import annotations
 
@@ -25,6 +22,10 @@ from ._options import Threads
 MOST = 40
 """Rows of the table; --json has all."""
 SHA256 = re.compile("[0-9a-f]{64}")
+DIFFERS = 1
+"""Exit code where something is not as it was."""
+NOT_RUN = 2
+"""Exit code where nothing differs, but a model is not here."""
 STYLES = {"different": "red", "changed": "yellow", "missing": "yellow"}
 
 
@@ -116,12 +117,6 @@ def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-DIFFERS = 1
-"""Exit code where something is not as it was."""
-NOT_RUN = 2
-"""Exit code where nothing differs, but a model is not here."""
-
-
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command()(verify)
@@ -149,12 +144,12 @@ def verify(
     here.
     """
     from ..console import console, progress
-    from ..verify.verify import How
+    from ..verify.verify import VerifyOptions
     from ..verify.verify import verify as run
 
-    how = How(None if every else sample, seed, root, device, threads, allow_url)
-    with progress("verify", "pictures") as tell:
-        report = run(results, how, tell)
+    options = VerifyOptions(None if every else sample, seed, root, device, threads, allow_url)
+    with progress("verify", "pictures") as done:
+        report = run(results, options, done)
     if as_json:
         print(json.dumps(to_dict(report), indent=2))
     else:

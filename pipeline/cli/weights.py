@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Released models: what is here, what is elsewhere.", rich_markup_mode=None)
 HEADLINE = 6
-"""Most metrics of a release that ``list`` tells; ``show`` tells all."""
-TELLING = ("mae", "accuracy", "eye_error")
-"""How the metrics of a classifier that ``list`` tells end."""
+"""Most metrics of a release that ``list`` shows; ``show`` shows all."""
+LISTED = ("mae", "accuracy", "eye_error")
+"""Ends of the names of a classifier's metrics that ``list`` shows."""
 MISMATCH = 1
 """Exit code of ``verify`` when a file is not the one that was released."""
 NEWEST = "newest"
@@ -40,8 +40,6 @@ StageArgument = Annotated[
 def register(parent: typer.Typer) -> None:
     """Add the commands to the app."""
     weights_registry.register(app)
-    weights_registry.register_diff(app)
-    weights_registry.register_tidy(app)
     parent.add_typer(app, name="weights")
 
 
@@ -166,8 +164,8 @@ def use(
     name, _, number = wanted.rpartition("@")
     newest = number == NEWEST
     release = use_version(of, (name or None) if newest else wanted)
-    told = "the newest, whichever that is" if newest else "until another is chosen"
-    print(f"{of} {release.label} is used from now on ({told}): {release.folder}")
+    until = "the newest, whichever that is" if newest else "until another is chosen"
+    print(f"{of} {release.label} is used from now on ({until}): {release.folder}")
 
 
 @app.command()
@@ -261,10 +259,10 @@ def _print_baselines(baselines: tuple[Baseline, ...]) -> None:
 
 
 def _headline(manifest: Manifest) -> list[Metric]:
-    """The metrics that ``list`` tells: of all rows, with the file that runs."""
+    """The metrics that ``list`` shows: of all rows, with the file that runs."""
     values = [metric for metrics in manifest.metrics[:1] for metric in metrics.values]
     if manifest.stage == "classifier":
-        values = [metric for metric in values if metric.name.rpartition(".")[2] in TELLING]
+        values = [metric for metric in values if metric.name.rpartition(".")[2] in LISTED]
     return values[:HEADLINE]
 
 

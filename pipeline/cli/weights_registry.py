@@ -1,9 +1,4 @@
-"""``facepipe weights pull | push``, and what ``weights list --from`` shows: releases elsewhere.
-
-``facepipe weights remove | gc``: releases and leftovers that are no longer wanted.
-
-``facepipe weights diff``: two versions of a stage side by side.
-"""
+"""``facepipe weights pull | push | remove | gc | diff``, and what ``weights list --from`` shows."""
 
 from __future__ import annotations
 
@@ -37,13 +32,16 @@ OfflineOption = Annotated[
 LocalhostOption = Annotated[
     bool, typer.Option("--insecure-localhost", help="Allow http:// to this machine, to try things out.")
 ]
+MISSING = "-"
+FEW = 24
+"""Most figures of a measurement that are shown without ``--all``; those of single sources and groups stand last."""
 FROM = "https://, file://, hf://OWNER/REPO[@REVISION], s3://, gs://, or a folder. Default: FACEPIPE_INDEX."
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``facepipe weights``."""
-    app.command()(pull)
-    app.command()(push)
+    for command in (pull, push, diff, remove, gc):
+        app.command()(command)
 
 
 def pull(
@@ -145,12 +143,6 @@ def _wanted(model: str, version: str | None) -> tuple[Stage, str, str | None]:
     return stage, name, number
 
 
-def register_tidy(app: typer.Typer) -> None:
-    """Add the commands to ``facepipe weights``."""
-    app.command()(remove)
-    app.command()(gc)
-
-
 def remove(
     model: Annotated[str, typer.Argument(metavar="STAGE@VERSION", help="Such as detector@1.0.0.")],
     version: Annotated[
@@ -201,16 +193,6 @@ def gc(
         print(f"nothing to remove that is older than {older_than}")
     elif len(found) > 1:
         print(f"{len(found)} leftovers, {freed / 1e6:,.1f} MB")
-
-
-MISSING = "-"
-FEW = 24
-"""Most figures of a measurement that are shown without ``--all``; those of single sources and groups stand last."""
-
-
-def register_diff(app: typer.Typer) -> None:
-    """Add the command to ``facepipe weights``."""
-    app.command()(diff)
 
 
 def diff(

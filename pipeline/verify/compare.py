@@ -105,8 +105,8 @@ def compare(
         attributes: of the classifiers.
     """
     if then.error is not None or now.error is not None:
-        told = _bare(then), _bare(now)
-        return [] if told[0] == told[1] else [_name("", "error", *told)]
+        before, after = _bare(then), _bare(now)
+        return [] if before == after else [_name("", "error", before, after)]
     longer = max(now.width or 0, now.height or 0)
     scale = Scale(
         tolerance,
@@ -162,11 +162,11 @@ def _found(
     edge = scale.confidence + scale.tolerance.share
     for number, each in enumerate(then):
         if number not in {before for before, _ in pairs}:
-            yield Difference(f"{kind} {number}", "found", _told(each.box), None, "name", 0.0, each.confidence <= edge)
+            yield Difference(f"{kind} {number}", "found", _sides(each.box), None, "name", 0.0, each.confidence <= edge)
     for number, each in enumerate(now):
         if number not in {after for _, after in pairs}:
             part = f"{kind} {number} of now"
-            yield Difference(part, "found", None, _told(each.box), "name", 0.0, each.confidence <= edge)
+            yield Difference(part, "found", None, _sides(each.box), "name", 0.0, each.confidence <= edge)
     afters = sorted(after for _, after in pairs)
     for rank, (before, after) in enumerate(pairs):
         if after != afters[rank]:
@@ -194,7 +194,7 @@ def _reason(face: Face) -> str | None:
 def _box(part: str, then: Face | Head, now: Face | Head, scale: Scale) -> Iterator[Difference]:
     if then.box != now.box:
         amount = float(np.abs(_boxes([then]) - _boxes([now])).max())
-        yield Difference(part, "box", _told(then.box), _told(now.box), "px", amount, amount <= scale.pixels)
+        yield Difference(part, "box", _sides(then.box), _sides(now.box), "px", amount, amount <= scale.pixels)
     yield from _number(part, "confidence", then.confidence, now.confidence, "share", 1.0, scale.tolerance.share)
 
 
@@ -261,7 +261,7 @@ def _name(part: str, field: str, then: str | float | None, now: str | float | No
     return Difference(part, field, then, now, "name", 0.0, False)
 
 
-def _told(box: Box) -> str:
+def _sides(box: Box) -> str:
     return ", ".join(f"{side:.2f}" for side in (box.x1, box.y1, box.x2, box.y2))
 
 

@@ -1,7 +1,4 @@
-"""Results made again: a sample of a file's pictures through the very models that it names, then and now compared.
-
-The models that a result names, exactly: found among those that are here, or said to be others.
-"""
+"""Results made again: a sample of a file's pictures through the very models that it names, then and now compared."""
 
 from __future__ import annotations
 
@@ -36,6 +33,8 @@ it is not there; or its models are not here."""
 GOOD: tuple[Verdict, ...] = ("identical", "within tolerance")
 VERDICTS: tuple[Verdict, ...] = (*GOOD, "different", "changed", "missing", "not run")
 SAMPLE = 50
+SHORT = 12
+"""Digits of a SHA-256 that are shown."""
 ARRAY, BUCKET, URL, VIDEO = (
     "without a path",
     "of a picture in a bucket",
@@ -109,7 +108,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class How:
+class VerifyOptions:
     """How a file is verified.
 
     Attributes:
@@ -129,15 +128,17 @@ class How:
     allow_url: bool = False
 
 
-def verify(path: Path, how: How, tell: Callable[[int, int], None] = lambda done, total: None) -> Report:
+def verify(
+    path: Path, options: VerifyOptions, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Report:
     """Run a sample of a file's pictures again, and compare.
 
     The file is read twice: every line is checked, and then those of the sample are taken.
 
     Args:
         path: ``.jsonl``, ``.csv`` or ``.parquet`` as ``facepipe detect`` writes them.
-        how: the options.
-        tell: called with pictures done and their number.
+        options: the options.
+        progress: called with pictures done and their number.
 
     Raises:
         DataError: the file holds no results, or a damaged line, or nothing that can be run again.
@@ -146,23 +147,23 @@ def verify(path: Path, how: How, tell: Callable[[int, int], None] = lambda done,
     """
     report = Report(str(path))
     for each in read_recorded(path):
-        reason = _passed_over(each, how)
+        reason = _passed_over(each, options)
         if reason is None:
             report.pictures += 1
         else:
             report.skipped[reason] = report.skipped.get(reason, 0) + 1
     if not report.pictures:
-        told = ", ".join(f"{count:,} {reason}" for reason, count in report.skipped.items())
-        raise DataError(f"{path}: holds no picture that can be run again: {told}")
-    total = report.pictures if how.sample is None else min(how.sample, report.pictures)
-    for _, alike in groupby(_sample(path, how, report), key=lambda each: each.models.model_dump_json()):
-        for checked in _run(alike, how, report):
+        skipped = ", ".join(f"{count:,} {reason}" for reason, count in report.skipped.items())
+        raise DataError(f"{path}: holds no picture that can be run again: {skipped}")
+    total = report.pictures if options.sample is None else min(options.sample, report.pictures)
+    for _, alike in groupby(_sample(path, options, report), key=lambda each: each.models.model_dump_json()):
+        for checked in _run(alike, options, report):
             report.checked.append(checked)
-            tell(len(report.checked), total)
+            progress(len(report.checked), total)
     return report
 
 
-def _passed_over(recorded: Recorded, how: How) -> str | None:
+def _passed_over(recorded: Recorded, options: VerifyOptions) -> str | None:
     """Why a result is not made again, None where it can be."""
     source = recorded.source
     if source is None:
@@ -170,28 +171,28 @@ def _passed_over(recorded: Recorded, how: How) -> str | None:
     if recorded.frame or LIVE.match(source) or os.path.splitext(source)[1].lower() in VIDEO_SUFFIXES:
         return VIDEO
     if is_url(source):
-        return None if how.allow_url else URL
+        return None if options.allow_url else URL
     return BUCKET if "://" in source else None
 
 
-def _sample(path: Path, how: How, report: Report) -> Iterator[Recorded]:
+def _sample(path: Path, options: VerifyOptions, report: Report) -> Iterator[Recorded]:
     """Some of the pictures, in the file's order, each with the same chance."""
     chosen = None
-    if how.sample is not None and how.sample < report.pictures:
-        report.seed = how.seed
-        chosen = set(random.Random(how.seed).sample(range(report.pictures), how.sample))
-    pictures = (each for each in read_recorded(path) if _passed_over(each, how) is None)
+    if options.sample is not None and options.sample < report.pictures:
+        report.seed = options.seed
+        chosen = set(random.Random(options.seed).sample(range(report.pictures), options.sample))
+    pictures = (each for each in read_recorded(path) if _passed_over(each, options) is None)
     for number, each in enumerate(pictures):
         if chosen is None or number in chosen:
             yield each
 
 
-def _run(alike: Iterator[Recorded], how: How, report: Report) -> Iterator[Checked]:
+def _run(alike: Iterator[Recorded], options: VerifyOptions, report: Report) -> Iterator[Checked]:
     """The pictures that the same models saw, through those models; only a few are held at a time."""
     first = next(alike)
     models = first.models
     try:
-        pipeline = open_named(models, how.device, how.threads, how.allow_url)
+        pipeline = open_named(models, options.device, options.threads, options.allow_url)
     except (WeightsError, DeviceError, MissingExtraError) as error:
         _note([str(error)], report)
         for each in chain([first], alike):
@@ -199,15 +200,15 @@ def _run(alike: Iterator[Recorded], how: How, report: Report) -> Iterator[Checke
         return
     with pipeline:
         notes, recipe_differs = compared_with(models, pipeline.models)
-        told = saturates(pipeline)
-        _note([*notes, *([told] if told else [])], report)
+        saturated = saturates(pipeline)
+        _note([*notes, *([saturated] if saturated else [])], report)
         report.recipe_differs |= recipe_differs
         comparison = _Comparison(pipeline)
         waiting: deque[tuple[Recorded, str]] = deque()
 
         def paths() -> Iterator[str]:
             for each in chain([first], alike):
-                waiting.append((each, _path(each.source or "", how.root)))
+                waiting.append((each, _path(each.source or "", options.root)))
                 yield waiting[-1][1]
 
         with closing(pipeline.stream(paths())) as stream:
@@ -230,7 +231,16 @@ class _Comparison:
         self._tolerance: Tolerance = tolerance_of([entry.precision for entry in entries])
 
     def check(self, recorded: Recorded, path: str, now: Result) -> Checked:
-        """What came of one picture."""
+        """What came of one picture.
+
+        Args:
+            recorded: what the file says of it.
+            path: of the picture.
+            now: its result now.
+
+        Raises:
+            DataError: what the file says is no result of these models.
+        """
         then, now = recorded.results(self._attributes, now)
         made = Checked(recorded.source or "", recorded.where, "identical")
         if now.error is not None and then.error is None and not is_url(path) and not os.path.exists(path):
@@ -248,10 +258,6 @@ class _Comparison:
 
 def _path(source: str, root: Path | None) -> str:
     return source if root is None or is_url(source) else os.path.join(root, source)
-
-
-SHORT = 12
-"""Digits of a SHA-256 that are shown."""
 
 
 def open_named(
@@ -318,7 +324,7 @@ def compared_with(then: Models, now: Models) -> tuple[list[str], bool]:
     if unnamed := _unnamed(then):
         notes.append(
             f"written by an older facepipe, which did not name: {', '.join(unnamed)}; the releases' own are taken, and "
-            "whether they were the same cannot be told"
+            "whether they were the same is not known"
         )
     return notes, differs
 
@@ -342,8 +348,8 @@ def saturates(pipeline: Pipeline) -> str | None:
 def _unnamed(models: Models) -> list[str]:
     """What results of an older facepipe lack."""
     return [
-        told
-        for told, value in (
+        name
+        for name, value in (
             ("facepipe's version", models.facepipe),
             ("the crop recipe", next((each.crop_sha256 for each in models.classifiers.values()), "")),
             ("the least confidence", models.detector.confidence),

@@ -158,9 +158,9 @@ def a_release(run: Path) -> None:
     [
         (without_evaluation, r"was not evaluated; measure it with: facepipe export-detector \S+runs/detector/a"),
         (other_file, r"the figures of another file than detector\.float16\.onnx \(SHA-256 differs\); measure it with"),
-        (unnamed_file, "does not tell which file was measured"),
+        (unnamed_file, "does not say which file was measured"),
         (damaged, r"evaluation\.json: not an evaluation"),
-        (no_figures, "does not tell which file was measured"),
+        (no_figures, "does not say which file was measured"),
         (odd_figures, r"evaluation\.json: not an evaluation \(Input should be"),
         (changed_file, "not the file that was released"),
         (without_export, r"not the folder of a run that was exported .*facepipe export-detector"),

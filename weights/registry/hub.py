@@ -45,7 +45,15 @@ class HubSource:
         self.folder = (parts["folder"] or "").removesuffix(INDEX).strip("/")
 
     def open(self, place: str) -> Stream:
-        """As :meth:`facepipe.weights.registry.source.Source.open`; the file is in huggingface_hub's cache then."""
+        """Begin to read a file, which is in huggingface_hub's cache then.
+
+        Args:
+            place: the file's path below the source, with slashes.
+
+        Raises:
+            PassingError, RemoteError: as :meth:`facepipe.weights.registry.source.Source.open`.
+            WeightsError: ``HF_ENDPOINT`` is not https.
+        """
         hub = require("huggingface_hub")
         refuse_plain_http(hub.hf_hub_url(self.repo, INDEX), self._insecure_localhost)
         name = f"{self.folder}/{place}" if self.folder else place

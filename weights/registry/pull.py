@@ -199,7 +199,7 @@ def _fetch(
         raise RemoteError(f"{name}: {str(error).partition(': ')[2]}") from error
     refuse_newer(manifest.facepipe, name)
     for difference in differing(manifest, offer):
-        raise RemoteError(f"{name}: {difference}; tell its publisher, nothing was installed")
+        raise RemoteError(f"{name}: {difference}; tell its publisher; nothing was installed")
     for file in offer.files:
         (folder / file.name).parent.mkdir(exist_ok=True)
         fetch_file(source, str(at / file.name), file, folder / file.name, retry, more)

@@ -166,6 +166,12 @@ class PushTarget:
     def put(self, file: Path, place: str, size: int, progress: Callable[[int], None]) -> None:
         """Copy a file there, and see that all of it arrived.
 
+        Args:
+            file: on this machine.
+            place: where it goes, below the target.
+            size: bytes that must arrive.
+            progress: is called with them.
+
         Raises:
             RemoteError: it did not.
         """

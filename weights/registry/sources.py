@@ -16,6 +16,9 @@ from .hub import HubSource
 from .index import INDEX
 from .source import CHUNK, DEFAULT_SOURCE, OFFLINE, PassingError, Source, Stream, described, offline, redacted
 
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+"""The extra of facepipe that brings a store's library, by the scheme of its addresses."""
+
 
 class FileSource:
     """Releases below a folder of this machine, or of a disk that it has mounted."""
@@ -27,7 +30,14 @@ class FileSource:
         self.label = str(folder)
 
     def open(self, place: str) -> Stream:
-        """As :meth:`source.Source.open`; only plain files are read: no link, device or pipe."""
+        """Begin to read a file; only plain ones are read: no link, device or pipe.
+
+        Args:
+            place: the file's path below the source, with slashes.
+
+        Raises:
+            RemoteError: it is not there, no plain file, or cannot be read.
+        """
         path = self.folder.joinpath(*PurePosixPath(place).parts)
         try:
             self._refuse_links(path)
@@ -57,10 +67,6 @@ def _chunks(file: BinaryIO, path: Path) -> Iterator[bytes]:
             yield chunk
     except OSError as error:
         raise RemoteError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
-"""The extra of facepipe that brings a store's library, by the scheme of its addresses."""
 
 
 def open_store(address: str) -> tuple[Any, str]:
@@ -98,7 +104,15 @@ class BucketSource:
         self.remote = not address.lower().startswith("memory://")
 
     def open(self, place: str) -> Stream:
-        """As :meth:`facepipe.weights.registry.source.Source.open`."""
+        """Begin to read a file.
+
+        Args:
+            place: the file's path below the source, with slashes.
+
+        Raises:
+            PassingError: the store's library failed.
+            RemoteError: it is not there, or the store refuses it.
+        """
         path = f"{self.folder}/{place}"
         try:
             self.system.invalidate_cache()

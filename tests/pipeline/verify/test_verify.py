@@ -25,7 +25,7 @@ from facepipe.pipeline.results import (
 )
 from facepipe.pipeline.verify import verify as verify_models
 from facepipe.pipeline.verify.compare import TOLERANCES, compare
-from facepipe.pipeline.verify.verify import How, verify
+from facepipe.pipeline.verify.verify import VerifyOptions, verify
 from facepipe.weights import store
 from facepipe.weights.manifest import Attribute, BinaryAttribute, read_manifest, write_manifest
 
@@ -377,7 +377,7 @@ def test_files_that_are_no_results(run: Run, detected: Path) -> None:
         assert said in err, name
     assert "cannot be read" in run("verify", "nowhere.jsonl")[2]
     with pytest.raises(DataError, match="line 1"):
-        verify(detected / "wrong.jsonl", How())
+        verify(detected / "wrong.jsonl", VerifyOptions())
 
 
 NEAR = ClassValue(value="male", probability=0.5004, probabilities={"female": 0.4996, "male": 0.5004})
@@ -484,5 +484,5 @@ def test_every_setting_that_numbers_depend_on_is_taken_from_the_results(
         lines.append(result.model_dump_json())
     assert len({json.loads(line)["faces"][0]["box"]["x1"] for line in lines}) > 1
     (tmp_path / "r.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    report = verify(tmp_path / "r.jsonl", How())
+    report = verify(tmp_path / "r.jsonl", VerifyOptions())
     assert report.counts["identical"] == 3, report
