@@ -105,8 +105,8 @@ def compare(
         attributes: of the classifiers.
     """
     if then.error is not None or now.error is not None:
-        before, after = _bare(then), _bare(now)
-        return [] if before == after else [_name("", "error", before, after)]
+        reasons = _bare(then), _bare(now)
+        return [] if reasons[0] == reasons[1] else [_name("", "error", *reasons)]
     longer = max(now.width or 0, now.height or 0)
     scale = Scale(
         tolerance,

@@ -170,3 +170,13 @@ def test_publish(run: Callable, make_run: Callable, tmp_path: Path) -> None:
         assert code == 2
         assert message in err
     assert run("publish", str(folder))[0] == 2
+
+
+def test_no_control_sequence_reaches_the_terminal(run: Callable, tmp_path: Path) -> None:
+    folder = tmp_path / "weights" / "detector" / "1.0.0\x1b[2J\x9b1m"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{", encoding="utf-8")
+    for arguments in (("list",), ("verify",)):
+        _, out, err = run(*arguments)
+        assert "1.0.0\ufffd[2J" in (out + err).replace("\n", "")
+        assert not {"\x1b", "\x9b"} & set(out + err)

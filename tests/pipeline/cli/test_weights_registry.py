@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,6 +74,21 @@ def test_from_one_machine_to_another(run: Callable, tmp_path: Path, monkeypatch:
     code, out, _ = run("verify")
     assert code == 0
     assert out.count("ok ") >= 3
+
+
+@pytest.mark.parametrize("licence", ["\x1b]0;title\x07\x1b[2J", "\x9b2J", "CC0\rfree", "\u202eCC0"])
+def test_no_control_sequence_of_a_source_reaches_the_terminal(run: Callable, tmp_path: Path, licence: str) -> None:
+    store = tmp_path / "store"
+    run("push", "detector@98.0.0", "--to", str(store))
+    index = json.loads((store / "index.json").read_text(encoding="utf-8"))
+    index["releases"][0]["licence"] = licence
+    (store / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    for arguments in (("list",), ("pull", "detector@98.0.0")):
+        code, out, err = run(*arguments, "--from", str(store))
+        assert (code, out) == (2, "")
+        assert "control character" in err
+        assert err.endswith("\n")
+        assert err[:-1].isprintable()
 
 
 @pytest.mark.parametrize(
