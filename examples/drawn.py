@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from facepipe import read_frame
 
 PORTRAIT = Path(__file__).with_name("astronaut.jpg")
 SIDE = 320
@@ -27,13 +28,13 @@ COLOURS = np.array([(40, 180, 40), (200, 120, 20), (30, 30, 210), (20, 200, 230)
 
 def draw_photo(sticker: bool, random: np.random.Generator) -> np.ndarray:
     """The portrait, turned, mirrored and lit anew, with or without a sticker: BGR, uint8, (SIDE, SIDE, 3)."""
-    portrait = cv2.imread(str(PORTRAIT))
+    portrait = read_frame(PORTRAIT)
     if sticker:
         cheek = (MOUTH[0] + int(random.choice([-24, 22])), MOUTH[1] - 18)
         cv2.circle(portrait, cheek, int(random.integers(8, 11)), random.choice(COLOURS).tolist(), -1, cv2.LINE_AA)
     scale, angle = random.uniform(0.85, 1.2), random.uniform(-10, 10)
     turn = cv2.getRotationMatrix2D(MOUTH, angle, scale)
-    turn[:, 2] += SIDE / 2 - np.array(MOUTH) + random.uniform(-25, 25, 2)
+    turn[:, 2] = turn[:, 2] + SIDE / 2 - np.array(MOUTH) + random.uniform(-25, 25, 2)
     photo = cv2.warpAffine(portrait, turn, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
     if random.random() < 0.5:
         photo = photo[:, ::-1]

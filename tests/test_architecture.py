@@ -92,17 +92,17 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
     return found
 
 
-def test_the_search_for_circles_finds_one():
+def test_the_search_for_circles_finds_one() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
     assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
-def test_no_modules_import_each_other_in_a_circle():
+def test_no_modules_import_each_other_in_a_circle() -> None:
     assert circles(GRAPH) == []
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_from_rooms_below_it(room: str):
+def test_a_room_imports_only_from_rooms_below_it(room: str) -> None:
     up = [
         f"{name} imports {other or 'facepipe itself'}"
         for name, others in GRAPH.items()
@@ -113,7 +113,7 @@ def test_a_room_imports_only_from_rooms_below_it(room: str):
     assert up == []
 
 
-def test_no_folder_is_too_full_to_survey():
+def test_no_folder_is_too_full_to_survey() -> None:
     folders: dict[str, int] = {}
     for path in MODULES.values():
         if path.name != "__init__.py":
@@ -121,7 +121,7 @@ def test_no_folder_is_too_full_to_survey():
     assert {folder: count for folder, count in folders.items() if count > LARGEST_FOLDER} == {}
 
 
-def test_pyproject_lists_every_package():
+def test_pyproject_lists_every_package() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
     folders = {f"facepipe.{'.'.join(path.parent.relative_to(ROOT).parts)}" for path in MODULES.values()}
     assert set(listed) == folders | {"facepipe"}

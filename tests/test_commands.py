@@ -159,7 +159,7 @@ def test_extras_and_scripts_exist(page: str) -> None:
 
 def typed(page: str) -> list[Command]:
     """The commands of a page that are typed here, each once."""
-    chosen = {}
+    chosen: dict[str, Command] = {}
     for command in commands(page):
         if command.mentioned and page != "README.md":
             continue

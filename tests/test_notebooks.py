@@ -145,9 +145,10 @@ def test_the_webcam_script_reads_a_video(
 ) -> None:
     import cv2
     import numpy as np
+    from facepipe import read_frame
     from facepipe.pipeline.video.writer import VideoWriter
 
-    photo = cv2.resize(cv2.imread(str(EXAMPLES / "astronaut.jpg")), (128, 128))
+    photo = cv2.resize(read_frame(EXAMPLES / "astronaut.jpg"), (128, 128))
     with VideoWriter(tmp_path / "clip.mp4") as video:
         for index in range(3):
             video.add(np.roll(photo, index, axis=1), index / 25)
