@@ -35,7 +35,7 @@ from .release import (
     place,
     split_name,
 )
-from .store import find, publish, refuse_existing, use, user_root, version_key
+from .store import find, publish, refuse_existing, use, user_root, version_key, writable_root
 
 EXPORT = "export"
 PLOT_BYTES = 400_000
@@ -115,7 +115,7 @@ def publish_run(run: Path, choices: Choices, root: Path | None = None) -> Publis
     """
     exported = _exported(run)
     name, number = _named(exported, choices.version)
-    refuse_existing(place(root or user_root(), exported.stage, name, number), choices.replace)
+    refuse_existing(place(root or writable_root(), exported.stage, name, number), choices.replace)
     manifest = _described(run, exported, name, number, choices.notes)
     found = _losses(run, manifest, choices.most_loss)
     used = _in_use(exported.stage, name)

@@ -54,11 +54,14 @@ __all__ = [
     "use",
     "user_root",
     "version_key",
+    "writable_root",
     "write_pin",
 ]
 
 
 PACKAGE_ROOT = Path(__file__).parent
+NO_HOME = Path("/nonexistent/facepipe/weights")
+"""In place of the user's root where there is no home folder: nothing is read or written there."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,23 @@ def user_root() -> Path:
             raise WeightsError(f"FACEPIPE_WEIGHTS={chosen}: there is no such home folder; give a full path") from error
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("facepipe", appauthor=False)) / "weights"
+    try:
+        found = Path(platformdirs.user_data_dir("facepipe", appauthor=False))
+    except RuntimeError:  # newer platformdirs; older ones leave the ~ as it is
+        return NO_HOME
+    return found / "weights" if found.is_absolute() else NO_HOME
+
+
+def writable_root() -> Path:
+    """The user's folder of releases, where something is written to it.
+
+    Raises:
+        WeightsError: there is no home folder that it could lie in.
+    """
+    root = user_root()
+    if root == NO_HOME:
+        raise WeightsError("there is no home folder to keep weights in; name another folder with FACEPIPE_WEIGHTS")
+    return root
 
 
 def installed(stage: Stage | None = None) -> tuple[list[Release], list[Broken]]:
@@ -255,7 +274,7 @@ def use(stage: Stage, version: str | None) -> Release:
         WeightsError: there is no such version, its files are not those that were released (nothing changes then), or
             ``current.json`` is damaged.
     """
-    root = user_root()
+    root = writable_root()
     name, number = ("", None) if version is None else split_name(stage, version)
     known, broken = _of(stage, name)
     for bad in broken if number is None else ():
@@ -287,7 +306,7 @@ def publish(
     """
     if manifest.name == FACE:
         manifest = manifest.model_copy(update={"name": ""})
-    target = place(root or user_root(), manifest.stage, manifest.name, manifest.version)
+    target = place(root or writable_root(), manifest.stage, manifest.name, manifest.version)
     refuse_existing(target, replace)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -222,6 +223,24 @@ def test_a_file_in_place_of_the_folder(root: Path, tmp_path: Path, publish_detec
     assert find("detector").version == "1.0.0"
     with pytest.raises(WeightsError, match="cannot be written"):
         use("detector", "1.0.0")
+
+
+def test_no_home_at_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, publish_detector: Publish, publish_classifier: Publish
+) -> None:
+    """HOME is not set and the user has no entry in the system's list, as in a container with ``--user``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FACEPIPE_WEIGHTS", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", Mock(side_effect=KeyError("uid not found")))
+    shipped = find("detector")
+    assert store.PACKAGE_ROOT in shipped.folder.parents
+    with pytest.raises(WeightsError, match="name another folder with FACEPIPE_WEIGHTS"):
+        use("detector", shipped.version)
+    with pytest.raises(WeightsError, match="name another folder with FACEPIPE_WEIGHTS"):
+        publish(shipped.manifest.model_copy(update={"version": "9.0.0"}), [])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_such_home(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from ...core.errors import RemoteError, WeightsError
 from ..manifest import Stage, read_manifest
 from ..reading import read_regular
 from ..release import FACE, MANIFEST, Release, joined, open_release, place
-from ..store import PACKAGE_ROOT, move_into_place, refuse_existing, user_root, version_key
+from ..store import PACKAGE_ROOT, move_into_place, refuse_existing, version_key, writable_root
 from .download import USUAL, RetryPolicy, fetch_file, fetch_small
 from .index import INDEX, INDEX_BYTES, Index, Offer, differing, read_index
 from .source import Source
@@ -125,7 +125,7 @@ def pull(
     """
     offer = choose_offer(fetch_index(source, retry), source.label, wanted)
     refuse_newer(offer.facepipe, f"{source.label}: {offer.stage} {offer.label}")
-    target = place(root or user_root(), offer.stage, offer.name, offer.version)
+    target = place(root or writable_root(), offer.stage, offer.name, offer.version)
     shipped = place(PACKAGE_ROOT, offer.stage, offer.name, offer.version)
     for folder in (target,) if root is not None or target.exists() else (target, shipped):
         if (here := _installed(folder, offer)) is not None:
