@@ -22,6 +22,8 @@ from facepipe.weights import store
 from facepipe.weights.manifest import Manifest
 from onnx import TensorProto, helper, numpy_helper
 
+pytestmark = pytest.mark.train
+
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
