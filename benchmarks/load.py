@@ -4,7 +4,8 @@
 
 PICTURES is a folder of photos; up to 64 of them are taken. A server is started, and so many clients send them, one a
 request, each the next one that is left as soon as it has its answer. ``Pipeline.run`` does the same pictures, as bytes,
-in lists, in a process of its own. The two take turns of a few seconds, for a machine's speed is not the same from one
+in a process of its own: one picture a call beside one client, who too waits for each answer before the next picture,
+and a list of them beside several. The two take turns of a few seconds, for a machine's speed is not the same from one
 minute to the next; shares are the middle of those of all turns. Every answer is compared with what ``Pipeline.run``
 gave. ``--past`` clients, who send for ``--seconds``, are more than the queue takes: they are answered 503 and wait as
 ``Retry-After`` says. The clients need processor time too, which on a small machine is taken from the server. Printed
@@ -65,14 +66,23 @@ class Seen:
 
 
 def offline(folder: Path) -> None:
-    """Print the results as JSON; then, for each number read, the seconds of so many times all pictures."""
+    """Print the results as JSON; then, for each line read, the seconds of so many times all pictures.
+
+    A line is ``one N``, a picture a call, or ``list N``.
+    """
     contents = read(folder)
     with Pipeline() as pipeline:
         results = [json.loads(each.model_dump_json()) for each in pipeline.run(contents)]
         print(json.dumps(results), flush=True)
         for line in sys.stdin:
+            how, times = line.split()
+            pictures = contents * int(times)
             started = time.perf_counter()
-            pipeline.run(contents * int(line))
+            if how == "one":
+                for picture in pictures:
+                    pipeline.run(picture)
+            else:
+                pipeline.run(pictures)
             print(time.perf_counter() - started, flush=True)
 
 
@@ -201,20 +211,22 @@ def main() -> None:
         count = len(contents)
         asyncio.run(play(port, Seen(4), iter(range(count)), contents, expected))
 
-        def alone(times: int) -> float:
+        def alone(how: str, times: int) -> float:
             assert process.stdin is not None
             assert process.stdout is not None
-            print(times, file=process.stdin, flush=True)
+            print(how, times, file=process.stdin, flush=True)
             return float(process.stdout.readline()) / times
 
-        times = max(1, round(options.seconds / options.turns / alone(1)))
-        took = [alone(times)]
+        times = max(1, round(options.seconds / options.turns / alone("list", 1)))
+        took: dict[str, list[float]] = {"one": [], "list": []}
         rows = [Seen(clients) for clients in options.clients]
         for row in rows * options.turns:
+            how = "one" if row.clients == 1 else "list"
+            took[how].append(alone(how, times))
             places = iter(list(range(count)) * times)
             passed = asyncio.run(play(port, row, places, contents, expected)) / times
-            took.append(alone(times))
-            row.shares.append((took[-2] + took[-1]) / 2 / passed)
+            took[how].append(alone(how, times))
+            row.shares.append(sum(took[how][-2:]) / 2 / passed)
         past = [Seen(options.past)] if options.past else []
         for row in past:
             asyncio.run(play(port, row, for_a_while(count, options.seconds), contents, expected))
@@ -223,8 +235,11 @@ def main() -> None:
         assert process.stdin is not None
         process.stdin.close()
     table(rows + past)
-    slow, quick = count / max(took), count / min(took)
-    print(f"\n`Pipeline.run` alone: {slow:.2f} to {quick:.2f} pictures/s. The server's exit code: {code}.")
+    for how, seconds in took.items():
+        if seconds:
+            slow, quick = count / max(seconds), count / min(seconds)
+            print(f"\n`Pipeline.run`, {how}: {slow:.2f} to {quick:.2f} pictures/s.")
+    print(f"\nThe server's exit code: {code}.")
 
 
 def table(rows: list[Seen]) -> None:
