@@ -38,8 +38,11 @@ __all__ = [
     "TrainingError",
     "WeightsError",
     "__version__",
+    "anonymize",
+    "draw",
     "read_frame",
     "schema",
+    "to_df",
 ]
 
 if TYPE_CHECKING:
@@ -58,9 +61,13 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from .detector.inference.detector import FaceDetector
+    from .pipeline.adapters import to_df
+    from .pipeline.drawing.anonymize import hide as anonymize
+    from .pipeline.drawing.draw import draw
     from .pipeline.inputs.image_reader import Limits, read_frame
     from .pipeline.pipeline import Pipeline
-    from .pipeline.results import Box, Face, Head, Result, schema
+    from .pipeline.result_schema import schema
+    from .pipeline.results import Box, Face, Head, Result
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when ONNX Runtime is imported, which every module of ours comes before
 
@@ -70,7 +77,11 @@ _HOMES = {
     ".detector.inference.detector": ("FaceDetector",),
     ".pipeline.pipeline": ("Pipeline",),
     ".pipeline.inputs.image_reader": ("Limits", "read_frame"),
-    ".pipeline.results": ("Box", "Face", "Head", "Result", "schema"),
+    ".pipeline.results": ("Box", "Face", "Head", "Result"),
+    ".pipeline.result_schema": ("schema",),
+    ".pipeline.adapters": ("to_df",),
+    ".pipeline.drawing.draw": ("draw",),
+    ".pipeline.drawing.anonymize": ("anonymize",),
     ".core.errors": (
         "DataError",
         "DeviceError",
@@ -85,12 +96,14 @@ _HOMES = {
     ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
+_CALLED = {"anonymize": "hide"}
+"""What has another name in its module."""
 
 
 def __getattr__(name: str) -> Any:
     """Load the public objects on first use (PEP 562), so that ``import facepipe`` costs next to nothing."""
     if name in _HOME:
-        return getattr(import_module(_HOME[name], __name__), name)
+        return getattr(import_module(_HOME[name], __name__), _CALLED.get(name, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

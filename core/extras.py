@@ -18,6 +18,7 @@ PACKAGES = {
 EXTRAS = {
     "train": ("cloudpickle", "fairlearn", "jinja2", "keras", "matplotlib", "scipy", "torchvision", "ultralytics"),
     "parquet": ("pyarrow",),
+    "pandas": ("pandas",),
     "tiles": ("supervision",),
     "video": ("trackers",),
     "remote": ("filelock", "fsspec", "requests"),

@@ -11,11 +11,11 @@ from typing import Any, Self, overload
 import numpy as np
 
 from ..core.cpu import usable_cpus
-from ..core.errors import FacepipeError
+from ..core.errors import FacepipeError, ImageError
 from ..detector.inference.detector import FaceDetector
 from .classifiers import Chosen, Classifiers
-from .inputs.image_reader import DEFAULT_LIMITS, Frame, Limits, Source
-from .results import Result
+from .inputs.image_reader import DEFAULT_LIMITS, Frame, Limits, Source, source_name
+from .results import Result, hold
 from .stages import Parts, Stages, Stopwatch, check_workers, closed
 from .stream import Engine, in_order
 from .two_stage import analyse
@@ -37,6 +37,7 @@ class Pipeline(Stages):
         threads: processors to use; None takes all that this process may (its affinity, its container's quota). One
             picture has all of them.
         confidence: least confidence of a face or a head, 0 to 1; None takes the detector's own.
+        conf: the same, by its shorter name.
         limits: caps on the size of pictures.
         imgsz: pixels that a picture's longer side is scaled to for the detector, see ``FaceDetector``; None takes the
             release's own.
@@ -50,6 +51,10 @@ class Pipeline(Stages):
     ``device``, ``threads``, ``confidence``, ``imgsz``, ``tiles`` and ``precision`` go to the models that are loaded
     here; models at hand have their own. Several threads may share one pipeline.
 
+    Several processes cannot: a pipeline is not pickled, and after a fork the child has the models without the threads
+    that run them, so its calls would wait for ever. Make a pipeline in each process, after it was started; with
+    ``multiprocessing`` take ``get_context("spawn")``, or fork before the first pipeline is made.
+
     Attributes:
         models: versions and hashes of the models, and how they run; the hash is that of the file that runs.
         stopwatch: seconds spent so far in ``load``, ``read`` (decoding included), ``detect`` and ``classify`` (cutting
@@ -60,6 +65,7 @@ class Pipeline(Stages):
         WeightsError: no such release, a damaged one, one that cannot run at ``imgsz`` or has no file in ``precision``,
             or two classifiers that read an attribute of the same name.
         DeviceError: the device is not there, or fewer than one thread or worker.
+        FacepipeError: a confidence that is not from 0 to 1, or two of them.
         MissingExtraError: tiles are asked for and supervision is not installed.
     """
 
@@ -76,8 +82,11 @@ class Pipeline(Stages):
         precision: str = "auto",
         workers: int | None = None,
         allow_url: bool = False,
+        *,
+        conf: float | None = None,
     ):
         check_workers(workers)
+        confidence = _one_confidence(confidence, conf)
         cpus = threads if threads is not None else usable_cpus()
         stopwatch = Stopwatch()
         with stopwatch.measure("load"):
@@ -132,12 +141,19 @@ class Pipeline(Stages):
             gives a result whose ``error`` says why, and the others are done.
 
         Raises:
-            FrameError, ImageError, ImageTooLargeError: a single picture that cannot be read.
+            FrameError, ImageError, ImageTooLargeError: a single picture that cannot be read; a folder or a video.
             WeightsError: features are asked for, and a classifier gives none.
         """
         if isinstance(source, list | tuple):
-            return [result for result, _ in self.stream(source, features)]
-        return analyse(self, source, features)
+            found = [result for result, _ in self.stream(source, features)]
+            return [_holding(result, each) for result, each in zip(found, source, strict=True)]
+        try:
+            return _holding(analyse(self, source, features), source)
+        except ImageError as error:
+            if isinstance(source, str | os.PathLike) and (kind := _of_many(os.fspath(source))):
+                name = source_name(source)
+                raise ImageError(f"{name}: is a {kind}; pipeline.stream({name!r}) goes through it") from error
+            raise
 
     def stream(
         self, sources: Iterable[Source] | Source, features: bool = False
@@ -192,6 +208,29 @@ class Pipeline(Stages):
 
             for video in videos:
                 yield from stream_video(self, video)
+
+
+def _one_confidence(confidence: float | None, conf: float | None) -> float | None:
+    if confidence is not None and conf is not None:
+        raise FacepipeError("conf and confidence are the same; give one of them")
+    wanted = confidence if conf is None else conf
+    if wanted is not None and not 0 <= wanted <= 1:
+        raise FacepipeError(f"confidence {wanted}: expected a number from 0 to 1")
+    return wanted
+
+
+def _holding(result: Result, source: Source) -> Result:
+    """The result, which knows the picture where that came without a path."""
+    return result if isinstance(source, str | os.PathLike) else hold(result, source)
+
+
+def _of_many(path: str) -> str | None:
+    """``folder`` or ``video``, where a path is one."""
+    from .inputs.sources import VIDEO_SUFFIXES
+
+    if os.path.isdir(path):
+        return "folder"
+    return "video" if os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES and os.path.exists(path) else None
 
 
 def _version(chosen: str | os.PathLike[str] | None) -> str | Path | None:

@@ -177,7 +177,7 @@ class Queues:
         """Forget a picture and its frame."""
         self.order.pop(ticket.number, None)
         self.budget.give_back(ticket.pixels)
-        ticket.pixels, ticket.frame, ticket.found = 0, None, None
+        ticket.pixels, ticket.frame, ticket.picture, ticket.found = 0, None, None, None
 
     def admits(self, ticket: Ticket, pixels: int) -> bool:
         """Whether a picture of so many pixels may be decoded now."""

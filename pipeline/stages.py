@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from ..core.cpu import usable_cpus
 from ..core.errors import DeviceError, FacepipeError, WeightsError
@@ -100,6 +100,11 @@ class Stages:
         self._parts: Parts | None = parts
         self._shared = shared
         self._opening = threading.Lock()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled: it holds models that are loaded; make one in each process"
+        )
 
     def parts(self) -> Parts:
         """The detector and the classifiers, with every thread for one call at a time.

@@ -69,6 +69,6 @@ def register_schema(app: typer.Typer) -> None:
 
 def schema() -> None:
     """Print the JSON Schema of one result, a line of `facepipe detect --json`."""
-    from ..results import schema as published
+    from ..result_schema import schema as published
 
     print(json.dumps(published(), indent=2))

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from ..inputs.image_reader import Frame
-from ..results import Box, Result
+from ..result_data import Box, ResultData
 
 CELLS = 5
 """Cells along the longer side of what is hidden."""
@@ -31,7 +31,7 @@ How = Literal["blur", "pixelate"]
 What = Literal["faces", "heads"]
 
 
-def hide(frame: Frame, result: Result, how: How, what: What) -> Frame:
+def hide(frame: Frame, result: ResultData, how: How = "blur", what: What = "faces") -> Frame:
     """Hide what was found in a picture; what was not found stays as it is.
 
     Args:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...classifier.inference.attributes import AttributeValue, ClassValue, NumericValue, PointsValue
 from ..inputs.image_reader import Frame
-from ..results import Box, Face, Result
+from ..result_data import Box, Face, ResultData
 
 SMALL = 640
 """A picture whose longer side is shorter is enlarged (8 times at most), for text has no room in it."""
@@ -20,7 +20,7 @@ ROOM = 3
 Rectangle = tuple[int, int, int, int]
 
 
-def draw(frame: Frame, result: Result) -> Frame:
+def draw(frame: Frame, result: ResultData) -> Frame:
     """Draw heads, faces, points and attributes.
 
     Args:

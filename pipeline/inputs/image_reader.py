@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,12 @@ Frame: TypeAlias = np.ndarray
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray | Image"
 """What can be read as a frame."""
+
+
+LONGEST_PATH = 4096
+"""Characters, as in Linux' PATH_MAX."""
+BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{256,}={0,2}\s*")
+"""Text that is longer than a file's name may be, without a dot or anything else that base64 has not."""
 
 
 class Picture(NamedTuple):
@@ -157,11 +164,23 @@ def source_name(source: object) -> str | None:
         return without_credentials(source)
     if not isinstance(source, str | os.PathLike):
         return None
-    return os.fsencode(source).decode("utf-8", "replace")
+    name = os.fsencode(source).decode("utf-8", "replace")
+    return name if _may_be_path(name) else f"{name[:40]}…"
+
+
+def _may_be_path(text: str) -> bool:
+    """Whether a text may name a file; a data URL or base64 text, which may have megabytes, does not."""
+    if len(text) > LONGEST_PATH or text.startswith("data:"):
+        return False
+    return BASE64.fullmatch(text) is None or os.path.lexists(text)
 
 
 def _read_file(source: str | os.PathLike[str], limits: Limits) -> bytes:
     path, name = Path(source), source_name(source)
+    if isinstance(source, str) and not _may_be_path(source):
+        raise ImageError(
+            f"{name}: a text of {len(source):,} characters is no path; decode base64 first: base64.b64decode(text)"
+        )
     try:
         if path.is_dir():
             raise ImageError(f"{name}: is a folder; name the pictures in it")

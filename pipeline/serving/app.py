@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from ...core.version import __version__
-from ..results import schema as result_schema
+from ..result_schema import schema as result_schema
 from .endpoint import Answer, Detection, Query, example, request_body, success
 from .metrics import CONTENT_TYPE, Metrics
 from .middleware import Guard, key_check

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +20,6 @@ from facepipe.detector.inference.boxes import Detections
 from facepipe.pipeline.inputs.image_reader import Limits
 from facepipe.pipeline.results import Result
 from facepipe.pipeline.stream import WINDOW
-from facepipe.pipeline.two_stage import match_heads
 from facepipe.weights.manifest import CropRecipe
 from facepipe.weights.store import Release
 from pydantic import ValidationError
@@ -168,25 +169,6 @@ def test_numbers_in_json_are_those_of_the_detector(
     result = Pipeline(Finds(detector_release, [[10.1, 10, 60, 60]]), classifier_release.folder).run(photo(0))
     assert '"x1":10.1,' in result.model_dump_json()
     assert '"confidence":0.1,' in result.model_dump_json()
-
-
-@pytest.mark.parametrize(
-    ("faces", "heads", "expected"),
-    [
-        ([], [], []),
-        ([[0, 0, 10, 10]], [], [None]),
-        ([], [[0, 0, 10, 10]], []),
-        ([[2, 2, 8, 8]], [[0, 0, 10, 10]], [0]),
-        ([[6, 0, 16, 10]], [[0, 0, 10, 10]], [None]),
-        ([[2, 2, 8, 8]], [[0, 0, 50, 50], [0, 0, 10, 10]], [1]),
-        ([[2, 2, 8, 8], [3, 3, 9, 9]], [[0, 0, 10, 10]], [0, None]),
-        ([[0, 0, 10, 10], [20, 0, 30, 10]], [[19, 0, 31, 12], [0, 0, 12, 12]], [1, 0]),
-        ([[5, 5, 5, 5]], [[0, 0, 10, 10]], [None]),
-    ],
-)
-def test_faces_and_heads(faces: list, heads: list, expected: list[int | None]) -> None:
-    boxes = [np.array(rows, np.float32).reshape(-1, 4) for rows in (faces, heads)]
-    assert match_heads(*boxes) == expected
 
 
 def test_bad_inputs_never_stop_the_others(
@@ -346,3 +328,36 @@ def test_a_closed_pipeline_says_so(tiny_weights: Path, photo: Photo) -> None:
         assert list(pipeline.stopwatch.seconds) == ["load", "read", "detect", "classify"]
     with pytest.raises(FacepipeError, match="closed"):
         pipeline.run(photo(0))
+
+
+def test_conf_is_confidence(tiny_weights: Path) -> None:
+    assert Pipeline(conf=0.6).models.detector.confidence == Pipeline(confidence=0.6).models.detector.confidence == 0.6
+    for wrong in (-0.1, 1.1, 40, float("nan")):
+        for name in ("conf", "confidence"):
+            with pytest.raises(FacepipeError, match="expected a number from 0 to 1"):
+                Pipeline(**{name: wrong})  # type: ignore[arg-type]
+    with pytest.raises(FacepipeError, match="the same"):
+        Pipeline(confidence=0.5, conf=0.5)
+
+
+def test_a_folder_or_a_video_belongs_to_stream(pipeline: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "clip.MP4").write_bytes(b"no picture")
+    for source, kind in ((tmp_path, "folder"), (str(tmp_path), "folder"), (tmp_path / "clip.MP4", "video")):
+        with pytest.raises(ImageError, match=f"is a {kind}; pipeline.stream") as raised:
+            pipeline.run(source)
+        assert str(source) in str(raised.value)
+
+
+@pytest.mark.parametrize("before", ["data:image/jpeg;base64,", ""])
+def test_a_picture_as_text_gives_a_short_error(pipeline: Pipeline, photo: Photo, before: str) -> None:
+    text = before + base64.b64encode(cv2.imencode(".png", photo(0))[1].tobytes()).decode()
+    with pytest.raises(ImageError, match="b64decode") as raised:
+        pipeline.run(text)
+    assert len(str(raised.value)) < 200
+    (result,) = pipeline.run([text])
+    assert len(result.model_dump_json(exclude={"models"})) < 500
+
+
+def test_a_pipeline_is_not_pickled(pipeline: Pipeline) -> None:
+    with pytest.raises(TypeError, match=r"a Pipeline cannot be pickled: .*; make one in each process"):
+        pickle.dumps(pipeline)

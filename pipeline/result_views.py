@@ -1,0 +1,156 @@
+"""A result to look at: in a few lines, as HTML, as a picture, in a window."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..core.errors import FacepipeError, ImageError
+from ..core.extras import require
+from ..core.files import write_whole
+from .drawing.draw import draw, in_words
+from .inputs.image_reader import Frame, read_frame
+from .inputs.url import is_url
+from .result_data import Face, ResultData
+
+LINES = 3
+"""Most lines of a result's ``repr``."""
+WIDEST = 800
+"""Pixels of the longer side of a picture within a notebook."""
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def frame_of(result: ResultData, frame: np.ndarray | None, held: Any) -> Frame:
+    """The picture that a result was made of, upright.
+
+    Args:
+        result: of which picture.
+        frame: the picture, where it is at hand.
+        held: a ``results.Held`` of it, or None.
+
+    Returns:
+        BGR, uint8, (height, width, 3).
+
+    Raises:
+        ImageError: it is not known, cannot be read any more, or has another size.
+    """
+    if result.error is not None:
+        raise ImageError(f"there is no picture to draw on: {result.error}")
+    if frame is None and held is not None:
+        frame = read_frame(held.source)
+    elif frame is None:
+        if result.source is None or result.frame is not None or is_url(result.source):
+            raise ImageError("this result does not hold its picture; hand it over: result.plot(frame)")
+        frame = read_frame(result.source)
+    if frame.shape[:2] != (result.height, result.width):
+        height, width = frame.shape[:2]
+        raise ImageError(f"the picture has {width} x {height} pixels, the result {result.width} x {result.height}")
+    return read_frame(frame)
+
+
+def in_lines(result: ResultData) -> str:
+    """One to three lines: size and counts, and a line for each of the first faces."""
+    name = result.source or "picture"
+    if result.error is not None:
+        return f"<Result {_short(name)}: {_short(result.error, 200)}>"
+    at = "" if result.frame is None else f" frame {result.frame}"
+    faces, heads = len(result.faces), len(result.heads)
+    lines = [f"<Result {_short(name)}{at}, {result.width} x {result.height}: {faces} faces, {heads} heads"]
+    lines[0] = lines[0].replace(" 1 faces", " 1 face").replace(" 1 heads", " 1 head")
+    shown = LINES - 1 if faces <= LINES - 1 else LINES - 2
+    lines += [f"  {number}: {_short(_words(face), 110)}" for number, face in enumerate(result.faces[:shown])]
+    if faces > shown:
+        lines.append(f"  and {faces - shown} more")
+    return "\n".join(lines) + ">"
+
+
+def as_html(result: ResultData, held: Any) -> str:
+    """The picture, where it is at hand, over a table of the faces."""
+    head = f"<p>{escape(in_lines(result).splitlines()[0].strip('<>'))}</p>"
+    names = [*dict.fromkeys(name for face in result.faces for name in face.attributes or {})]
+    names = [name for name in names if any(_cell(face, name) for face in result.faces)]
+    cells = [["", "confidence", *names]]
+    for number, face in enumerate(result.faces):
+        cells.append([str(number), f"{face.confidence:.2f}", *(_cell(face, name) for name in names)])
+    rows = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in cells)
+    table = "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>" if result.faces else ""
+    try:
+        picture = draw(frame_of(result, None, held), result)
+    except FacepipeError:
+        return head + table  # a result read from JSON, say, whose picture is elsewhere
+    scale = min(1.0, WIDEST / max(picture.shape[:2]))
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
+    content = base64.b64encode(cv2.imencode(".jpg", small)[1].tobytes()).decode()
+    return f'{head}<img src="data:image/jpeg;base64,{content}" style="max-width: 100%">{table}'
+
+
+def cut_faces(result: ResultData, frame: Frame, margin: float) -> list[Frame]:
+    """Each face's box of a frame, BGR, uint8, (height, width, 3), with a margin as a share of its longer side."""
+    cut = []
+    for face in result.faces:
+        box = face.box
+        more = margin * max(box.x2 - box.x1, box.y2 - box.y1)
+        left, top = max(0, int(box.x1 - more)), max(0, int(box.y1 - more))
+        right, bottom = max(left + 1, int(np.ceil(box.x2 + more))), max(top + 1, int(np.ceil(box.y2 + more)))
+        cut.append(frame[top:bottom, left:right].copy())
+    return cut
+
+
+def write(picture: Frame, path: Path) -> Path:
+    """Write a picture, BGR, uint8, (height, width, 3), in the format of the path's suffix.
+
+    Raises:
+        FacepipeError: it has no such suffix, or cannot be written.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise FacepipeError(f"{path}: end the name with one of {', '.join(SUFFIXES)}")
+    done, content = cv2.imencode(path.suffix.lower(), picture)
+    if not done:
+        raise FacepipeError(f"{path}: OpenCV cannot write {path.suffix}")
+    try:
+        write_whole(path, content.tobytes())
+    except OSError as error:
+        raise FacepipeError(f"{path}: cannot be written ({error.strerror or error})") from error
+    return path
+
+
+def show(picture: Frame, title: str) -> None:
+    """Show a picture, BGR, uint8, (height, width, 3), in a notebook, or in a window until a key is pressed.
+
+    Raises:
+        FacepipeError: there is no display.
+    """
+    if "ipykernel" in sys.modules:
+        display = require("IPython.display")
+        display.display(display.Image(cv2.imencode(".png", picture)[1].tobytes()))
+        return
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise FacepipeError("there is no display to show a picture on; write it with save(path)")
+    try:
+        cv2.imshow(title, picture)
+        cv2.waitKey(0)
+        cv2.destroyWindow(title)
+    except cv2.error as error:
+        raise FacepipeError("this OpenCV opens no windows (a headless build?); write it with save(path)") from error
+
+
+def _short(text: str, length: int = 80) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _words(face: Face) -> str:
+    """A face in a line: ``0.87 age 31 years (21-47), gender female 0.71``."""
+    words = [f"{name} {text}" for name, value in (face.attributes or {}).items() if (text := in_words(value))]
+    return f"{face.confidence:.2f} {', '.join(words) or face.reason or ''}".rstrip()
+
+
+def _cell(face: Face, name: str) -> str:
+    value = (face.attributes or {}).get(name)
+    return "" if value is None else in_words(value)
