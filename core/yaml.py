@@ -118,7 +118,7 @@ def _loader() -> Any:
             raise yaml.MarkedYAMLError(problem=f"not of type {node.tag}", problem_mark=node.start_mark) from cause
 
     own = {"yaml_implicit_resolvers": {}, "yaml_constructors": constructors, "construct_object": construct_object}
-    loader = type("Loader", (base,), own)
+    loader: Any = type("Loader", (base,), own)
     for name, (pattern, first) in _TYPES.items():
         letters = ["" if letter == "\0" else letter for letter in first]
         loader.add_implicit_resolver(f"tag:yaml.org,2002:{name}", re.compile(rf"(?:{pattern})\Z"), letters)
@@ -130,7 +130,7 @@ def _loader() -> Any:
 def _dumper() -> Any:
     """PyYAML's, which quotes what YAML 1.1 would not read as text, and what 1.2 would not, too."""
     yaml = require("yaml")
-    dumper = type("Dumper", (yaml.SafeDumper,), {})
+    dumper: Any = type("Dumper", (yaml.SafeDumper,), {})
     for name in ("int", "float"):
         pattern, first = _TYPES[name]
         dumper.add_implicit_resolver(f"tag:yaml.org,2002:{name}", re.compile(rf"(?:{pattern})\Z"), list(first))

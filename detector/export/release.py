@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,33 +87,64 @@ MAX_DETECTIONS = 500
 LICENCE = "AGPL-3.0-or-later; the training data's own terms are under data"
 
 
+@dataclass(frozen=True)
+class ReleaseOptions:
+    """What a run is to be released as.
+
+    Attributes:
+        version: the version's name; None publishes nothing and leaves the measured files in the run's ``export``.
+        precisions: files to ship, the default one first.
+        confidence: the default threshold, 0 to 1; None chooses it on training pictures (``threshold``).
+        false_alarms: a training picture without anybody, at most, where the threshold is chosen.
+        replace: replace a version of that name.
+    """
+
+    version: str | None = None
+    precisions: tuple[str, ...] = DEFAULT_PRECISIONS
+    confidence: float | None = CONFIDENCE
+    false_alarms: float = FALSE_ALARMS
+    replace: bool = False
+
+    def check(self, root: Path | None = None) -> None:
+        """Check what can be known before the work.
+
+        Args:
+            root: folder of releases; None means the user's.
+
+        Raises:
+            TrainingError: a precision is unknown or given twice.
+            WeightsError: the version exists or has a bad name.
+        """
+        if unknown := set(self.precisions) - set(PRECISIONS):
+            raise TrainingError(f"unknown precision {', '.join(sorted(unknown))}; one of {', '.join(PRECISIONS)}")
+        if not self.precisions or len(set(self.precisions)) < len(self.precisions):
+            raise TrainingError(f"the files to ship must differ, got {', '.join(self.precisions) or 'none'}")
+        if self.version is not None:
+            if not is_version(self.version):
+                raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {self.version!r}")
+            refuse_existing((root or user_root()) / "detector" / self.version, self.replace)
+
+
+DEFAULTS = ReleaseOptions()
+
+
 def release_run(
     run: Path,
     checkpoint: Path,
-    version: str | None,
-    precisions: tuple[str, ...] = DEFAULT_PRECISIONS,
-    confidence: float | None = CONFIDENCE,
+    options: ReleaseOptions = DEFAULTS,
     root: Path | None = None,
-    replace: bool = False,
     data: Path | None = None,
     notes: str = "",
-    most_loss: float | None = None,
-    false_alarms: float = FALSE_ALARMS,
 ) -> Published | None:
     """Export a run's checkpoint, measure the files that will serve, and publish them as a version.
 
     Args:
         run: the run folder of ``training.train``.
         checkpoint: the checkpoint to release.
-        version: the version's name; None publishes nothing and leaves the measured files in the run's ``export``.
-        precisions: files to ship, the default one first.
-        confidence: the release's default threshold; None chooses it on training pictures (``threshold``).
+        options: what it is to be released as.
         root: folder of releases; None means the user's.
-        replace: replace a version of that name.
         data: DATA.yaml, where it lies elsewhere than when the run was trained.
         notes: Markdown for the card.
-        most_loss: most AP50 that int8 may lose against float; None means the project's limit.
-        false_alarms: a training picture without anybody, at most, where the threshold is chosen.
 
     Raises:
         TrainingError: the run folder is not one of ours, a precision is unknown, the export disagrees with PyTorch, or
@@ -121,36 +152,33 @@ def release_run(
         DataError: the data set is not as its description says.
         WeightsError: the version exists or has a bad name, or int8 loses too much.
     """
-    if version is not None:  # told before the work, not after it
-        if not is_version(version):
-            raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {version!r}")
-        refuse_existing((root or user_root()) / "detector" / version, replace)
+    options.check(root)
     description = read_description(data or Path(read_settings(run).data))
-    export_run(run, checkpoint, description, precisions, confidence, false_alarms, version)
+    export_run(run, checkpoint, description, options)
     evaluate_run(run, description)
-    if version is None:
+    if options.version is None:
         return None
-    return publish_run(run, Choices(version, notes, replace, most_loss), root)
+    return publish_run(run, Choices(options.version, notes, options.replace), root)
+
+
+def is_measured(run: Path) -> bool:
+    """Whether a run has been exported and its files measured."""
+    if not (run / EXPORT / MANIFEST).is_file():
+        return False
+    return bool(open_release(run / EXPORT).manifest.metrics)
 
 
 def export_run(
     run: Path,
     checkpoint: Path,
     description: DataDescription,
-    precisions: tuple[str, ...] = DEFAULT_PRECISIONS,
-    confidence: float | None = CONFIDENCE,
-    false_alarms: float = FALSE_ALARMS,
-    version: str | None = None,
+    options: ReleaseOptions = DEFAULTS,
 ) -> Release:
     """Export a run's checkpoint into its folder ``export``: a working release, neither measured nor installed.
 
     An earlier export and its evaluation are replaced; if this one fails they stay. Arguments and errors are those of
     :func:`release_run`; without a version it is called ``trial_version(run)`` until it is published.
     """
-    if unknown := set(precisions) - set(PRECISIONS):
-        raise TrainingError(f"unknown precision {', '.join(sorted(unknown))}; one of {', '.join(PRECISIONS)}")
-    if not precisions or len(set(precisions)) < len(precisions):
-        raise TrainingError(f"the files to ship must differ, got {', '.join(precisions) or 'none'}")
     if not checkpoint.is_file():
         raise TrainingError(f"{checkpoint}: no such checkpoint; train the run first, or give another")
     told = lineage(run)
@@ -164,12 +192,12 @@ def export_run(
     with tempfile.TemporaryDirectory(prefix=".export-", dir=run) as temporary:
         staged = Path(temporary) / EXPORT
         staged.mkdir()
-        difference = _write_files(staged, checkpoint, description, precisions, size)
+        difference = _write_files(staged, checkpoint, description, options.precisions, size)
         manifest = Manifest(
             stage="detector",
-            version=version or trial_version(run),
+            version=options.version or trial_version(run),
             architecture="YOLOv8s",
-            files=tuple(file_entry(_file(staged, precision), precision) for precision in precisions),
+            files=tuple(file_entry(_file(staged, precision), precision) for precision in options.precisions),
             input=InputSpec(
                 name="images",
                 size=size,
@@ -190,7 +218,7 @@ def export_run(
             facepipe=__version__,
             date=dt.date.today().isoformat(),
         )
-        manifest = _with_threshold(Release(staged, manifest), description, confidence, false_alarms)
+        manifest = _with_threshold(Release(staged, manifest), description, options)
         write_manifest(manifest, staged / MANIFEST)
         for old in (run / EVALUATION, run / EXPORT):
             if old.exists():
@@ -253,13 +281,11 @@ def _file(folder: Path, precision: str) -> Path:
     return folder / f"detector.{precision}.onnx"
 
 
-def _with_threshold(
-    release: Release, description: DataDescription, confidence: float | None, false_alarms: float
-) -> Manifest:
+def _with_threshold(release: Release, description: DataDescription, options: ReleaseOptions) -> Manifest:
     """The manifest with the default threshold that was given, or else chosen."""
-    manifest, told = release.manifest, {}
+    manifest, told, confidence = release.manifest, {}, options.confidence
     if confidence is None:
-        chosen = choose_threshold(FaceDetector(release=release), description, false_alarms)
+        chosen = choose_threshold(FaceDetector(release=release), description, options.false_alarms)
         print(
             f"default confidence {chosen.confidence:g}: {chosen.false_alarms:g} false alarms a training picture "
             f"without anybody ({chosen.pictures} pictures, at most {chosen.at_most:g} wanted)"

@@ -9,6 +9,7 @@ pictures, for training normalises with each batch's own statistics and these mus
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,11 @@ from ...weights.store import Release
 from ..data.exif import read_upright
 from ..inference.preprocessing import STRIDE, InputBuffer, fit
 from .torch_dataset import split_ignored
+
+SCORES = re.compile(r"model\.\d+\.cv3\.\d+\.2\.(weight|bias)")
+"""The detection head's last layers, which have an output a class."""
+PICTURES = 32
+"""Training pictures that the batch norms' statistics are measured on."""
 
 
 class MaskedDetectionLoss(v8DetectionLoss):
@@ -177,10 +183,6 @@ def load_arrays(model: torch.nn.Module, path: Path) -> tuple[int, list[str]]:
     return len(agreeing), [name for name in state if name not in agreeing]
 
 
-PICTURES = 32
-"""Training pictures that the batch norms' statistics are measured on."""
-
-
 def release_arrays(release: Release) -> dict[str, np.ndarray]:
     """The weights of a released detector by their names in ultralytics' state_dict, float32, batch norms folded.
 
@@ -207,12 +209,15 @@ def release_arrays(release: Release) -> dict[str, np.ndarray]:
     return arrays
 
 
-def start_from_release(model: torch.nn.Module, release: Release, pictures: Sequence[Path], imgsz: int) -> int:
-    """Give a model the weights of a released detector; it then computes what that computes.
+def start_from_release(
+    model: torch.nn.Module, release: Release, classes: Sequence[str], pictures: Sequence[Path], imgsz: int
+) -> int:
+    """Give a model the weights of a released detector; for the classes that both have it then computes the same.
 
     Args:
         model: of the release's architecture, batch norms and all, in float32; it is filled in place.
         release: the detector to go on from.
+        classes: the model's; what the release does not know of them starts at random.
         pictures: training pictures; up to ``PICTURES`` of them are looked at.
         imgsz: side in pixels that they are scaled to.
 
@@ -220,7 +225,7 @@ def start_from_release(model: torch.nn.Module, release: Release, pictures: Seque
         How many of the release's arrays were taken.
 
     Raises:
-        TrainingError: the release is of another architecture or other classes, or no picture can be read.
+        TrainingError: the release is of another architecture, has none of the classes, or no picture can be read.
     """
     arrays = {name: torch.from_numpy(array) for name, array in release_arrays(release).items()}
     layers = {name: module for name, module in model.named_modules() if type(module) is Conv}
@@ -230,12 +235,14 @@ def start_from_release(model: torch.nn.Module, release: Release, pictures: Seque
         taken[f"{name}.bn.bias"] = arrays.pop(f"{name}.conv.bias", None)
     taken.update(arrays)
     state = model.state_dict()
+    for name in [name for name in arrays if SCORES.fullmatch(name) and name in state]:
+        taken[name] = _by_class(arrays[name], state[name], release, classes)
     for name, array in taken.items():
         if array is None or name not in state or array.shape != state[name].shape:
             has = "nothing" if array is None else f"shape {tuple(array.shape)}"
             raise TrainingError(
                 f"detector {release.label} does not fit this model: {name} has {has} there; the model must be a "
-                f"{release.manifest.architecture} of as many classes ({', '.join(release.manifest.classes)})"
+                f"{release.manifest.architecture}"
             )
     model.load_state_dict(taken, strict=False)
     for layer in layers.values():
@@ -245,6 +252,27 @@ def start_from_release(model: torch.nn.Module, release: Release, pictures: Seque
         torch.nn.init.constant_(norm.weight, (1 + norm.eps) ** 0.5)
     spread_statistics(model, list(layers.values()), release.manifest.input, pictures, imgsz)
     return len(taken)
+
+
+def _by_class(theirs: torch.Tensor, ours: torch.Tensor, release: Release, classes: Sequence[str]) -> torch.Tensor:
+    """A layer with an output for each class of the model: the release's where it has that class.
+
+    Raises:
+        TrainingError: it has none of them, or another shape.
+    """
+    known = release.manifest.classes
+    if not set(classes) & set(known):
+        raise TrainingError(
+            f"detector {release.label} finds {', '.join(known)}, but the data set has {', '.join(classes)}: there is "
+            f"nothing to go on from; convert the data set with --map THEIRS=OURS and --classes {','.join(known)}"
+        )
+    if len(theirs) != len(known) or theirs.shape[1:] != ours.shape[1:]:
+        return theirs  # of another architecture, which is told for all layers in one way
+    joined = ours.clone()
+    for place, name in enumerate(classes):
+        if name in known:
+            joined[place] = theirs[known.index(name)]
+    return joined
 
 
 def spread_statistics(

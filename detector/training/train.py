@@ -12,6 +12,7 @@ from ultralytics.utils.patches import torch_load
 from ...core.errors import TrainingError
 from ...core.extras import require
 from ..data.dataset import DataDescription, read_description
+from ..inference.preprocessing import STRIDE
 from .devices import canonical, check_several
 from .model import cpu_has_bf16
 from .preview import write_augmentation
@@ -19,10 +20,16 @@ from .run_folder import CURVES, draw_curves, record_environment, seconds_used
 from .settings import SETTINGS, DetectorSettings, read_settings
 from .trainer import FaceTrainer
 
-__all__ = ["DetectorSettings", "FaceTrainer", "train"]
-
 FINISHED = "finished.txt"
 """Names the checkpoint of a run that is over; resuming such a run only releases it, unless it is given more minutes."""
+ONE_VALUE = "more than 1 value per channel"
+"""In torch's error of a batch norm that is to train on one value."""
+TOO_SMALL = (
+    "a batch of one picture at this input size leaves a batch norm a single value to learn from: choose --imgsz 64 or "
+    "more, or a --batch that leaves no single picture over"
+)
+
+__all__ = ["DetectorSettings", "FaceTrainer", "train"]
 
 
 def train(
@@ -57,28 +64,43 @@ def train(
     description = read_description(Path(settings.data))
     device = _check_device(settings)
     _check_split(settings, description)
+    _check_batches(settings, description)
     last = run / "weights" / "last.pt"
     run.mkdir(parents=True, exist_ok=True)
     record_environment(run, description, device)
     settings.write(run)
     _show(settings, description, run)
     (run / FINISHED).unlink(missing_ok=True)
-    arguments = settings.resume_arguments(run, last, device) if resume else settings.arguments(run, device)
+    go_on = resume and last.is_file()
+    arguments = settings.resume_arguments(run, last, device) if go_on else settings.arguments(run, device)
     trainer = FaceTrainer(overrides=arguments)
-    trainer.train()
+    try:
+        trainer.train()
+    except KeyboardInterrupt:
+        trainer.keep()
+        raise
+    except ValueError as error:
+        if ONE_VALUE not in str(error):
+            raise
+        raise TrainingError(TOO_SMALL) from error
     return _finish(run)
 
 
+def is_over(run: Path, changes: Mapping[str, Any]) -> bool:
+    """Whether a run's training is over and ``changes`` give it no more time."""
+    minutes = changes.get("minutes")
+    more = minutes is not None and minutes * 60 > seconds_used(run)
+    return (run / FINISHED).is_file() and not more
+
+
 def _resumed(run: Path, changes: Mapping[str, Any]) -> tuple[DetectorSettings, Path | None]:
-    """The settings to go on with, or the checkpoint of a run that is over."""
+    """The settings to go on with, or the checkpoint of a run that is over. One that was killed before its first
+    checkpoint begins again."""
     last = run / "weights" / "last.pt"
-    if not last.is_file():
-        raise TrainingError(f"{run}: nothing to resume there (no weights/last.pt)")
     settings = read_settings(run).changed(changes)
-    more = changes.get("minutes") is not None and (settings.minutes or 0) * 60 > seconds_used(run)
-    if (run / FINISHED).is_file() and not more:
+    if is_over(run, changes):
         return settings, run / (run / FINISHED).read_text(encoding="utf-8").strip()
-    if settings.minutes is None:
+    if settings.minutes is None and last.is_file():
         checkpoint = torch_load(last, map_location="cpu")
         if checkpoint["epoch"] + 1 >= checkpoint["train_args"]["epochs"]:  # killed after its last epoch
             return settings, _finish(run)
@@ -110,6 +132,18 @@ def _check_device(settings: DetectorSettings) -> str:
     if device not in ("cpu", "mps") and settings.precision == "bfloat16":
         raise TrainingError("precision bfloat16 is for the CPU; a GPU takes --set amp=bf16")
     return device
+
+
+def _check_batches(settings: DetectorSettings, description: DataDescription) -> None:
+    """Check that no batch leaves a batch norm one value a channel, as far as it can be known before.
+
+    Raises:
+        TrainingError: one does.
+    """
+    if settings.imgsz >= 2 * STRIDE or settings.frozen_statistics or settings.batch is None:
+        return
+    if settings.batch == 1 or len(description.pictures["train"]) % settings.batch == 1:
+        raise TrainingError(TOO_SMALL)
 
 
 def _check_split(settings: DetectorSettings, description: DataDescription) -> None:

@@ -58,7 +58,7 @@ class FaceTrainer(DetectionTrainer):
             super().__init__(cfg or DEFAULT_CFG, overrides, _callbacks)
         self.csv = self.run / HISTORY
         self.schedule = Schedule(self.run)
-        self.validated = -1
+        self.validated = self.saved = -2  # epochs; -1 is a checkpoint within the first
         on_cpu = self.device.type == "cpu"
         self.bf16 = on_cpu and self.settings.precision != "float32" and cpu_has_bf16()
         if on_cpu:
@@ -89,7 +89,7 @@ class FaceTrainer(DetectionTrainer):
             LOGGER.info(f"{start.name}: {loaded} arrays loaded, {len(left)} start at random: {left}")
         elif release := self.settings.release():
             pictures = [Path(path) for path in self.data["train"]]
-            loaded = start_from_release(model, release, pictures, self.args.imgsz)
+            loaded = start_from_release(model, release, [*self.data["names"].values()], pictures, self.args.imgsz)
             LOGGER.info(f"detector {release.label}: {loaded} arrays loaded, batch norms measured anew")
         model.cpu_bf16 = self.bf16
         if self.settings.frozen_statistics:
@@ -161,15 +161,28 @@ class FaceTrainer(DetectionTrainer):
         weights."""
         assert self.schedule is not None
         if self.schedule.end_batch(self):
-            epoch, fitness = self.epoch, self.fitness
-            self.epoch, self.fitness = epoch - 1, float("nan")  # never the best: it was not validated
-            try:
-                self.save_model()
-            finally:
-                self.epoch, self.fitness = epoch, fitness
+            self.save_unfinished()
             if not sys.stdout.isatty():  # a terminal has a bar
                 done = f"batch {self.schedule.batch + 1}/{len(self.train_loader)}"
-                LOGGER.info(f"epoch {epoch + 1}/{self.epochs}: {done}, {self.schedule.seconds(self) / 60:.1f} minutes")
+                LOGGER.info(
+                    f"epoch {self.epoch + 1}/{self.epochs}: {done}, {self.schedule.seconds(self) / 60:.1f} minutes"
+                )
+
+    def keep(self) -> None:
+        """Write ``last.pt`` of a training that is being stopped, where it has begun an epoch that is not saved yet."""
+        if self.schedule is None or self.ddp or RANK > 0 or self.schedule.batch < 0 or self.saved == self.epoch:
+            return
+        self.schedule.note(self)
+        self.save_unfinished()
+
+    def save_unfinished(self) -> None:
+        """Write ``last.pt`` as of the end of the last epoch, so that this one is begun again."""
+        epoch, fitness = self.epoch, self.fitness
+        self.epoch, self.fitness = epoch - 1, float("nan")  # never the best: it was not validated
+        try:
+            self.save_model()
+        finally:
+            self.epoch, self.fitness = epoch, fitness
 
     def end_epoch(self) -> None:
         """Record the time used and draw the curves."""
@@ -190,6 +203,7 @@ class FaceTrainer(DetectionTrainer):
         for part, path in zip(parts, places, strict=True):
             if part.is_file():
                 os.replace(part, path)
+        self.saved = self.epoch
         return bool(saved)
 
     def validate(self) -> Any:

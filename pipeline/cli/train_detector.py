@@ -1,7 +1,4 @@
-"""``facepipe train-detector``.
-
-``facepipe export-detector``.
-"""
+"""``facepipe train-detector`` and ``facepipe export-detector``."""
 
 from __future__ import annotations
 
@@ -31,6 +28,8 @@ RESUMING = {
     "version",
 }
 """Options that go with ``--resume``."""
+RELEASE_OPTIONS = {"version": "version", "replace": "replace", "confidence": "conf", "precisions": "export"}
+"""The option that gives each field of ``ReleaseOptions``."""
 
 
 def register(app: typer.Typer) -> None:
@@ -81,10 +80,16 @@ def train_detector(
         ),
     ] = None,
 ) -> None:
-    """Train YOLOv8s on partly labelled faces and heads, export it to ONNX and measure the files."""
-    from ...detector.export.release import release_run
+    """Train YOLOv8s on partly labelled faces and heads, export it to ONNX and measure the files.
+
+    SIGTERM and Ctrl-C end it after a checkpoint; --resume goes on from there, and ends as the run was asked to.
+    """
+    from ...detector.export.release import ReleaseOptions
+    from ...detector.train import resume_detector
+    from ...detector.train import train_detector as train
     from ...detector.training.augmentation import read_recipe
-    from ...detector.training.train import DetectorSettings, train
+    from ...detector.training.settings import DetectorSettings
+    from ..console import exit_code, terminable
 
     given = {key for key in context.params if typed(context, key)}
     if data is None and not resume:
@@ -94,34 +99,38 @@ def train_detector(
         raise typer.BadParameter(f"{options}: a resumed run keeps its settings; start a new one from its weights")
     overrides = dict(_setting(text) for text in settings or ())
     run = (RUNS / name).resolve()
-    if resume:
-        changes: dict[str, Any] = {"device": device, "minutes": minutes, "log": tuple(log or ())}
-        changes = {key: value for key, value in changes.items() if key in given}
-        if data is not None:
-            changes["data"] = str(data.resolve())
-        checkpoint = train(DetectorSettings(data=""), run, True, {**changes, "overrides": overrides})
-    else:
-        chosen = DetectorSettings(
-            data=str(data and data.resolve()),
-            start=str(Path(start).resolve()) if Path(start).exists() else start,
-            epochs=epochs,
-            imgsz=imgsz,
-            batch=None if batch == "auto" else _whole_number("--batch", batch),
-            device=device,
-            precision=precision,
-            minutes=minutes,
-            rect=rect,
-            augmentation=read_recipe(augmentation).to_dict(),
-            frozen_statistics=frozen_statistics,
-            log=tuple(log or ()),
-            seed=seed,
-            overrides=overrides,
-        )
-        checkpoint = train(chosen, run)
-    published = release_run(run, checkpoint, version, tuple(export or ("float16",)), confidence(conf), replace=replace)
-    if published is None:
-        tell_exported(run)
-    else:
+    release: dict[str, Any] = {"version": version, "replace": replace, "confidence": confidence(conf)}
+    release |= {"precisions": tuple(export)} if export else {}
+    try:
+        with terminable():
+            if resume:
+                changes: dict[str, Any] = {"device": device, "minutes": minutes, "log": tuple(log or ())}
+                changes = {key: value for key, value in changes.items() if key in given}
+                if data is not None:
+                    changes["data"] = str(data.resolve())
+                anew = {key: release[key] for key in release if RELEASE_OPTIONS[key] in given}
+                published = resume_detector(run, {**changes, "overrides": overrides}, anew)
+            else:
+                chosen = DetectorSettings(
+                    data=str(data and data.resolve()),
+                    start=str(Path(start).resolve()) if Path(start).exists() else start,
+                    epochs=epochs,
+                    imgsz=imgsz,
+                    batch=None if batch == "auto" else _whole_number("--batch", batch),
+                    device=device,
+                    precision=precision,
+                    minutes=minutes,
+                    rect=rect,
+                    augmentation=read_recipe(augmentation).to_dict(),
+                    frozen_statistics=frozen_statistics,
+                    log=tuple(log or ()),
+                    seed=seed,
+                    overrides=overrides,
+                )
+                published = train(run, chosen, ReleaseOptions(**release))
+    except KeyboardInterrupt as interruption:
+        raise typer.Exit(exit_code(interruption)) from None
+    if published is not None:
         print_published(published)
 
 
@@ -165,13 +174,15 @@ def export_detector(
     checkpoint: Annotated[Checkpoint, typer.Option(help="Of the run, which may still be going on.")] = Checkpoint.best,
 ) -> None:
     """Export a run's weights to ONNX and measure the files, as training does at its end; then `weights publish`."""
-    from ...detector.export.release import DEFAULT_PRECISIONS, release_run
+    from ...detector.export.release import DEFAULT_PRECISIONS, ReleaseOptions, release_run
     from ...detector.export.threshold import FALSE_ALARMS
 
-    weights = run / "weights" / f"{checkpoint.value}.pt"
-    rate = FALSE_ALARMS if false_alarms is None else false_alarms
-    precisions = tuple(export or DEFAULT_PRECISIONS)
-    release_run(run, weights, None, precisions, confidence(conf), data=data, false_alarms=rate)
+    options = ReleaseOptions(
+        precisions=tuple(export or DEFAULT_PRECISIONS),
+        confidence=confidence(conf),
+        false_alarms=FALSE_ALARMS if false_alarms is None else false_alarms,
+    )
+    release_run(run, run / "weights" / f"{checkpoint.value}.pt", options, data=data)
     tell_exported(run)
 
 

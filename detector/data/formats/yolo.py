@@ -70,7 +70,7 @@ def read_yolo(path: Path, given: Path | None = None) -> Annotations:
     if bare == len(files):
         first = next(reversed(files.values()))
         raise DataError(f"{yaml or path}: none of {bare} pictures has a label file; for the last it would be {first}")
-    reader = LabelReader(source.classes, source.yaml and source.yaml.points, files.values(), FAR)
+    reader = LabelReader(source.classes, None if source.yaml is None else source.yaml.points, files.values(), FAR)
     labelled = _labelled(source.yaml.labelled, source.classes) if source.yaml and source.yaml.labelled else {}
     records = []
     for picture, split in source.found:

@@ -17,7 +17,7 @@ from facepipe.core.errors import TrainingError, WeightsError
 from facepipe.core.run_folder import trial_version
 from facepipe.detector.data.dataset import read_description
 from facepipe.detector.export import threshold
-from facepipe.detector.export.release import calibration_pictures, measure, release_run
+from facepipe.detector.export.release import ReleaseOptions, calibration_pictures, measure, release_run
 from facepipe.detector.export.threshold import choose_threshold, empty_pictures, least_threshold
 from facepipe.detector.training.augmentation import read_recipe
 from facepipe.detector.training.model import FaceDetectionModel
@@ -49,7 +49,9 @@ def run(untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def test_one_call_exports_measures_and_publishes(run: Path, detection_data: Path, tmp_path: Path) -> None:
-    published = release_run(run, run / "weights" / "best.pt", "7.0.0", ("int8", "float16"), notes="From a test.")
+    published = release_run(
+        run, run / "weights" / "best.pt", ReleaseOptions("7.0.0", ("int8", "float16")), notes="From a test."
+    )
     assert published is not None
     release = find("detector", "7.0.0")
     release.verify()
@@ -122,24 +124,24 @@ def test_what_cannot_be_exported(run: Path, detection_data: Path, tmp_path: Path
         ((), "must differ, got none"),
     ):
         with pytest.raises(TrainingError, match=message):
-            release_run(run, best, None, precisions)
+            release_run(run, best, ReleaseOptions(precisions=precisions))
     with pytest.raises(TrainingError, match="no such checkpoint"):
-        release_run(run, run / "weights" / "gone.pt", None)
+        release_run(run, run / "weights" / "gone.pt")
     with pytest.raises(TrainingError, match="not a run folder"):
-        release_run(tmp_path, best, None)
+        release_run(tmp_path, best)
     with pytest.raises(WeightsError, match=r"reads like 1\.2\.3"):
-        release_run(run, best, "seven")
+        release_run(run, best, ReleaseOptions("seven"))
     (run / "environment.json").write_text(json.dumps({"data": {"labels_sha256": "0" * 64}}))
     with pytest.raises(TrainingError, match="not the labels that my run_1 was trained on"):
-        release_run(run, best, None)
+        release_run(run, best)
     assert not (run / "export").exists()
     (tmp_path / "weights" / "detector" / "7.0.0").mkdir(parents=True)
     with pytest.raises(WeightsError, match="this version exists"):
-        release_run(run, best, "7.0.0")
+        release_run(run, best, ReleaseOptions("7.0.0"))
 
 
 def test_measuring_tells_the_file(run: Path, detection_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert release_run(run, run / "weights" / "best.pt", None, ("float32",)) is None
+    assert release_run(run, run / "weights" / "best.pt", ReleaseOptions(precisions=("float32",))) is None
     release = open_release(run / "export")
     capsys.readouterr()
     again = measure(release, None, read_description(detection_data))
@@ -212,7 +214,7 @@ def test_auto_is_told_in_the_manifest(run: Path, monkeypatch: pytest.MonkeyPatch
         return threshold.ChosenThreshold(0.37, 0.01, 0.02, 300)
 
     monkeypatch.setattr("facepipe.detector.export.release.choose_threshold", choose)
-    release_run(run, run / "weights" / "best.pt", None, ("float32",), confidence=None)
+    release_run(run, run / "weights" / "best.pt", ReleaseOptions(None, ("float32",), None))
     manifest = open_release(run / "export").manifest
     assert manifest.thresholds is not None
     assert manifest.thresholds.confidence == 0.37
@@ -254,7 +256,7 @@ def test_the_training_command_asks_for_the_same_settings(monkeypatch: pytest.Mon
         seen.append(settings)
         raise TrainingError("enough")
 
-    monkeypatch.setattr("facepipe.detector.training.train", train)
+    monkeypatch.setattr("facepipe.detector.training.train.train", train)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data.yaml").write_text("")
     wanted = DetectorSettings(

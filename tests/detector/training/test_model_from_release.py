@@ -19,13 +19,14 @@ from torch.nn import BatchNorm2d
 
 PHOTO = Path(__file__).parents[3] / "examples" / "astronaut.jpg"
 SHIPPED = PACKAGE_ROOT / "detector"
+CLASSES = ("face", "head")
 
 
 @pytest.fixture(scope="module")
 def started() -> FaceDetectionModel:
     torch.manual_seed(0)
     model = FaceDetectionModel("yolov8s.yaml", nc=2, ch=3, verbose=False)
-    start_from_release(model, open_release(SHIPPED / "1.0.0"), [PHOTO], 320)
+    start_from_release(model, open_release(SHIPPED / "1.0.0"), CLASSES, [PHOTO], 320)
     return model
 
 
@@ -41,6 +42,24 @@ def test_the_model_computes_what_the_release_does(started: FaceDetectionModel) -
     strong = expected[0, 4:].max(axis=0) > 0.2
     assert strong.any()
     assert np.abs(found[0, :4, strong] - expected[0, :4, strong]).max() < 0.5
+
+
+@pytest.mark.parametrize(("classes", "places"), [(["face"], [0]), (["cat", "head", "face"], [None, 1, 0])])
+def test_other_classes_go_on_from_those_that_they_share(classes: list[str], places: list[int | None]) -> None:
+    release = open_release(SHIPPED / "1.0.0")
+    torch.manual_seed(0)
+    model = FaceDetectionModel("yolov8s.yaml", nc=len(classes), ch=3, verbose=False)
+    start_from_release(model, release, classes, [PHOTO], 320)
+    frame = cv2.imread(str(PHOTO))
+    tensor = InputBuffer(release.manifest.input).fill([frame], [fit(512, 512, 320, 32)])
+    (expected,) = open_session(release.read("float16")).run(None, {release.manifest.input.name: tensor})
+    with torch.no_grad():
+        found = model.eval()(torch.from_numpy(tensor))[0].numpy()
+    for place, theirs in enumerate(places):
+        if theirs is not None:
+            assert np.abs(found[:, 4 + place] - expected[:, 4 + theirs]).max() < 2e-3
+    with pytest.raises(TrainingError, match=r"finds face, head, but the data set has cat: .* --classes face,head"):
+        start_from_release(model, release, ["cat"], [PHOTO], 320)
 
 
 def test_statistics_are_those_of_the_pictures(started: FaceDetectionModel) -> None:
@@ -64,15 +83,15 @@ def test_statistics_are_those_of_the_pictures(started: FaceDetectionModel) -> No
 def test_what_does_not_fit_is_refused() -> None:
     model = FaceDetectionModel("yolov8n.yaml", nc=2, ch=3, verbose=False)
     with pytest.raises(TrainingError, match=r"detector 1\.0\.0 does not fit this model: .* must be a YOLOv8s"):
-        start_from_release(model, open_release(SHIPPED / "1.0.0"), [PHOTO], 320)
+        start_from_release(model, open_release(SHIPPED / "1.0.0"), CLASSES, [PHOTO], 320)
     with pytest.raises(TrainingError, match=r"detector 0\.1\.0 has int8 weights only"):
-        start_from_release(model, open_release(SHIPPED / "0.1.0"), [PHOTO], 320)
+        start_from_release(model, open_release(SHIPPED / "0.1.0"), CLASSES, [PHOTO], 320)
 
 
 def test_without_a_readable_picture_nothing_can_be_measured(tmp_path: Path) -> None:
     model = FaceDetectionModel("yolov8s.yaml", nc=2, ch=3, verbose=False)
     with pytest.raises(TrainingError, match="none of the training pictures can be read"):
-        start_from_release(model, open_release(SHIPPED / "1.0.0"), [tmp_path / "none.jpg"], 320)
+        start_from_release(model, open_release(SHIPPED / "1.0.0"), CLASSES, [tmp_path / "none.jpg"], 320)
 
 
 def test_settings_know_a_released_version(detection_data: Path) -> None:

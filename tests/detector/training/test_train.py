@@ -157,6 +157,8 @@ def die(self):
     if self.epoch == 1:
         os._exit(9)  # no clean-up, as a kill has none
 trainer.FaceTrainer.save_in_between, plain = (lambda t: (plain(t), die(t))), trainer.FaceTrainer.save_in_between
+if sys.argv.pop(1) == "term":
+    die = lambda self: self.epoch == 1 and os.kill(os.getpid(), 15)
 from facepipe.pipeline.cli import main
 sys.argv = ["facepipe", *sys.argv[1:]]
 main()
@@ -181,8 +183,10 @@ def test_the_command_trains_dies_resumes_and_releases(
     monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "weights"))
     run = tmp_path / "runs" / "detector" / "tiny"
     arguments = ["train-detector", "--name", "tiny"]
-    new = [*arguments, "--data", str(detection_data), *FAST, "--rect", "--augmentation", "roboflow"]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *new], capture_output=True, text=True, check=False)
+    asked = ["--version", "7.0.0", "--export", "float16", "--export", "int8"]
+    new = [*arguments, "--data", str(detection_data), *FAST, "--rect", "--augmentation", "roboflow", *asked]
+    command = [sys.executable, "-c", KILLED]
+    killed = subprocess.run([*command, "kill", *new], capture_output=True, text=True, check=False)
     assert killed.returncode == 9, killed.stderr
     assert "\r" not in killed.stdout  # one line a bar where there is no terminal
     assert (run / "weights" / "last.pt").is_file()
@@ -199,15 +203,19 @@ def test_the_command_trains_dies_resumes_and_releases(
     assert changed.exit_code == 2
     assert "--epochs" in changed.output
 
-    resumed = CliRunner().invoke(
-        app, [*arguments, "--resume", "--version", "7.0.0", "--export", "float16", "--export", "int8"]
-    )
+    ended = subprocess.run([*command, "term", *arguments, "--resume"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 143, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout.splitlines()[-1].endswith("go on with: facepipe train-detector --resume --name tiny")
+    assert [row["epoch"] for row in read_history(run)] == [1]
+
+    resumed = CliRunner().invoke(app, [*arguments, "--resume"])
     assert resumed.exit_code == 0, resumed.output
     history = read_history(run)
     assert history[0] == first[0]
     assert [row["epoch"] for row in history] == [1, 2]
     assert (history[1]["time"] or 0) > used
-    assert len(json.loads((run / "environment.json").read_text())["resumed"]) == 1
+    assert len(json.loads((run / "environment.json").read_text())["resumed"]) == 2
     assert cv2.imread(str(run / "curves.png")) is not None
     assert cv2.imread(str(run / "augmentation.png")) is not None
     assert read_recipe(str(run / "augmentation.yaml")).to_dict() == read_recipe("roboflow").to_dict()
@@ -224,6 +232,13 @@ def test_the_command_trains_dies_resumes_and_releases(
     for precision in ("float16", "int8"):
         found = FaceDetector("7.0.0", confidence=0.0001, precision=precision).detect([np.zeros((50, 90, 3), np.uint8)])
         assert len(found) == 1
+
+    before = {path: path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))}
+    for more in ([], ["--export", "float32", "--version", "7.0.1", "--conf", "0.4"]):
+        over = CliRunner().invoke(app, [*arguments, "--resume", *more])
+        assert over.exit_code == 0
+        assert "is over and was released as export; nothing was changed" in over.output
+    assert {path: path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))} == before
 
     report = tmp_path / "figures.json"
     measured = CliRunner().invoke(
@@ -400,6 +415,8 @@ def test_loggers_that_are_not_asked_for_are_off(monkeypatch: pytest.MonkeyPatch)
         ({"log": ("diary",)}, TrainingError, "no logger 'diary'; one of tensorboard, mlflow"),
         ({"minutes": 0}, TrainingError, "minutes must be above 0"),
         ({"precision": "int4"}, TrainingError, "precision is auto, float32 or bfloat16"),
+        ({"imgsz": 32, "batch": 11}, TrainingError, "leaves a batch norm a single value to learn from"),
+        ({"imgsz": 32, "batch": 1}, TrainingError, "choose --imgsz 64 or more, or a --batch"),
         ({"device": "7"}, DeviceError, "device '7' cannot be had: this machine has"),
     ],
 )
@@ -433,7 +450,7 @@ def test_several_gpus_share_out_what_can_be_shared() -> None:
 
 
 def test_nothing_to_resume(detection_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="nothing to resume"):
+    with pytest.raises(TrainingError, match="not a run folder"):
         train(DetectorSettings(data=str(detection_data)), tmp_path / "none", resume=True)
 
 

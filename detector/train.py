@@ -1,0 +1,143 @@
+"""What ``facepipe train-detector`` does, apart from reading its options: train, export, measure, publish a run.
+
+What the run is to end as is kept in ``release.json`` of its folder, so that a run that was killed, and is resumed
+without a word, ends as it was asked to.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import TrainingError
+from ..core.files import write_whole
+from ..weights.publish import EXPORT, Published
+from .export.release import ReleaseOptions, is_measured, release_run
+from .training.settings import SETTINGS, DetectorSettings
+
+RELEASE = "release.json"
+DONE = "done"
+"""Key of ``release.json``: the run has ended as it was asked to."""
+Report = Callable[[str], None]
+
+
+def train_detector(
+    run: Path, settings: DetectorSettings, release: ReleaseOptions, report: Report = print
+) -> Published | None:
+    """Train a detector in a run's folder, export it there, measure it, and publish it where a version is given.
+
+    Args:
+        run: the run's own folder; nothing is left in it of a run that fails before its first step.
+        settings: what to train with.
+        release: what the run is to end as.
+        report: takes a line for the user.
+
+    Returns:
+        What was published; None where no version is given.
+
+    Raises:
+        TrainingError: the folder holds a run already, a setting cannot be met, or the training failed.
+        DataError: the data set is not as its description says.
+        DeviceError: the device is not there.
+        WeightsError: the version exists, has a bad name, or is worse than the one in use.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint and a line of how to go on.
+    """
+    from .training.train import train
+
+    release.check()
+    return _train_and_release(run, lambda: train(settings, run), release, report)
+
+
+def resume_detector(
+    run: Path, changes: Mapping[str, Any], release: Mapping[str, Any], report: Report = print
+) -> Published | None:
+    """Go on with a run where it was interrupted. A run that is over is left as it is.
+
+    Args:
+        run: the run's folder.
+        changes: settings that the run is given anew (``settings.CHANGEABLE``).
+        release: fields of ``ReleaseOptions`` that it is given anew.
+        report: takes a line for the user.
+
+    Returns:
+        What was published; None where no version is given, or nothing was left to do.
+
+    Raises:
+        As :func:`train_detector`; TrainingError also where there is no run.
+    """
+    from .training.train import is_over, train
+
+    if not (run / SETTINGS).is_file():
+        raise TrainingError(f"{run}: no run to resume; start one without --resume")
+    options, done = _read(run)
+    if done and is_over(run, changes):
+        name = shlex.quote(str(run))
+        report(
+            f"{run}: is over and was released as {EXPORT}; nothing was changed. To go on: --minutes with more time; to "
+            f"release it anew: facepipe export-detector {name} and facepipe weights publish {name}"
+        )
+        return None
+    options = replace(options, **release)
+    options.check()
+    return _train_and_release(run, lambda: train(DetectorSettings(data=""), run, True, changes), options, report, True)
+
+
+def _train_and_release(
+    run: Path, train: Callable[[], Path], options: ReleaseOptions, report: Report, resumed: bool = False
+) -> Published | None:
+    before = set(run.iterdir()) if run.exists() else None
+    trained = False
+    if resumed or not (run / SETTINGS).exists():
+        _write(run, options, False)
+    try:
+        checkpoint = train()
+        trained = True
+        published = release_run(run, checkpoint, options)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            report(_how_to_go_on(run, trained))
+        if not resumed and not (run / "weights" / "last.pt").is_file():
+            _clear(run, before)
+        raise
+    _write(run, options, True)
+    if published is None:
+        publish = f"facepipe weights publish {shlex.quote(str(run))} --version VERSION"
+        report(f"{run / EXPORT}: a working release; publish it with: {publish}")
+    return published
+
+
+def _clear(run: Path, before: set[Path] | None) -> None:
+    """Remove what a run left that failed before its first checkpoint, so that its name is free again."""
+    for path in set(run.iterdir()) - (before or set()):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    if before is None:
+        run.rmdir()
+
+
+def _how_to_go_on(run: Path, trained: bool) -> str:
+    if not (run / "weights" / "last.pt").is_file():
+        return f"{run}: stopped before its first step; nothing was kept"
+    at = "training is over, its release is not" if trained else "the last checkpoint is written"
+    return f"{run}: stopped; {at}; go on with: facepipe train-detector --resume --name {shlex.quote(run.name)}"
+
+
+def _write(run: Path, options: ReleaseOptions, done: bool) -> None:
+    write_whole(run / RELEASE, f"{json.dumps({**asdict(options), DONE: done}, indent=2)}\n".encode())
+
+
+def _read(run: Path) -> tuple[ReleaseOptions, bool]:
+    """What a run is to end as, and whether it has; by its export where an older facepipe left no record."""
+    path = run / RELEASE
+    if not path.is_file():
+        return ReleaseOptions(), is_measured(run)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        done = bool(content.pop(DONE))
+        return ReleaseOptions(**{**content, "precisions": tuple(content["precisions"])}), done
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(f"{path}: not what a run is to end as: {error}") from error
