@@ -21,6 +21,7 @@ from PIL import Image
 from ultralytics.data.augment import Albumentations, RandomPerspective
 from ultralytics.data.dataset import YOLODataset
 
+from ...core.errors import TrainingError
 from ..data.dataset import DataDescription
 from ..data.exif import ORIENTATION
 from ..data.formats.labels import LabelReader
@@ -73,7 +74,11 @@ class PartlyLabelledDataset(YOLODataset):
 
     def get_labels(self) -> list[dict[str, Any]]:
         """Ultralytics' labels, with the picture's ignore regions appended as boxes of class ``nc``."""
-        labels = super().get_labels()
+        try:
+            labels = super().get_labels()
+        except (RuntimeError, ValueError) as error:
+            first = str(error).splitlines()[0].removeprefix(self.prefix)
+            raise TrainingError(f"{self.description.yaml}: {first} (facepipe data check tells more)") from error
         pictures = {str(p.path): p for split in self.description.pictures.values() for p in split}
         classes = len(self.description.classes)
         for label in labels:
@@ -135,9 +140,10 @@ def _verify(given: tuple[str, str, str, LabelReader]) -> list[Any]:
     missing = not Path(label).is_file()
     try:
         with Image.open(file) as image:
-            width, height = image.size
-            turned = image.getexif().get(ORIENTATION, 1) >= 5
             image.verify()
+        with Image.open(file) as image:  # none that was verified can be asked more
+            width, height = image.size
+            turned = image.getexif().get(ORIENTATION, 1) >= 5 and image.format != "TIFF"  # whose size is upright
         if min(width, height) < SMALLEST:
             raise ValueError(f"{width} x {height} pixels, under {SMALLEST}")
     except Exception as error:  # whatever Pillow makes of a damaged file
