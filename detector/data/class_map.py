@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...core.errors import DataError
 from .formats import Annotations
@@ -60,35 +61,55 @@ def map_classes(
             in ``labelled`` or mapped to but not in ``classes``.
     """
     boxes = Counter(box.name for record in annotations.records for box in record.boxes)
-    if unknown := [name for name in mapping if name not in annotations.classes and name not in boxes]:
+    found = list(dict.fromkeys((*annotations.classes, *boxes)))
+    if unknown := [name for name in mapping if name not in found]:
         has = ", ".join(annotations.classes) or "none"
         raise DataError(f"{annotations.path}: no class {', '.join(unknown)} to map; it has {has}")
     known = {*mapping.values(), *classes, *existing}
-    names = dict(mapping)
-    for name in (*annotations.classes, *boxes):
-        if name not in names and (name in known or (not known and name in boxes)):
-            names[name] = name
+    kept = {name: name for name in found if (name in known if known else name in boxes)}
+    names = {**mapping, **{name: target for name, target in kept.items() if name not in mapping}}
     left_out = {name: count for name, count in boxes.items() if name not in names}
     if left_out and not drop_others:
-        told = ", ".join(f"{name} ({count} boxes)" for name, count in left_out.items())
+        what = ", ".join(f"{name} ({count} boxes)" for name, count in left_out.items())
         raise DataError(
-            f"{annotations.path}: nothing says what becomes of {told}: --map {next(iter(left_out))}=CLASS, or "
+            f"{annotations.path}: nothing says what becomes of {what}: --map {next(iter(left_out))}=CLASS, or "
             "--drop-others leaves them out"
         )
-    targets = list(dict.fromkeys(names[name] for name in (*mapping, *annotations.classes, *boxes) if name in names))
+    targets = list(dict.fromkeys(names[name] for name in (*mapping, *found) if name in names))
+    everything = _in_order(annotations.path, targets, classes, existing)
+    return ClassMap(everything, names, _labelled(annotations.path, targets, everything, labelled), left_out)
+
+
+def _in_order(path: Path, targets: Sequence[str], classes: Sequence[str], existing: Sequence[str]) -> tuple[str, ...]:
+    """All classes of the set, in the order of their numbers.
+
+    Raises:
+        DataError: there is none, ``classes`` lacks one or begins with others than the set has, or a name is none.
+    """
     if classes and (missing := [name for name in (*existing, *targets) if name not in classes]):
-        raise DataError(f"{annotations.path}: --classes {','.join(classes)} has no {', '.join(missing)}")
+        raise DataError(f"{path}: --classes {','.join(classes)} has no {', '.join(missing)}")
     if classes and list(classes[: len(existing)]) != list(existing):
         raise DataError(f"--classes must begin with those of the set that is added to: {','.join(existing)}")
     everything = tuple(dict.fromkeys((*existing, *classes, *targets)))
     if not everything:
-        raise DataError(f"{annotations.path}: has no box of any class; name the set's classes with --classes")
-    wanted = set(targets if labelled is None else labelled)
-    if unknown := sorted(wanted - set(everything)):
-        raise DataError(f"--labelled: no class {', '.join(unknown)}; the set has {', '.join(everything)}")
-    if not wanted:
-        raise DataError(f"{annotations.path}: has no box; say which classes it has none of with --labelled")
+        raise DataError(f"{path}: has no box of any class; name the set's classes with --classes")
     for name in everything:
         if not name or not name.isprintable() or any(letter in name for letter in ";,"):
             raise DataError(f"class {name!r}: a class's name needs printable letters, without a comma or semicolon")
-    return ClassMap(everything, names, tuple(name for name in everything if name in wanted), left_out)
+    return everything
+
+
+def _labelled(
+    path: Path, targets: Sequence[str], everything: tuple[str, ...], named: Sequence[str] | None
+) -> tuple[str, ...]:
+    """The classes that the source labels: those named, else all that it has, in the order of their numbers.
+
+    Raises:
+        DataError: one that the set does not have, or none at all.
+    """
+    wanted = set(targets if named is None else named)
+    if unknown := sorted(wanted - set(everything)):
+        raise DataError(f"--labelled: no class {', '.join(unknown)}; the set has {', '.join(everything)}")
+    if not wanted:
+        raise DataError(f"{path}: has no box; say which classes it has none of with --labelled")
+    return tuple(name for name in everything if name in wanted)

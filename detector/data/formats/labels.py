@@ -166,14 +166,11 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines that are not blank, with their numbers.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: it is too large, or not UTF-8.
+        OSError: the file cannot be read, or is too large.
     """
-    with path.open("rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise OSError(None, f"over {LARGEST:,} bytes")
-    for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
+    if path.stat().st_size > LARGEST or not path.is_file():
+        raise OSError(None, f"not a file, or over {LARGEST:,} bytes")
+    for number, line in enumerate(path.read_bytes().decode("utf-8-sig", "replace").splitlines(), 1):
         if line.strip():
             yield number, line
 

@@ -102,13 +102,12 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
         DataError: it is missing, cannot be read, is over ``largest`` bytes, or is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(largest + 1) if path.is_file() else b""  # a pipe has no end
+        if path.stat().st_size > largest:
+            raise DataError(f"{path}: too large: over {largest:,} bytes")
+        content = path.read_bytes() if path.is_file() else b""  # a pipe has no end
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise DataError(f"{path}: {reason}") from error
-    if len(content) > largest:
-        raise DataError(f"{path}: too large: over {largest:,} bytes")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
