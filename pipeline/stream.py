@@ -72,8 +72,6 @@ class Engine:
         self._stopped = False
         self._threads: list[threading.Thread] = []
 
-    # The callers' side
-
     def start(self) -> None:
         """Start every thread, and open the sessions for several, before the first picture comes."""
         self.stages.shared_parts(True)
@@ -156,10 +154,8 @@ class Engine:
         for ticket in [*self._queues.order.values()]:
             self._end(ticket)
 
-    # What both sides do, under the lock
-
     def _start_threads(self, several: bool) -> None:
-        """A reader and a worker; where several pictures come all the others, too."""
+        """A reader and a worker; where several pictures come all the others, too. Under the lock."""
         wanted = [("read", self._reader), ("work", self._worker)]
         if several:
             wanted += [("read", self._reader)] * (self._readers - 1)
@@ -168,8 +164,6 @@ class Engine:
             thread = threading.Thread(target=self._guarded, args=(target,), name=f"facepipe-{name}-{number}")
             thread.start()
             self._threads.append(thread)
-
-    # The threads' side
 
     def _guarded(self, target: Callable[[], None]) -> None:
         try:
@@ -197,26 +191,23 @@ class Engine:
             if not ticket.keep or result is None:
                 self._queues.let_go(ticket)
             self._changed.notify_all()
-        if result is None and fault is None:
+        if result is not None and ticket.future.set_running_or_notify_cancel():
+            ticket.future.set_result(result)
+        elif fault is not None and ticket.future.set_running_or_notify_cancel():
+            ticket.future.set_exception(fault)
+        else:
             ticket.future.cancel()
-        elif ticket.future.set_running_or_notify_cancel():
-            if fault is not None:
-                ticket.future.set_exception(fault)
-            else:
-                ticket.future.set_result(result)  # type: ignore[arg-type]
 
     def _reader(self) -> None:
-        while (ticket := self._take_unread()) is not None:
+        while True:
+            with self._changed:
+                while not self._queues.to_read and not self._ending():
+                    self._changed.wait(POLL)
+                if self._ending():
+                    return
+                ticket = self._queues.to_read.popleft()
+                self._queues.reading += 1
             self._read(ticket)
-
-    def _take_unread(self) -> Ticket | None:
-        with self._changed:
-            while not self._ending():
-                if self._queues.to_read:
-                    self._queues.reading += 1
-                    return self._queues.to_read.popleft()
-                self._wait()
-            return None
 
     def _read(self, ticket: Ticket) -> None:
         start, result, fault = time.monotonic(), None, None
