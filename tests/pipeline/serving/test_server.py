@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -75,6 +76,27 @@ def test_the_command(tiny_weights: Path, encode: Any, sign: signal.Signals) -> N
     assert "POST /v1/detect 200" in told
     assert "Traceback" not in told
     assert "0123456789abcdef" not in told
+
+
+def test_heic_among_jpegs_in_the_first_requests(tiny_weights: Path, encode: Any, photo: Any) -> None:
+    """In a fresh process, whose threads all meet the modules that HEIC needs for the first time."""
+    pillow_heif = pytest.importorskip("pillow_heif", reason="it comes with the extra heif")
+    content = io.BytesIO()
+    pillow_heif.from_bytes("BGR", (160, 120), photo(0).tobytes()).save(content)
+    pictures = [content.getvalue(), encode(".jpg")] * 8
+    with subprocess.Popen([*SERVE, "--decoders", "8"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().decode().split(";")[0].rsplit(" ", 1)[1]
+
+        def ask(picture: bytes) -> tuple[int, int]:
+            answer = httpx2.post(f"{url}/v1/detect", content=picture, headers=JPEG)
+            return answer.status_code, answer.json()["results"][0]["width"]
+
+        with ThreadPoolExecutor(16) as clients:
+            assert list(clients.map(ask, pictures)) == [(200, 160)] * 16
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=20)
+    assert b"Traceback" not in told
 
 
 def test_the_command_cannot_listen(
