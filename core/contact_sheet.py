@@ -85,6 +85,11 @@ def contact_sheet(cells: Sequence[Cell], columns: int = 6, side: int = 240) -> n
 def fit(height: int, width: int, side: int) -> tuple[float, int, int, int, int]:
     """Where a picture lies in its cell.
 
+    Args:
+        height: of the picture, in pixels.
+        width: of the picture, in pixels.
+        side: of the cell, in pixels.
+
     Returns:
         Its scale, then its left, top, width and height in pixels of the cell.
     """
@@ -95,6 +100,10 @@ def fit(height: int, width: int, side: int) -> tuple[float, int, int, int, int]:
 
 def write_sheet(path: Path, sheet: np.ndarray) -> None:
     """Write a sheet as the kind of picture its suffix names, in one step that happens or does not.
+
+    Args:
+        path: ends in the kind of picture.
+        sheet: BGR, uint8, (height, width, 3).
 
     Raises:
         DataError: the file cannot be written, or the suffix is none that OpenCV writes.

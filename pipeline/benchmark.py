@@ -102,7 +102,14 @@ class Report:
 
 
 def draw(faces: int, width: int, height: int, random: np.random.Generator) -> Frame:
-    """A picture with faces on a grid before soft noise: BGR, uint8, (height, width, 3)."""
+    """A picture with faces on a grid before soft noise: BGR, uint8, (height, width, 3).
+
+    Args:
+        faces: how many.
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+        random: decides.
+    """
     coarse = random.normal(0, 40, (12, 16, 3)).astype(np.float32)
     picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) + random.uniform(100, 150)
     picture = np.clip(picture + random.normal(0, 5, (height, width, 1)), 0, 255).astype(np.uint8)

@@ -92,7 +92,13 @@ def as_html(result: ResultData, held: Any) -> str:
 
 
 def cut_faces(result: ResultData, frame: Frame, margin: float) -> list[Frame]:
-    """Each face's box of a frame, BGR, uint8, (height, width, 3), with a margin as a share of its longer side."""
+    """Each face's box of a frame, BGR, uint8, (height, width, 3), with a margin as a share of its longer side.
+
+    Args:
+        result: of the picture.
+        frame: the picture, BGR, uint8, (height, width, 3).
+        margin: around each face, as a fraction of its longer side.
+    """
     cut = []
     for face in result.faces:
         box = face.box

@@ -108,7 +108,13 @@ def classify(
 
 
 def cut(classifiers: Classifiers, placed: Placed, stopwatch: Stopwatch) -> tuple[list[Reading], dict[str, list[Cut]]]:
-    """The first half of :func:`classify` for one frame: the readings to fill, and by classifier the crops for it."""
+    """The first half of :func:`classify` for one frame: the readings to fill, and by classifier the crops for it.
+
+    Args:
+        classifiers: that look.
+        placed: a frame with its boxes.
+        stopwatch: takes the time.
+    """
     with stopwatch.measure("classify"):
         readings, cuts = classifiers.cut([placed])
     return readings[0], cuts
@@ -183,7 +189,13 @@ def assemble(
 
 
 def failed(models: Models, source: str | None, error: Exception | str) -> Result:
-    """The result of a picture or video that could not be read."""
+    """The result of a picture or video that could not be read.
+
+    Args:
+        models: that a result names.
+        source: as it was given; None of what came without one.
+        error: why.
+    """
     return Result(source=source, width=None, height=None, faces=(), heads=(), models=models, error=str(error))
 
 

@@ -59,7 +59,7 @@ def quantise_int8(
     Args:
         source: the float32 model.
         target: the int8 model.
-        inputs: model inputs by name, which set the ranges of the activations: a hundred training pictures or so.
+        inputs: model inputs by name, (1, …) each, which set the ranges of the activations: a hundred training pictures.
         in_float: names, of the model's nodes, those that stay in float32.
         kinds: operators to quantise; None takes all that onnxruntime can.
     """

@@ -178,6 +178,9 @@ def limit(manifest: Manifest, name: str, rule: Rule) -> float:
         manifest: of the release.
         name: of the figure.
         rule: one of the stage's ``RULES`` that the name fits.
+        manifest: of the version that is compared.
+        name: of the figure.
+        rule: says how much is allowed.
 
     Returns:
         In the figure's own unit: of a number's error the rule's share of the number's range.

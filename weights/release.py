@@ -198,5 +198,9 @@ def place(root: Path, stage: Stage, name: str, version: str) -> Path:
         stage: detector or classifier.
         name: of a classifier with a name, else empty.
         version: such as ``1.0.0``.
+        root: the folder of all releases.
+        stage: ``detector`` or ``classifier``.
+        name: of a classifier; empty for the one of faces.
+        version: such as ``1.0.0``.
     """
     return root / stage / name / version if name else root / stage / version

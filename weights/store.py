@@ -327,7 +327,11 @@ def publish(
 
 
 def refuse_existing(target: Path, replace: bool) -> None:
-    """Raise WeightsError where a version is there already and must not be replaced."""
+    """Raise WeightsError where a version is there already and must not be replaced.
+
+    Raises:
+        WeightsError: the version is there already and must not be replaced.
+    """
     if target.exists() and not replace:
         raise WeightsError(f"{target}: this version exists; choose another, or --replace it")
 

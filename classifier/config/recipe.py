@@ -239,7 +239,13 @@ def _merged(base: object, changes: object) -> object:
 
 
 def rate_at(stage: Stage, warmup: float, progress: float) -> float:
-    """Learning rate at a stage's progress, 0 to 1: a linear rise, then half a cosine down to ``end``."""
+    """Learning rate at a stage's progress, 0 to 1: a linear rise, then half a cosine down to ``end``.
+
+    Args:
+        stage: of the recipe.
+        warmup: share of the stage in which the rate rises.
+        progress: of the stage, 0 to 1.
+    """
     if progress < warmup:
         return stage.learning_rate * max(progress / warmup, FIRST_RATE)
     falling = min((progress - warmup) / (1 - warmup), 1.0)

@@ -88,6 +88,11 @@ def label_columns(attribute: Attribute) -> tuple[str, ...]:
 def number(cell: str, name: str, where: str) -> float:
     """A cell's number, NaN where it is blank.
 
+    Args:
+        cell: its text.
+        name: of the column, for the message.
+        where: file and line, for the message.
+
     Raises:
         DataError: it is none.
     """
@@ -105,6 +110,11 @@ def number(cell: str, name: str, where: str) -> float:
 
 def target(attribute: Attribute, cells: Mapping[str, str], where: str) -> np.ndarray:
     """One row's label as float32, NaN where unlabelled: () class index, (3,) number, low, high, or (points, 2) pixels.
+
+    Args:
+        attribute: the schema's entry.
+        cells: the row's, by column.
+        where: file and line, for the message.
 
     Raises:
         DataError: a cell that is not in the schema, half a range, half a point; the message begins with ``where``.

@@ -82,7 +82,14 @@ def draw_placing(
 
 
 def place(image: np.ndarray, placing: np.ndarray, size: int, border: tuple[int, int, int]) -> np.ndarray:
-    """Warp a picture by :func:`draw_placing`'s affine: (size, size, 3) uint8, linear interpolation."""
+    """Warp a picture by :func:`draw_placing`'s affine: (size, size, 3) uint8, linear interpolation.
+
+    Args:
+        image: BGR, uint8, (height, width, 3).
+        placing: affine, (2, 3), from the picture to the crop.
+        size: of the crop, in pixels.
+        border: BGR of what lies outside the picture.
+    """
     indices = placing.copy()  # pixel indices are centres
     indices[:, 2] += placing[:, :2] @ (0.5, 0.5) - 0.5
     return cv2.warpAffine(
@@ -96,6 +103,13 @@ def place_points(
     """Points, (points, 2), in the stored picture to fractions of the crop's side; mirrored ones change names.
 
     A point that falls outside the crop becomes NaN: the model cannot see it.
+
+    Args:
+        points: in pixels of the stored picture, (points, 2).
+        placing: affine, (2, 3), from the picture to the crop.
+        mirrored: whether the placing mirrors.
+        size: of the crop, in pixels.
+        attribute: names the points and which pairs change places.
     """
     placed = (points @ placing[:, :2].T + placing[:, 2]) / size
     placed[(placed < 0).any(axis=1) | (placed > 1).any(axis=1)] = np.nan
@@ -109,7 +123,13 @@ def place_points(
 
 
 def relight(image: np.ndarray, strength: Augmentation, random: np.random.Generator) -> np.ndarray:
-    """Change light, colour and detail of a crop; uint8 in and out, the shape stays."""
+    """Change light, colour and detail of a crop; uint8 in and out, the shape stays.
+
+    Args:
+        image: BGR, uint8, (size, size, 3).
+        strength: how much of each change.
+        random: decides.
+    """
     brightness, contrast, saturation, grey, coarse, kind, amount = random.random(7)
     gain = (1 + strength.contrast * (2 * contrast - 1)) * (1 + strength.tint * (2 * random.random(3) - 1))
     offset = 128 * (1 + strength.brightness * (2 * brightness - 1))

@@ -167,7 +167,16 @@ true, one of 700 is not."""
 def row_finding(
     table: FaceTable, kind: str, index: int, text: str, other: int | None = None, weight: float = 0
 ) -> Finding:
-    """A finding about a row; in a folder that is a picture."""
+    """A finding about a row; in a folder that is a picture.
+
+    Args:
+        table: of the row.
+        kind: of the finding.
+        index: of the row.
+        text: what is wrong with it.
+        other: a row that it has to do with.
+        weight: the heavier stand first.
+    """
     picture = str(table.columns["file"][index])
     twin = "" if other is None else str(table.columns["file"][other])
     if table.path.is_dir():

@@ -118,7 +118,13 @@ class CropSource:
     def crop(
         self, index: int, strength: Augmentation | None, random: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, bool]:
-        """One crop, uint8 (size, size, 3), with the affine from the *stored* picture to it, and whether it mirrors."""
+        """One crop, uint8 (size, size, 3), with the affine from the *stored* picture to it, and whether it mirrors.
+
+        Args:
+            index: of the row.
+            strength: of the augmentation; None cuts as serving does.
+            random: decides.
+        """
         image, scale = self.picture(index)
         square = image.shape[1] / 2, image.shape[0] / 2, self._side(index, image)
         placing, mirrored = draw_placing(square, self.size, strength, random)
@@ -132,6 +138,11 @@ class CropSource:
 
     def batch(self, indices: np.ndarray, strength: Augmentation | None, random: np.random.Generator) -> Batch:
         """Crops and targets of some rows.
+
+        Args:
+            indices: of the rows, int (n,).
+            strength: of the augmentation; None cuts as serving does.
+            random: decides.
 
         Raises:
             DataError: a picture cannot be read, and ``broken`` is None or has too many.
@@ -200,7 +211,14 @@ def training_batches(
 
 
 def exact_batches(source: CropSource, size: int, rows: np.ndarray | None = None, workers: int = 2) -> Iterator[Batch]:
-    """The crops as serving would see them, in order, each row once."""
+    """The crops as serving would see them, in order, each row once.
+
+    Args:
+        source: of the crops.
+        size: of a batch.
+        rows: int (n,); None takes all.
+        workers: threads that read.
+    """
     rows = np.arange(len(source.table)) if rows is None else rows
     parts = [rows[start : start + size] for start in range(0, len(rows), size)]
     random = np.random.default_rng(0)

@@ -79,7 +79,13 @@ def group_names(table: FaceTable, by: tuple[str, ...]) -> np.ndarray:
 
 
 def draw_report(table: FaceTable, draw: np.ndarray | None, balance: Balance) -> list[str]:
-    """Lines that say how many rows each group has and which share of the draws; none where nothing is balanced."""
+    """Lines that say how many rows each group has and which share of the draws; none where nothing is balanced.
+
+    Args:
+        table: of the rows.
+        draw: probability of each row, (n,); None draws each once.
+        balance: what is balanced.
+    """
     if draw is None or not balance.by:
         return []
     names, group = np.unique(group_names(table, balance.by), return_inverse=True)
@@ -96,6 +102,11 @@ def draw_rows(count: int, draw: np.ndarray | None, random: np.random.Generator) 
 
     Drawing is systematic: a row is drawn as often as its probability says, rounded up or down, and groups come out as
     even as can be (Carpenter, Clifford and Fearnhead, "Improved particle filter for nonlinear problems", 1999).
+
+    Args:
+        count: of draws.
+        draw: probability of each row, (n,); None draws each once.
+        random: decides.
     """
     order = random.permutation(count)
     if draw is None:

@@ -137,6 +137,10 @@ def cramers_v(first: np.ndarray, second: np.ndarray) -> tuple[float, bool]:
     """How unlike two rows of counts are, 0 to 1, and whether that is more than chance (chi-squared, 0.001).
 
     The quantile of chi-squared is that of Wilson and Hilferty, "The Distribution of Chi-square" (1931).
+
+    Args:
+        first: counts, (k,).
+        second: counts of the same kinds, (k,).
     """
     counts = np.stack([first, second]).astype(float)
     counts = counts[:, counts.sum(axis=0) > 0]
@@ -151,7 +155,12 @@ def cramers_v(first: np.ndarray, second: np.ndarray) -> tuple[float, bool]:
 
 
 def kolmogorov_smirnov(first: np.ndarray, second: np.ndarray) -> tuple[float, bool]:
-    """The largest distance of two samples' distribution functions, and whether it is more than chance (0.001)."""
+    """The largest distance of two samples' distribution functions, and whether it is more than chance (0.001).
+
+    Args:
+        first: numbers, (n,).
+        second: numbers, (m,).
+    """
     if not len(first) or not len(second):
         return 0.0, False
     places = np.concatenate([first, second])

@@ -90,7 +90,11 @@ class FaceTable:
         return len(self.files)
 
     def rows(self, chosen: np.ndarray) -> FaceTable:
-        """The table of some rows, by index or by mask."""
+        """The table of some rows, by index or by mask.
+
+        Args:
+            chosen: int (k,) or bool (n,).
+        """
         indices = np.arange(len(self))[chosen]
         return replace(
             self,

@@ -274,6 +274,13 @@ def portable(data: Sequence[str]) -> list[str]:
 
 
 def evaluation_command(data: Sequence[str], classifier: str, precision: str, split: str) -> str:
-    """The command that measures a file."""
+    """The command that measures a file.
+
+    Args:
+        data: as ``--data`` names it.
+        classifier: its label.
+        precision: of the file.
+        split: that was measured.
+    """
     given = " ".join(f"--data {shlex.quote(name)}" for name in data)
     return f"facepipe evaluate-classifier {given} --classifier {classifier} --precision {precision} --split {split}"

@@ -82,7 +82,14 @@ class Fit:
 
 
 def training_sample(train: FaceTable, val: FaceTable, count: int = ROWS, seed: int = 0) -> FaceTable:
-    """Training rows whose sources have the shares that they have among the validation rows, at most ``count``."""
+    """Training rows whose sources have the shares that they have among the validation rows, at most ``count``.
+
+    Args:
+        train: the training rows.
+        val: the validation rows.
+        count: of rows at the most.
+        seed: of the draw.
+    """
     order = np.random.default_rng(seed).permutation(len(train))
     sources = train.columns["source"][order]
     wanted = val.columns["source"]
@@ -110,7 +117,7 @@ def compare(
     """Each attribute that both sides label.
 
     Args:
-        train: outputs and targets by attribute, as in ``Predictions``.
+        train: outputs, (n, width), and targets by attribute, as in ``Predictions``.
         val: the same of the validation rows.
     """
     found = []

@@ -58,7 +58,12 @@ def scores(
 
 
 def area_under_curve(values: np.ndarray, positive: np.ndarray) -> float:
-    """Area under the ROC curve, from ranks with ties shared (Mann-Whitney)."""
+    """Area under the ROC curve, from ranks with ties shared (Mann-Whitney).
+
+    Args:
+        values: scores, (n,).
+        positive: bool (n,).
+    """
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
     hits = int(positive.sum())
@@ -66,7 +71,13 @@ def area_under_curve(values: np.ndarray, positive: np.ndarray) -> float:
 
 
 def confusions(attribute: ClassesBase, output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Rows by true class (down) and likeliest class (across), int64 (classes, classes)."""
+    """Rows by true class (down) and likeliest class (across), int64 (classes, classes).
+
+    Args:
+        attribute: with its classes.
+        output: (n, classes) as the classifier gives it.
+        target: class indices, (n,), NaN where unlabelled.
+    """
     known = ~np.isnan(target)
     count = len(attribute.classes)
     if not known.any():

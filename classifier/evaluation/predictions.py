@@ -41,7 +41,11 @@ class Predictions:
     sides: np.ndarray | None = None
 
     def rows(self, chosen: np.ndarray) -> Predictions:
-        """Those of some rows, by index or by mask."""
+        """Those of some rows, by index or by mask.
+
+        Args:
+            chosen: int (k,) or bool (n,).
+        """
         return replace(
             self,
             table=self.table.rows(chosen),

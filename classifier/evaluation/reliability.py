@@ -97,6 +97,11 @@ def interval_curve(
 
     The distribution's own central intervals at ``LEVELS``, not widened; the attribute's ``interval`` itself is in
     :func:`interval_now`. Nothing without bins, or without rows.
+
+    Args:
+        attribute: with its bins.
+        output: (n, bins) as the classifier gives it.
+        target: number, low and high, (n, 3), NaN where unlabelled.
     """
     known = ~np.isnan(target[:, 0])
     if attribute.bins is None or not known.any():
@@ -110,7 +115,13 @@ def interval_curve(
 
 
 def interval_now(attribute: NumericAttribute, output: np.ndarray, target: np.ndarray) -> tuple[float, float] | None:
-    """Coverage and mean width of the interval that is served, over rows with a number; None without rows."""
+    """Coverage and mean width of the interval that is served, over rows with a number; None without rows.
+
+    Args:
+        attribute: with its interval.
+        output: (n, bins) as the classifier gives it.
+        target: number, low and high, (n, 3), NaN where unlabelled.
+    """
     known = ~np.isnan(target[:, 0])
     if not known.any():
         return None
@@ -118,7 +129,13 @@ def interval_now(attribute: NumericAttribute, output: np.ndarray, target: np.nda
 
 
 def miss(attribute: NumericAttribute, output: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """How far each true number lies outside the interval before it is widened, (n,); negative inside."""
+    """How far each true number lies outside the interval before it is widened, (n,); negative inside.
+
+    Args:
+        attribute: with its interval.
+        output: (n, bins) as the classifier gives it.
+        truth: numbers, (n,).
+    """
     ends = numbers(attribute.model_copy(update={"widen": 0.0}), output)[1]
     return np.maximum(ends[:, 0] - truth, truth - ends[:, 1])
 

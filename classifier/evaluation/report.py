@@ -58,7 +58,13 @@ class Mistake:
 
 
 def worst_mistakes(seen: Predictions, attribute: Attribute, most: int = MOST) -> list[Mistake]:
-    """The worst rows of an attribute, the worst first; none that is right."""
+    """The worst rows of an attribute, the worst first; none that is right.
+
+    Args:
+        seen: outputs and labels.
+        attribute: of these.
+        most: rows at the most.
+    """
     output, target = seen.outputs[attribute.name], seen.targets[attribute.name]
     errors = row_errors(attribute, output, target)
     if isinstance(attribute, ClassesBase):
@@ -78,7 +84,13 @@ def worst_mistakes(seen: Predictions, attribute: Attribute, most: int = MOST) ->
 
 
 def plot_worst(evaluation: Evaluation, path: Path, most: int = MOST) -> bool:
-    """A row of crops for each attribute, the worst mistakes first; points green as labelled, red as said."""
+    """A row of crops for each attribute, the worst mistakes first; points green as labelled, red as said.
+
+    Args:
+        evaluation: of one classifier.
+        path: of the PNG.
+        most: crops for each attribute.
+    """
     seen = evaluation.seen
     rows = [found for attribute in seen.attributes if (found := worst_mistakes(seen, attribute, most))]
     if not rows:

@@ -142,6 +142,10 @@ def bands(attribute: NumericAttribute, target: np.ndarray) -> np.ndarray:
     """The name of each number's band; that of its middle where only a range is known, "" where nothing is.
 
     Numbers beyond the ends belong to the bands at the ends.
+
+    Args:
+        attribute: with its range.
+        target: number, low and high, (n, 3), NaN where unlabelled.
     """
     number = np.where(np.isnan(target[:, 0]), target[:, 1:3].mean(axis=1), target[:, 0])
     edges = np.linspace(attribute.low, attribute.high, BANDS + 1)
@@ -173,7 +177,7 @@ def group_figures(
 
     Args:
         measure: its name; that of classes, ``accuracy``, is 1 minus the mean error.
-        errors: of the rows, ``scores.row_errors``, NaN where unlabelled.
+        errors: of the rows, ``metrics.row_errors``, (n,), NaN where unlabelled.
         by: ``features`` of the rows.
         boots: resamplings for the interval of a mean.
 
@@ -220,6 +224,10 @@ def wilson(hits: float, count: int) -> tuple[float, float]:
 
 def mean_interval(values: np.ndarray, boots: int = BOOTS) -> tuple[float, float]:
     """The bootstrap's 95 % interval of a mean (percentiles of ``boots`` resamplings with seed 0).
+
+    Args:
+        values: (n,), finite.
+        boots: resamplings.
 
     Raises:
         MissingExtraError: scipy is not installed.

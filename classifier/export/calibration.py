@@ -90,6 +90,12 @@ def calibration_metrics(
 
     Of classes ``ece``, of numbers ``interval_coverage`` and ``interval_width``, each ``/before calibration`` and
     ``/after calibration``; of classes that may be left unsaid also ``answered`` and ``accuracy_of_answered``.
+
+    Args:
+        before: the attributes, not calibrated.
+        after: the same, calibrated.
+        outputs: by attribute, (n, width).
+        targets: by attribute, as in FaceTable.
     """
     found: list[Metric] = []
     for old, new in zip(before, after, strict=True):
@@ -194,6 +200,10 @@ def conformal(misses: np.ndarray, share: float) -> float:
 
     The ``ceil((n + 1) * share)``-th smallest of the misses (Romano et al., 2019, equation 8), to two decimals, upwards;
     with so few rows that there is none, the largest.
+
+    Args:
+        misses: see :func:`~facepipe.classifier.evaluation.reliability.miss`, (n,).
+        share: that the intervals are to hold, 0 to 1.
     """
     place = min(math.ceil((len(misses) + 1) * share), len(misses))
     return math.ceil(float(np.sort(misses)[place - 1]) * 100) / 100

@@ -70,7 +70,13 @@ def expectation(probabilities: np.ndarray, attribute: NumericAttribute) -> np.nd
 
 
 def quantiles(probabilities: np.ndarray, attribute: NumericAttribute, shares: tuple[float, ...]) -> np.ndarray:
-    """The numbers below which these shares of each distribution lie, (n, shares); the mass lies evenly in each bin."""
+    """The numbers below which these shares of each distribution lie, (n, shares); the mass lies evenly in each bin.
+
+    Args:
+        probabilities: of the bins, (n, bins).
+        attribute: with its bins.
+        shares: 0 to 1.
+    """
     centres = bin_centres(attribute)
     half = (centres[1] - centres[0]) / 2
     edges = np.append(centres - half, centres[-1] + half)

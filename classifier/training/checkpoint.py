@@ -42,7 +42,12 @@ class Position:
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an ``.npz`` in one step. What a kill in the midst of it leaves, the next one overwrites."""
+    """Write an ``.npz`` in one step. What a kill in the midst of it leaves, the next one overwrites.
+
+    Args:
+        path: ends in ``.npz``.
+        arrays: of any shape, by name.
+    """
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -63,7 +68,13 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def save(path: Path, learner: Learner, position: Position) -> None:
-    """Write a checkpoint."""
+    """Write a checkpoint.
+
+    Args:
+        path: of the ``.npz``.
+        learner: whose weights, optimizer and random states are kept.
+        position: of the training.
+    """
     arrays = {f"weight/{name}": value for name, value in get_weights(learner.network).items()}
     arrays |= {f"random/{name}": _array(variable) for name, variable in _random_states(learner.network).items()}
     for index, variable in enumerate(learner.optimizer.variables):
@@ -88,12 +99,20 @@ def read(path: Path) -> tuple[Position, dict[str, np.ndarray]]:
 
 
 def weights_in(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The weights among a checkpoint's arrays, by path."""
+    """The weights among a checkpoint's arrays, by path.
+
+    Args:
+        arrays: of any shape, by name.
+    """
     return {name.removeprefix("weight/"): value for name, value in arrays.items() if name.startswith("weight/")}
 
 
 def restore(learner: Learner, arrays: dict[str, np.ndarray]) -> None:
     """Put a checkpoint's weights, optimizer and random states into a learner of the same stage.
+
+    Args:
+        learner: of the same stage.
+        arrays: of any shape, by name, as :func:`save` wrote them.
 
     Raises:
         TrainingError: they are of another network or optimizer.

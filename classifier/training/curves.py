@@ -139,7 +139,14 @@ def new_figure(columns: int, rows: int) -> Figure:
 
 
 def finish(axis: Any, title: str, epochs: float, top: float | None = None) -> None:
-    """Give a panel its title, grid and axis of epochs."""
+    """Give a panel its title, grid and axis of epochs.
+
+    Args:
+        axis: of matplotlib.
+        title: above it.
+        epochs: where the axis of epochs ends.
+        top: of the other axis; None leaves it.
+    """
     from matplotlib.ticker import MaxNLocator
 
     axis.set_title(title, fontsize=10)

@@ -82,7 +82,13 @@ class ClassLoss(MaskedLoss):
         return loss, known
 
     def wanted(self, index: Any, classes: int, dtype: Any) -> Any:
-        """The label's distribution over the classes, (n, classes)."""
+        """The label's distribution over the classes, (n, classes).
+
+        Args:
+            index: of the class, (n,).
+            classes: how many there are.
+            dtype: of the result.
+        """
         wanted = ops.one_hot(ops.cast(index, "int32"), classes, dtype=dtype)
         return wanted * (1 - self.smoothing) + self.smoothing / classes
 
@@ -136,6 +142,11 @@ class BinsLoss(_NumberLoss):
     - with ``sigma``, cross-entropy against a Gaussian of ``sigma`` bins around it, plus the distance of the expectation
       from it in tenths of the range (as DLDL-v2, Gao et al., IJCAI 2018);
     - without, cross-entropy of the bin that holds it (as DEX, Rothe et al., 2015), with label smoothing.
+
+    Args:
+        attribute: with its bins.
+        sigma: of the label's normal distribution, in bins; None puts all on one bin.
+        smoothing: without ``sigma``, the share of the label that is spread over all bins.
     """
 
     def __init__(self, attribute: NumericAttribute, sigma: float | None = 2.0, smoothing: float = 0.0, **options: Any):

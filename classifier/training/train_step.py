@@ -150,6 +150,13 @@ def build_learner(
 ) -> Learner:
     """Build and compile what a stage trains, with random weights.
 
+    Args:
+        attributes: the schema.
+        recipe: with backbone and neck.
+        stage: of the recipe.
+        losses: by attribute.
+        devices: that train.
+
     Raises:
         TrainingError: the recipe does not fit the schema or the backbone.
     """
@@ -307,6 +314,11 @@ class Devices:
         """One training step on a batch; the mean loss, and each attribute's.
 
         On several devices of TensorFlow the means are those over the devices' parts, each over its labelled rows.
+
+        Args:
+            learner: that is trained.
+            images: uint8 or float32, (n, size, size, 3).
+            targets: by attribute, as in FaceTable, n rows each.
         """
         if self._strategy is None:
             return learner.train_on_batch(images, targets, return_dict=True)

@@ -103,7 +103,16 @@ class Validator:
 def predict(
     reader: keras.Model, source: CropSource, spec: InputSpec, batch: int, rows: np.ndarray, workers: int = 2
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Outputs and targets of some rows, cut as serving cuts them."""
+    """Outputs and targets of some rows, cut as serving cuts them.
+
+    Args:
+        reader: the model.
+        source: of the crops.
+        spec: of the input.
+        batch: rows at a time.
+        rows: int (n,).
+        workers: threads that read.
+    """
     outputs: list[dict[str, np.ndarray]] = []
     targets: list[dict[str, np.ndarray]] = []
     for each in exact_batches(source, batch, rows, workers):

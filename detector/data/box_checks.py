@@ -67,7 +67,13 @@ def box_faults(entry: Entry, classes: tuple[str, ...], name: str, size: tuple[in
 
 
 def sides_at_reference(rows: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Longer sides of normalised boxes (n, 5) in pixels, in the picture scaled to a longer side of 640; shape (n,)."""
+    """Longer sides of normalised boxes (n, 5) in pixels, in the picture scaled to a longer side of 640; shape (n,).
+
+    Args:
+        rows: class, then normalised centre boxes, float (n, 5).
+        height: of the picture, in pixels.
+        width: of the picture, in pixels.
+    """
     return np.maximum(rows[:, 3] * width, rows[:, 4] * height) * REFERENCE / max(height, width)
 
 

@@ -195,7 +195,14 @@ def free_name(wanted: str, taken: set[str]) -> str:
 
 
 def merge_terms(content: dict[str, Any], sources: Sequence[str], terms: str | None, known: Mapping[str, str]) -> None:
-    """Note the terms of new sources in a data.yaml's content, in place: those given, else those that they came with."""
+    """Note the terms of new sources in a data.yaml's content, in place: those given, else those that they came with.
+
+    Args:
+        content: of the data.yaml; changed in place.
+        sources: the new ones, by name.
+        terms: given for all of them; None takes those that they came with.
+        known: terms that came with a source, by its name.
+    """
     noted = content.setdefault("terms", {})
     for source in sources:
         if text := terms or known.get(source) or known.get("*"):

@@ -158,7 +158,16 @@ def deal_out(
     shares: Mapping[str, float],
     seed: int,
 ) -> list[str]:
-    """New splits; see ``splitting.part``."""
+    """New splits; see ``splitting.part``.
+
+    Args:
+        fitted: the pictures with their labels.
+        groups: for each picture the number of its group of near-duplicates, which stays together.
+        fixed: splits that are given, by picture.
+        classes: how many there are.
+        shares: of the splits, by name.
+        seed: of the random order.
+    """
     counts = np.zeros((len(fitted), 2 + classes))
     for row, each in zip(counts, fitted, strict=True):
         row[:2] = 1, not each.boxes
@@ -168,7 +177,13 @@ def deal_out(
 
 
 def straddling(groups: Sequence[int], fixed: Mapping[int, str], splits: Sequence[str]) -> int:
-    """How many groups of near-duplicates have pictures in more than one split."""
+    """How many groups of near-duplicates have pictures in more than one split.
+
+    Args:
+        groups: for each picture the number of its group.
+        fixed: splits that are given, by picture.
+        splits: of each picture.
+    """
     sides: dict[int, set[str]] = {group: {split} for group, split in fixed.items()}
     for group, split in zip(groups, splits, strict=True):
         sides.setdefault(group, set()).add(split)

@@ -36,6 +36,9 @@ class Peer(ABC):
         classes: class names.
         input_text: how it takes a picture in.
         sha256: of its file.
+
+    Raises:
+        WeightsError: the file cannot be read.
     """
 
     kind: str
@@ -55,7 +58,11 @@ class Peer(ABC):
         self.sha256 = hashlib.sha256(self.content).hexdigest()
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[Detections]:
-        """Find faces: one ``Detections`` a BGR frame, in the order of the frames."""
+        """Find faces: one ``Detections`` a BGR frame, in the order of the frames.
+
+        Args:
+            frames: BGR, uint8, (height, width, 3) each.
+        """
         return [self._detect(frame) for frame in frames]
 
     @abstractmethod
@@ -71,7 +78,11 @@ class Peer(ABC):
 
 class YuNet(Peer):
     """OpenCV's YuNet (Wu, Peng and Yu 2023, "YuNet: A Tiny Millisecond-level Face Detector") in ``cv2.FaceDetectorYN``,
-    with OpenCV's defaults."""
+    with OpenCV's defaults.
+
+    Raises:
+        WeightsError: the file cannot be read, or OpenCV cannot load it.
+    """
 
     kind = "yunet"
     confidence, iou = 0.9, 0.3
@@ -113,6 +124,14 @@ class Scrfd(Peer):
     which InsightFace publishes it: for each stride 8, 16 and 32 a tensor of scores (anchors, 1) and one of distances
     (anchors, 4) from the anchor's centre to the left, top, right and bottom in strides, two anchors a cell, and
     optionally one of points. Preprocessing and thresholds are InsightFace's: RGB, (x - 127.5) / 128, 0.5 and 0.4.
+
+    Args:
+        path: of the ONNX file.
+        device: see :func:`facepipe.weights.session.open_session`.
+        threads: within one operator; None leaves it to ONNX Runtime.
+
+    Raises:
+        WeightsError: the file is missing or has another layout.
     """
 
     kind = "scrfd"
@@ -171,7 +190,13 @@ def anchor_boxes(places: np.ndarray, distances: np.ndarray, stride: int, columns
 
 class Yolov8(Peer):
     """Any ONNX file as ultralytics exports YOLOv8 and its kin: one output (1, 4 + classes, anchors), or with further
-    rows (points) below; class names from its metadata. Thresholds are ultralytics' own, 0.25 and 0.7."""
+    rows (points) below; class names from its metadata. Thresholds are ultralytics' own, 0.25 and 0.7.
+
+    Args:
+        path: of the ONNX file.
+        device: see :func:`facepipe.weights.session.open_session`.
+        threads: within one operator; None leaves it to ONNX Runtime.
+    """
 
     kind = "yolov8"
     confidence, iou = 0.25, 0.7
@@ -220,6 +245,11 @@ def is_peer(text: str) -> bool:
 
 def open_peer(text: str, device: str = "cpu", threads: int | None = None) -> Peer:
     """Open a peer named ``yunet:FILE``, ``scrfd:FILE`` or ``yolov8:FILE``. YuNet runs in OpenCV, on the CPU.
+
+    Args:
+        text: kind and file.
+        device: see :func:`facepipe.weights.session.open_session`.
+        threads: within one operator; None leaves it to ONNX Runtime.
 
     Raises:
         WeightsError: another kind; or the file is missing or has another layout.

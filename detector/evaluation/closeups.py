@@ -39,7 +39,14 @@ class Closeups:
 
 
 def fills_the_frame(detections: Detections, height: int, width: int, confidence: float) -> bool:
-    """Whether one of the found boxes is the face that fills a picture of that size."""
+    """Whether one of the found boxes is the face that fills a picture of that size.
+
+    Args:
+        detections: in the picture.
+        height: of the picture, in pixels.
+        width: of the picture, in pixels.
+        confidence: least confidence of a box that counts.
+    """
     faces = detections.of(FACE)
     boxes = faces.boxes[faces.confidence >= confidence]
     around = (boxes[:, :2] <= [width / 2, height / 2]) & (boxes[:, 2:] >= [width / 2, height / 2])
@@ -91,7 +98,14 @@ def closeup_recall(
 def closeup_metrics(
     results: Sequence[Closeups], confidence: float, faces: Path, split: str
 ) -> tuple[list[Metric], str]:
-    """The figures by source and together, and the protocol in words."""
+    """The figures by source and together, and the protocol in words.
+
+    Args:
+        results: of each source.
+        confidence: least confidence of a box that counts.
+        faces: the table of the pictures.
+        split: that was measured.
+    """
     if len(results) > 1:
         sums = (
             sum(numbers) for numbers in zip(*((r.pictures, r.found, r.found_at_common) for r in results), strict=True)

@@ -83,7 +83,13 @@ def rates(scored: Scored, thresholds: np.ndarray = THRESHOLDS) -> tuple[np.ndarr
 
 
 def alarm_rate(evaluation: Evaluation, name: str, thresholds: np.ndarray = THRESHOLDS) -> np.ndarray | None:
-    """Boxes of one class at each threshold, shape (n,), a picture without any; None where there is no such picture."""
+    """Boxes of one class at each threshold, shape (n,), a picture without any; None where there is no such picture.
+
+    Args:
+        evaluation: of one detector.
+        name: of the class.
+        thresholds: confidences, (n,), rising.
+    """
     if not evaluation.empty:
         return None
     confidence = np.sort(evaluation.alarms(name))

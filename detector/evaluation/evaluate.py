@@ -213,6 +213,13 @@ def evaluate_all(
 
     A class that a detector lacks is not measured in it. ``names`` are those of the detectors, where their own do not
     tell them apart. Other arguments, and errors, are those of :func:`evaluate`.
+
+    Args:
+        detectors: of any kind.
+        description: of the data set.
+        split: that is measured.
+        progress: called with the pictures that are done and their total.
+        names: of the detectors, where their own do not tell them apart.
     """
     require("faster_coco_eval")
     names = names or [detector_name(detector) for detector in detectors]

@@ -106,7 +106,11 @@ class Scored:
 
     @classmethod
     def joined(cls, parts: Iterable[tuple[np.ndarray, Match]]) -> Scored:
-        """From the confidence of each picture's found boxes and their match."""
+        """From the confidence of each picture's found boxes and their match.
+
+        Args:
+            parts: for each picture the confidence of its found boxes, (n,), and their match.
+        """
         listed = list(parts)
         confidence = [confidence[match.counts] for confidence, match in listed]
         correct = [match.correct[match.counts] for _, match in listed]

@@ -35,7 +35,8 @@ class Detector(Protocol):
     @property
     def classes(self) -> tuple[str, ...]: ...
 
-    def detect(self, frames: Sequence[np.ndarray]) -> list[Detections]: ...
+    def detect(self, frames: Sequence[np.ndarray]) -> list[Detections]:
+        """Find boxes: one ``Detections`` a frame, BGR, uint8, (height, width, 3), in the order of the frames."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,13 @@ class Observed:
         return Detections(mine.boxes[keep], mine.confidence[keep], mine.labels[keep], mine.classes)
 
     def match(self, name: str, sizes: Sizes, confidence: float = 0.0) -> tuple[np.ndarray, Match]:
-        """Confidence of the found boxes of one labelled class, shape (n,), and their match."""
+        """Confidence of the found boxes of one labelled class, shape (n,), and their match.
+
+        Args:
+            name: of the class.
+            sizes: boxes of other sizes do not count.
+            confidence: least confidence of a box that counts.
+        """
         mine = self.of(name, confidence)
         truth, ignored = self.truth[name] * self.scale, self.ignored * self.scale
         return mine.confidence, match(mine.boxes * self.scale, truth, ignored, sizes)

@@ -178,6 +178,18 @@ def export_run(
 
     An earlier export and its evaluation are replaced; if this one fails they stay. Arguments and errors are those of
     :func:`release_run`; without a version it is called ``trial_version(run)`` until it is published.
+
+    Args:
+        run: the run's folder.
+        checkpoint: its weights.
+        description: of the data, for the threshold and the ranges of int8.
+        precisions: of the files, the default first.
+        confidence: threshold of the release; None chooses it by ``false_alarms``.
+        false_alarms: a picture without anybody, at the most.
+        version: of the release; None takes the run's trial version.
+
+    Raises:
+        TrainingError: the run or its export folder cannot be used.
     """
     if not checkpoint.is_file():
         raise TrainingError(f"{checkpoint}: no such checkpoint; train the run first, or give another")
@@ -229,6 +241,11 @@ def export_run(
 
 def evaluate_run(run: Path, description: DataDescription, split: str = "val") -> Release:
     """Measure every file of a run's export, write the reports, and put the figures into the export's manifest.
+
+    Args:
+        run: the run's folder.
+        description: of the data set.
+        split: that is measured.
 
     Raises:
         WeightsError: the run was not exported.

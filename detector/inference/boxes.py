@@ -86,7 +86,13 @@ def strongest(
 
 
 def from_yolo(rows: np.ndarray, width: float, height: float) -> np.ndarray:
-    """Normalised centre boxes (YOLO's cx, cy, w, h; shape (n, 4)) as corners in pixels of a width x height frame."""
+    """Normalised centre boxes (YOLO's cx, cy, w, h; shape (n, 4)) as corners in pixels of a width x height frame.
+
+    Args:
+        rows: cx, cy, width, height as shares of the frame, (n, 4).
+        width: of the frame, in pixels.
+        height: of the frame, in pixels.
+    """
     scale = np.array([width, height], dtype=np.float64)
     centre, half = rows[:, :2] * scale, rows[:, 2:4] * scale / 2
     return np.concatenate([centre - half, centre + half], axis=1)

@@ -61,6 +61,12 @@ def look_at_tiles(
 ) -> tuple[Detections, np.ndarray]:
     """What is found in overlapping tiles of a frame, doubles and parts included.
 
+    Args:
+        frame: BGR, uint8, (height, width, 3).
+        detect: finds boxes in the tiles.
+        side: of a tile, in pixels.
+        classes: of the detector.
+
     Returns:
         The detections of all tiles, boxes in pixels of the frame; and, shape (n, 4), how far each box is from the left,
         top, right and bottom edge of its tile, in pixels.
@@ -147,5 +153,11 @@ def join(
 
 
 def gaps_to_edges(boxes: np.ndarray, width: float, height: float) -> np.ndarray:
-    """Distances of boxes, shape (n, 4), from the left, top, right and bottom edge of a picture, in pixels."""
+    """Distances of boxes, shape (n, 4), from the left, top, right and bottom edge of a picture, in pixels.
+
+    Args:
+        boxes: corners in pixels, (n, 4).
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+    """
     return np.concatenate([boxes[:, :2], np.array([width, height]) - boxes[:, 2:]], axis=1)

@@ -39,6 +39,11 @@ def _at_hand() -> str:
 def check_several(device: str, rect: bool, batch: int | None) -> None:
     """Check settings of a training on several GPUs, before anything starts.
 
+    Args:
+        device: as ultralytics names it: ``0,1``.
+        rect: whether batches are of like aspect ratio.
+        batch: pictures in a batch; None lets the memory decide.
+
     Raises:
         TrainingError: they do not go together with several GPUs.
     """

@@ -280,6 +280,13 @@ def spread_statistics(
 ) -> None:
     """Set batch norms' running statistics to those of some pictures, and scale and shift so that nothing changes.
 
+    Args:
+        model: changed in place.
+        layers: convolutions whose batch norms are set.
+        spec: of the input.
+        pictures: a hundred or so.
+        imgsz: side of the input, in pixels.
+
     Raises:
         TrainingError: no picture can be read.
     """

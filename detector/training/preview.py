@@ -92,7 +92,16 @@ def augmented_sheet(
 def write_augmentation(
     recipe: Recipe, description: DataDescription, run: Path, imgsz: int, rect: bool, seed: int
 ) -> None:
-    """Write a run's recipe as it is used into the run's folder, and a sheet of what it does, if there is none yet."""
+    """Write a run's recipe as it is used into the run's folder, and a sheet of what it does, if there is none yet.
+
+    Args:
+        recipe: of the augmentation.
+        description: of the data set.
+        run: the run's folder.
+        imgsz: side of training pictures, in pixels.
+        rect: whether batches are of like aspect ratio.
+        seed: of the pictures drawn.
+    """
     write_whole(run / CONTENT, dump_yaml(recipe.to_dict()).encode())
     if not (run / SHEET).exists():
         write_sheet(run / SHEET, augmented_sheet(recipe, description, imgsz, rect=rect, seed=seed))

@@ -65,6 +65,11 @@ def environment(description: DataDescription, device: str) -> dict[str, Any]:
 def record_environment(run: Path, description: DataDescription, device: str) -> None:
     """Write ``environment.json``; a resumed run's goes under ``resumed`` of the first.
 
+    Args:
+        run: the run's folder.
+        description: of the data set.
+        device: that it trains on.
+
     Raises:
         TrainingError: the labels are not those that the run began with, or the file is damaged.
     """

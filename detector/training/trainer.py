@@ -41,6 +41,11 @@ class FaceTrainer(DetectionTrainer):
 
     It reads the run's settings from the run's folder. So it does in the processes of a training on several GPUs, too,
     which ultralytics starts and tells no more than its own arguments.
+
+    Args:
+        cfg: ultralytics' defaults; None takes its own.
+        overrides: settings over these.
+        _callbacks: by event, as ultralytics has them.
     """
 
     epoch: int
@@ -253,7 +258,14 @@ class FaceTrainer(DetectionTrainer):
 
 
 def rectangle_loader(dataset: PartlyLabelledDataset, seed: int, workers: int, pin_memory: bool) -> InfiniteDataLoader:
-    """The loader of a ``rect`` data set, shuffled. The same seed and number of workers give the same batches."""
+    """The loader of a ``rect`` data set, shuffled. The same seed and number of workers give the same batches.
+
+    Args:
+        dataset: whose batches are of like aspect ratio.
+        seed: of the order.
+        workers: processes that load.
+        pin_memory: for copies to a GPU.
+    """
     size = min(dataset.batch_size, len(dataset))
     generator = torch.Generator()
     generator.manual_seed(seed)

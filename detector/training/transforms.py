@@ -88,7 +88,12 @@ class PlacedStep(BaseTransform):
         return found
 
     def changed(self, frame: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-        """The changed content of one box."""
+        """The changed content of one box.
+
+        Args:
+            frame: BGR, uint8, (height, width, 3).
+            box: left, top, right and bottom in whole pixels.
+        """
         x1, y1, x2, y2 = box
         return self.change(np.ascontiguousarray(frame[y1:y2, x1:x2]))
 
@@ -234,7 +239,13 @@ class Reframe(Warp):
 
 
 def pixel_boxes(labels: dict[str, Any], width: int, height: int) -> np.ndarray:
-    """The boxes of a sample whose picture has these sides: corners in pixels, shape (n, 4)."""
+    """The boxes of a sample whose picture has these sides: corners in pixels, shape (n, 4).
+
+    Args:
+        labels: of the sample, as ultralytics has them.
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+    """
     instances = labels["instances"]
     instances.convert_bbox(format="xyxy")
     instances.denormalize(width, height)

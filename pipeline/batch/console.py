@@ -79,7 +79,13 @@ class DetectScreen:
         self._seconds = time.perf_counter() - self._began
 
     def summary(self, pictures: int, faces: int, failed: int) -> None:
-        """Tell the counts of a run of many pictures, or of one that was resumed, and the rate of this one."""
+        """Tell the counts of a run of many pictures, or of one that was resumed, and the rate of this one.
+
+        Args:
+            pictures: in all.
+            faces: in them.
+            failed: pictures that could not be read.
+        """
         if self._few and pictures == self.pictures:
             return
         rate = f"; {self.pictures / self._seconds:.1f} pictures/s" if self.pictures and self._seconds > 0 else ""

@@ -28,6 +28,11 @@ HOW_IT_RUNS = {"device", "confidence", "iou", "imgsz", "tiles"}
 def look_back(outputs: Outputs, resume: bool, restart: bool) -> Path | None:
     """The journal that a run has to go on with, None where it begins anew.
 
+    Args:
+        outputs: of the run.
+        resume: go on with it.
+        restart: drop it.
+
     Raises:
         FacepipeError: there is a journal and neither ``resume`` nor ``restart``; it is in use; or there are several.
     """
@@ -48,6 +53,11 @@ def run_settings(pipeline: Pipeline, outputs: Outputs, options: Mapping[str, Any
     """What must be the same when a run is resumed: facepipe, the models, the options, and what is made on the way.
 
     Of the models their names and hashes; how they run is in the options.
+
+    Args:
+        pipeline: of the run.
+        outputs: of the run.
+        options: that decide on numbers, by name.
     """
     models = pipeline.models.model_dump(exclude={"detector": HOW_IT_RUNS})
     for used in models["classifiers"].values():
@@ -230,7 +240,13 @@ class DetectRun:
 
 
 def tell_where_it_stands(run: DetectRun | None, done: int, total: int) -> str:
-    """What to say of a run that did not come to its end."""
+    """What to say of a run that did not come to its end.
+
+    Args:
+        run: None where it had not begun.
+        done: pictures that were done before.
+        total: of pictures.
+    """
     journal = None if run is None else run.journal
     if journal is None or not len(journal):
         return f"interrupted: {done:,} of {total:,} pictures done"

@@ -86,6 +86,11 @@ def detect_videos(
 def check_outputs(outputs: Outputs, tracks: Path | None, videos: Sequence[str] = ()) -> None:
     """Refuse outputs that make no sense of a video's frames, and a ``tracks`` that would end badly.
 
+    Args:
+        outputs: of the run.
+        tracks: the file of persons.
+        videos: the inputs.
+
     Raises:
         FacepipeError: an output that is of pictures only, or a ``tracks`` that is an input, another output, or of a
             suffix that nothing is written to.

@@ -113,7 +113,13 @@ def push(
 
 
 def list_source(source: str, offline: bool, insecure_localhost: bool) -> None:
-    """Print what a source offers."""
+    """Print what a source offers.
+
+    Args:
+        source: a folder or an address.
+        offline: take what is cached.
+        insecure_localhost: allow plain http to this machine.
+    """
     from rich.table import Table
     from rich.text import Text
 

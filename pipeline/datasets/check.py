@@ -42,6 +42,14 @@ def check_faces(
 ) -> tuple[list[Finding], object]:
     """Check labelled faces, print what was found, and write the sheet.
 
+    Args:
+        data: a table or a folder.
+        schema: of the attributes; None takes the shipped one.
+        sheet: picture to write; None writes none.
+        every: print all findings.
+        workers: threads; None takes one a core.
+        seed: of the sample on the sheet.
+
     Returns:
         The findings, and the report as plain data for ``json.dumps``.
 
@@ -140,7 +148,13 @@ def print_report(report: CheckReport, to: Console, most: int | None = 10) -> Non
 
 
 def print_findings(findings: Sequence[Finding], to: Console, most: int | None = 10) -> None:
-    """Print findings by their kind, ``most`` of each."""
+    """Print findings by their kind, ``most`` of each.
+
+    Args:
+        findings: in the order in which they are printed.
+        to: the console.
+        most: of each kind; None prints all.
+    """
     kinds: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         kinds[finding.kind].append(finding)

@@ -58,7 +58,13 @@ def draw_rows(
 
 
 def look(table: FaceTable, rows: Sequence[int], detector: FaceDetector) -> tuple[dict[int, OneFace], dict[int, str]]:
-    """What the detector finds in each picture, and the reason for each that cannot be read."""
+    """What the detector finds in each picture, and the reason for each that cannot be read.
+
+    Args:
+        table: of the pictures.
+        rows: that are looked at.
+        detector: that looks.
+    """
     seen: dict[int, OneFace] = {}
     failed: dict[int, str] = {}
     for start in range(0, len(rows), CHUNK):

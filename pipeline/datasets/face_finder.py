@@ -30,7 +30,7 @@ def find_faces(detector: FaceDetector, frames: list[np.ndarray], pad: float, acr
     """Detect faces and heads in pictures laid out on sheets of the detector's input size.
 
     Args:
-        frames: pictures of any size; each is scaled to fill its cell.
+        frames: BGR, uint8, (height, width, 3) each; each is scaled to fill its cell.
         pad: border around each, as a fraction of its longer side.
         across: cells in a row and in a column of a sheet; 1 gives each picture a sheet of its own.
     """
@@ -75,7 +75,14 @@ def _in_cell(
 def find_boxes(
     detector: FaceDetector, frames: list[np.ndarray], pad: float, across: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The faces alone of :func:`find_faces`: for each picture their boxes, (n, 4), and their confidence, (n,)."""
+    """The faces alone of :func:`find_faces`: for each picture their boxes, (n, 4), and their confidence, (n,).
+
+    Args:
+        detector: that looks.
+        frames: BGR, uint8, (height, width, 3) each.
+        pad: border around each, as a fraction of its longer side.
+        across: cells in a row and in a column of a sheet.
+    """
     return [(found.faces, found.confidence) for found in find_faces(detector, frames, pad, across)]
 
 

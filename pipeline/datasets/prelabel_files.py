@@ -238,7 +238,15 @@ def coco_content(
     attributes: Sequence[Attribute],
     note: str,
 ) -> dict[str, Any]:
-    """COCO's object of the pictures that have a name in ``stems``."""
+    """COCO's object of the pictures that have a name in ``stems``.
+
+    Args:
+        pictures: with their boxes.
+        stems: names by index of the picture.
+        classes: of the detector.
+        attributes: of the classifiers.
+        note: says what made the boxes.
+    """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for key, (number, name) in enumerate(stems.items(), 1):

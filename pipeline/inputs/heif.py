@@ -108,6 +108,11 @@ def _is_limited_grey(content: bytes, file: HeifFile) -> bool:
 def check_stream(content: bytes, file: HeifFile, most: int) -> None:
     """Check the sizes that an AVIF's streams declare, the picture's own, its tiles' and its transparency's.
 
+    Args:
+        content: of the whole file.
+        file: what its boxes say.
+        most: pixels.
+
     Raises:
         ImageTooLargeError: one is over ``most`` pixels, or all together are over twice that.
         ImageError: a stream is damaged.
@@ -133,7 +138,15 @@ def check_stream(content: bytes, file: HeifFile, most: int) -> None:
 
 
 def upright(frame: np.ndarray, file: HeifFile) -> np.ndarray:
-    """Crop, turn and mirror a decoded picture as its boxes say (ISO/IEC 23008-12, 6.5.9, 6.5.10, 6.5.12)."""
+    """Crop, turn and mirror a decoded picture as its boxes say (ISO/IEC 23008-12, 6.5.9, 6.5.10, 6.5.12).
+
+    Args:
+        frame: BGR, uint8, (height, width, 3), as decoded.
+        file: what its boxes say.
+
+    Raises:
+        ImageError: the crop lies outside the picture.
+    """
     for kind, content in file.changes:
         if not content:
             raise ImageError(f"the {file.format} is damaged: an empty {kind.decode()}")

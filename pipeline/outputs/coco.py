@@ -136,14 +136,30 @@ def coco_head(classes: Sequence[str], note: str) -> dict[str, Any]:
 
 
 def coco_image(key: int, name: str, width: int, height: int) -> dict[str, Any]:
-    """One of ``images``."""
+    """One of ``images``.
+
+    Args:
+        key: its ``id``, from 1 on.
+        name: its ``file_name``.
+        width: in pixels.
+        height: in pixels.
+    """
     return {"id": key, "file_name": name, "width": width, "height": height, "license": 0}
 
 
 def coco_annotation(
     key: int, image: int, category: int, box: Box, confidence: float, attributes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """One of ``annotations``; ``category`` is the number of its class from 1 on."""
+    """One of ``annotations``; ``category`` is the number of its class from 1 on.
+
+    Args:
+        key: its ``id``, from 1 on.
+        image: ``id`` of the picture.
+        category: number of its class, from 1 on.
+        box: in pixels.
+        confidence: 0 to 1.
+        attributes: plain values by name.
+    """
     sides = [round(box.x2 - box.x1, 2), round(box.y2 - box.y1, 2)]
     return {
         "id": key,

@@ -51,6 +51,9 @@ class CropFolder:
         classifiers: by name.
         detector: version of the detector.
         taken: by classifier, names that this run has given out before it was interrupted.
+
+    Raises:
+        FacepipeError: the folder cannot be made.
     """
 
     def __init__(

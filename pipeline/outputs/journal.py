@@ -127,6 +127,11 @@ class Journal:
     def add(self, source: str, result: Result, files: Mapping[str, Any]) -> None:
         """Note one picture; its files must have been written.
 
+        Args:
+            source: as it was given.
+            result: of it.
+            files: that were written for it, by output.
+
         Raises:
             FacepipeError: it cannot be written; the journal is as it was before.
         """
@@ -139,7 +144,11 @@ class Journal:
             self._synced = time.monotonic()
 
     def entries(self) -> Iterator[Entry]:
-        """Every picture's last line, in the order in which they were done first."""
+        """Every picture's last line, in the order in which they were done first.
+
+        Raises:
+            FacepipeError: the journal cannot be read, or is damaged.
+        """
         with self.path.open("rb") as file:
             for begin, _ in self._lines.values():
                 if file.tell() != begin:
@@ -294,7 +303,13 @@ class Entry:
 
 
 def line_of(source: str, result: Result, files: Mapping[str, Any]) -> bytes:
-    """The line of a picture, with its end; the features of its faces go along."""
+    """The line of a picture, with its end; the features of its faces go along.
+
+    Args:
+        source: as it was given.
+        result: of it.
+        files: that were written for it, by output.
+    """
     head: dict[str, Any] = {"source": source, "files": files}
     if any(face.features for face in result.faces):
         head["features"] = [_packed(face.features) for face in result.faces]

@@ -34,6 +34,11 @@ GUARDED = ("source", "error")
 def write_csv(path: Path, form: RowForm, results: Iterable[Result]) -> int:
     """Write results as rows, one at a time; the file is there whole or as it was before.
 
+    Args:
+        path: of the file.
+        form: its columns.
+        results: one at a time.
+
     Returns:
         The number of rows, without the header.
 
@@ -85,6 +90,11 @@ def table_of(schema: pa.Schema, rows: Sequence[Sequence[Cell]]) -> pa.Table:
 
 def write_parquet(path: Path, form: RowForm, results: Iterable[Result]) -> int:
     """Write results as rows, a row group at a time; the file is there whole or as it was before.
+
+    Args:
+        path: of the file.
+        form: its columns.
+        results: one at a time.
 
     Returns:
         The number of rows.

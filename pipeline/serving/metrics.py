@@ -46,7 +46,13 @@ class Metrics:
         self.refused = Counter("facepipe_refused", "Requests refused.", ["code"], registry=self.registry)
 
     def watch(self, name: str, text: str, value: Callable[[], int]) -> None:
-        """Add a figure that is asked for whenever the figures are read."""
+        """Add a figure that is asked for whenever the figures are read.
+
+        Args:
+            name: of the figure.
+            text: that describes it.
+            value: gives it.
+        """
         Gauge(name, text, registry=self.registry).set_function(value)
 
     def text(self) -> bytes:

@@ -93,7 +93,11 @@ def open_decoder(source: str, limits: Limits, stop: threading.Event) -> Decoder:
 
 
 class FileDecoder:
-    """A video file. Its packets are decoded one by one, so that one that is damaged does not end it."""
+    """A video file. Its packets are decoded one by one, so that one that is damaged does not end it.
+
+    Raises:
+        VideoError: the file cannot be opened, or holds no video.
+    """
 
     def __init__(self, source: str, limits: Limits):
         self.error: str | None = None
@@ -170,7 +174,13 @@ class FileDecoder:
 
 
 class StreamDecoder:
-    """An RTSP stream, over TCP; opened again where it is lost."""
+    """An RTSP stream, over TCP; opened again where it is lost.
+
+    Args:
+        source: an RTSP URL.
+        limits: of a frame.
+        stop: ends the wait for frames.
+    """
 
     def __init__(self, source: str, limits: Limits, stop: threading.Event):
         self.error: str | None = None
@@ -227,7 +237,11 @@ class StreamDecoder:
 
 
 class CameraDecoder:
-    """A camera that OpenCV opens by its number."""
+    """A camera that OpenCV opens by its number.
+
+    Raises:
+        VideoError: there is no such camera, or it gives no frame.
+    """
 
     def __init__(self, source: str, limits: Limits):
         self.error: str | None = None
@@ -295,7 +309,17 @@ def _aspect(stream: VideoStream) -> float:
 
 
 def check_pixels(width: int, height: int, limits: Limits, source: str) -> None:
-    """Raise ``VideoError`` of frames over the limit, before one is decoded."""
+    """Raise ``VideoError`` of frames over the limit, before one is decoded.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        limits: of a picture.
+        source: for the message.
+
+    Raises:
+        VideoError: frames are over the limit.
+    """
     if width * height > limits.pixels:
         raise VideoError(f"{source}: frames of {width} x {height} pixels, over the limit of {limits.pixels:,}")
 

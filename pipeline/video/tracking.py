@@ -109,7 +109,13 @@ class Follower:
         self._last = 0
 
     def update(self, boxes: np.ndarray, confidence: np.ndarray, time: float) -> list[int | None]:
-        """The track of each box, (n, 4), or None."""
+        """The track of each box, (n, 4), or None.
+
+        Args:
+            boxes: in pixels, (n, 4).
+            confidence: (n,).
+            time: of the frame, in seconds.
+        """
         import supervision
 
         given = supervision.Detections(

@@ -156,7 +156,12 @@ def _number_value(held: _Numbers) -> NumericValue:
 
 
 def weighted_median(values: Sequence[float] | np.ndarray, weights: Sequence[float] | np.ndarray) -> float:
-    """The least value that, with the smaller ones, has half of the weight; if exactly half, the next one's middle."""
+    """The least value that, with the smaller ones, has half of the weight; if exactly half, the next one's middle.
+
+    Args:
+        values: (n,).
+        weights: (n,), above 0.
+    """
     order = np.argsort(values, kind="stable")
     ordered, cumulative = np.asarray(values, float)[order], np.cumsum(np.asarray(weights, float)[order])
     half = cumulative[-1] / 2
@@ -256,6 +261,11 @@ class TrackForm:
 def write_tracks(path: Path, tracks: Sequence[TrackSummary], form: TrackForm) -> None:
     """Write persons to a ``.csv``, ``.parquet`` or ``.jsonl`` file, whole or not at all.
 
+    Args:
+        path: of the file.
+        tracks: one a person.
+        form: its columns.
+
     Raises:
         FacepipeError: another suffix, or the file cannot be written.
         MissingExtraError: Parquet is wanted and pyarrow is not installed.
@@ -274,7 +284,11 @@ def write_tracks(path: Path, tracks: Sequence[TrackSummary], form: TrackForm) ->
 
 
 def check_suffix(path: Path) -> None:
-    """Raise ``FacepipeError`` of a file that no records can be written to."""
+    """Raise ``FacepipeError`` of a file that no records can be written to.
+
+    Raises:
+        FacepipeError: no records can be written to a file of that suffix.
+    """
     if path.suffix.lower() not in SUFFIXES:
         raise FacepipeError(f"{path}: expected a name that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
 

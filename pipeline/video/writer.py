@@ -87,6 +87,9 @@ class VideoWriter:
         Args:
             frame: BGR, uint8, (height, width, 3).
             time: seconds from the start, later than the frame before.
+
+        Raises:
+            FacepipeError: a frame of another size or shape, or the file cannot be written.
         """
         try:
             if self._stream is None:

@@ -103,7 +103,11 @@ class HttpSource:
 
 
 def refuse_plain_http(address: str, insecure_localhost: bool) -> None:
-    """Raise WeightsError for an address that is not https, or http to this machine where that is allowed."""
+    """Raise WeightsError for an address that is not https, or http to this machine where that is allowed.
+
+    Raises:
+        WeightsError: the address is neither https nor, where that is allowed, http to this machine.
+    """
     label = redacted(address)
     try:
         parts = urlsplit(address)

@@ -149,7 +149,11 @@ def pull(
 
 
 def refuse_newer(made_with: str, label: str) -> None:
-    """Raise WeightsError for a manifest that a newer facepipe wrote; a third number more is none (1.2.3 for 1.2.0)."""
+    """Raise WeightsError for a manifest that a newer facepipe wrote; a third number more is none (1.2.3 for 1.2.0).
+
+    Raises:
+        WeightsError: a newer facepipe wrote the manifest.
+    """
     from ...core.version import __version__
 
     def key(version: str) -> tuple[int, ...]:

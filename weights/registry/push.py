@@ -171,6 +171,10 @@ class PushTarget:
             place: where it goes, below the target.
             size: bytes that must arrive.
             progress: is called with them.
+            file: on this disk.
+            place: path below the target.
+            size: of the file, in bytes.
+            progress: called with the bytes of each piece that was sent.
 
         Raises:
             RemoteError: it did not.

@@ -37,6 +37,7 @@ class FileSource:
 
         Raises:
             RemoteError: it is not there, no plain file, or cannot be read.
+            RemoteError: the file is not there, is no plain file, or cannot be read.
         """
         path = self.folder.joinpath(*PurePosixPath(place).parts)
         try:
@@ -112,6 +113,7 @@ class BucketSource:
         Raises:
             PassingError: the store's library failed.
             RemoteError: it is not there, or the store refuses it.
+            RemoteError: the object is not there, or the store does not give it.
         """
         path = f"{self.folder}/{place}"
         try:

@@ -118,6 +118,11 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
 def number(value: object, where: str, what: str) -> float:
     """A finite number from text, or from what JSON gives.
 
+    Args:
+        value: a cell's text, or a JSON value.
+        where: file and line, for the message.
+        what: name of the value, for the message.
+
     Raises:
         DataError: it is none.
     """
@@ -133,6 +138,11 @@ def number(value: object, where: str, what: str) -> float:
 def whole(value: object, where: str, what: str) -> int:
     """A whole number of at least 0.
 
+    Args:
+        value: a cell's text, or a JSON value.
+        where: file and line, for the message.
+        what: name of the value, for the message.
+
     Raises:
         DataError: it is none.
     """
@@ -144,6 +154,11 @@ def whole(value: object, where: str, what: str) -> int:
 
 def size(width: object, height: object, where: str) -> tuple[int, int] | None:
     """Width and height where a format states them; zeros and blanks are how some tools say that they do not know.
+
+    Args:
+        width: as the format states it, in pixels.
+        height: the same.
+        where: file and line, for the message.
 
     Raises:
         DataError: something else than two whole numbers.
@@ -244,9 +259,13 @@ class Pictures:
         source: the data set's folder or a label file of it; below its folder a picture is looked for by its name where
             it is in none of the expected places.
         given: a folder that the user named; it comes before all others.
+
+    Raises:
+        DataError: ``given`` is no folder.
     """
 
     def __init__(self, source: Path, given: Path | None = None):
+        """"""
         if given is not None and not given.is_dir():
             raise DataError(f"{given}: not a folder of pictures")
         self.top = source_folder(source)
