@@ -12,7 +12,7 @@ import datetime as dt
 import io
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,13 +113,13 @@ def publish_run(run: Path, choices: Choices, root: Path | None = None) -> Publis
             loses too much, or the version exists or has a bad name.
         MissingExtraError: Pillow, which packs the plots, is not installed.
     """
-    exported = _exported(run)
+    exported = exported_release(run)
     name, number = _named(exported, choices.version)
     refuse_existing(place(root or writable_root(), exported.stage, name, number), choices.replace)
     manifest = _described(run, exported, name, number, choices.notes)
     found = _losses(run, manifest, choices.most_loss)
     used = _in_use(exported.stage, name)
-    compared = baselines(Release(exported.folder, manifest), used)
+    compared = baselines(Release(exported.folder, manifest), name)
     if not choices.force:
         _refuse_worse(run, manifest, compared)
     plots = _plots(run, exported.manifest.files[0])
@@ -183,28 +183,37 @@ def _in_use(stage: Stage, name: str) -> Release | None:
         return None
 
 
-def baselines(new: Release, used: Release | None) -> tuple[Baseline, ...]:
-    """The models that a new one is measured against: the version in use, and the released version that it started from.
+def rivals(new: Release, name: str) -> list[tuple[str, Release]]:
+    """The versions that a new model is measured against, by what they are to it: the one in use, and its start.
+
+    Args:
+        new: the new model; its manifest says what its training started from.
+        name: of the classifier that it becomes, else empty.
+    """
+    found: dict[str, tuple[str, Release]] = {}
+    start = new.manifest.training.get("start")
+    wanted = [("in use", name or None), ("start", start.rpartition("/")[2] if isinstance(start, str) else "")]
+    for role, version in wanted:
+        if version != "":
+            with suppress(WeightsError):  # there is none yet, or the start is a file, or no longer here
+                release = find(new.stage, version)
+                found.setdefault(release.label, (role, release))
+    return list(found.values())
+
+
+def baselines(new: Release, name: str) -> tuple[Baseline, ...]:
+    """What a new model is measured against, with the figures of the same rows.
 
     Args:
         new: with its figures and those of other models that were measured beside it.
-        used: the version in use; None where there is none.
+        name: of the classifier that it becomes, else empty.
     """
-    found: dict[str, Baseline] = {}
-    start = new.manifest.training.get("start")
-    begun = None
-    if isinstance(start, str) and start:
-        try:
-            begun = find(new.stage, start.rpartition("/")[2])
-        except WeightsError:  # a file's name, or a version that is no longer here
-            begun = None
-    for role, release in (("in use", used), ("start", begun)):
-        if release is None or release.label in found:
-            continue
-        measured = side_by_side(release, new)[0]
+    found = []
+    for role, release in rivals(new, name):
+        measured = reversed(side_by_side(release, new)[0])  # what the run itself measured comes last
         judged = (headline(each.figures, new.stage) for each in measured)
-        found[release.label] = Baseline(role, release.label, next((figures for figures in judged if figures), ()))
-    return tuple(found.values())
+        found.append(Baseline(role, release.label, next((figures for figures in judged if figures), ())))
+    return tuple(found)
 
 
 def _refuse_worse(run: Path, manifest: Manifest, compared: tuple[Baseline, ...]) -> None:
@@ -252,8 +261,12 @@ def _kept_in_use(used: Release | None, new: Manifest, root: Path | None) -> Iter
         raise
 
 
-def _exported(run: Path) -> Release:
-    """The working release in a run's folder, with its files checked."""
+def exported_release(run: Path) -> Release:
+    """The working release in a run's folder, with its files checked.
+
+    Raises:
+        WeightsError: the folder is no run, or was not exported, or its files are not those that were exported.
+    """
     if not run.is_dir():
         raise WeightsError(f"{run}: no such folder; give the folder of a run, such as runs/detector/NAME")
     if (run / MANIFEST).is_file():

@@ -12,7 +12,7 @@ import typer
 
 from ...core.errors import WeightsError
 from ...weights.manifest import Manifest, Metric, Stage
-from ...weights.release import split_release
+from ...weights.release import split_name, split_release
 from ...weights.store import Broken, Release, find, installed
 from ...weights.store import use as use_version
 from . import weights_registry
@@ -189,10 +189,14 @@ def publish(
 ) -> None:
     """Release a run that was exported and evaluated: its files, a manifest and a model card.
 
-    The version in use stays in use, unless --use is given.
+    The version in use, and the released one that the run started from, are measured on the run's rows, if they were not
+    yet. The version in use stays in use, unless --use is given.
     """
     from ...weights.publish import Choices, WorseError, publish_run
+    from ..evaluation.baselines import measure_baselines
 
+    for remark in measure_baselines(run, split_name("classifier", version)[0] if "@" in version else None):
+        print(f"note: {remark}")
     choices = Choices(version, _notes(notes), replace, most_loss, force, use)
     try:
         print_published(publish_run(run, choices))

@@ -222,7 +222,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
         monkeypatch.setattr(Path, "rename", rename)
     elif step == "verify":
         monkeypatch.setattr(store.Release, "verify", fail)
-        monkeypatch.setattr(publishing, "_exported", lambda run: open_release(run / "export"))
+        monkeypatch.setattr(publishing, "exported_release", lambda run: open_release(run / "export"))
     else:
         monkeypatch.setattr(store, "write_manifest", fail)
     for replace, version in ((True, "1.0.0"), (False, "2.0.0")):
