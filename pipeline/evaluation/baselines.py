@@ -49,7 +49,7 @@ def _measure_detector(run: Path, release: Release, folder: Path) -> None:
 
 
 def _measure_classifier(run: Path, release: Release, folder: Path) -> None:
-    from ...classifier.data.sources import read_data
+    from ...classifier.data.readers import read_data
     from ...classifier.evaluation.evaluate import Rows, evaluate
     from ...classifier.evaluation.report import write_report
     from ...classifier.inference.classifier import AttributeClassifier

@@ -108,7 +108,11 @@ def test_the_commands_go_step_by_step(run: Path, detection_data: Path, capsys: p
     assert "0.0.0" not in call("weights", "list")[1]
     code, out, _ = call("evaluate-detector", "--data", str(detection_data), "--detector", str(run / "export"))
     assert code == 0
-    assert call("weights", "publish", str(run), "--version", "7.0.0", "--use")[0] == 0
+    code, out, err = call("weights", "publish", str(run), "--version", "7.0.0", "--use")
+    assert code == 2
+    assert "worse than detector 1.0.0 (in use): AP50" in err
+    assert "1.0.0 (in use)" in out
+    assert call("weights", "publish", str(run), "--version", "7.0.0", "--use", "--force")[0] == 0
     assert find("detector").version == "7.0.0"
     assert call("export-detector", str(run), "--conf", "2")[0] == 2
     assert call("export-detector", str(run), "--checkpoint", "last")[0] == 2
