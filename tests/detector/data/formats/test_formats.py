@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +95,52 @@ def test_the_projects_own_layout(detection_data: Path) -> None:
     by_source = {record.source: record.labelled for record in found.records}
     assert by_source == {"faces": ("face",), "heads": ("head",), "empty": ("face", "head")}
     assert sum(box.ignore for record in found.records for box in record.boxes) == 2
+
+
+@pytest.mark.parametrize("change", [float, str, lambda number: f"{number}.0", lambda number: f" {number} ", int])
+def test_ids_of_coco_are_one_however_they_are_written(
+    make_set: Callable[[Path, str], Path], tmp_path: Path, change: Callable[[int], object]
+) -> None:
+    place = make_set(tmp_path / "set", "coco_roboflow")
+    file = place / "train" / "_annotations.coco.json"
+    content = json.loads(file.read_text())
+    for number, image in enumerate(content["images"]):
+        image["id"] = number  # 0 is one, too
+        for annotation in content["annotations"]:
+            if annotation["image_id"] == 7 + number:
+                annotation["image_id"] = change(number)
+    for category in content["categories"]:
+        category["id"] = change(category["id"])
+    file.write_text(json.dumps(content))
+    found = read(place)
+    assert [len(_record(found, name).boxes) for name in "abcd"] == [len(TRUTH[name]) for name in "abcd"]
+
+
+@pytest.mark.parametrize("layout", ["coco_roboflow", "csv", "voc_roboflow", "wider"])
+@pytest.mark.parametrize("full", [False, True])
+def test_no_label_takes_a_picture_from_outside(
+    make_set: Callable[[Path, str], Path], draw: Callable[..., Path], tmp_path: Path, layout: str, full: bool
+) -> None:
+    place = make_set(tmp_path / "set", layout)
+    secret = draw(tmp_path / "private" / "me.png", 9)
+    (file,) = (path for path in place.rglob("*.*") if path.suffix != ".png" and "a.png" in path.read_text())
+    folder = place / "WIDER_train/images" if layout == "wider" else file.parent
+    name = str(secret) if full else os.path.relpath(secret, folder)
+    file.write_text(file.read_text().replace("0--Parade/a.png" if layout == "wider" else "a.png", name))
+    if layout == "voc_roboflow":
+        (file.parent / "a.png").unlink()  # else it is the picture of its name that is meant
+    with pytest.raises(DataError, match=r"leads out of .*; if it is meant, name its folder with --images"):
+        read(place)
+    assert any(record.path.resolve() == secret.resolve() for record in read(place, images=secret.parent).records)
+
+
+def test_paths_of_windows(make_set: Callable[[Path, str], Path], tmp_path: Path) -> None:
+    place = make_set(tmp_path / "set", "csv")
+    text = (place / "boxes.csv").read_text()
+    for name in "abcd":
+        text = text.replace(f"\n{name}.png", f"\nimages\\{name}.png")
+    (place / "boxes.csv").write_text(text)
+    assert {record.path for record in read(place).records} == {place / f"images/{name}.png" for name in "abcd"}
 
 
 def test_pictures_in_a_folder_of_their_own(make_set: Callable[[Path, str], Path], tmp_path: Path) -> None:
