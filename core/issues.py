@@ -1,10 +1,28 @@
-"""What ``facepipe data check`` can find in a data set: the kinds of findings, how grave they are, and their order."""
+"""What ``facepipe data check`` can find in a data set, and what the checks of boxes and of labelled faces share.
+
+That is: the kinds of findings, how grave they are, and their order; reading stored pictures by several threads; and
+the choice of what a contact sheet shows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from .errors import ImageError
+
+T = TypeVar("T")
+R = TypeVar("R")
+K = TypeVar("K", bound=Hashable)
 
 
 class Severity(StrEnum):
@@ -152,3 +170,102 @@ def counts(findings: Iterable[Finding]) -> dict[Severity, int]:
     for finding in findings:
         found[finding.severity] += 1
     return found
+
+
+def read_stored(path: Path, opener: Callable[[bytes], T]) -> tuple[str, T | None, tuple[str, str] | None]:
+    """Read and decode a stored picture.
+
+    Args:
+        path: the picture.
+        opener: decodes its bytes; raises ``ImageError`` where it cannot.
+
+    Returns:
+        The file's SHA-256 ("" where it cannot be read or is empty), what the opener gives, and the kind and text of
+        what is wrong.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return "", None, ("picture-broken", f"cannot be read ({error.strerror})")
+    if not content:
+        return "", None, ("picture-empty", "is empty")
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        return digest, opener(content), None
+    except ImageError as error:
+        return digest, None, ("picture-broken", str(error))
+
+
+def in_chunks(
+    items: Sequence[T],
+    read: Callable[[T], R],
+    size: int,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[list[R]]:
+    """What ``read`` gives for each item, in order, some at a time.
+
+    Args:
+        items: what is read.
+        read: called by several threads.
+        size: items of a chunk: what is held in memory at a time.
+        workers: threads; None for one a core.
+        progress: called after each chunk with the number of items done and their total.
+    """
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        for start in range(0, len(items), size):
+            chunk = items[start : start + size]
+            yield list(pool.map(read, chunk))
+            progress(start + len(chunk), len(items))
+
+
+def together(keys: Iterable[object]) -> list[list[int]]:
+    """The places that share a key, in order, for each key that two or more have; None is no key."""
+    groups: dict[object, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
+        if key is not None:
+            groups[key].append(index)
+    return [members for members in groups.values() if len(members) > 1]
+
+
+def worst(
+    findings: Iterable[Finding], key: Callable[[Finding], K | None], most: int, per_kind: int
+) -> dict[K, list[Finding]]:
+    """What a sheet shows of a check: pictures and what was found in them, without notes.
+
+    Args:
+        findings: in order of gravity.
+        key: the picture of a finding; None where it is about none that can be shown.
+        most: pictures in all.
+        per_kind: pictures whose gravest finding is of one kind.
+    """
+    by_picture: dict[K, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        if finding.picture and finding.severity != Severity.note and (place := key(finding)) is not None:
+            by_picture[place].append(finding)
+    shown: Counter[str] = Counter()
+    chosen: dict[K, list[Finding]] = {}
+    for place, found in by_picture.items():  # in the order of their gravest findings
+        if shown[found[0].kind] < per_kind and len(chosen) < most:
+            shown[found[0].kind] += 1
+            chosen[place] = found
+    return chosen
+
+
+def sample(pictures: Iterable[tuple[str, T]], count: int, seed: int) -> list[tuple[str, T]]:
+    """A few pictures of each source, drawn by a seed.
+
+    Args:
+        pictures: each with its source.
+        count: of a source.
+        seed: of the draw.
+    """
+    sources: dict[str, list[T]] = defaultdict(list)
+    for source, picture in pictures:
+        sources[source].append(picture)
+    random = np.random.default_rng(seed)
+    return [
+        (source, sources[source][place])
+        for source in sorted(sources)
+        for place in sorted(random.permutation(len(sources[source]))[:count])
+    ]

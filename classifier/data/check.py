@@ -9,19 +9,15 @@ Copies among labelled faces: in two splits, or labelled differently.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...core.errors import DataError, ImageError
-from ...core.issues import Finding, in_order
+from ...core.errors import DataError
+from ...core.issues import Finding, in_chunks, in_order, read_stored, together
 from ...core.near_duplicates import near_duplicates, perceptual_hash
 from ...weights.manifest import Attribute, ClassesBase, NumericAttribute, PointsAttribute
 from .readers import parse_source, read_rows
@@ -89,16 +85,11 @@ def check_faces(
     report = FaceReport(table)
     for index, error in faults:
         report.findings.append(row_finding(table, "row", index, str(error).removeprefix(f"{table.places[index]}: ")))
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        for start in range(0, len(table), CHUNK):
-            chunk = range(start, min(start + CHUNK, len(table)))
-            for index, (seen, fault) in zip(
-                chunk, pool.map(lambda i: _look(table.files[i], opener), chunk), strict=True
-            ):
-                report.seen.append(seen)
-                if fault is not None:
-                    report.findings.append(row_finding(table, fault[0], index, fault[1]))
-            progress(chunk.stop, len(table))
+    for chunk in in_chunks(table.files, lambda path: _look(path, opener), CHUNK, workers, progress):
+        for seen, fault in chunk:
+            report.seen.append(seen)
+            if fault is not None:
+                report.findings.append(row_finding(table, fault[0], len(report.seen) - 1, fault[1]))
     for part in (numbers, points, unlabelled, copies, look_alikes, _groups, _classes):
         report.findings.extend(part(report))
     report.findings = in_order(report.findings)
@@ -109,17 +100,10 @@ def _look(path: Path, opener: Opener) -> tuple[Seen, tuple[str, str] | None]:
     """Read one picture; beside it the kind and the text of what is wrong with it."""
     if not path.is_file():
         return Seen(), ("picture-missing", f"no such picture: {path}")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        return Seen(), ("picture-broken", f"{path} cannot be read ({error.strerror})")
-    if not content:
-        return Seen(), ("picture-empty", f"{path} is empty")
-    sha256 = hashlib.sha256(content).hexdigest()
-    try:
-        frame = opener(content)
-    except ImageError as error:
-        return Seen(sha256), ("picture-broken", f"{path}: {error}")
+    sha256, frame, fault = read_stored(path, opener)
+    if frame is None:
+        kind, text = fault or ("picture-broken", "cannot be read")
+        return Seen(sha256), (kind, f"{path}: {text}")
     return Seen(sha256, frame.shape[:2], perceptual_hash(frame) or None), None
 
 
@@ -277,7 +261,7 @@ FAR = 0.1
 
 def copies(report: FaceReport) -> Iterator[Finding]:
     """Pictures whose files are the same to the last byte."""
-    for members in _together([seen.sha256 or None for seen in report.seen]):
+    for members in together([seen.sha256 or None for seen in report.seen]):
         last = members[-1]
         for index in members[:-1]:
             twin = str(report.table.columns["file"][last])
@@ -300,7 +284,7 @@ def look_alikes(report: FaceReport) -> Iterator[Finding]:
     numbers: list[object] = [None] * len(report.seen)
     for index, group in zip(known, groups, strict=True):
         numbers[index] = group
-    for members in _together(numbers):
+    for members in together(numbers):
         for index in members:
             others = [other for other in members if report.seen[other].sha256 != report.seen[index].sha256]
             later = [other for other in others if _place(report, other) > _place(report, index)]
@@ -314,15 +298,6 @@ def look_alikes(report: FaceReport) -> Iterator[Finding]:
                     text = f"looks like {report.table.columns['file'][twin]}; labelled differently: {differing}"
                     yield row_finding(report.table, "alike-differs", index, text, twin)
                     break
-
-
-def _together(keys: Sequence[object]) -> list[list[int]]:
-    """The rows that share a key, in order, for each key that two have; None is no key."""
-    groups: dict[object, list[int]] = defaultdict(list)
-    for index, key in enumerate(keys):
-        if key is not None:
-            groups[key].append(index)
-    return [members for members in groups.values() if len(members) > 1]
 
 
 def _split(report: FaceReport, index: int) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-
 import numpy as np
 
 from ...core.contact_sheet import Cell, Mark, contact_sheet
 from ...core.errors import ImageError
-from ...core.issues import Finding, Severity
+from ...core.issues import Finding, sample, worst
 from ...weights.manifest import NumericAttribute, PointsAttribute
 from .check import FaceReport, Opener
 
@@ -36,49 +33,26 @@ def check_sheet(report: FaceReport, opener: Opener, seed: int = 0, columns: int 
     for index, name in enumerate(table.columns["file"].tolist()):
         rows.setdefault(name, index)
     cells = []
-    for index, found in _worst(report).items():
+    lines = {(str(name), int(line)): index for index, (name, line) in enumerate(_places(report))}
+    names = {str(name): index for index, (name, _) in enumerate(_places(report))}
+
+    def row(finding: Finding) -> int:
+        return lines.get((finding.picture, finding.line or 0), names.get(finding.picture, 0))
+
+    for index, found in worst(report.findings, row, WORST, PER_KIND).items():
         cells.append(_cell(report, index, opener, found[0].kind))
         twin = next((finding.other for finding in found if finding.other), "")
         if twin in rows and rows[twin] != index:
             cells.append(_cell(report, rows[twin], opener, f"its twin, {table.columns['split'][rows[twin]]}"))
-    for index in _sample(report, seed):
-        cells.append(_cell(report, index, opener, str(table.columns["source"][index])))
+    sources = zip(table.columns["source"].tolist(), range(len(table)), strict=True)
+    readable = ((source, index) for source, index in sources if report.seen[index].size is not None)
+    for source, index in sample(readable, PER_SOURCE, seed):
+        cells.append(_cell(report, index, opener, source))
     return contact_sheet(cells, columns, side)
-
-
-def _worst(report: FaceReport) -> dict[int, list[Finding]]:
-    """Rows and what was found in them: the first of each kind, kinds in order of gravity, without notes."""
-    lines = {(str(name), int(line)): index for index, (name, line) in enumerate(_places(report))}
-    names = {str(name): index for index, (name, _) in enumerate(_places(report))}
-    by_row: dict[int, list[Finding]] = defaultdict(list)
-    for finding in report.findings:
-        if finding.picture and finding.severity != Severity.note:
-            by_row[lines.get((finding.picture, finding.line or 0), names.get(finding.picture, 0))].append(finding)
-    shown: Counter[str] = Counter()
-    chosen: dict[int, list[Finding]] = {}
-    for index, found in by_row.items():  # in the order of their gravest findings
-        if shown[found[0].kind] < PER_KIND and len(chosen) < WORST:
-            shown[found[0].kind] += 1
-            chosen[index] = found
-    return chosen
 
 
 def _places(report: FaceReport) -> list[tuple[str, int]]:
     return list(zip(report.table.columns["file"].tolist(), report.table.lines.tolist(), strict=True))
-
-
-def _sample(report: FaceReport, seed: int) -> list[int]:
-    """A few readable pictures of each source, of all splits together."""
-    sources: dict[str, list[int]] = defaultdict(list)
-    for index, seen in enumerate(report.seen):
-        if seen.size is not None:
-            sources[str(report.table.columns["source"][index])].append(index)
-    random = np.random.default_rng(seed)
-    return [
-        sources[source][place]
-        for source in sorted(sources)
-        for place in sorted(random.permutation(len(sources[source]))[:PER_SOURCE])
-    ]
 
 
 def _cell(report: FaceReport, index: int, opener: Opener, what: str) -> Cell:
@@ -94,7 +68,7 @@ def _cell(report: FaceReport, index: int, opener: Opener, what: str) -> Cell:
     return Cell(frame, caption, _marks(report, index, frame.shape[0]))
 
 
-def _labels(report: FaceReport, index: int) -> Sequence[str]:
+def _labels(report: FaceReport, index: int) -> list[str]:
     """A row's labels in few words: ``28y male smile:yes``."""
     words = []
     for attribute in report.table.attributes:

@@ -5,19 +5,14 @@ Nothing stops the check but a DATA.yaml that is none: each fault is a finding, a
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.errors import ImageError
-from ...core.issues import Finding, in_order
+from ...core.issues import Finding, in_chunks, in_order, read_stored, together
 from ...core.near_duplicates import DISTANCE, hamming, near_duplicates, perceptual_hash
 from .box_checks import box_faults, sides_at_reference
 from .dataset import DataDescription, file_name
@@ -124,17 +119,13 @@ def check_data(
     report = CheckReport(inventory.description, inventory.csv, findings=inventory.findings)
     report.detector = None if detector is None else detector.release.version
     look = None if detector is None else second_look(detector, inventory.description.classes)
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        for start in range(0, len(inventory.entries), CHUNK):
-            chunk = inventory.entries[start : start + CHUNK]
-            read = list(pool.map(lambda entry: _read(entry, opener, look is not None), chunk))
-            for checked, found, _ in read:
-                report.pictures.append(checked)
-                report.findings.extend(found)
-            if look is not None:
-                seen = [(checked.entry, frame) for checked, _, frame in read if frame is not None]
-                report.findings.extend(look(seen))
-            progress(start + len(chunk), len(inventory.entries))
+    keep = look is not None
+    for read in in_chunks(inventory.entries, lambda e: _read(e, opener, keep), CHUNK, workers, progress):
+        for checked, found, _ in read:
+            report.pictures.append(checked)
+            report.findings.extend(found)
+        if look is not None:
+            report.findings.extend(look([(each.entry, frame) for each, _, frame in read if frame is not None]))
     for checked in report.pictures:
         name = file_name(report.description.label_file(checked.entry.picture), report.description.root)
         report.findings.extend(box_faults(checked.entry, report.description.classes, name, checked.size))
@@ -147,21 +138,13 @@ def check_data(
 
 def _read(entry: Entry, opener: Opener, keep: bool) -> tuple[Checked, list[Finding], np.ndarray | None]:
     """Read one picture: its facts, what is wrong with it, and its frame where it is to be kept."""
-    file, path = entry.picture.file, entry.picture.path
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        text = f"cannot be read ({error.strerror})"
-        return Checked(entry, "", None, None), [Finding("picture-broken", file, text, picture=file)], None
-    digest = hashlib.sha256(content).hexdigest()
-    if not content:
-        return Checked(entry, "", None, None), [Finding("picture-empty", file, "is empty", picture=file)], None
-    try:
-        opened = opener(content)
-    except ImageError as error:
-        return Checked(entry, digest, None, None), [Finding("picture-broken", file, str(error), picture=file)], None
+    file = entry.picture.file
+    digest, opened, fault = read_stored(entry.picture.path, opener)
+    if opened is None:
+        kind, text = fault or ("picture-broken", "cannot be read")
+        return Checked(entry, digest, None, None), [Finding(kind, file, text, picture=file)], None
     found = []
-    if (named := FORMATS[path.suffix.lower()]) != opened.format:
+    if (named := FORMATS[entry.picture.path.suffix.lower()]) != opened.format:
         found.append(Finding("extension", file, f"the name says {named}, the file is {opened.format}", picture=file))
     if opened.turned:
         text = "height and width change places; see that the labelling tool turned it too"
@@ -174,12 +157,8 @@ def _read(entry: Entry, opener: Opener, keep: bool) -> tuple[Checked, list[Findi
 
 def _copies(pictures: Sequence[Checked]) -> Iterator[Finding]:
     """Pictures whose files are the same to the last byte."""
-    groups: dict[str, list[Checked]] = defaultdict(list)
-    for checked in pictures:
-        if checked.sha256:
-            groups[checked.sha256].append(checked)
-    for group in groups.values():
-        group.sort(key=lambda checked: SPLITS.index(checked.entry.split))
+    for members in together(checked.sha256 or None for checked in pictures):
+        group = sorted((pictures[index] for index in members), key=lambda each: SPLITS.index(each.entry.split))
         last = group[-1]
         for checked in group[:-1]:
             mine, other = checked.entry, last.entry
@@ -198,10 +177,8 @@ def _labels(entry: Entry) -> tuple[object, ...]:
 def _alike(pictures: Sequence[Checked]) -> Iterator[Finding]:
     """Pictures that look like one of a later split; told of the one in the earlier split, beside its nearest."""
     seen = [checked for checked in pictures if checked.hash is not None]
-    groups: dict[int, list[Checked]] = defaultdict(list)
-    for checked, group in zip(seen, near_duplicates([checked.hash or 0 for checked in seen]), strict=True):
-        groups[group].append(checked)
-    for members in groups.values():
+    for indices in together(near_duplicates([checked.hash or 0 for checked in seen])):
+        members = [seen[index] for index in indices]
         for checked in members if len({member.entry.split for member in members}) > 1 else ():
             place = SPLITS.index(checked.entry.split)
             later = [

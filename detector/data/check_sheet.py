@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 
 from ...core.contact_sheet import Cell, Mark, contact_sheet
 from ...core.errors import ImageError
-from ...core.issues import Finding, Severity
+from ...core.issues import Finding, sample, worst
 from ..inference.boxes import from_yolo
 from .check import Checked, CheckReport, Opener
 
@@ -38,46 +37,18 @@ def check_sheet(report: CheckReport, opener: Opener, seed: int = 0, columns: int
     """
     places = {checked.entry.picture.file: checked for checked in report.pictures}
     cells = []
-    for file, found in _worst(report).items():
-        if file in places:
-            more = len({finding.kind for finding in found}) - 1
-            what = f"{found[0].kind} +{more}" if more else found[0].kind
-            cells.append(_cell(report, places[file], opener, f"{found[0].severity}: {what}", found))
-            twin = next((finding.other for finding in found if finding.other not in ("", file)), "")
-            if twin in places:
-                cells.append(_cell(report, places[twin], opener, f"its twin in {places[twin].entry.split}"))
-    for source, checked in _sample(report, seed):
+    shown = worst(report.findings, lambda f: f.picture if f.picture in places else None, WORST, PER_KIND)
+    for file, found in shown.items():
+        more = len({finding.kind for finding in found}) - 1
+        what = f"{found[0].kind} +{more}" if more else found[0].kind
+        cells.append(_cell(report, places[file], opener, f"{found[0].severity}: {what}", found))
+        twin = next((finding.other for finding in found if finding.other not in ("", file)), "")
+        if twin in places:
+            cells.append(_cell(report, places[twin], opener, f"its twin in {places[twin].entry.split}"))
+    readable = ((each.entry.picture.source, each) for each in report.pictures if each.size is not None)
+    for source, checked in sample(readable, PER_SOURCE, seed):
         cells.append(_cell(report, checked, opener, source))
     return contact_sheet(cells, columns, side)
-
-
-def _worst(report: CheckReport) -> dict[str, list[Finding]]:
-    """Pictures and what was found in them: the first ones of each kind, kinds in order of gravity, without notes."""
-    by_picture: dict[str, list[Finding]] = defaultdict(list)
-    for finding in report.findings:
-        if finding.picture and finding.severity != Severity.note:
-            by_picture[finding.picture].append(finding)
-    shown: Counter[str] = Counter()
-    chosen: dict[str, list[Finding]] = {}
-    for file, found in by_picture.items():  # in the order of their gravest findings
-        if shown[found[0].kind] < PER_KIND and len(chosen) < WORST:
-            shown[found[0].kind] += 1
-            chosen[file] = found
-    return chosen
-
-
-def _sample(report: CheckReport, seed: int) -> list[tuple[str, Checked]]:
-    """A few readable pictures of each source, of all splits together."""
-    sources: dict[str, list[Checked]] = defaultdict(list)
-    for checked in report.pictures:
-        if checked.size is not None:
-            sources[checked.entry.picture.source].append(checked)
-    random = np.random.default_rng(seed)
-    return [
-        (source, sources[source][index])
-        for source in sorted(sources)
-        for index in sorted(random.permutation(len(sources[source]))[:PER_SOURCE])
-    ]
 
 
 def _cell(report: CheckReport, checked: Checked, opener: Opener, what: str, findings: Sequence[Finding] = ()) -> Cell:
