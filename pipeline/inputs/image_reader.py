@@ -141,9 +141,7 @@ def _read(
     """The frame, and the encoded picture where there is one."""
     if isinstance(source, np.ndarray):
         return _from_array(source), None
-    if is_pillow_image(source):
-        return _from_pil(source, limits, admit), None
-    if is_url(source):
+    if isinstance(source, str) and "://" in source and is_url(source):
         if not allow_url:
             raise ImageError(f"{shown(source)}: is a URL; allow_url=True or --allow-url has it fetched")
         from .fetch import fetch
@@ -153,6 +151,8 @@ def _read(
         content, name = _read_file(source, limits), str(source_name(source))
     elif isinstance(source, bytes | bytearray | memoryview):
         content, name = bytes(source[: limits.bytes + 1]), "bytes"
+    elif is_pillow_image(source):
+        return _from_pil(source, limits, admit), None
     else:
         raise FrameError(f"expected a path, bytes, a uint8 array or a PIL image, got {type(source).__name__}")
     return _from_bytes(content, limits, name, admit), content
@@ -160,7 +160,7 @@ def _read(
 
 def source_name(source: object) -> str | None:
     """The path or URL of a source as valid Unicode, None for what has none. A URL's user and password are left out."""
-    if is_url(source):
+    if isinstance(source, str) and "://" in source and is_url(source):
         return without_credentials(source)
     if not isinstance(source, str | os.PathLike):
         return None

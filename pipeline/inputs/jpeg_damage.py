@@ -9,14 +9,18 @@ well, but its libjpeg prints a line for each such picture.)
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 import numpy as np
 
-from .pillow import decode_small_grey
+from ...core.extras import optional
+from .pillow import FAULTS
 
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 START_OF_SCAN, END_OF_IMAGE, RESTART_INTERVAL = 0xDA, 0xD9, 0xDD
@@ -164,7 +168,7 @@ def _amount(content: bytes, frame: _Frame) -> str | None:
     tail = content[:end].rstrip(b"\0") + content[end:] if content[end - 1 : end] == b"\0" else content  # padding
     grown = bytearray(tail)
     struct.pack_into(">H", grown, frame.height_at, higher)
-    small = decode_small_grey(bytes(grown))
+    small = _decode_small_grey(bytes(grown))
     if small is None:
         return None
     across, down = frame.step
@@ -176,8 +180,8 @@ def _amount(content: bytes, frame: _Frame) -> str | None:
     ends = _last_of_each_interval(frame)
     if not blocks[: frame.down].ravel()[ends[ends < frame.across * frame.down]].any():
         return None
-    again = decode_small_grey(_with_noise(content, frame))
-    before = decode_small_grey(content)
+    again = _decode_small_grey(_with_noise(content, frame))
+    before = _decode_small_grey(content)
     if again is None or before is None or again.shape != before.shape or (again == before).all():
         return None
     grey = _filled(own, across, down).all(axis=1)
@@ -210,3 +214,28 @@ def _with_noise(content: bytes, frame: _Frame) -> bytes:
         pieces += [content[before:place], NOISE]
         before = place
     return b"".join([*pieces, content[before:]])
+
+
+@cache
+def _pillow() -> Any:
+    """The module ``PIL.Image`` with its reader of JPEG, None where Pillow is not installed; looked for once."""
+    optional("PIL.JpegImagePlugin")
+    return optional("PIL.Image")
+
+
+def _decode_small_grey(content: bytes) -> np.ndarray | None:
+    """A JPEG's brightness at an eighth of its size, uint8 (height, width); None without Pillow, or where it fails."""
+    module = _pillow()
+    if module is None:
+        return None
+    try:
+        with module.open(io.BytesIO(content), formats=["JPEG"]) as image:
+            if image.mode not in ("L", "RGB"):
+                return None
+            width, height = image.size
+            image.draft("L", (max(1, width // 8), max(1, height // 8)))
+            if image.mode != "L" or image.size != (-(-width // 8), -(-height // 8)):
+                return None
+            return np.asarray(image)
+    except (*FAULTS, module.DecompressionBombError):
+        return None

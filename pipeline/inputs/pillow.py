@@ -69,22 +69,3 @@ def as_frame(image: Image) -> np.ndarray | None:
     if upright.mode == "RGBA":  # convert would be the same, and this says that what lies under transparency stays
         return np.ascontiguousarray(np.asarray(upright)[..., 2::-1])
     return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1])
-
-
-def decode_small_grey(content: bytes) -> np.ndarray | None:
-    """A JPEG's brightness at an eighth of its size, uint8 (height, width); None without Pillow, or where it fails."""
-    module: Any = optional("PIL.Image")
-    if module is None:
-        return None
-    optional("PIL.JpegImagePlugin")
-    try:
-        with module.open(io.BytesIO(content), formats=["JPEG"]) as image:
-            if image.mode not in ("L", "RGB"):
-                return None
-            width, height = image.size
-            image.draft("L", (max(1, width // 8), max(1, height // 8)))
-            if image.mode != "L" or image.size != (-(-width // 8), -(-height // 8)):
-                return None
-            return np.asarray(image)
-    except (*FAULTS, module.DecompressionBombError):
-        return None
