@@ -1,14 +1,15 @@
-"""The two stages joined: reading, the connector, results, drawing, the command line. The only room that knows both.
+"""Both stages joined: reading, results, drawing, streams, the server, the command line. The only room that knows both.
 
-Here lie the connector and what it is made of: results, drawing, hiding. In folders:
+``two_stage`` is the chain of both stages, written once; ``stages`` holds the loaded models; ``pipeline`` is what a
+program calls; ``stream`` schedules many pictures, with ``queues`` and ``pixel_budget``; ``results`` is what all of them
+give. In folders:
 
 - ``inputs``: how a picture becomes a frame; ``video``: the same for videos, and persons followed in them.
-- ``outputs``: what results are written to; ``detect``: a run of ``facepipe detect`` from the sources to these.
-- ``ray_engine``, ``serve``, ``page``: the pipeline over many machines, as an HTTP server, and its web page.
-- ``training_data``: data for the trainers, made or checked with both models.
-- ``benchmark``, ``end_to_end``, ``verify``, ``doctor``: what the commands of these names do (``end_to_end``:
-  ``facepipe evaluate``).
-- ``cli``: the commands and their options; ``terminal``: what they show.
+- ``drawing``: results drawn onto pictures, faces hidden; ``outputs``: what results are written to.
+- ``batch``: a run of ``facepipe detect`` from the sources to the outputs; ``distributed``: the same over many machines.
+- ``serving``: the pipeline as an HTTP server, and its web page.
+- ``datasets``: data for the trainers, made or checked with both models; ``evaluation``: ``facepipe evaluate``.
+- ``verify``: ``facepipe verify``; ``cli``: the commands and their options; ``console``: what they show.
 """
 
 from time import perf_counter

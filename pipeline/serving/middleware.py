@@ -67,9 +67,9 @@ class Guard:
         started = time.perf_counter()
         exchange = _Exchange(scope, receive, send, self._headers)
         try:
-            if (stranger := self._stranger(scope)) is not None:
-                self._metrics.refused.labels(stranger.code).inc()
-                await stranger.answer()(scope, exchange.receive, exchange.send)
+            if (refusal := self._refusal(scope)) is not None:
+                self._metrics.refused.labels(refusal.code).inc()
+                await refusal.answer()(scope, exchange.receive, exchange.send)
             else:
                 await self._app(scope, exchange.receive, exchange.send)
         except Exception:
@@ -81,7 +81,7 @@ class Guard:
         finally:
             self._tell(scope, exchange.status, time.perf_counter() - started)
 
-    def _stranger(self, scope: Scope) -> Refusal | None:
+    def _refusal(self, scope: Scope) -> Refusal | None:
         """The refusal of a request by another name than the server's, or from a page of another origin."""
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
