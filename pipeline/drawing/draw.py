@@ -1,84 +1,187 @@
-"""Results drawn onto their pictures, legible over any background and at any size."""
+"""Results drawn onto their pictures: legible over any background and at any size, and off the faces."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from ...classifier.inference.attributes import AttributeValue, ClassValue, NumericValue, PointsValue
+from ...classifier.inference.attributes import PointsValue
 from ..inputs.image_reader import Frame
 from ..result_data import Box, Face, ResultData
+from .labels import label, number_label, short_label
+from .options import DrawOptions
+from .placement import Placed, Rectangle, Space, Wanted, place_labels
 
 SMALL = 640
 """A picture whose longer side is shorter is enlarged (8 times at most), for text has no room in it."""
 FACE, HEAD, POINT = (96, 220, 64), (255, 168, 64), (64, 208, 255)  # BGR
 INK, PAPER = (255, 255, 255), (24, 24, 24)
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-ROOM = 3
-"""A face gets its whole label when it is at least this many lines of text high; a smaller one only its number."""
+LIGHT = 0.45
+"""How much of a head's line is seen where the head belongs to a face."""
+DETAILED, FEW = 3, 6
+"""A face has its whole label when it is so many lines of text high, and one of so few; else the short form."""
+DOT = 0.1
+"""Largest point by its face's shorter side; where it would have to be larger, points are left out."""
 
-Rectangle = tuple[int, int, int, int]
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Sizes that follow the picture's.
+
+    Attributes:
+        zoom: how often the picture is enlarged.
+        letter: height of a letter in pixels.
+        stroke: width of a line.
+    """
+
+    zoom: int
+    letter: int
+    stroke: int
+
+    @classmethod
+    def of(cls, frame: Frame) -> _Sizes:
+        zoom = min(8, max(1, -(-SMALL // max(frame.shape[:2]))))
+        letter = max(10, round(max(frame.shape[:2]) * zoom / 85))
+        return cls(zoom, letter, max(1, round(letter / 7)))
+
+    @property
+    def step(self) -> int:
+        """From line to line."""
+        return round(1.6 * self.letter)
+
+    @property
+    def pad(self) -> int:
+        """Around a text."""
+        return round(0.5 * self.letter)
 
 
-def draw(frame: Frame, result: ResultData) -> Frame:
-    """Draw heads, faces, points and attributes.
+class Drawer:
+    """Draws results, picture after picture.
+
+    Args:
+        options: what is drawn.
+
+    In a video labels keep their place beside a person while it is free, so that they can be read.
+    """
+
+    def __init__(self, options: DrawOptions | None = None):
+        self._options = options or DrawOptions()
+        self._before: dict[int, tuple[int, int, int]] = {}
+        self.placed: dict[int, Rectangle] = {}
+
+    def __call__(self, frame: Frame, result: ResultData) -> Frame:
+        """Draw what was found in a picture.
+
+        Args:
+            frame: the picture that the result is of, BGR, uint8, (height, width, 3). It is left as it is.
+            result: its result. The number in a face's label is its place in ``result.faces``.
+
+        Returns:
+            The annotated picture, BGR, uint8; a small one comes out larger. ``placed`` has the labels' rectangles by
+            face.
+        """
+        sizes = _Sizes.of(frame)
+        size = (frame.shape[1] * sizes.zoom, frame.shape[0] * sizes.zoom)
+        canvas = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) if sizes.zoom > 1 else frame.copy()
+        layers = self._options.layers
+        if "heads" in layers:
+            _draw_heads(canvas, result, sizes)
+        for face in result.faces:
+            box = _pixels(face.box, sizes.zoom)
+            if "boxes" in layers:
+                _outline(canvas, box, FACE, _thinner(sizes.stroke, box))
+            if "points" in layers:
+                _dots(canvas, face, box, sizes.zoom)
+        self.placed = self._labels(canvas, result, sizes) if "labels" in layers else {}
+        return canvas
+
+    def _labels(self, canvas: np.ndarray, result: ResultData, sizes: _Sizes) -> dict[int, Rectangle]:
+        faces = [_pixels(face.box, sizes.zoom) for face in result.faces]
+        heads = [_pixels(head.box, sizes.zoom) for head in result.heads] if "heads" in self._options.layers else []
+        margin = sizes.stroke + 1  # a box's line lies half outside of it
+        kept_off = [(x1 - margin, y1 - margin, x2 + margin, y2 + margin) for x1, y1, x2, y2 in faces]
+        texts = {
+            number: texts
+            for number, (face, box) in enumerate(zip(result.faces, faces, strict=True))
+            if (texts := self._forms(number, face, len(faces) <= FEW and box[3] - box[1] >= DETAILED * sizes.step))
+        }
+        wanted = {
+            number: Wanted(
+                kept_off[number],
+                [_text_size(lines, sizes) for lines in forms],
+                None if (track := result.faces[number].track) is None else self._before.get(track),
+            )
+            for number, forms in texts.items()
+        }
+        space = Space(canvas.shape[1], canvas.shape[0], max(2, sizes.letter // 3), kept_off, heads)
+        placed = place_labels(space, wanted)
+        for found in placed.values():
+            if found.leader is not None:
+                _lead(canvas, found.leader, sizes)
+        for number, found in placed.items():
+            _write(canvas, found.at, texts[number][found.form], sizes)
+        self._remember(result, kept_off, placed)
+        return {number: found.at for number, found in placed.items()}
+
+    def _forms(self, number: int, face: Face, detailed: bool) -> list[list[str]]:
+        """The texts that may stand beside a face, the longest first."""
+        fields = self._options.fields
+        forms = [label(number, face, fields)] if detailed else []
+        forms += [[short]] if (short := short_label(face, fields)) else []
+        forms += [[number_label(number, face)]] if fields is None else []
+        return [each for each in forms if each]
+
+    def _remember(self, result: ResultData, faces: Sequence[Rectangle], placed: dict[int, Placed]) -> None:
+        self._before = {
+            track: (found.form, found.at[0] - faces[number][0], found.at[1] - faces[number][1])
+            for number, found in placed.items()
+            if (track := result.faces[number].track) is not None
+        }
+
+
+def draw(frame: Frame, result: ResultData, options: DrawOptions | None = None) -> Frame:
+    """Draw heads, faces, points and attributes; see :class:`Drawer`.
 
     Args:
         frame: the picture that the result is of, BGR, uint8, (height, width, 3). It is left as it is.
-        result: its result. The number in a face's label is its place in ``result.faces``.
+        result: its result.
+        options: what is drawn; None draws everything.
 
     Returns:
         The annotated picture, BGR, uint8; a small one comes out larger.
     """
-    zoom = min(8, max(1, -(-SMALL // max(frame.shape[:2]))))
-    size = (frame.shape[1] * zoom, frame.shape[0] * zoom)
-    canvas = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) if zoom > 1 else frame.copy()
-    letter = max(10, round(max(size) / 85))
-    stroke = max(1, round(letter / 7))
-    for head in result.heads:
-        _outline(canvas, _pixels(head.box, zoom), HEAD, stroke)
-    for face in result.faces:
-        _outline(canvas, _pixels(face.box, zoom), FACE, stroke)
-        for value in (face.attributes or {}).values():
-            if isinstance(value, PointsValue):
-                _dots(canvas, value, zoom, stroke)
-    taken = [_pixels(face.box, zoom) for face in result.faces]
-    for index, (face, box) in enumerate(zip(result.faces, list(taken), strict=True)):
-        whole = box[3] - box[1] >= ROOM * 1.6 * letter
-        taken.append(
-            _label(
-                canvas,
-                box,
-                label(index, face) if whole else [str(index if face.track is None else face.track)],
-                letter,
-                taken,
-            )
-        )
-    return canvas
-
-
-def label(index: int, face: Face) -> list[str]:
-    """The lines of a face's label: its number and confidence, then one for each attribute that words can tell.
-
-    Of a person that is followed through a video it is the person's number alone, for that does not flicker.
-    """
-    lines = [f"face {index}  {face.confidence:.2f}" if face.track is None else f"person {face.track}"]
-    lines += [f"{name}: {text}" for name, value in (face.attributes or {}).items() if (text := in_words(value))]
-    return lines + ([face.reason] if face.reason else [])
-
-
-def in_words(value: AttributeValue) -> str:
-    """``male 0.98``, ``34 years (28-41)``, ``?`` of an unsure classifier; nothing for points, which are drawn."""
-    if isinstance(value, ClassValue):
-        return "?" if value.value is None else f"{value.value} {value.probability:.2f}"
-    if isinstance(value, NumericValue):
-        return f"{value.value:.0f} {value.unit} ({value.interval[0]:.0f}-{value.interval[1]:.0f})"
-    return ""
+    return Drawer(options)(frame, result)
 
 
 def _pixels(box: Box, zoom: int) -> Rectangle:
     x1, y1, x2, y2 = (round(side * zoom) for side in (box.x1, box.y1, box.x2, box.y2))
     return x1, y1, x2, y2
+
+
+def _thinner(stroke: int, box: Rectangle) -> int:
+    """A line that is no broader than a small face bears."""
+    return max(1, min(stroke, round(min(box[2] - box[0], box[3] - box[1]) / 25)))
+
+
+def _draw_heads(canvas: np.ndarray, result: ResultData, sizes: _Sizes) -> None:
+    """Heads; those that belong to a face lightly, for its box says where they are."""
+    owned = {face.head for face in result.faces}
+    for number, head in enumerate(result.heads):
+        box = _pixels(head.box, sizes.zoom)
+        stroke = _thinner(sizes.stroke, box)
+        if number not in owned:
+            _outline(canvas, box, HEAD, stroke)
+            continue
+        reach = stroke + 1
+        part = canvas[max(0, box[1] - reach) : box[3] + reach, max(0, box[0] - reach) : box[2] + reach]
+        drawn = part.copy()
+        left, top = box[0] - max(0, box[0] - reach), box[1] - max(0, box[1] - reach)
+        corner = left + box[2] - box[0] - 1, top + box[3] - box[1] - 1
+        cv2.rectangle(drawn, (left, top), corner, HEAD, max(1, stroke // 2), cv2.LINE_AA)
+        cv2.addWeighted(drawn, LIGHT, part, 1 - LIGHT, 0, part)
 
 
 def _outline(canvas: np.ndarray, box: Rectangle, colour: tuple[int, int, int], stroke: int) -> None:
@@ -87,31 +190,45 @@ def _outline(canvas: np.ndarray, box: Rectangle, colour: tuple[int, int, int], s
         cv2.rectangle(canvas, box[:2], (box[2] - 1, box[3] - 1), line, width, cv2.LINE_AA)
 
 
-def _dots(canvas: np.ndarray, value: PointsValue, zoom: int, stroke: int) -> None:
-    for x, y in value.points.values():
-        centre = round(x * zoom), round(y * zoom)
-        cv2.circle(canvas, centre, stroke + 2, PAPER, -1, cv2.LINE_AA)
-        cv2.circle(canvas, centre, stroke + 1, POINT, -1, cv2.LINE_AA)
+def _dots(canvas: np.ndarray, face: Face, box: Rectangle, zoom: int) -> None:
+    side = min(box[2] - box[0], box[3] - box[1])
+    radius = max(1, round(side * DOT / 6))
+    rim = max(1, radius // 2)
+    if 2 * (radius + rim) + 1 > DOT * side:
+        return
+    for value in (face.attributes or {}).values():
+        if not isinstance(value, PointsValue):
+            continue
+        for x, y in value.points.values():
+            centre = round(x * zoom), round(y * zoom)
+            cv2.circle(canvas, centre, radius + rim, PAPER, -1, cv2.LINE_AA)
+            cv2.circle(canvas, centre, radius, POINT, -1, cv2.LINE_AA)
 
 
-def _label(canvas: np.ndarray, box: Rectangle, lines: list[str], letter: int, taken: list[Rectangle]) -> Rectangle:
-    """Write a label beside its box: inside of the picture and off what is taken, if there is such a place."""
-    scale, weight = cv2.getFontScaleFromHeight(FONT, letter), max(1, round(letter / 12))
-    step, pad = round(1.6 * letter), round(0.5 * letter)
-    width = max(cv2.getTextSize(line, FONT, scale, weight)[0][0] for line in lines) + 2 * pad
-    height = step * len(lines) + pad
-    limits = canvas.shape[1] - width, canvas.shape[0] - height
-    places = ((box[2], box[1]), (box[0] - width, box[1]), (box[0], box[3]), (box[0], box[1] - height))
-    free = (
-        (x, y)
-        for x, y in places
-        if 0 <= x <= limits[0]
-        and 0 <= y <= limits[1]
-        and not any(x < t[2] and t[0] < x + width and y < t[3] and t[1] < y + height for t in taken)
-    )
-    x, y = next(free, (min(max(0, box[2]), max(0, limits[0])), min(max(0, box[1]), max(0, limits[1]))))
-    panel = canvas[y : y + height, x : x + width]
-    panel[:] = (panel * 0.25 + np.array(PAPER) * 0.75).astype(np.uint8)
+def _font() -> cv2.FontFace:
+    return cv2.FontFace("sans")
+
+
+def _text_size(lines: Sequence[str], sizes: _Sizes) -> tuple[int, int]:
+    font = _font()
+    rights = [cv2.getTextSize((0, 0), line, (0, 0), font, _points(sizes), 500) for line in lines]
+    return max(x + wide for x, _, wide, _ in rights) + 2 * sizes.pad, sizes.step * len(lines) + sizes.pad
+
+
+def _points(sizes: _Sizes) -> int:
+    """The font's size at which a capital is as high as a letter is to be."""
+    return round(1.35 * sizes.letter)
+
+
+def _lead(canvas: np.ndarray, line: tuple[int, int, int, int], sizes: _Sizes) -> None:
+    for colour, width in ((PAPER, sizes.stroke + 2), (INK, sizes.stroke)):
+        cv2.line(canvas, line[:2], line[2:], colour, max(1, width // 2), cv2.LINE_AA)
+
+
+def _write(canvas: np.ndarray, at: Rectangle, lines: Sequence[str], sizes: _Sizes) -> None:
+    panel = canvas[at[1] : at[3], at[0] : at[2]]
+    cv2.addWeighted(panel, 0.25, np.full_like(panel, PAPER), 0.75, 0, panel)
+    font = _font()
     for row, line in enumerate(lines, start=1):
-        cv2.putText(canvas, line, (x + pad, y + row * step - pad // 2), FONT, scale, INK, weight, cv2.LINE_AA)
-    return x, y, x + width, y + height
+        place = at[0] + sizes.pad, at[1] + row * sizes.step - sizes.pad // 2
+        cv2.putText(canvas, line, place, INK, font, _points(sizes), 500)
