@@ -16,7 +16,7 @@ from ..outputs.options import Outputs
 from ..outputs.rows import RowForm
 from ..outputs.tabular import json_stream, write_json, write_line
 from ..pipeline import Pipeline
-from .console import DetectScreen
+from .console import DetectScreen, note
 
 if TYPE_CHECKING:
     from ..outputs.crops import CropFolder
@@ -104,6 +104,7 @@ class DetectRun:
         detector, classifiers = pipeline.parts()
         self._classes = detector.classes
         self._classifiers = classifiers.by_name
+        outputs.drawing.check(each.name for found in self._classifiers.values() for each in found.attributes)
         self._widths = None if outputs.features is None else pipeline.feature_widths
         if before is not None:
             self.journal = Journal.resume(before, settings)
@@ -127,7 +128,7 @@ class DetectRun:
                 for name, crops in entry.files.get("crops", {}).items():
                     cut[name] += [crop["file"] for crop in crops if crop is not None]
         if outputs.save is not None:
-            self._folder = PictureFolder(outputs.save, inputs, outputs.how, outputs.what, saved)
+            self._folder = PictureFolder(outputs.save, inputs, outputs.how, outputs.what, saved, outputs.drawing)
         if outputs.crops is not None:
             from ..outputs.crops import CropFolder
 
@@ -175,6 +176,8 @@ class DetectRun:
                     self.journal.add(source, result, files)
                 if live is not None:
                     write_line(result, live)
+                if result.warning is not None:
+                    note(f"warning: {result.source}: {result.warning}")
                 screen.show(result)
 
     def finish(self, video: bool = False) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from ...core.errors import FacepipeError
 from .. import STARTED
 from ..console import report
+from ..inputs.image_reader import Limits
 from ..inputs.sources import gather, read_list
 from ..outputs.options import Outputs
 from ..pipeline import Pipeline
@@ -28,6 +29,7 @@ class DetectJob:
         sources: as they were given; ``from_list`` names a file with more of them.
         decisive: options of ``Pipeline`` on which the results depend: a run is resumed with the same ones.
         threads, workers: options of ``Pipeline`` on which they do not.
+        strict: a picture that is damaged within is an error.
         video: how videos are looked at; ``tracks`` is a file for one row a person.
     """
 
@@ -45,6 +47,7 @@ class DetectJob:
     retry_failed: bool
     restart: bool
     timing: bool
+    strict: bool
     video: VideoOptions
     tracks: Path | None
 
@@ -93,10 +96,18 @@ def run_job(job: DetectJob) -> bool:
     screen = DetectScreen(len(pictures), outputs.live != "-", bool(outputs.files))
     run: DetectRun | None = None
     with Pipeline(
-        job.detector, job.classifier, threads=job.threads, workers=job.workers, allow_url=job.allow_url, **job.decisive
+        job.detector,
+        job.classifier,
+        threads=job.threads,
+        workers=job.workers,
+        allow_url=job.allow_url,
+        limits=Limits(damaged=not job.strict),
+        **job.decisive,
     ) as pipeline:
         try:
-            options = {**job.decisive, "video": asdict(job.video)} if found.videos else job.decisive
+            options = {**job.decisive, "--strict": job.strict or None}
+            if found.videos:
+                options["video"] = asdict(job.video)
             settings = run_settings(pipeline, outputs, options)
             with DetectRun(pipeline, outputs, inputs, settings, before) as run:
                 failed = _all(run, job, pictures, list(found.videos), screen)

@@ -232,9 +232,9 @@ class _Video:
     def _change(self) -> Change:
         outputs = self.run.outputs
         if outputs.how is None or outputs.what is None:
-            from ..drawing.draw import draw
+            from ..drawing.draw import Drawer
 
-            return draw
+            return Drawer(outputs.drawing)
         from ..drawing.anonymize import hide
 
         how, what = outputs.how, outputs.what

@@ -65,6 +65,13 @@ def detect(
         Path | None, typer.Option(metavar="DIR", help="Cut the faces out into this folder, with a CSV of labels.")
     ] = None,
     save: Annotated[Path | None, typer.Option(metavar="DIR", help="Save annotated pictures in this folder.")] = None,
+    draw: Annotated[
+        str | None,
+        typer.Option(metavar="LAYERS", help="With --save: draw these of boxes,labels,points,heads. Default: all."),
+    ] = None,
+    label_fields: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="With --save: attributes that labels name, as in age,gender.")
+    ] = None,
     blur: Annotated[
         Hidden | None, typer.Option(help="With --save: blur these, and draw nothing.", show_default=False)
     ] = None,
@@ -75,6 +82,9 @@ def detect(
         Path | None,
         typer.Option(metavar="FILE.npz|.parquet", help="Write each face's pooled numbers before the heads there."),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A picture that is damaged within is an error, not a warning in its row.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was interrupted; what is done is skipped.")
     ] = False,
@@ -132,6 +142,7 @@ def detect(
     """
     from ...core.errors import ImageError
     from ..batch.job import DetectJob, run_job
+    from ..drawing.options import DrawOptions
     from ..inputs.url import is_store
     from ..outputs.options import Outputs
 
@@ -139,6 +150,8 @@ def detect(
         raise typer.BadParameter("--blur and --pixelate: choose one of them")
     if (blur or pixelate) and save is None:
         raise typer.BadParameter("--blur and --pixelate need --save DIR, where the pictures go")
+    if (draw is not None or label_fields is not None) and (save is None or blur or pixelate):
+        raise typer.BadParameter("--draw and --label-fields need --save DIR, and draw nothing where faces are hidden")
     if resume and restart:
         raise typer.BadParameter("--resume goes on and --restart begins anew: choose one of them")
     if no_tracks and tracks is not None:
@@ -154,6 +167,9 @@ def detect(
         "--coco": coco,
         "--crops": crops,
         "--save": save,
+        "--draw": draw,
+        "--label-fields": label_fields,
+        "--strict": strict,
         "--features": features,
         "--retry-failed": retry_failed,
         "--workers": workers,
@@ -208,6 +224,7 @@ def detect(
         save=save,
         how=None if hidden is None else ("blur" if blur else "pixelate"),
         what=None if hidden is None else hidden.value,
+        drawing=DrawOptions.parse(draw, label_fields),
     )
     if resume and (stream or not outputs.journals):
         raise typer.BadParameter("--resume needs an output in a file or a folder, and not --json -")
@@ -226,6 +243,7 @@ def detect(
         retry_failed=retry_failed,
         restart=restart,
         timing=timing,
+        strict=strict,
         video=VideoOptions(every, classify_every, not no_tracks, seconds),
         tracks=tracks,
     )

@@ -177,11 +177,14 @@ def _draw_heads(canvas: np.ndarray, result: ResultData, sizes: _Sizes) -> None:
             continue
         reach = stroke + 1
         part = canvas[max(0, box[1] - reach) : box[3] + reach, max(0, box[0] - reach) : box[2] + reach]
-        drawn = part.copy()
+        if part.size == 0:
+            continue
+        before = np.array(part, order="C")
+        drawn = before.copy()
         left, top = box[0] - max(0, box[0] - reach), box[1] - max(0, box[1] - reach)
         corner = left + box[2] - box[0] - 1, top + box[3] - box[1] - 1
         cv2.rectangle(drawn, (left, top), corner, HEAD, max(1, stroke // 2), cv2.LINE_AA)
-        cv2.addWeighted(drawn, LIGHT, part, 1 - LIGHT, 0, part)
+        part[:] = cv2.addWeighted(drawn, LIGHT, before, 1 - LIGHT, 0)
 
 
 def _outline(canvas: np.ndarray, box: Rectangle, colour: tuple[int, int, int], stroke: int) -> None:
@@ -227,7 +230,8 @@ def _lead(canvas: np.ndarray, line: tuple[int, int, int, int], sizes: _Sizes) ->
 
 def _write(canvas: np.ndarray, at: Rectangle, lines: Sequence[str], sizes: _Sizes) -> None:
     panel = canvas[at[1] : at[3], at[0] : at[2]]
-    cv2.addWeighted(panel, 0.25, np.full_like(panel, PAPER), 0.75, 0, panel)
+    below = np.array(panel, order="C")
+    panel[:] = cv2.addWeighted(below, 0.25, np.full_like(below, PAPER), 0.75, 0)
     font = _font()
     for row, line in enumerate(lines, start=1):
         place = at[0] + sizes.pad, at[1] + row * sizes.step - sizes.pad // 2

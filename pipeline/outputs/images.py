@@ -13,6 +13,8 @@ import cv2
 
 from ...core.errors import FacepipeError
 from ..drawing.draw import draw
+from ..drawing.options import DrawOptions
+from ..inputs.colour_profile import read_profile, with_profile
 from ..inputs.image_reader import Frame
 from ..results import Result
 from .options import How, What
@@ -26,13 +28,14 @@ class PictureFolder:
     """Saves pictures as ``<name>-faces.jpg``, those with something hidden as ``<name>-blurred.jpg`` or ``-pixelated``.
 
     Each is written in one step that either happens or does not. The second of a name becomes ``<name>-faces-2.jpg``.
-    Pixels are all that is written: no EXIF, no place, no thumbnail of the input goes along.
+    Pixels are written, and the colour profile that they need: no EXIF, no place, no thumbnail of the input goes along.
 
     Args:
         folder: is there.
         inputs: paths of the pictures that are read, which are never overwritten.
         how, what: hides faces or heads in place of drawing.
         taken: names that this run has given out before it was interrupted.
+        drawing: what is drawn where nothing is hidden.
     """
 
     def __init__(
@@ -42,8 +45,10 @@ class PictureFolder:
         how: How | None = None,
         what: What | None = None,
         taken: Iterable[str] = (),
+        drawing: DrawOptions | None = None,
     ):
         self._how, self._what = how, what
+        self._drawing = drawing
         self._names = FreeNames(folder, inputs, taken)
 
     def save(self, frame: Frame, result: Result) -> str:
@@ -53,7 +58,7 @@ class PictureFolder:
             FacepipeError: it cannot be written.
         """
         if self._how is None or self._what is None:
-            picture = draw(frame, result)
+            picture = draw(frame, result, self._drawing)
         else:
             from ..drawing.anonymize import hide
 
@@ -63,7 +68,10 @@ class PictureFolder:
         done, encoded = cv2.imencode(suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
         if not done:
             raise FacepipeError(f"{target}: OpenCV cannot encode this picture")
-        put(target, encoded.tobytes())
+        content = encoded.tobytes()
+        if suffix == ".jpg" and result.source and (profile := read_profile(result.source)) is not None:
+            content = with_profile(content, profile)
+        put(target, content)
         return target.name
 
 

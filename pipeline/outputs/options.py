@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ...core.errors import FacepipeError
 from ...core.extras import require
+from ..drawing.options import DrawOptions
 from .coco import labels_path
 from .features import SUFFIXES
 from .journal import SUFFIX
@@ -29,6 +30,7 @@ class Outputs:
         crops: folder of the faces that were cut out.
         save: folder of pictures.
         how, what: how faces or heads are hidden in these; None where they are drawn.
+        drawing: what is drawn.
     """
 
     json: Path | None = None
@@ -41,6 +43,7 @@ class Outputs:
     save: Path | None = None
     how: How | None = None
     what: What | None = None
+    drawing: DrawOptions = field(default_factory=DrawOptions)
 
     @property
     def files(self) -> dict[str, Path]:
@@ -84,6 +87,7 @@ class Outputs:
             "--crops": None if self.crops is None else os.path.normpath(self.crops),
             "--save": None if self.save is None else os.path.normpath(self.save),
             "hidden": None if self.how is None else f"{self.what}, {self.how}",
+            "drawn": self.drawing.words,
         }
 
     def check(self, inputs: Iterable[str]) -> None:

@@ -13,11 +13,11 @@ const REAL = ["confidence", "iou"]; // of a model's fields
  * @param {object} models in use, as results name them.
  */
 export function csv(results, attributes, models) {
-  const names = [...HEAD, ...attributes.flatMap(columns), ...modelColumns(models), "facepipe", "source_sha256"];
+  const names = [...HEAD, ...attributes.flatMap(columns), ...modelColumns(models), "facepipe", "source_sha256", "warning"];
   const rows = [free(names)];
   for (const result of results) {
     const start = [plain(result.source), plain(result.error), result.width, result.height];
-    const end = [...modelCells(result.models, models), result.models.facepipe, result.source_sha256];
+    const end = [...modelCells(result.models, models), result.models.facepipe, result.source_sha256, result.warning];
     const empty = Array(names.length - start.length - end.length).fill(null);
     if (!result.faces.length) rows.push([...start, ...empty, ...end]);
     result.faces.forEach((face, number) => rows.push([...start, ...cells(face, number, attributes), ...end]));

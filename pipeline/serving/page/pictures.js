@@ -112,7 +112,7 @@ export class Pictures extends EventTarget {
   /** As the server tells a picture that could not be read in a request of several. */
   failed = (item) => ({
     source: item.name, width: null, height: null, faces: [], heads: [], models: this.choice.models,
-    error: item.failure.message, frame: null, time: null, source_sha256: null,
+    error: item.failure.message, frame: null, time: null, source_sha256: null, warning: null,
   });
 
   /** The results of all pictures, once all of them are done or failed, else null. */
