@@ -38,7 +38,9 @@ def main(
     steps: Annotated[int, typer.Option(min=2, help="Steps of each measurement.")] = 12,
     repeats: Annotated[int, typer.Option(min=1, help="Measurements of each part, in turn.")] = 3,
     workers: Annotated[list[int] | None, typer.Option(help="Threads that prepare crops; may be repeated.")] = None,
-    rim: Annotated[float | None, typer.Option(help="In place of the recipe's augmentation.rim.")] = None,
+    border_fill: Annotated[
+        float | None, typer.Option(help="In place of the recipe's augmentation.border_fill.")
+    ] = None,
 ) -> None:
     """Measure images a second."""
     cv2.setNumThreads(1)  # as the trainer does
@@ -47,7 +49,9 @@ def main(
     train = read_data(data, attributes, chosen.split).split("train")
     draw = row_weights(train, chosen.balance)
     count, side = min(chosen.batch, len(train)), chosen.size
-    strength = chosen.augmentation if rim is None else chosen.augmentation.model_copy(update={"rim": rim})
+    strength = chosen.augmentation
+    if border_fill is not None:
+        strength = strength.model_copy(update={"border_fill": border_fill})
     rows = train.rows(np.random.default_rng(0).permutation(len(train))[: count * steps])
     few = None if draw is None else row_weights(rows, chosen.balance)
     border = train.crops.recipe.border if train.crops else (114, 114, 114)

@@ -20,7 +20,7 @@ import typer
 from facepipe.classifier.config.recipe import Recipe, read_recipe, recipe_path, shipped_recipes
 from facepipe.classifier.config.schema import find_schema, read_schema
 from facepipe.classifier.data.label_files import read_table_file
-from facepipe.classifier.train import import_keras, train_classifier
+from facepipe.classifier.train import Ending, NewRun, RunOptions, import_keras, train_classifier
 from facepipe.classifier.training.compare_runs import compare, draw_comparison
 from facepipe.classifier.training.run_folder import read_history
 from facepipe.core.errors import FacepipeError
@@ -87,18 +87,8 @@ def run_one(
     cut = recipe.changed(epochs=images / count).model_copy(update={"recalibration": RECALIBRATION})
     began = time.perf_counter()
     resumed = (folder / "settings.json").is_file()
-    train_classifier(
-        folder,
-        sources,
-        attributes_of(recipe, name),
-        cut,
-        start=start,
-        resume=resumed,
-        seed=seed,
-        exports=("float32",),
-        progress_seconds=60.0,
-        report=report,
-    )
+    new = NewRun(attributes_of(recipe, name), cut, start, seed, progress_seconds=60.0)
+    train_classifier(folder, RunOptions(tuple(sources)), None if resumed else new, Ending(exports=("float32",)), report)
     keras.backend.clear_session()
     run = compare([folder], timing=False)[0]
     known = {

@@ -1,22 +1,33 @@
-"""What ``facepipe train-classifier`` does, apart from reading its options: settings, folder, training, release."""
+"""A training of the classifier from start to end: settings, folder, training, release."""
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+import shlex
+import sys
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
-from ..core.errors import TrainingError, WeightsError
+from pydantic import ValidationError
+
+from ..core.errors import DataError, FacepipeError, TrainingError, WeightsError
 from ..core.extras import require
 from ..core.run_folder import ENVIRONMENT, environment, record_environment
 from ..weights.manifest import Attribute, CropRecipe
-from ..weights.publish import Published
+from ..weights.publish import EXPORT, Published
 from ..weights.records import is_version
-from ..weights.release import place, split_name
+from ..weights.release import MANIFEST, place, split_name
 from ..weights.store import refuse_existing, user_root
 from .config.recipe import Recipe
 from .data.readers import read_data
+from .data.statistics import untrainable
 from .data.table import FaceTable
 from .inference.crop import Region
 from .training.run_folder import (
@@ -24,7 +35,6 @@ from .training.run_folder import (
     CHECKPOINT,
     FINAL,
     HISTORY,
-    LICENCE,
     SETTINGS,
     Compression,
     Precision,
@@ -36,6 +46,13 @@ from .training.run_folder import (
 MARGIN = 0.05
 """Of the crop recipe where no ``crop.json`` says otherwise. With it, the square around a detector's box (forehead to
 chin) frames a face as the usual data sets of tight crops do, so that little of a training crop is border."""
+EXPORT_SECONDS = 60.0
+"""About what making and calibrating the ONNX files of ResNet50 takes on two cores."""
+CHATTER = re.compile(
+    rb"WARNING: All log messages before absl::|[IWE]\d{4} \d\d:\d\d:|\d{4}-\d\d-\d\d [\d:.]+: [IWE] |"
+    rb"To enable the following instructions|\s*$"
+)
+"""Lines that TensorFlow's libraries write while they are loaded."""
 PACKAGES = (
     "keras",
     "tensorflow",
@@ -48,142 +65,312 @@ PACKAGES = (
     "pydantic",
     "tf2onnx",
 )
-"""Packages whose version the run's environment tells, where they are installed."""
+"""Packages whose version stands in the run's environment, where they are installed."""
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """What decides a new run and never changes.
+
+    Attributes:
+        attributes: the schema.
+        recipe: how it is trained.
+        start: where the weights come from; None means the recipe's.
+        seed: of every random number.
+        precision: of the arithmetic.
+        margin: of the crop recipe, where the data do not say it.
+        region: what the crops show, where the data do not say it; None means the face.
+        checkpoint_minutes: time between checkpoints.
+        progress_seconds: time between progress lines.
+    """
+
+    attributes: tuple[Attribute, ...]
+    recipe: Recipe
+    start: str | None = None
+    seed: int = 0
+    precision: Precision = "auto"
+    margin: float | None = None
+    region: Region | None = None
+    checkpoint_minutes: float = 3.0
+    progress_seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a resumed run may change. None keeps what it has; a new run then has the default of ``Settings``.
+
+    Attributes:
+        data: label files and folders as ``readers.parse_source`` reads them; a new run needs them, a resumed one only
+            if they have moved.
+        devices: to train on (``train_step.Devices``); none means the backend's own choice.
+        workers: threads that prepare crops.
+        minutes: running time of all stages together.
+        memory_gb: for decoded pictures.
+        classifier_name: ``Manifest.name``: ``shirt`` of ``shirt@0.1.0``; "" for the classifier of faces.
+    """
+
+    data: tuple[str, ...] | None = None
+    devices: tuple[str, ...] | None = None
+    workers: int | None = None
+    minutes: float | None = None
+    memory_gb: float | None = None
+    classifier_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the run becomes, as ``ReleaseOptions``. None keeps what it has; a new run then has its default."""
+
+    version: str | None = None
+    exports: tuple[Compression, ...] | None = None
+    terms: dict[str, str] | None = None
+    licence: str | None = None
+    replace: bool | None = None
 
 
 def import_keras() -> None:
-    """Import Keras on its backend: ``KERAS_BACKEND``, else TensorFlow.
+    """Import Keras on its backend, ``KERAS_BACKEND`` or else TensorFlow, without the chatter of either.
 
     Raises:
         MissingExtraError: Keras or the backend is not installed.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    require("keras")
+    for name in ("tensorflow", "absl", "jax"):  # retracing and deprecations
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with without_chatter():
+        keras = require("keras")
+        if keras.backend.backend() == "tensorflow":
+            tensorflow = require("tensorflow", "train")
+            tensorflow.get_logger().setLevel(logging.ERROR)
+            tensorflow.autograph.set_verbosity(0)
+            tensorflow.config.list_logical_devices()  # says what GPUs it misses when it first looks for them
+
+
+@contextmanager
+def without_chatter() -> Iterator[None]:
+    """Drop what TensorFlow's libraries write to standard error in the block; all else is passed on at its end.
+
+    They write past Python, and heed neither ``TF_CPP_MIN_LOG_LEVEL`` nor absl's settings before absl is set up.
+    """
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (OSError, AttributeError, ValueError):  # no standard error that could be kept quiet
+        yield
+        return
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            for line in file:
+                if not CHATTER.match(line):
+                    os.write(2, line)
 
 
 def train_classifier(
     folder: Path,
-    data: Sequence[str] = (),
-    attributes: tuple[Attribute, ...] = (),
-    recipe: Recipe | None = None,
-    version: str | None = None,
-    *,
-    start: str | None = None,
-    resume: bool = False,
-    seed: int = 0,
-    precision: Precision = "auto",
-    devices: Sequence[str] | None = None,
-    workers: int | None = None,
-    minutes: float | None = None,
-    memory_gb: float | None = None,
-    checkpoint_minutes: float = 3.0,
-    progress_seconds: float = 20.0,
-    margin: float | None = None,
-    region: Region | None = None,
-    exports: tuple[Compression, ...] = ("int8",),
-    terms: dict[str, str] | None = None,
-    licence: str | None = None,
-    classifier_name: str | None = None,
-    replace: bool = False,
+    options: RunOptions,
+    new: NewRun | None = None,
+    ending: Ending = Ending(),
     report: Callable[[str], None] = print,
 ) -> Published | None:
     """Train a classifier in a run's folder, export it there, measure it, and publish it where a version is given.
 
     Args:
-        folder: of the run; new, or with ``resume`` the one that was interrupted. Its own settings then hold; only
-            ``data`` (if they have moved), ``devices``, ``minutes``, ``workers``, ``memory_gb`` and what concerns the
-            release may change. A run that is over is only exported and released again.
-        data: label files and folders as ``sources.parse_source`` reads them.
-        attributes: the schema of a new run.
-        recipe: of a new run.
-        version: to publish as; None publishes nothing: the folder's ``export`` is a working release.
-        start: where the weights come from; None means the recipe's.
-        devices: to train on (``devices.Devices``); None means the backend's own choice.
-        margin: of the crop recipe, where the data do not say it.
-        region: what the crops show, where the data do not say it; None means the face.
-        classifier_name: ``Manifest.name``: ``shirt`` of ``shirt@0.1.0``; "" for the classifier of faces.
+        folder: of the run; a new one, or with ``new`` left out the one to resume. A run that is over and released
+            as asked is left as it is.
+        options: what may change when a run is resumed.
+        new: what a new run is; None resumes.
+        ending: what the run becomes.
+        report: takes progress lines.
 
     Returns:
         What was published; None where no version is given.
 
     Raises:
-        DataError: the data break their format, or hold pictures that are no crops.
-        TrainingError: the folder is there and ``resume`` is not asked for, or the other way round; or training failed.
+        DataError: the data break their format, hold pictures that are no crops, or do not label an attribute.
+        TrainingError: the folder is there and ``new`` is given, or the other way round; or training failed.
         DeviceError: a device is not there.
         WeightsError: the version exists, or int8 loses too much.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after a line that says how to go on.
     """
-    if classifier_name:
-        classifier_name, _ = split_name("classifier", f"{classifier_name}@0.0.0")
-    changes = {
-        "data": tuple(data) or None,
-        "devices": None if devices is None else tuple(devices),
-        "workers": workers,
-        "minutes": minutes,
-        "memory_gb": memory_gb,
-        "classifier_name": classifier_name,
-    }
-    changes = {name: value for name, value in changes.items() if value is not None}
-    if resume:
-        if not (folder / SETTINGS).is_file():
-            raise TrainingError(f"{folder}: no run to resume")
-        settings = read_settings(folder).model_copy(update=changes)
+    if new is None:
+        settings = _resumed(folder, options, ending)
+        if _is_released(folder, settings):
+            report(
+                f"{folder}: the run is over and was released as asked, so nothing is left to do; --start "
+                f"{shlex.quote(str(folder))} begins another run from its weights"
+            )
+            return None
     elif (folder / SETTINGS).exists():
         raise TrainingError(f"{folder}: holds a run already; --resume it, or choose another --name")
-    if version is not None:  # told before the work, not after it
-        if not is_version(version):
-            raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {version!r}")
-        name = settings.classifier_name if resume else classifier_name or ""
-        refuse_existing(place(user_root(), "classifier", name, version), replace)
+    name = options.classifier_name or "" if new is not None else settings.classifier_name
+    wanted = _ending(ReleaseOptions() if new is not None else settings.release, ending)
+    _check_release(name, wanted)
     import_keras()
+    if new is None:
+        table = _same_data(settings, report)
+    else:
+        settings, table = _new_run(folder, new, options, wanted, report)
+    table.require_crops(settings.crop)
+    seconds = 0.0
+    if new is not None or not (folder / FINAL).is_file():
+        seconds = _train(folder, settings, table, new is None, report)
+    else:
+        settings.write(folder)
+    report(_what_comes(settings, table, seconds))
     from .export.release import release_run
+
+    try:
+        return release_run(folder, settings, table, report=report)
+    except KeyboardInterrupt:
+        name = shlex.quote(folder.name)
+        report(f"interrupted at the release; to go on: facepipe train-classifier --resume --name {name}")
+        raise
+
+
+def _resumed(folder: Path, options: RunOptions, ending: Ending) -> Settings:
+    """A run's settings with what is changed now.
+
+    Raises:
+        TrainingError: there is no such run, or its settings are damaged.
+    """
+    if not (folder / SETTINGS).is_file():
+        raise TrainingError(f"{folder}: no run to resume")
+    settings = read_settings(folder)
+    return settings.model_copy(update=_given(options) | {"release": _ending(settings.release, ending)})
+
+
+def _given(options: RunOptions | Ending) -> dict[str, Any]:
+    """The fields that are not None."""
+    return {field.name: value for field in fields(options) if (value := getattr(options, field.name)) is not None}
+
+
+def _ending(before: ReleaseOptions, ending: Ending) -> ReleaseOptions:
+    try:
+        return ReleaseOptions.model_validate(before.model_dump() | _given(ending))
+    except ValidationError as error:
+        raise TrainingError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from error
+
+
+def _is_released(folder: Path, settings: Settings) -> bool:
+    """Whether the run is over, and exported and published as its settings ask."""
+    manifest = folder / EXPORT / MANIFEST
+    if not (folder / FINAL).is_file() or not manifest.is_file():
+        return False
+    before = read_settings(folder)
+    if (before.release, before.classifier_name) != (settings.release, settings.classifier_name):
+        return False
+    version = settings.release.version
+    return version is None or place(user_root(), "classifier", settings.classifier_name, version).is_dir()
+
+
+def _check_release(name: str, wanted: ReleaseOptions) -> None:
+    """Refuse before the work what would be refused after it.
+
+    Raises:
+        WeightsError: the classifier's name or the version is none, or the version exists.
+    """
+    if name:
+        split_name("classifier", f"{name}@0.0.0")
+    if wanted.version is not None:
+        if not is_version(wanted.version):
+            raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {wanted.version!r}")
+        refuse_existing(place(user_root(), "classifier", name, wanted.version), wanted.replace)
+
+
+def _same_data(settings: Settings, report: Callable[[str], None]) -> FaceTable:
+    """The data of a resumed run.
+
+    Raises:
+        TrainingError: their labels are others than those that it began with.
+    """
+    table = read_data(settings.data, settings.attributes, settings.recipe.split, settings.seed, report=report)
+    if table.sha256 != settings.labels_sha256:
+        raise TrainingError(
+            f"{', '.join(settings.data)}: not the labels that this run began with (their SHA-256 differs)"
+        )
+    return table
+
+
+def _new_run(
+    folder: Path, new: NewRun, options: RunOptions, wanted: ReleaseOptions, report: Callable[[str], None]
+) -> tuple[Settings, FaceTable]:
+    """The settings and the data of a new run, without the attributes that its data cannot teach.
+
+    Raises:
+        DataError: no attribute is left.
+        TrainingError: crops of another margin or region than asked for.
+    """
+    table = read_data(options.data or (), new.attributes, new.recipe.split, new.seed, report=report)
+    if faults := untrainable(table):
+        for name, fault in faults.items():
+            report(f"left out: {name}: {fault}; label rows of it, or take it out of the schema")
+        attributes = tuple(each for each in new.attributes if each.name not in faults)
+        if not attributes:
+            raise DataError(f"{table.path}: the training rows teach no attribute of the schema")
+        table = replace(
+            table, attributes=attributes, targets={each.name: table.targets[each.name] for each in attributes}
+        )
+    settings = {
+        "name": folder.name,
+        "start": new.recipe.start if new.start is None else new.start,
+        "recipe": new.recipe,
+        "attributes": table.attributes,
+        "crop": _crop_recipe(table, new.recipe.size, new.margin, new.region),
+        "labels_sha256": table.sha256,
+        "seed": new.seed,
+        "precision": new.precision,
+        "checkpoint_minutes": new.checkpoint_minutes,
+        "progress_seconds": new.progress_seconds,
+        "release": wanted,
+    }
+    return Settings.model_validate(settings | _given(options)), table
+
+
+def _train(folder: Path, settings: Settings, table: FaceTable, resume: bool, report: Callable[[str], None]) -> float:
+    """Train in the run's folder; seconds that measuring a crop took."""
     from .training.trainer import Trainer
 
-    if resume:
-        table = read_data(settings.data, settings.attributes, settings.recipe.split, settings.seed, report=report)
-        if table.sha256 != settings.labels_sha256:
-            raise TrainingError(
-                f"{', '.join(settings.data)}: not the labels that this run began with (their SHA-256 differs)"
-            )
-    else:
-        if recipe is None or not attributes:
-            raise TrainingError("a new run needs a recipe and a schema")
-        table = read_data(data, attributes, recipe.split, seed, report=report)
-        settings = Settings.model_validate(
-            {
-                "name": folder.name,
-                "start": recipe.start if start is None else start,
-                "recipe": recipe,
-                "attributes": attributes,
-                "crop": _crop_recipe(table, recipe.size, margin, region),
-                "labels_sha256": table.sha256,
-                "seed": seed,
-                "precision": precision,
-                "checkpoint_minutes": checkpoint_minutes,
-                "progress_seconds": progress_seconds,
-                **changes,
-            }
-        )
-    options = {"version": version, "exports": exports, "terms": terms or {}, "licence": licence or LICENCE}
-    release = ReleaseOptions.model_validate({**options, "replace": replace})
-    settings = settings.model_copy(update={"release": release})
-    table.require_crops(settings.crop)
     train, val = table.split("train"), table.split("val")
-    over = resume and (folder / FINAL).is_file()
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = None if over else Trainer(settings, train, val, folder, report)
-    record_environment(folder, _environment(settings, table), ", ".join(settings.data), "start a new run")
-    settings.write(folder)
-    rest = len(table) - len(train) - len(val)
-    kept = f", {rest} kept for tests" if rest else ""
-    report(f"{folder}: {len(train)} crops to train on, {len(val)} to validate{kept}")
-    if trainer is not None:
-        try:
-            trainer.run(resume)
-        except TrainingError:
-            _forget_unbegun(folder)
-            raise
-    return release_run(folder, settings, table, report=report)
+    try:
+        trainer = Trainer(settings, train, val, folder, report)
+        record_environment(folder, _environment(settings, table), ", ".join(settings.data), "start a new run")
+        settings.write(folder)
+        rest = len(table) - len(train) - len(val)
+        kept = f", {rest} kept for tests" if rest else ""
+        report(f"{folder}: {len(train)} crops to train on, {len(val)} to validate{kept}")
+        if settings.minutes is not None:
+            report(
+                f"training ends after {settings.minutes:g} min at most; the export and its measurement come after it"
+            )
+        trainer.run(resume)
+    except FacepipeError:
+        _forget_unbegun(folder)
+        raise
+    return trainer.seconds_a_crop
+
+
+def _what_comes(settings: Settings, table: FaceTable, seconds: float) -> str:
+    """What is still to be done, and about how long that takes, by the time that validation took a crop."""
+    from .evaluation.generalisation import ROWS
+    from .evaluation.predictions import sides_of
+    from .export.release import SIZED_ROWS
+
+    files, val = settings.release.exports, len(table.split("val"))
+    crops = val * len(files) + ROWS + min(SIZED_ROWS, val) * (1 + len(sides_of(settings.crop)))
+    text = f"next: export to ONNX ({', '.join(files)}), calibration and measurement of {crops:,} crops"
+    if not seconds:
+        return text
+    minutes = (EXPORT_SECONDS + crops * seconds) / 60
+    return f"{text}, about {max(round(minutes), 1)} min"
 
 
 def _forget_unbegun(folder: Path) -> None:
@@ -192,7 +379,7 @@ def _forget_unbegun(folder: Path) -> None:
         return
     for name in (SETTINGS, ENVIRONMENT):
         (folder / name).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
+    if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 

@@ -102,6 +102,7 @@ FACE_KINDS: dict[str, Kind] = {
     "points-mirrored": Kind(ERROR, "left and right points that have changed places"),
     "group-across": Kind(ERROR, "group in two splits"),
     "alike-differs": Kind(WARNING, "pictures alike, labelled differently"),
+    "attribute-untaught": Kind(WARNING, "attribute that the training rows cannot teach"),
     "class-missing": Kind(WARNING, "class without a row"),
     "class-few": Kind(NOTE, "class with few rows"),
     "unlabelled": Kind(WARNING, "row without any label"),

@@ -1,1 +1,1 @@
-"""What a training is told: recipes and attribute schemas."""
+"""Configuration of a training: recipes and attribute schemas."""

@@ -1,6 +1,6 @@
-"""Attribute schemas: read from YAML for training; a released classifier carries its own in the manifest.
+"""Attribute schemas, and the label columns of their attributes.
 
-Labels: which columns an attribute has, and what their cells mean as numbers.
+Schemas are read from YAML for training; a released classifier carries its own in the manifest.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from ...weights.records import Record
 FOLDER = Path(__file__).parent / "schemas"
 """Of the shipped schemas."""
 DEFAULT = FOLDER / "face.yaml"
+BOX = ("x1", "y1", "x2", "y2")
+"""Columns of a given box."""
 
 
 class Schema(Record):
@@ -71,9 +73,6 @@ def read_schema(path: Path = DEFAULT) -> tuple[Attribute, ...]:
                 raise DataError(f"{path}: {name!r} is the name of two things, in {columns[name]} and {attribute.name}")
             columns[name] = attribute.name
     return attributes
-
-
-BOX = ("x1", "y1", "x2", "y2")
 
 
 def label_columns(attribute: Attribute) -> tuple[str, ...]:

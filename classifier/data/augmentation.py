@@ -3,10 +3,9 @@
 A detector's boxes jitter, data sets frame faces in their own ways, and cameras differ; validation and serving see none
 of this. Coordinates are continuous, as in ``crop.py``.
 
-The rim: crops that reach over their photo's edge have a border of one colour, and training can fill it.
-
-Training packs whose photos end close to the face give many such crops; a model that has seen nothing else there may
-come to lean on it. Filled rims look like the context that a larger photo would have had.
+Crops that reach over their photo's edge have a border of one colour. Training packs whose photos end close to the face
+give many of them, and a model that has seen nothing else there may come to lean on it; ``border_fill`` makes it look
+like the context that a larger photo would have had.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from ...weights.manifest import PointsAttribute
 from ...weights.records import Record
@@ -23,6 +22,14 @@ from ...weights.records import Record
 SMALLEST, LARGEST_SMALL = 10.0, 96.0
 """Sides in pixels between which ``small`` shrinks a crop, uniform in the logarithm. With a margin of 0.2 one of 10 px
 holds a face of 7."""
+TOLERANCE = 8
+"""Grey levels by which the border's colour may be off after JPEG."""
+LEAST_BORDER = 0.01
+"""Share of a crop below which its border is left as it is."""
+REFLECTED = 64
+"""Side in pixels at which the reflection is made; it is blurred in any case."""
+PLAIN_FILL = 0.25
+"""Probability that a border is filled with one random colour in place of a blurred reflection of the picture."""
 
 
 class Augmentation(Record):
@@ -49,8 +56,9 @@ class Augmentation(Record):
     small: float = Field(default=0.0, ge=0, le=1)
     """Probability of being seen as a small face in a large photo: shrunk to between ``SMALLEST`` and ``LARGEST_SMALL``
     pixels, then perhaps blurred and coded as JPEG at that size, and enlarged again as serving enlarges it."""
-    rim: float = Field(default=0.0, ge=0, le=1)
-    """Probability that a border of one colour, where a crop reaches over its photo's edge, is filled (``rim.py``)."""
+    border_fill: float = Field(default=0.0, ge=0, le=1, validation_alias=AliasChoices("border_fill", "rim"))
+    """Probability that the border of one colour, where a crop reaches over its photo's edge, is filled. Older
+    recipes and runs call it ``rim``."""
 
 
 def draw_placing(
@@ -182,17 +190,7 @@ def _lose_detail(image: np.ndarray, kind: int, amount: float) -> np.ndarray:
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
 
 
-TOLERANCE = 8
-"""Grey levels by which the border's colour may be off after JPEG."""
-LEAST = 0.01
-"""Share of a crop below which its rim is left as it is."""
-SMALL = 64
-"""Side in pixels at which the reflection is made; it is blurred in any case."""
-PLAIN = 0.25
-"""Probability that a rim is filled with one random colour in place of a blurred reflection of the picture."""
-
-
-def find_rim(image: np.ndarray, border: tuple[int, int, int]) -> np.ndarray:
+def find_border(image: np.ndarray, border: tuple[int, int, int]) -> np.ndarray:
     """Where a crop has the border's colour, joined to the crop's edge.
 
     Args:
@@ -200,7 +198,7 @@ def find_rim(image: np.ndarray, border: tuple[int, int, int]) -> np.ndarray:
         border: BGR.
 
     Returns:
-        uint8 (height, width), 1 in the rim; two pixels broader than the flat colour, which blends into the picture.
+        uint8 (height, width), 1 in the border; two pixels broader than the flat colour, which blends into the picture.
     """
     low, high = (np.clip(np.array(border) + step, 0, 255) for step in (-TOLERANCE, TOLERANCE))
     flat = cv2.inRange(image, low.astype(np.float64), high.astype(np.float64))
@@ -212,47 +210,49 @@ def find_rim(image: np.ndarray, border: tuple[int, int, int]) -> np.ndarray:
     return cv2.dilate(joined[labels], np.ones((5, 5), np.uint8))
 
 
-def fill_rim(image: np.ndarray, border: tuple[int, int, int], random: np.random.Generator) -> np.ndarray:
-    """Fill a crop's rim with the picture's blurred reflection, or with one random colour.
+def fill_border(image: np.ndarray, border: tuple[int, int, int], random: np.random.Generator) -> np.ndarray:
+    """Fill a crop's border with the picture's blurred reflection, or with one random colour.
 
-    A point of the rim shows what lies as far on the other side of the nearest point of the picture, or that point where
-    this is rim, too.
+    A point of the border shows what lies as far on the other side of the nearest point of the picture, or that point
+    where this is border, too.
 
     Args:
         image: uint8 (size, size, 3).
-        border: colour of the rim, BGR.
+        border: its colour, BGR.
         random: consumed the same way whatever is in the picture.
 
     Returns:
         A new picture, or the same one where there is nothing to fill or to fill it from.
     """
     plain, blur, *colour = random.random(5)
-    rim = find_rim(image, border)
-    share = float(rim.mean())
-    if not LEAST <= share < 1 - LEAST:
+    mask = find_border(image, border)
+    share = float(mask.mean())
+    if not LEAST_BORDER <= share < 1 - LEAST_BORDER:
         return image
-    if plain < PLAIN:
+    if plain < PLAIN_FILL:
         filled = np.empty_like(image)
         filled[:] = np.array(colour) * 255
     else:
-        small = cv2.resize(image, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
-        part = (cv2.resize(rim * np.float32(1), (SMALL, SMALL), interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
+        small = cv2.resize(image, (REFLECTED, REFLECTED), interpolation=cv2.INTER_AREA)
+        part = (cv2.resize(mask * np.float32(1), (REFLECTED, REFLECTED), interpolation=cv2.INTER_AREA) > 0).astype(
+            np.uint8
+        )
         if part.all():
             return image
         reflected = cv2.GaussianBlur(_reflect(small, part), (0, 0), 0.4 + 2 * blur)
         filled = cv2.resize(reflected, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return np.where(rim[:, :, None] == 1, filled, image)
+    return np.where(mask[:, :, None] == 1, filled, image)
 
 
-def _reflect(image: np.ndarray, rim: np.ndarray) -> np.ndarray:
-    """Fill the rim with what lies as far on the other side of the nearest point of the picture."""
-    _, labels = cv2.distanceTransformWithLabels(rim, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    known = np.nonzero(rim == 0)
+def _reflect(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Fill the border with what lies as far on the other side of the nearest point of the picture."""
+    _, labels = cv2.distanceTransformWithLabels(mask, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    known = np.nonzero(mask == 0)
     number = labels[known]
     nearest = np.zeros((2, number.max() + 1), np.int32)
     nearest[:, number] = known
     near = nearest[:, labels]
-    across = 2 * near - np.indices(rim.shape, np.int32)
-    np.clip(across, 0, SMALL - 1, out=across)
-    y, x = np.where(rim[across[0], across[1]] == 1, near, across)
+    across = 2 * near - np.indices(mask.shape, np.int32)
+    np.clip(across, 0, REFLECTED - 1, out=across)
+    y, x = np.where(mask[across[0], across[1]] == 1, near, across)
     return np.asarray(image[y, x])

@@ -1,10 +1,7 @@
 """``facepipe data check`` for labelled faces: reads every row and picture and says what is wrong.
 
-Nothing stops the check but a source that is none: each fault is a finding, and the rest is read.
-
-What is wrong with single rows of labelled faces: impossible numbers, misplaced points, no label at all.
-
-Copies among labelled faces: in two splits, or labelled differently.
+Only a source that cannot be read at all stops the check: every other fault is a finding, of a row (impossible numbers,
+misplaced points), of rows together (copies, groups in two splits) or of the whole (classes without rows).
 """
 
 from __future__ import annotations
@@ -22,13 +19,22 @@ from ...core.near_duplicates import near_duplicates, perceptual_hash
 from ...weights.manifest import Attribute, ClassesBase, NumericAttribute, PointsAttribute
 from .readers import parse_source, read_rows
 from .splits import SPLITS
-from .statistics import by_group, by_label, splits_of
+from .statistics import by_group, by_label, splits_of, untrainable
 from .table import FaceTable, make_table, middle
 
 CHUNK = 64
 """Pictures decoded at a time."""
 FEW = 50
 """Rows of a class in train below which they are called few."""
+BEYOND = 0.2
+"""Numbers that are further than this share of the schema's range above it are taken for faults: an age of 105 may be
+true, one of 700 is not."""
+ALIKE = 2
+"""Most bits in which two copies of a face differ. Measured on 25,238 crops of the training packs: of the pairs looked
+at, all within 2 bits were copies, about half of those with 3 or 4, none of those with 6. Faces that are cut alike are
+more like one another than photos are (``similarity.DISTANCE``)."""
+FAR = 0.1
+"""Part of a number's span by which two copies' labels must differ to be reported."""
 
 Opener = Callable[[bytes], np.ndarray]
 """Decodes a stored picture, upright, BGR; raises ``ImageError`` where it cannot."""
@@ -90,7 +96,7 @@ def check_faces(
             report.seen.append(seen)
             if fault is not None:
                 report.findings.append(row_finding(table, fault[0], len(report.seen) - 1, fault[1]))
-    for part in (numbers, points, unlabelled, copies, look_alikes, _groups, _classes):
+    for part in (numbers, points, unlabelled, copies, look_alikes, _groups, _untaught, _classes):
         report.findings.extend(part(report))
     report.findings = in_order(report.findings)
     return report
@@ -118,6 +124,13 @@ def _groups(report: FaceReport) -> Iterator[Finding]:
             yield row_finding(table, "group-across", index, text, other)
 
 
+def _untaught(report: FaceReport) -> Iterator[Finding]:
+    """Attributes without a label, or of one class only."""
+    for name, fault in untrainable(report.table).items():
+        text = f"{name}: {fault}, so training leaves it out; label rows of it, or take it out of the schema"
+        yield Finding("attribute-untaught", report.table.path.name, text)
+
+
 def _classes(report: FaceReport) -> Iterator[Finding]:
     """Splits without rows, classes without rows, and classes with few."""
     table = report.table
@@ -141,11 +154,6 @@ def _classes(report: FaceReport) -> Iterator[Finding]:
                     yield Finding(
                         "class-few", name, f"{attribute.name}: {count} rows {where}are {label}", weight=-count
                     )
-
-
-BEYOND = 0.2
-"""Numbers that are further than this share of the schema's range above it are taken for faults: an age of 105 may be
-true, one of 700 is not."""
 
 
 def row_finding(
@@ -204,12 +212,12 @@ def points(report: FaceReport) -> Iterator[Finding]:
                 if off > 0:
                     text = f"{name} at {x:g}, {y:g} lies outside the picture of {width} x {height}"
                     yield row_finding(table, "point-outside", index, text, weight=off)
-        told: set[int] = set()
+        found: set[int] = set()
         for pair in attribute.mirror:
             left, right = (attribute.points.index(name) for name in pair)
             for index in np.flatnonzero(mirrored(labelled, left, right)).tolist():
-                if index not in told:
-                    told.add(index)
+                if index not in found:
+                    found.add(index)
                     (x1, y1), (x2, y2) = labelled[index, [left, right]]
                     text = f"{pair[0]} at {x1:g}, {y1:g} lies right of {pair[1]} at {x2:g}, {y2:g}"
                     yield row_finding(table, "points-mirrored", index, f"{text}: left is the picture's left")
@@ -249,14 +257,6 @@ def unlabelled(report: FaceReport) -> Iterator[Finding]:
         bare &= np.isnan(values.reshape(len(table), -1)).all(axis=1)
     for index in np.flatnonzero(bare):
         yield row_finding(table, "unlabelled", int(index), "no attribute of the schema is labelled")
-
-
-ALIKE = 2
-"""Most bits in which two copies of a face differ. Measured on 25,238 crops of the training packs: of the pairs looked
-at, all within 2 bits were copies, about half of those with 3 or 4, none of those with 6. Faces that are cut alike are
-more like one another than photos are (``similarity.DISTANCE``)."""
-FAR = 0.1
-"""Part of a number's span by which two copies' labels must differ to be told."""
 
 
 def copies(report: FaceReport) -> Iterator[Finding]:

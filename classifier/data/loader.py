@@ -19,7 +19,7 @@ from ...core.errors import DataError
 from .augmentation import (
     Augmentation,
     draw_placing,
-    fill_rim,
+    fill_border,
     place,
     place_points,
     relight,
@@ -130,8 +130,8 @@ class CropSource:
         placing, mirrored = draw_placing(square, self.size, strength, random)
         crop = place(image, placing, self.size, self.border)
         if strength is not None:
-            if strength.rim and random.random() < strength.rim:
-                crop = fill_rim(crop, self.border, random)
+            if strength.border_fill and random.random() < strength.border_fill:
+                crop = fill_border(crop, self.border, random)
             crop = relight(crop, strength, random)
         placing[:, :2] *= scale
         return crop, placing, mirrored

@@ -27,7 +27,7 @@ from ...core.near_duplicates import copied_from, join_groups
 from ...weights.manifest import Attribute, ClassesBase, NumericAttribute, PointsAttribute
 from ..config.recipe import Split
 from .label_files import TABLES, Rows, read_table_file
-from .splits import deal_out
+from .splits import assign_splits
 from .statistics import balance_report
 from .table import CropSet, FaceTable, make_table
 
@@ -96,14 +96,14 @@ def read_data(
 ) -> FaceTable:
     """Read one or several sources of labelled faces into one table.
 
-    A source that says no split is parted by ``split``; whole groups go to one side, and so does a picture that several
-    sources label, which goes where one of them puts it.
+    The rows of a source without a split get one by ``split``: whole groups go to one side, and so does a picture that
+    several sources label, which goes where one of them puts it.
 
     Args:
         texts: each as :func:`parse_source` reads it.
         attributes: the schema. Each source may label any of them.
         split: shares of the validation and test rows.
-        seed: of the parting.
+        seed: of the splits.
         must_exist: check that the pictures are there.
         report: takes lines on how the labels are spread over the splits.
 
@@ -121,7 +121,7 @@ def read_data(
     table = join_tables(tables)
     if (table.columns["split"] == "").any():
         keys = _keys(table) if len(tables) > 1 else table.columns["group"]
-        table.columns["split"] = deal_out(keys, table.columns["split"], split or Split(), seed)
+        table.columns["split"] = assign_splits(keys, table.columns["split"], split or Split(), seed)
     if report is not None:
         for line in balance_report(table):
             report(line)

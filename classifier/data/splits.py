@@ -1,4 +1,4 @@
-"""Splits: rows shared out to train, val and test where the data do not say it."""
+"""Splits: which rows are for training, validation and tests where the data do not say it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ..config.recipe import Split
 SPLITS = ("train", "val", "test")
 
 
-def deal_out(groups: np.ndarray, splits: np.ndarray, shares: Split, seed: int) -> np.ndarray:
-    """Give the rows without a split one: whole groups at random, a row with a blank group being a group of its own.
+def assign_splits(groups: np.ndarray, splits: np.ndarray, shares: Split, seed: int) -> np.ndarray:
+    """Assign a split to the rows without one, whole groups at random; a row with a blank group is a group of its own.
 
     Args:
         groups: (n,) names.
@@ -31,8 +31,8 @@ def deal_out(groups: np.ndarray, splits: np.ndarray, shares: Split, seed: int) -
     order = np.random.default_rng(seed).permutation(names)
     val = max(1, round(shares.val * len(names)))
     test = max(1, round(shares.test * len(names))) if shares.test else 0
-    dealt = given | {
+    assigned = given | {
         str(name): "val" if place < val else "test" if place < val + test else "train"
         for place, name in enumerate(order)
     }
-    return np.array([split or dealt[key] for key, split in zip(keys.tolist(), splits.tolist(), strict=True)])
+    return np.array([split or assigned[key] for key, split in zip(keys.tolist(), splits.tolist(), strict=True)])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...weights.manifest import ClassesBase, NumericAttribute
 from .sampling import BLANK, group_names
 from .splits import SPLITS
 from .table import FaceTable, middle
@@ -19,7 +20,7 @@ Smirnov."""
 Z = 3.09
 """Quantile of the normal distribution for a chance of 0.001, below which a difference is taken as none."""
 GROUPS = ("gender", "race", "age")
-"""Columns and attributes by which the balance is told, as far as they are there."""
+"""Columns and attributes by which the balance is reported, as far as they are there."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,26 @@ class GroupRow:
 
     group: str
     rows: dict[str, int]
+
+
+def untrainable(table: FaceTable) -> dict[str, str]:
+    """The attributes that the training rows cannot teach, and why: no label, or the same label throughout.
+
+    Rows without a split count as training rows where no row has one.
+    """
+    splits = table.columns["split"]
+    rows = splits == ("train" if (splits != "").any() else "")
+    found: dict[str, str] = {}
+    for attribute in table.attributes:
+        values = table.targets[attribute.name][rows]
+        labelled = values[~np.isnan(values.reshape(len(values), -1)).all(axis=1)]
+        if not len(labelled):
+            found[attribute.name] = "no training row is labelled"
+        elif isinstance(attribute, ClassesBase) and len(only := np.unique(labelled)) == 1:
+            found[attribute.name] = f"every labelled training row is {attribute.classes[int(only[0])]!r}"
+        elif isinstance(attribute, NumericAttribute) and len(only := np.unique(middle(labelled))) == 1:
+            found[attribute.name] = f"every labelled training row is {only[0]:g} {attribute.unit}"
+    return found
 
 
 def splits_of(table: FaceTable) -> list[str]:

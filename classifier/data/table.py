@@ -28,7 +28,7 @@ from ...weights.records import Record
 from ..config.recipe import Split
 from ..config.schema import given_box, label_columns, target
 from .label_files import Rows, read_table_file
-from .splits import SPLITS, deal_out
+from .splits import SPLITS, assign_splits
 
 SIDECAR = "crop.json"
 FRAMINGS = ("", "tight", "crop")
@@ -179,7 +179,7 @@ def read_faces(
     """
     table = make_table(read_table_file(path), attributes, must_exist)
     if (table.columns["split"] == "").any():
-        table.columns["split"] = deal_out(table.columns["group"], table.columns["split"], split or Split(), seed)
+        table.columns["split"] = assign_splits(table.columns["group"], table.columns["split"], split or Split(), seed)
     return table
 
 

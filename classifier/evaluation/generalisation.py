@@ -1,8 +1,8 @@
-"""Training rows against validation rows, in words: whether a model has learnt its rows by heart.
+"""The generalisation gap: how much better a model does on its training rows than on validation rows, in words.
 
 The training rows are measured without augmentation through the same file as the others. The rule: a difference counts
 where it is more than ``NOISE`` standard errors. An accuracy that is then lower on validation rows by over 2 points
-(``SOME``), or an error that is over 1.15 times as large, means *to some degree*; over 5 points or 1.4 times, *largely*.
+(``SOME``), or an error that is over 1.15 times as large, is *some* gap; over 5 points or 1.4 times, a *large* one.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Fit:
 
     @property
     def degree(self) -> int:
-        """0 not overfitted, 1 to some degree, 2 largely."""
+        """0 no gap, 1 some, 2 a large one."""
         worse = self.train - self.val if self.measure == "accuracy" else self.val - self.train
         if worse <= NOISE * self.noise:
             return 0
@@ -72,9 +72,9 @@ class Fit:
             better = self.val > self.train if self.measure == "accuracy" else self.val < self.train
             if better and abs(self.val - self.train) > NOISE * self.noise:
                 return f"{figures}: the validation rows are easier"
-            return f"{figures}: no sign that it has learnt its training rows by heart"
-        how = "to some degree" if self.degree == 1 else "largely"
-        return f"{figures}: it has learnt its training rows by heart {how}, or these are of a harder kind; {HELP}"
+            return f"{figures}: no sign of a generalisation gap"
+        size = "some" if self.degree == 1 else "large"
+        return f"{figures}: {size} generalisation gap (overfitting, or validation rows of a harder kind); {HELP}"
 
     def metric(self) -> Metric:
         """The training rows' value, ``<attribute>.<measure>/training rows``."""

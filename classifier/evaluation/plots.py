@@ -99,8 +99,8 @@ def plot_coverage(evaluation: Evaluation, path: Path) -> bool:
         if attribute.abstain_below and len(last):
             at = last[-1]
             axes.plot(answered[at], accuracy[at], "o", color=colour, markerfacecolor="white")
-            told = f"  unsaid below {attribute.abstain_below:g}"
-            axes.annotate(told, (answered[at], accuracy[at]), fontsize=7, color=colour, va="bottom", ha="right")
+            note = f"  unsaid below {attribute.abstain_below:g}"
+            axes.annotate(note, (answered[at], accuracy[at]), fontsize=7, color=colour, va="bottom", ha="right")
         lowest = min([lowest, *accuracy[stable]])
     if not drawn:
         return False
@@ -126,8 +126,8 @@ def plot_intervals(evaluation: Evaluation, path: Path) -> bool:
         if curve:
             nominal, coverage, _ = zip(*curve, strict=True)
             axes.plot(nominal, coverage, "o-", color=BLUE, markersize=4, label="of the distribution")
-        told = f"as served: {share:.3f}, {width:.1f} {attribute.unit} wide"
-        axes.plot(attribute.interval, share, "s", color=ORANGE, label=told)
+        label = f"as served: {share:.3f}, {width:.1f} {attribute.unit} wide"
+        axes.plot(attribute.interval, share, "s", color=ORANGE, label=label)
         _finish(axes, "coverage that is meant", "share that holds the label", attribute.name, (0, 1), (0, 1.02))
         axes.legend(loc="upper left", fontsize=8)
     figure.suptitle(f"{evaluation.title}: intervals", fontsize=10)

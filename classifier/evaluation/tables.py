@@ -111,7 +111,7 @@ def sentences(evaluation: Evaluation) -> list[str]:
         within = f" of {worst.group['source']}" if len(worst.group) > 1 and "source" in worst.group else ""
         lines.append(
             f"{worst.attribute} {worst.measure.replace('_', ' ')}, largest gap by {kind}{within}: {gap.value:.3f}, "
-            f"{_told(worst)} against {_told(best)}; {gap.groups} groups of at least {SMALLEST} rows"
+            f"{_group_text(worst)} against {_group_text(best)}; {gap.groups} groups of at least {SMALLEST} rows"
         )
     return lines + [f"{fit}." for fit in evaluation.fits]
 
@@ -135,7 +135,7 @@ def _table(title: str, first: str, *columns: str) -> Table:
     return table
 
 
-def _told(figure: GroupFigure) -> str:
+def _group_text(figure: GroupFigure) -> str:
     names = [value for feature, value in figure.group.items() if feature != "source" or len(figure.group) == 1]
     return f"{' '.join(names)} {figure.value:.3f} (n {figure.count:,})"
 

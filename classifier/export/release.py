@@ -161,7 +161,7 @@ class _Calibrated:
     sized: dict[float, Predictions]
 
     def metrics(self, raw: Predictions, protocol: str) -> Metrics | None:
-        """Figures before and after, on the rows that it was not fitted on; None where nothing can be told."""
+        """Figures before and after, on the rows that it was not fitted on; None where there are none."""
         held = raw.rows(~self.fitted)
         values = tuple(calibration_metrics(self.before, self.after, held.outputs, held.targets))
         if not values or not len(held.table):

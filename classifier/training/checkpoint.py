@@ -39,6 +39,10 @@ class Position:
     """Validations since then."""
     validated: int = -1
     """The step of the last validation in this stage."""
+    served: float = float("inf")
+    """Lowest validation loss at the size that is served, of the stages before this one."""
+    served_stage: int = -1
+    """The stage that it was reached in; -1: none yet."""
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

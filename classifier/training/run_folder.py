@@ -1,9 +1,4 @@
-"""What a run of the classifier was asked to do, as its folder keeps it.
-
-A run's figures by validation: ``history.csv`` in its folder, and the means that lead up to a row of it.
-
-How a run was trained, and the runs before it whose weights it started from, as the manifest tells it.
-"""
+"""A run's folder: the settings that decide it, its history by validation, and the runs that it started from."""
 
 from __future__ import annotations
 
@@ -30,8 +25,17 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Compression = Literal["float32", "float16", "int8"]
 LICENCE = "AGPL-3.0-or-later; trained on data with the terms above"
 SETTINGS = "settings.json"
-CHECKPOINT, BEST, FINAL = "checkpoint.npz", "best.npz", "weights.npz"
-"""Files of a run's folder: where it stands, the weights of the stage's best validation, and the finished run's."""
+CHECKPOINT, BEST, SERVED, FINAL = "checkpoint.npz", "best.npz", "served.npz", "weights.npz"
+"""Files of a run's folder: where it stands, the weights of the stage's best validation, those of the stage before it
+that does best at the size that is served, and the finished run's."""
+
+
+HISTORY = "history.csv"
+TEXTS = ("stage",)
+"""Columns that hold no number."""
+EARLIER = 20
+"""Most runs that are followed back."""
+Row = dict[str, str | float | None]
 
 
 class ReleaseOptions(Record):
@@ -106,13 +110,6 @@ def read_settings(folder: Path) -> Settings:
         raise TrainingError(f"{path}: {where}: {first['msg']}") from error
 
 
-HISTORY = "history.csv"
-TEXTS = ("stage",)
-"""Columns that hold no number."""
-
-Row = dict[str, str | float | None]
-
-
 def read_history(folder: Path) -> list[Row]:
     """A run's rows, oldest first; none where there is no history yet. A figure that was not measured is None.
 
@@ -134,9 +131,13 @@ def read_history(folder: Path) -> list[Row]:
 
 
 def add_to_history(folder: Path, row: Mapping[str, str | float | None]) -> None:
-    """Add a row, in the place of any that there is of its ``epoch`` or of later ones."""
-    epoch = _number(row, "epoch")
-    rows = [*(each for each in read_history(folder) if _number(each, "epoch") < epoch), dict(row)]
+    """Add a row, in the place of any of later epochs, and of one of the same epoch and as large an input.
+
+    A stage's end is measured at its own size, and at the size that is served where that is larger.
+    """
+    place = _number(row, "epoch"), _number(row, "size")
+    earlier = (each for each in read_history(folder) if (_number(each, "epoch"), _number(each, "size")) < place)
+    rows = [*earlier, dict(row)]
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     names = list(dict.fromkeys(name for each in rows for name in each))
@@ -195,10 +196,6 @@ class Meter:
         return means
 
 
-EARLIER = 20
-"""Most runs that are followed back."""
-
-
 def lineage(run: Path, settings: Settings | None = None, depth: int = EARLIER) -> dict[str, Any]:
     """A run's settings, environment and history, and under ``after`` those of the run it started from.
 
@@ -212,27 +209,29 @@ def lineage(run: Path, settings: Settings | None = None, depth: int = EARLIER) -
         TrainingError: the folder is not that of a run, or what it records cannot be read.
     """
     settings = settings or read_settings(run)
-    told = {name: value for name, value in settings.to_dict().items() if name not in ("attributes", "crop", "release")}
+    record = {
+        name: value for name, value in settings.to_dict().items() if name not in ("attributes", "crop", "release")
+    }
     start = Path(settings.start)
-    told |= {"data": _weighed(settings.data), "start": start.name}
-    told["recipe"]["start"] = Path(settings.recipe.start).name
-    told["recipe"]["schema"] = Path(settings.recipe.schema_file).name
-    told["command"] = training_command(settings)
+    record |= {"data": _weighed(settings.data), "start": start.name}
+    record["recipe"]["start"] = Path(settings.recipe.start).name
+    record["recipe"]["schema"] = Path(settings.recipe.schema_file).name
+    record["command"] = training_command(settings)
     path = run / ENVIRONMENT
     if path.is_file():
         try:
-            told["environment"] = json.loads(path.read_text(encoding="utf-8"))
+            record["environment"] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise TrainingError(f"{path}: not JSON: {error}") from error
     history = run / HISTORY
-    told["history"] = history.read_text(encoding="utf-8").splitlines() if history.is_file() else []
+    record["history"] = history.read_text(encoding="utf-8").splitlines() if history.is_file() else []
     earlier = start if start.is_dir() else start.parent
     if depth > 0 and (earlier / SETTINGS).is_file() and earlier.resolve() != run.resolve():
         try:
-            told["after"] = lineage(earlier, depth=depth - 1)
+            record["after"] = lineage(earlier, depth=depth - 1)
         except TrainingError:  # of a facepipe before 1.0, whose settings read otherwise
-            told["after"] = {"name": earlier.name}
-    return told
+            record["after"] = {"name": earlier.name}
+    return record
 
 
 def training_command(settings: Settings) -> str:

@@ -6,6 +6,7 @@ The loop is Keras' own ``train_on_batch``, so it runs on TensorFlow, PyTorch and
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,11 +29,9 @@ from . import checkpoint
 from .checkpoint import Position
 from .curves import draw_curves
 from .losses import attribute_losses, class_weights
-from .run_folder import BEST, CHECKPOINT, FINAL, Meter, Settings, add_to_history
+from .run_folder import BEST, CHECKPOINT, FINAL, SERVED, Meter, Row, Settings, add_to_history
 from .train_step import Devices, Learner, active_attributes, build_learner, has_bfloat16, loss_weights
-from .validation import Validator
-
-__all__ = ["BEST", "CHECKPOINT", "FINAL", "Settings", "Trainer"]
+from .validation import Validation, Validator
 
 
 @dataclass
@@ -44,6 +43,11 @@ class _Clock:
 
     def now(self) -> float:
         return self.before + time.monotonic() - self.started
+
+
+def _figures(found: Validation) -> Row:
+    """A validation's columns of the history."""
+    return {"val_loss": found.loss, **{f"val_{name}_loss": part for name, part in found.parts.items()}, **found.metrics}
 
 
 class Trainer:
@@ -73,7 +77,7 @@ class Trainer:
         balanced = class_weights(settings.attributes, train.targets) if self.recipe.losses.class_balance else None
         self.losses = attribute_losses(settings.attributes, self.recipe.losses, balanced)
         self.weights = loss_weights(settings.attributes, self.recipe)
-        for stage in self.recipe.stages:  # told before the first, not after hours
+        for stage in self.recipe.stages:  # before the first, not after hours
             self.backbone.check_size(stage.size)
             active_attributes(settings.attributes, stage)
         self.draw = row_weights(train, self.recipe.balance)
@@ -81,6 +85,8 @@ class Trainer:
         self.position = Position()
         self.clock = _Clock(0.0, time.monotonic())
         self.saved = 0.0
+        self.seconds_a_crop = 0.0
+        """Of the last validation."""
         self._until = math.inf
 
     def run(self, resume: bool = False) -> dict[str, np.ndarray]:
@@ -90,10 +96,12 @@ class Trainer:
             resume: go on from the folder's checkpoint.
 
         Returns:
-            The weights of the last stage's best validation, also written to ``weights.npz``.
+            The weights of the best validation at the size that is served, whichever stage it was in; also written to
+            ``weights.npz``.
 
         Raises:
             TrainingError: the start, the recipe or the checkpoint does not fit, or the loss stops being a number.
+            KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint and a line that says how to go on.
         """
         cv2.setNumThreads(1)  # the threads that prepare batches are the parallelism
         before = keras.config.dtype_policy()
@@ -104,10 +112,13 @@ class Trainer:
         try:
             with self.devices.training():
                 return self._stages(resume)
+        except KeyboardInterrupt:
+            place = f"stage {self.position.stage + 1}, step {self.position.step}"
+            name = shlex.quote(self.folder.name)
+            self.report(f"interrupted at {place}; to go on: facepipe train-classifier --resume --name {name}")
+            raise
         finally:
             keras.config.set_dtype_policy(before)
-
-    # -----------------------------------------------------------------------------------------------------------------
 
     def _stages(self, resume: bool) -> dict[str, np.ndarray]:
         saved: dict[str, np.ndarray] | None = None
@@ -152,6 +163,12 @@ class Trainer:
         self._save(learner)
         return learner
 
+    def _validator(self, stage: Stage) -> Validator:
+        memory = int(self.settings.memory_gb * 1024**3)
+        source = CropSource(self.train, stage.size, self.settings.crop.border, memory, self.broken)
+        spec = self.backbone.input_spec(stage.size)
+        return Validator(self.settings, self.val, source, spec, self.losses, self.batch, self.unread)
+
     def _stage(self, learner: Learner, stage: Stage) -> None:
         position = self.position
         epoch = len(self.train) // self.batch
@@ -165,12 +182,9 @@ class Trainer:
             + f", rate {stage.learning_rate:g}, frozen: {', '.join(stage.freeze) or 'nothing'}{learning}, "
             f"{learner.network.count_params() / 1e6:.1f} M weights, {keras.config.dtype_policy().name}"
         )
-        memory = int(self.settings.memory_gb * 1024**3)
-        source = CropSource(self.train, stage.size, self.settings.crop.border, memory, self.broken)
-        spec = self.backbone.input_spec(stage.size)
-        validator = Validator(self.settings, self.val, source, spec, self.losses, self.batch, self.unread)
+        validator = self._validator(stage)
         batches = training_batches(
-            source,
+            validator.source,
             self.batch,
             self.recipe.augmentation,
             (self.settings.seed, position.stage),
@@ -182,7 +196,6 @@ class Trainer:
             self._loop(learner, stage, validator, batches, total, epoch)
         except KeyboardInterrupt:
             self._save(learner)
-            self.report(f"interrupted; --resume goes on from stage {position.stage + 1}, step {position.step}")
             raise
         finally:
             batches.close()
@@ -241,26 +254,19 @@ class Trainer:
         meter.next()
         trained = meter.take()
         found = validator.measure(learner, position.step)
+        self.seconds_a_crop = found.seconds_a_crop
         position.validated = position.step
         better = found.loss < position.best
         position.best, position.waited = (found.loss, 0) if better else (position.best, position.waited + 1)
         if better:
             checkpoint.write_arrays(self.folder / BEST, get_weights(learner.network))
-        row: dict[str, Any] = {
-            "epoch": position.epochs + position.step / epoch,
-            "stage": stage.name,
-            "size": stage.size,
-            "step": position.step,
-            "minutes": self.clock.now() / 60,
-            "rate": rate_at(stage, self.recipe.warmup, progress),
-        }
+        row = self._place(stage, stage.size, progress)
         if trained:
             parts = {name: trained[f"{name}_loss"] for name in learner.active}
             row["train_loss"] = sum(self.weights[name] * value for name, value in parts.items())
             row["train_objective"] = trained["loss"]
             row |= {f"train_{name}_loss": value for name, value in parts.items()}
-        row["val_loss"] = found.loss
-        row |= {f"val_{name}_loss": value for name, value in found.parts.items()} | found.metrics
+        row |= _figures(found)
         if learner.log_variances is not None:
             row |= {f"factor_{name}": factor for name, factor in learner.factors.items()}
         add_to_history(self.folder, row)
@@ -269,14 +275,55 @@ class Trainer:
         self.report(f"validation after {position.step} steps: loss {found.loss:.4f}{best}; {found.shown}")
         return better
 
+    def _place(self, stage: Stage, size: int, progress: float) -> dict[str, Any]:
+        """The columns of the history that say where the run stands."""
+        position = self.position
+        return {
+            "epoch": position.epochs + position.step / (len(self.train) // self.batch),
+            "stage": stage.name,
+            "size": size,
+            "step": position.step,
+            "minutes": self.clock.now() / 60,
+            "rate": rate_at(stage, self.recipe.warmup, progress),
+        }
+
+    def _served(self, weights: dict[str, np.ndarray]) -> None:
+        """Measure an earlier stage's best at the size that is served, and keep it if no stage before it was better.
+
+        A stage that learns some attributes only is no candidate: the heads of the others are as they began.
+        """
+        position, stage, last = self.position, self.recipe.stages[self.position.stage], self.recipe.stages[-1]
+        if stage.attributes is not None:
+            return
+        loss = position.best
+        if stage.size != last.size:
+            learner = build_learner(self.settings.attributes, self.recipe, last, self.losses, self.devices)
+            set_weights(learner.network, weights)
+            found = self._validator(last).measure(learner, position.step)
+            weights, loss = get_weights(learner.network), found.loss
+            add_to_history(self.folder, self._place(stage, last.size, 1.0) | _figures(found))
+        better = loss < position.served
+        if better:
+            checkpoint.write_arrays(self.folder / SERVED, weights)
+            position.served, position.served_stage = loss, position.stage
+        best = " (best so far)" if better else ""
+        self.report(f"stage {stage.name} at the {last.size} px that are served: loss {loss:.4f}{best}")
+
     def _end(self, learner: Learner) -> dict[str, np.ndarray]:
-        """The weights of the stage's best validation; the position moves to the start of the next stage."""
+        """What the next stage starts from, or after the last one what is released; the position moves on."""
         position = self.position
         weights = checkpoint.read_arrays(self.folder / BEST)
+        over = position.stage + 1 == len(self.recipe.stages)
+        if not over:
+            self._served(weights)
+        elif position.served < position.best:
+            name = self.recipe.stages[position.served_stage].name
+            self.report(f"stage {name} is released: its loss of {position.served:.4f} is below {position.best:.4f}")
+            weights = checkpoint.read_arrays(self.folder / SERVED)
         position.epochs += position.step / (len(self.train) // self.batch)
         position.stage, position.step = position.stage + 1, 0
         position.best, position.waited, position.validated = math.inf, 0, -1
-        if position.stage == len(self.recipe.stages):
+        if over:
             set_weights(learner.network, weights)
             self._save(learner)
         elif learner.log_variances is not None:
@@ -291,8 +338,12 @@ class Trainer:
         elapsed, progress = self.clock.now(), self._progress(total)
         left = max((elapsed - self.position.stage_start) * (1 - progress) / progress, 0.0)
         parts = ", ".join(f"{name.removesuffix('_loss')} {v:.3f}" for name, v in meter.logs.items() if name != "loss")
+        done = f"{self.position.step}/{total} ({100 * progress:.0f} %)"
+        if progress > self.position.step / total:  # the time ends the stage, not the number of steps
+            minutes = (self._until - self.position.stage_start) / 60
+            done = f"step {self.position.step}, {100 * progress:.0f} % of {minutes:.1f} min"
         return (
-            f"[{elapsed / 60:5.1f} min] {stage.name} {self.position.step}/{total} ({100 * progress:.0f} %), "
+            f"[{elapsed / 60:5.1f} min] {stage.name} {done}, "
             f"{meter.images / meter.seconds():.0f} images/s, loss {meter.logs['loss']:.3f} ({parts}), "
             f"rate {rate_at(stage, self.recipe.warmup, progress):.2g}, stage ends in {left / 60:.1f} min"
         )

@@ -1,14 +1,14 @@
-"""Validation during training: losses and figures on rows that are not trained on, with the batch norms made fit.
+"""Validation during training: losses and figures on rows that are not trained on, after the batch norms' recalibration.
 
-Recalibration of batch norms: their statistics measured anew with the weights as they are now.
-
-Moving statistics trail behind weights that move fast, and a short training ends before they catch up; the model then
-trains well and validates badly. Averaging the batch statistics of many batches with fixed weights removes the lag
-(Wu & Johnson, "Rethinking 'Batch' in BatchNorm", 2021).
+Their statistics are measured anew with the weights as they are now. Moving statistics trail behind weights that move
+fast, and a short training ends before they catch up; the model then trains well and validates badly. Averaging the
+batch statistics of many batches with fixed weights removes the lag (Wu & Johnson, "Rethinking 'Batch' in BatchNorm",
+2021).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +40,8 @@ class Validation:
     parts: dict[str, float]
     """Every attribute's loss."""
     metrics: dict[str, float | None]
+    seconds_a_crop: float = 0.0
+    """Of reading and the forward pass."""
 
     @property
     def shown(self) -> str:
@@ -91,13 +93,15 @@ class Validator:
         recalibrate(learner.network, (prepare(each.images, self.spec) for each in crops))
         if self.reader is None:  # made outside of any strategy: one copy of the weights reads
             self.reader = keras.Model(learner.network.inputs, learner.network.output)
+        started = time.monotonic()
         outputs, targets = predict(self.reader, self.crops, self.spec, self.batch, self.rows, settings.workers)
+        seconds = (time.monotonic() - started) / len(self.rows)
         parts = {name: float(loss(targets[name], outputs[name])) for name, loss in self.losses.items()}
         metrics: dict[str, float | None] = {}
         for attribute in settings.attributes:
             found = scores(attribute, outputs[attribute.name], targets[attribute.name])
             metrics |= {metric.name: metric.value for metric in found}
-        return Validation(sum(learner.fixed[name] * parts[name] for name in learner.active), parts, metrics)
+        return Validation(sum(learner.fixed[name] * parts[name] for name in learner.active), parts, metrics, seconds)
 
 
 def predict(

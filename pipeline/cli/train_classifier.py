@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...core.files import write_whole
+from ..console import console, exit_code, terminable
 from ._options import Region, read_terms, typed
 from .train_detector import tell_exported
 from .weights import print_published
@@ -22,12 +23,12 @@ from .weights import print_published
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ...classifier.config.recipe import Recipe
     from ...classifier.training.compare_runs import RunFigures
+    from ...weights.manifest import Attribute
 
 
 RUNS = Path("runs") / "classifier"
-INTERRUPTED = 130
-"""Exit code of a training that was interrupted, as shells have it."""
 RESUMING = {
     "classifier_name",
     "data",
@@ -123,62 +124,70 @@ def train_classifier(
     memory: Annotated[float, typer.Option(min=0, help="GB that decoded pictures may take.")] = 4.0,
     seed: Annotated[int, typer.Option(min=0, help="Of every random number.")] = 0,
 ) -> None:
-    """Train the classifier on labelled crops, export it to ONNX and measure the files."""
-    from ...classifier.config.recipe import read_recipe, recipe_path
-    from ...classifier.config.schema import find_schema, read_schema
+    """Train the classifier on labelled crops, export it to ONNX and measure the files.
+
+    Ctrl+C or SIGTERM writes a checkpoint before it ends; --resume goes on from there.
+    """
+    from ...classifier.train import Ending, NewRun, RunOptions
     from ...classifier.train import train_classifier as train
 
     given = {key for key in context.params if typed(context, key)}
-    chosen: dict[str, Any] = {}
+    options = RunOptions(
+        data=tuple(data) if data else None,
+        devices=None if devices is None else tuple(each for each in devices.split(",") if each),
+        workers=workers if "workers" in given or not resume else None,
+        minutes=minutes,
+        memory_gb=memory if "memory" in given or not resume else None,
+        classifier_name=classifier_name,
+    )
+    ending = Ending(
+        version=version,
+        exports=tuple(each.value for each in export) if export else None,
+        terms=read_terms(terms) if terms else None,
+        licence=licence,
+        replace=replace or None,
+    )
+    new: NewRun | None = None
     if resume:
-        if name is None:
-            there = ", ".join(sorted(path.parent.name for path in RUNS.glob("*/settings.json")))
-            raise typer.BadParameter(f"--resume needs the run's --name; there are: {there or 'none'}")
-        if closed := sorted(given - RESUMING):
-            options = ", ".join(f"--{key.replace('_', '-')}" for key in closed)
-            raise typer.BadParameter(f"{options}: a resumed run keeps its settings; start a new one from its weights")
+        _check_resumed(name, given)
     else:
         if not data:
             raise typer.BadParameter("--data is needed for a new run")
-        learns = read_recipe(recipe).changed(epochs, batch, patience, size)
-        chosen = {
-            "recipe": learns,
-            "attributes": read_schema(
-                find_schema(str(schema)) if schema else find_schema(learns.schema_file, recipe_path(recipe).parent)
-            ),
-            "start": start,
-            "seed": seed,
-            "precision": precision.value,
-            "margin": margin,
-            "region": None if region is None else region.value,
-        }
+        learns, attributes = _recipe_and_schema(
+            recipe, schema, {"epochs": epochs, "batch": batch, "patience": patience, "size": size}
+        )
+        new = NewRun(attributes, learns, start, seed, precision.value, margin, None if region is None else region.value)
     folder = RUNS / (name or Path(recipe).stem)
     try:
-        published = train(
-            folder,
-            data or (),
-            version=version,
-            resume=resume,
-            devices=None if devices is None else [each for each in devices.split(",") if each],
-            workers=workers if "workers" in given or not resume else None,
-            memory_gb=memory if "memory" in given or not resume else None,
-            minutes=minutes,
-            exports=tuple(each.value for each in export or [Compression.int8]),
-            terms=read_terms(terms or []),
-            licence=licence,
-            classifier_name=classifier_name,
-            replace=replace,
-            report=lambda line: print(line, flush=True),
-            **chosen,
-        )
-    except KeyboardInterrupt:
-        print(f"to go on: facepipe train-classifier --resume --name {folder.name}", flush=True)
-        raise typer.Exit(INTERRUPTED) from None
+        with terminable():
+            published = train(folder, options, new, ending, lambda line: print(line, flush=True))
+    except KeyboardInterrupt as interruption:
+        raise typer.Exit(exit_code(interruption)) from None
     if published is None:
         tell_exported(folder)
     else:
         print_published(published)
     print(f"its curves: {folder / 'curves.png'}; beside other runs: facepipe compare {folder.name} OTHER")
+
+
+def _check_resumed(name: str | None, given: set[str]) -> None:
+    """Refuse to resume without a name, or with options that a run keeps."""
+    if name is None:
+        there = ", ".join(sorted(path.parent.name for path in RUNS.glob("*/settings.json")))
+        raise typer.BadParameter(f"--resume needs the run's --name; there are: {there or 'none'}")
+    if closed := sorted(given - RESUMING):
+        options = ", ".join(f"--{key.replace('_', '-')}" for key in closed)
+        raise typer.BadParameter(f"{options}: a resumed run keeps its settings; start a new one from its weights")
+
+
+def _recipe_and_schema(name: str, schema: Path | None, changes: dict[str, Any]) -> tuple[Recipe, tuple[Attribute, ...]]:
+    """The recipe with what the command line changes, and the schema that it learns."""
+    from ...classifier.config.recipe import read_recipe, recipe_path
+    from ...classifier.config.schema import find_schema, read_schema
+
+    recipe = read_recipe(name).changed(**changes)
+    file = find_schema(str(schema)) if schema else find_schema(recipe.schema_file, recipe_path(name).parent)
+    return recipe, read_schema(file)
 
 
 app = typer.Typer(no_args_is_help=True, help="Recipes of train-classifier: list, show.", rich_markup_mode=None)
@@ -197,7 +206,6 @@ def list_recipes() -> None:
 
     from ...classifier.config.recipe import read_recipe, recipe_path, shipped_recipes
     from ...classifier.config.schema import find_schema, read_schema
-    from ..console import console
 
     table = Table()
     for heading in ("recipe", "backbone", "px", "attributes", "what it is"):
@@ -263,7 +271,6 @@ def compare(
     """Compare trainings of the classifier: figures, losses, parameters, time of a crop."""
     from ...classifier.training.compare_runs import compare as read
     from ...classifier.training.compare_runs import draw_comparison, find_run
-    from ..console import console
 
     folders = list(dict.fromkeys(find_run(text, RUNS) for text in runs))
     found = read(folders, timing)

@@ -9,8 +9,8 @@ from facepipe.classifier.config.schema import read_schema
 from facepipe.classifier.data.augmentation import (
     Augmentation,
     draw_placing,
-    fill_rim,
-    find_rim,
+    fill_border,
+    find_border,
     place,
     place_points,
     relight,
@@ -168,34 +168,34 @@ def test_kept_pictures_are_the_decoded_ones(faces):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The rim
+# The border
 # ---------------------------------------------------------------------------------------------------------------------
 
 GREY = (114, 114, 114)
 
 
-def rimmed(size: int = 64, rim: int = 16) -> np.ndarray:
+def bordered(size: int = 64, border: int = 16) -> np.ndarray:
     """Stripes with a grey border above and at the left, and a patch of that grey in their midst."""
     image = np.zeros((size, size, 3), np.uint8)
     image[:, ::2] = (40, 80, 200)
     image[30:36, 30:36] = GREY
-    image[:rim] = image[:, :rim] = GREY
+    image[:border] = image[:, :border] = GREY
     return image
 
 
 def test_the_rim_is_what_joins_the_edge():
-    coded = cv2.imdecode(cv2.imencode(".jpg", rimmed(), (cv2.IMWRITE_JPEG_QUALITY, 92))[1], cv2.IMREAD_COLOR)
-    for image in (rimmed(), coded):
-        rim = find_rim(image, GREY)
-        assert rim[:14].all()
-        assert rim[:, :14].all()
-        assert not rim[19:, 19:].any()
+    coded = cv2.imdecode(cv2.imencode(".jpg", bordered(), (cv2.IMWRITE_JPEG_QUALITY, 92))[1], cv2.IMREAD_COLOR)
+    for image in (bordered(), coded):
+        border = find_border(image, GREY)
+        assert border[:14].all()
+        assert border[:, :14].all()
+        assert not border[19:, 19:].any()
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_filled_rim_is_no_longer_the_border_and_the_rest_stays(seed):
-    image = rimmed()
-    filled = fill_rim(image, GREY, np.random.default_rng(seed))
+    image = bordered()
+    filled = fill_border(image, GREY, np.random.default_rng(seed))
     np.testing.assert_array_equal(filled[19:, 19:], image[19:, 19:])
     assert (np.abs(filled[:14].astype(int) - 114).max(axis=2) > 10).mean() > 0.9
 
@@ -204,23 +204,23 @@ def test_a_reflection_shows_what_lies_on_the_other_side():
     image = np.full((64, 64, 3), GREY, np.uint8)
     image[20:] = np.arange(44)[:, None, None] * 2 + 140
     random = np.random.default_rng(2)  # draws a reflection, not one colour
-    filled = fill_rim(image, GREY, random)
+    filled = fill_border(image, GREY, random)
     means = filled[:20].mean(axis=(1, 2))
     assert (np.diff(means) < 0).all()  # brighter upwards, as the picture is downwards
-    assert means[4] == pytest.approx(image[2 * 22 - 4, 0, 0], abs=4)  # the rim is two pixels broader
+    assert means[4] == pytest.approx(image[2 * 22 - 4, 0, 0], abs=4)  # the border is two pixels broader
 
 
 def test_a_crop_without_a_rim_or_with_nothing_else_stays():
     whole = np.random.default_rng(0).integers(0, 100, (32, 32, 3), dtype=np.uint8)
-    assert fill_rim(whole, GREY, np.random.default_rng(0)) is whole
+    assert fill_border(whole, GREY, np.random.default_rng(0)) is whole
     empty = np.full((32, 32, 3), GREY, np.uint8)
-    assert fill_rim(empty, GREY, np.random.default_rng(0)) is empty
+    assert fill_border(empty, GREY, np.random.default_rng(0)) is empty
 
 
 def test_rims_are_off_by_default_and_leave_other_draws_alone(faces):
     """A run that was begun before there were rims goes on with the batches that it would have had."""
     table = read_faces(faces, SCHEMA).split("train")
-    assert Augmentation().rim == 0
+    assert Augmentation().border_fill == 0
     shifted = Augmentation(shift=0.5, flip=0)
 
     def images(strength):
@@ -229,8 +229,8 @@ def test_rims_are_off_by_default_and_leave_other_draws_alone(faces):
         stream.close()
         return found
 
-    without, always = images(shifted), images(shifted.model_copy(update={"rim": 1.0}))
-    assert [find_rim(image, GREY).mean() > 0.02 for image in images(shifted.model_copy(update={"coarse": 0}))].count(
+    without, always = images(shifted), images(shifted.model_copy(update={"border_fill": 1.0}))
+    assert [find_border(image, GREY).mean() > 0.02 for image in images(shifted.model_copy(update={"coarse": 0}))].count(
         True
     )
     assert (without != always).any()
@@ -332,3 +332,10 @@ def test_small_is_off_by_default_and_leaves_the_other_draws_as_they_were():
     always = relight(image, Augmentation(small=1), np.random.default_rng(3))
     np.testing.assert_array_equal(without, never)
     assert not np.array_equal(without, always)
+
+
+def test_the_old_name_of_border_fill_is_read() -> None:
+    old = Augmentation.model_validate({"rim": 0.3})
+    assert old == Augmentation(border_fill=0.3)
+    assert old.model_dump(by_alias=True)["border_fill"] == 0.3
+    assert "rim" not in old.model_dump(by_alias=True)

@@ -88,7 +88,7 @@ def test_the_command(
     assert not any("training rows" in line for line in content["sentences"])
 
 
-def test_data_without_a_split_are_parted_as_they_were_for_the_training(
+def test_data_without_a_split_get_the_splits_of_the_training(
     faces: Path, tmp_path: Path, classifier_release: Release
 ) -> None:
     lines = faces.read_text().splitlines()

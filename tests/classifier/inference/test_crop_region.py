@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from facepipe.classifier.config.recipe import read_recipe
 from facepipe.classifier.data.table import CropSet
 from facepipe.classifier.inference.crop import (
     ASPECT,
@@ -18,7 +19,7 @@ from facepipe.classifier.inference.crop import (
     cut_region,
     region_box,
 )
-from facepipe.classifier.train import _crop_recipe, train_classifier
+from facepipe.classifier.train import NewRun, RunOptions, _crop_recipe, train_classifier
 from facepipe.core.errors import TrainingError, WeightsError
 from facepipe.weights.manifest import CropRecipe
 
@@ -141,5 +142,7 @@ def test_crops_that_say_nothing_show_what_the_command_says():
 
 def test_a_name_that_is_none_is_refused_before_the_training(tmp_path):
     with pytest.raises(WeightsError, match=r"'My shirt@0\.0\.0'.*is named like shirt@1\.0\.0"):
-        train_classifier(tmp_path / "run", ["faces.csv"], classifier_name="My shirt")
+        train_classifier(
+            tmp_path / "run", RunOptions(("faces.csv",), classifier_name="My shirt"), NewRun((), read_recipe())
+        )
     assert list(tmp_path.iterdir()) == []

@@ -25,13 +25,16 @@ from facepipe.classifier.data.table import read_faces
 from facepipe.classifier.inference.classifier import AttributeClassifier
 from facepipe.classifier.models.pretrained import fit_start, starting_arrays
 from facepipe.classifier.training.checkpoint import Position
-from facepipe.classifier.training.run_folder import Settings, read_settings
+from facepipe.classifier.training.run_folder import LICENCE, Settings, read_settings
 from facepipe.classifier.training.trainer import checkpoint
 from facepipe.core.errors import TrainingError
 from facepipe.pipeline.cli import main
 from facepipe.weights.manifest import CropRecipe
 from facepipe.weights.publish import Choices, publish_run
 from facepipe.weights.store import find, open_release
+
+TAUGHT = ["age", "gender", "glasses", "eyes"]
+"""The attributes of the schema that the drawn faces label."""
 
 
 def run(*arguments: str) -> int:
@@ -63,7 +66,10 @@ def test_the_run_leaves_its_settings_and_history(trained):
     assert settings["recipe"]["backbone"] == "resnet14"
     with (folder / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["stage"] for row in rows] == ["first"] * 5 + ["second"] * 5
+    assert [row["stage"] for row in rows] == ["first"] * 6 + ["second"] * 5
+    served = rows.pop(5)  # the first stage's best, measured at the size that is served
+    assert (served["stage"], served["size"], served["epoch"]) == ("first", "64", "5")
+    assert float(served["val_loss"]) > 0
     assert [float(row["epoch"]) for row in rows] == list(range(1, 11))
     assert float(rows[0]["rate"]) > float(rows[4]["rate"]) < float(rows[5]["rate"])
     environment = json.loads((folder / "environment.json").read_text())
@@ -76,11 +82,31 @@ def test_the_run_leaves_its_settings_and_history(trained):
     losses = [float(row["train_loss"]) for row in rows]
     assert np.mean(losses[-2:]) < 0.8 * losses[0]
     assert all(float(row[f"train_{name}_loss"]) >= 0 for row in rows for name in ("age", "gender", "eyes"))
-    assert all(float(row["val_mask_loss"]) == 0 for row in rows)  # nobody labels masks here
+    assert [each["name"] for each in settings["attributes"]] == TAUGHT, "nobody labels smiles and masks here"
+    assert settings["release"] == {
+        "version": "1.0.0",
+        "exports": ["int8", "float16", "float32"],
+        "terms": {"points": "made here", "": "drawn by a test"},
+        "licence": LICENCE,
+        "replace": False,
+    }
+
+
+def test_resumed_after_its_end_a_run_changes_nothing(trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained[0])
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(trained[1]))
+    folder = Path("runs/classifier/a")
+    before = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    assert run("--resume", "--name", "a") == 0
+    shown = capsys.readouterr().out
+    assert "the run is over and was released as asked, so nothing is left to do" in shown
+    assert {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()} == before
+    assert run("--resume", "--name", "a", "--export", "float16") == 2, "another release under a version that exists"
+    assert "this version exists" in capsys.readouterr().err
 
 
 def test_a_run_that_is_over_only_releases(trained, tmp_path, monkeypatch, capsys):
-    """Resumed without --data and without --version: nothing is installed, and the export works by its folder."""
+    """Resumed without --data: it is published as it was asked to be when it began."""
     folder = Path("runs/classifier/a")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "none"))
@@ -88,12 +114,11 @@ def test_a_run_that_is_over_only_releases(trained, tmp_path, monkeypatch, capsys
     before = (folder / "weights.npz").read_bytes()
     assert run("--resume", "--name", "a", "--classifier-name", "drawn", "--export", "float32") == 0
     shown = capsys.readouterr().out
-    assert "facepipe weights publish runs/classifier/a --version VERSION" in shown
     assert "stage 1/2" not in shown
-    assert not (tmp_path / "none").exists()
+    assert find("classifier", "drawn@1.0.0").manifest.files[0].precision == "float32"
     assert (folder / "weights.npz").read_bytes() == before
     release = find("classifier", folder / "export")
-    assert (release.manifest.name, release.version) == ("drawn", "0.0.0-a")
+    assert release.manifest.name == "drawn"
     assert len(AttributeClassifier(release=release).classify(np.zeros((2, 64, 64, 3), np.uint8))) == 2
     assert len(json.loads((folder / "environment.json").read_text())["resumed"]) == 1
 
@@ -114,7 +139,7 @@ def test_the_release_tells_what_it_is(trained, monkeypatch):
     assert not any(os.sep in str(manifest.training[name]) for name in ("data", "start"))
     measured = {metric.name: metric.count for metric in manifest.metrics[0].values}
     assert measured["gender.accuracy"] == 6
-    assert "mask.accuracy" not in measured
+    assert [attribute.name for attribute in manifest.attributes] == TAUGHT
     documents = {document.name for document in manifest.documents}
     assert documents >= {"MODEL_CARD.md"}
     card = (release.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
@@ -146,13 +171,14 @@ def test_the_precisions_agree_where_they_serve(trained, faces, monkeypatch):
             spread = max(float(wanted.std()), 1e-3)
             assert np.abs(outputs[name] - wanted).mean() < share * spread, (precision, name)
     values = AttributeClassifier("1.0.0").classify(crops)
-    assert set(values[0]) == {"age", "gender", "glasses", "smile", "mask", "eyes"}
+    assert list(values[0]) == TAUGHT
 
 
 def test_evaluation_is_the_manifest_s(trained, faces, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FACEPIPE_WEIGHTS", str(trained[1]))
+    common = ("--data", str(faces), "--classifier", "1.0.0", "--size-rows", "0")
     with pytest.raises(SystemExit) as left:
-        main(["evaluate-classifier", "--data", str(faces), "--classifier", "1.0.0", "--json", str(tmp_path / "m.json")])
+        main(["evaluate-classifier", *common, "--json", str(tmp_path / "m.json")])
     assert left.value.code == 0
     found = json.loads((tmp_path / "m.json").read_text())
     released = find("classifier", "1.0.0").manifest.metrics
@@ -171,7 +197,7 @@ def test_a_release_can_be_trained_further(trained, monkeypatch):
     x = np.random.default_rng(0).normal(0, 50, (2, 64, 64, 3)).astype(np.float32)
     outputs = {}
     for start in ("1.0.0", str(folder)):
-        model = build_model(read_schema(), recipe, 64)
+        model = build_model(read_settings(folder).attributes, recipe, 64)
         assert fit_start(model, starting_arrays(start, recipe.backbone)) == []
         outputs[start] = model.predict_on_batch(x)
         assert all(np.isfinite(value).all() for value in get_weights(model).values())
@@ -216,7 +242,8 @@ def test_options_that_do_not_go_together(trained, faces, monkeypatch, capsys):
     Path("other.csv").write_text(faces.read_text().replace("male", "female").replace("fefe", "fe"))
     for file in ("images",):
         Path(file).symlink_to(faces.parent / file)
-    assert run("--resume", "--name", "a", "--data", "other.csv") == 2
+    again = ("--export", "float32", "--replace")
+    assert run("--resume", "--name", "a", "--data", "other.csv", *again) == 2
     assert "not the labels that this run began with" in capsys.readouterr().err
     assert read_settings(Path("runs/classifier/a")) == settings
 
@@ -245,14 +272,15 @@ stages:
 KILLED = """
 import sys
 from pathlib import Path
-from facepipe.classifier.train import train_classifier
+from facepipe.classifier.train import Ending, NewRun, RunOptions, train_classifier
 from facepipe.classifier.config.recipe import read_recipe
 from facepipe.classifier.config.schema import read_schema
-from facepipe.classifier.training.run_folder import Settings, read_settings
 faces, recipe, folder = map(Path, sys.argv[1:4])
-train_classifier(folder, [str(faces)], read_schema(), read_recipe(str(recipe)).changed(epochs=float(sys.argv[4])),
-                 "2.0.0", start="none", exports=("float32",), checkpoint_minutes=0.02, progress_seconds=0.0,
-                 precision="float32", resume="resume" in sys.argv, report=lambda line: print(line, flush=True))
+new = NewRun(read_schema(), read_recipe(str(recipe)).changed(epochs=float(sys.argv[4])), "none", precision="float32",
+             checkpoint_minutes=0.02, progress_seconds=0.0)
+resume = "resume" in sys.argv
+train_classifier(folder, RunOptions(None if resume else (str(faces),)), None if resume else new,
+                 Ending() if resume else Ending("2.0.0", ("float32",)), lambda line: print(line, flush=True))
 """
 
 
@@ -286,6 +314,31 @@ def test_a_killed_run_goes_on_where_it_stood(tmp_path, faces):
     assert f"resuming at stage {stood.stage + 1}, step {stood.step}" in second.stdout
     assert "stage 1/2" not in second.stdout
     assert (tmp_path / "weights" / "classifier" / "2.0.0" / "manifest.json").is_file()
+
+
+def test_sigterm_writes_a_checkpoint_and_says_how_to_go_on(tmp_path, faces):
+    (tmp_path / "small.yaml").write_text(SMALL)
+    command = [sys.executable, "-c", "import sys; from facepipe.pipeline.cli import main; main(sys.argv[1:])"]
+    command += ["train-classifier", "--data", str(faces), "--recipe", "small.yaml", "--start", "none", "--name", "a b"]
+    started = subprocess.Popen(
+        [*command, "--epochs", "100000"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    folder = tmp_path / "runs" / "classifier" / "a b"
+    deadline = time.monotonic() + 600
+    while not (folder / "history.csv").is_file():
+        assert started.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    started.send_signal(signal.SIGTERM)
+    out, err = started.communicate(timeout=600)
+    assert started.returncode == 143
+    position, _ = checkpoint.read(folder / "checkpoint.npz")
+    assert out.splitlines()[-1] == (
+        f"interrupted at stage {position.stage + 1}, step {position.step}; "
+        "to go on: facepipe train-classifier --resume --name 'a b'"
+    )
+    assert position.step > 0
+    assert err == "", "no chatter of libraries, no traceback"
 
 
 def test_another_backend_trains_and_exports(tmp_path, faces, tiny_recipe):
@@ -341,7 +394,9 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(tmp_path, faces):
         stop = place
         with pytest.raises(KeyboardInterrupt):
             small_run(faces, folder, report, resume)
-    assert "interrupted; --resume goes on from stage 2, step 6" in lines[-1]
+    assert lines[-1] == (
+        "interrupted at stage 2, step 6; to go on: facepipe train-classifier --resume --name interrupted"
+    )
     stop = "never"
     resumed = small_run(faces, folder, report, True)
     assert resumed.keys() == straight.keys()
@@ -396,7 +451,7 @@ if keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 sys.path.insert(0, sys.argv[1])
-from test_training import small_run
+from test_trainer import small_run
 from facepipe.core.errors import TrainingError
 folder, faces = Path(sys.argv[2]), Path(sys.argv[3])
 one = small_run(faces, folder / "one", lambda line: None, epochs=1, devices=("cpu:0",))
