@@ -1,6 +1,4 @@
-"""Where labelled faces come from: one table of one or several ``--data`` values.
-
-Pictures in folders, as label rows: folders named by class, and Roboflow's exports of classification projects.
+"""Where labelled faces come from: one table of one or several ``--data`` values, label files and folders of pictures.
 
 ``DIR/<class>/*.jpg`` or ``DIR/{train,val,test}/<class>/*.jpg`` (also ``valid``, as Roboflow writes it) say one
 attribute: the one whose classes hold every folder's name. Folders of a numeric attribute, which must be named, are
@@ -34,6 +32,12 @@ from .table import CropSet, FaceTable, make_table
 WEIGHT = re.compile(r"^(?P<path>.+)=(?P<weight>[0-9.eE+-]+)$")
 NAMED = re.compile(r"^(?P<attribute>[a-z][a-z0-9_]+):(?P<path>.+)$")
 """A name of one letter is a drive of Windows."""
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+MULTI_LABEL = "_classes.csv"
+UNLABELLED = "Unlabeled"
+"""Roboflow's column for pictures without a label."""
+RANGE = re.compile(r"^(\d+(?:\.\d+)?)\s*(?:-|–|to)\s*(\d+(?:\.\d+)?)$")
 
 
 @dataclass(frozen=True)
@@ -182,14 +186,6 @@ def _keys(table: FaceTable) -> np.ndarray:
     groups = [group or None for group in table.columns["group"].tolist()]
     files = [str(file.resolve()) for file in table.files]
     return np.array([str(each) for each in join_groups(groups, files)])
-
-
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-MULTI_LABEL = "_classes.csv"
-UNLABELLED = "Unlabeled"
-"""Roboflow's column for pictures without a label."""
-RANGE = re.compile(r"^(\d+(?:\.\d+)?)\s*(?:-|–|to)\s*(\d+(?:\.\d+)?)$")
 
 
 def read_class_folders(folder: Path, attributes: tuple[Attribute, ...], attribute: str | None = None) -> Rows:

@@ -1,4 +1,4 @@
-"""Labelled faces: the table of their rows, and its checks.
+"""The table of labelled faces.
 
 A label file (CSV or Parquet) has one row a picture: ``file`` (relative to the file), ``source``, ``split`` (train, val
 or test), ``group`` (rows of one group stay on one side of a split), ``framing``, and the columns of the schema's

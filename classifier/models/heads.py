@@ -4,9 +4,8 @@ Classes and bins are logits. A binary attribute has two, trained by softmax and 
 binary cross-entropy, of the difference of the two. A number without bins is one linear output, 0 at its ``low`` and 1
 at its ``high``. Points are fractions of the crop's side: linear in the pooled features, or read from a map of an eighth
 of the input's side, which joins the last three blocks (as feature pyramids do, Lin et al., CVPR 2017), by the
-expectation of each point's heatmap (soft-argmax; Luvizon et al., 2019).
-
-What lies between a backbone's last map and the heads: pooling, and what regularises it.
+expectation of each point's heatmap (soft-argmax; Luvizon et al., 2019). Between the backbone's last map and the heads
+lies the neck: pooling, and what regularises it.
 """
 
 from __future__ import annotations
@@ -21,6 +20,12 @@ from ...weights.manifest import Attribute
 from ..config.recipe import Heads, Neck
 from ..inference.attributes import output_width
 from .resnet import MOMENTUM
+
+POOLED = "pooled"
+"""The layer whose output people take as features: the pooled numbers before batch norm and dropout."""
+NECK_NORM, LAST = "neck_bn", "dropout"
+NECK_EPSILON = 1e-3
+"""Of the neck's batch norm."""
 
 
 @keras.saving.register_keras_serializable("facepipe")
@@ -85,13 +90,6 @@ def _enlarged(x: Any, side: int) -> Any:
     if side == 2 * x.shape[1]:
         return layers.UpSampling2D(2)(x)
     return layers.Resizing(side, side, interpolation="bilinear")(x)
-
-
-POOLED = "pooled"
-"""The layer whose output people take as features: the pooled numbers before batch norm and dropout."""
-NECK_NORM, LAST = "neck_bn", "dropout"
-NECK_EPSILON = 1e-3
-"""Of the neck's batch norm."""
 
 
 def pooled_features(last: Any, neck: Neck) -> tuple[Any, Any]:

@@ -1,8 +1,6 @@
 """Where training starts from: ImageNet, named arrays, a run, a released version or nothing; and fitting it to a model.
 
 A batch norm can stand beside its kernel or be folded into it, in the weights as in the model; each becomes the other.
-
-ImageNet weights of ResNet18, which keras.applications lacks, from torchvision; read as tensors, nothing executed.
 """
 
 from __future__ import annotations
@@ -27,10 +25,8 @@ from .multitask import get_weights, set_weights
 CONV, DEPTHWISE = (3, 2, 0, 1), (2, 3, 0, 1)
 """Axes of Keras' kernels in ONNX' order: (h, w, in, out) and (h, w, channels, 1)."""
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
-WITHOUT = (
-    "without a network, give --start an .npz with arrays named <layer>/<variable> as in keras.applications "
-    "(conv1_conv/kernel ...), a run's folder, a released version, or 'none'"
-)
+TORCH_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+"""Names of a batch norm's arrays in torch, and ours."""
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -76,6 +72,21 @@ def starting_arrays(start: str, backbone: str) -> dict[str, np.ndarray]:
     return weights_of_onnx(release.read(release.finest().precision))
 
 
+def without_network(backbone: str) -> str:
+    """What to start from where ImageNet's weights cannot be downloaded: the released classifier if it fits."""
+    others = (
+        "give --start an .npz with arrays named <layer>/<variable> as in keras.applications (conv1_conv/kernel ...), a "
+        "run's folder, a released version, or 'none'"
+    )
+    try:
+        release = find("classifier")
+    except WeightsError:
+        return f"without a network, {others}"
+    if release.manifest.architecture != backbone:
+        return f"without a network, {others}"
+    return f"without a network, --start {release.label} begins with the released classifier's weights; or {others}"
+
+
 def _imagenet(backbone: Backbone) -> dict[str, np.ndarray]:
     if backbone.name == "resnet18":
         return resnet18_arrays()
@@ -89,7 +100,7 @@ def _imagenet(backbone: Backbone) -> dict[str, np.ndarray]:
         return imagenet_arrays(getattr(keras.applications, backbone.application))
     except Exception as error:  # Keras raises whatever its downloader and its reader do
         raise TrainingError(
-            f"Keras could not get {backbone.application}'s ImageNet weights ({error}); {WITHOUT}. A broken download "
+            f"Keras could not get {backbone.application}'s ImageNet weights ({error}); {without_network(backbone.name)}. A broken download "
             f"stays in Keras' folder, ~/.keras/models or $KERAS_HOME/models: delete the file there and try again"
         ) from error
 
@@ -219,9 +230,6 @@ def fold(
     return kernel * (scale[:, None] if depthwise else scale), (bias - mean) * scale + beta
 
 
-_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
-
-
 def resnet18_arrays() -> dict[str, np.ndarray]:
     """Download (once; torch keeps the file) torchvision's ``IMAGENET1K_V1`` weights and name them as our layers.
 
@@ -235,8 +243,8 @@ def resnet18_arrays() -> dict[str, np.ndarray]:
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (URLError, OSError, RuntimeError) as error:
         raise TrainingError(
-            f"torchvision could not download ResNet18's ImageNet weights from {weights.url} ({error}); without a "
-            f"network, give --start an .npz with arrays named <layer>/<variable> (conv1_conv/kernel ...), or 'none'"
+            f"torchvision could not download ResNet18's ImageNet weights from {weights.url} ({error}); "
+            f"{without_network('resnet18')}"
         ) from error
     return arrays_of_torch(state)
 
@@ -259,7 +267,7 @@ def arrays_of_torch(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
         if array.ndim == 4:
             arrays[f"{unit}_conv/kernel"] = array.transpose(2, 3, 1, 0)
         else:
-            arrays[f"{unit}_bn/{_NORM[parts[-1]]}"] = array
+            arrays[f"{unit}_bn/{TORCH_NORM[parts[-1]]}"] = array
     return arrays
 
 

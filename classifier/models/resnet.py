@@ -18,6 +18,8 @@ EPSILON = 1.001e-5
 """Of the batch norms, as keras.applications has it."""
 MOMENTUM = 0.9
 """Of the batch norms' moving statistics: they must not lag behind weights that move fast (see batchnorm.py)."""
+FILTERS = (32, 64, 128, 256, 256)
+"""Of the plain conv net's blocks."""
 DEPTHS = {"resnet50": (3, 4, 6, 3), "resnet18": (2, 2, 2, 2), "resnet14": (1, 1, 1, 1)}
 """Residual units of conv2 to conv5. ``resnet14`` is for trying things out: ResNet50 with a quarter of the depth."""
 BASIC = {"resnet18"}
@@ -74,9 +76,6 @@ def residual_maps(name: str, image: Any, norms: Collection[str], l2: float) -> l
             x = layers.ReLU(name=f"{unit}_out")(layers.Add(name=f"{unit}_add")([shortcut, x]))
         maps.append(x)
     return maps[1:]
-
-
-FILTERS = (32, 64, 128, 256, 256)
 
 
 def convnet_maps(image: Any, l2: float) -> list[Any]:

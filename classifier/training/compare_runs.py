@@ -1,4 +1,4 @@
-"""Runs of the classifier side by side: one table of what they reached and cost, one picture of their curves."""
+"""Runs of the classifier side by side: what they reached and cost, and one picture of their curves."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class RunFigures:
         measured: through what: ``export``, the ONNX file on all val rows; ``training``, Keras at the best validation.
         figures: by metric, as ``age.mae`` and ``gender.accuracy``.
         units: of the numeric attributes.
-        loss: lowest validation loss of its last stage.
+        loss: validation loss of the weights that it becomes: the lowest at the size that is served.
         epochs: trained.
         parameters: numbers in its weights.
-        milliseconds: median for one crop through the export on this machine.
+        milliseconds: median for one input through the export on this machine.
         megabytes: of the exported file.
     """
 
@@ -61,19 +61,6 @@ class RunFigures:
         return asdict(self) | {"folder": str(self.folder)}
 
 
-def find_run(text: str, runs: Path) -> Path:
-    """A run's folder by its path, or by its name among the runs.
-
-    Raises:
-        TrainingError: there is none.
-    """
-    for folder in (Path(text), runs / text):
-        if (folder / SETTINGS).is_file():
-            return folder
-    there = ", ".join(sorted(path.parent.name for path in runs.glob(f"*/{SETTINGS}")))
-    raise TrainingError(f"{text}: neither a run's folder nor a name in {runs}; there are: {there or 'none'}")
-
-
 def read_run(folder: Path) -> RunFigures:
     """What a run's folder tells of it, the time of a crop left out. A run need not be over, nor be of this facepipe.
 
@@ -89,7 +76,7 @@ def read_run(folder: Path) -> RunFigures:
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise TrainingError(f"{folder / SETTINGS}: not the settings of a run ({error!r})") from error
     rows = read_history(folder)
-    best = _best(rows)
+    best = _best(rows, recipe["stages"])
     if best is not None:
         found.loss = _float(best.get("val_loss"))
         found.epochs = _float(rows[-1].get("epoch"))
@@ -111,10 +98,14 @@ def read_run(folder: Path) -> RunFigures:
     return found
 
 
-def _best(rows: list[Row]) -> Row | None:
-    """The row of the last stage with the lowest validation loss: the weights that the run becomes."""
-    last = [row for row in rows if row["stage"] == rows[-1]["stage"] and row.get("val_loss") is not None]
-    return min(last, key=lambda row: _float(row["val_loss"]) or 0.0) if last else None
+def _best(rows: list[Row], stages: list[dict[str, Any]]) -> Row | None:
+    """The row of the weights that the run becomes: the lowest validation loss at the size that is served, of stages
+    that learn every attribute; while no stage is that far, of the present one."""
+    partial = {stage.get("name") for stage in stages if stage.get("attributes") is not None}
+    measured = [row for row in rows if row.get("val_loss") is not None]
+    served = [row for row in measured if row.get("size") == stages[-1]["size"] and row["stage"] not in partial]
+    chosen = served or [row for row in measured if row["stage"] == rows[-1]["stage"]]
+    return min(chosen, key=lambda row: _float(row["val_loss"]) or 0.0) if chosen else None
 
 
 def _float(value: str | float | None) -> float | None:

@@ -1,10 +1,7 @@
-"""The network with what training adds to it: the sum of its losses, its optimizer, and which part of it learns.
+"""A training step: the network with the sum of its losses, its optimizer, and the devices that share a batch.
 
-A ``keras.Model`` whose own training step does the work, so it trains on TensorFlow, PyTorch and JAX alike.
-
-The devices of a training: which are there, and how several share a batch.
-
-Several devices each hold the weights and see a part of every batch: ``keras.distribution.DataParallel`` on JAX,
+``keras.Model``'s own training step does the work, so it trains on TensorFlow, PyTorch and JAX alike. Several devices each
+hold the weights and see a part of every batch: ``keras.distribution.DataParallel`` on JAX,
 ``tf.distribute.MirroredStrategy`` on TensorFlow. Keras has no such thing on PyTorch.
 """
 

@@ -13,6 +13,7 @@ from ...core.version import __version__
 from ..console import report
 from . import (
     benchmark,
+    compare,
     data,
     detect,
     doctor,
@@ -71,7 +72,7 @@ for register in (
     evaluate_detector.register,
     train_classifier.register,
     evaluate_classifier.register,
-    train_classifier.register_compare,
+    compare.register_compare,
     train_classifier.register_recipes,
     benchmark.register,
     serve.register,

@@ -15,7 +15,7 @@ from facepipe.classifier.config.recipe import Neck, Recipe, Stage, read_recipe
 from facepipe.classifier.config.schema import find_schema, read_schema
 from facepipe.classifier.models import pretrained as start
 from facepipe.classifier.models.multitask import build_model, get_weights, set_weights
-from facepipe.classifier.models.pretrained import fit_start, frozen_at_random, starting_arrays
+from facepipe.classifier.models.pretrained import fit_start, frozen_at_random, starting_arrays, without_network
 from facepipe.core.errors import TrainingError
 
 GENDER = read_schema(find_schema("gender"))
@@ -70,8 +70,14 @@ def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[
 
 @pytest.mark.parametrize("backbone", sorted(MODULES))
 def test_a_server_that_refuses(downloads, backbone):
-    with pytest.raises(TrainingError, match=r"(?s)could not get .*404.*without a network, give --start an \.npz"):
+    with pytest.raises(TrainingError, match=r"(?s)could not get .*404.*without a network, .*give --start an \.npz"):
         starting_arrays("imagenet", backbone)
+
+
+def test_without_a_network_the_released_classifier_is_proposed(monkeypatch, tmp_path):
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path))
+    assert without_network("resnet50").startswith("without a network, --start 1.0.0 begins with the released")
+    assert "--start 1.0.0" not in without_network("mobilenetv2"), "it is a ResNet50"
 
 
 def test_a_server_that_lies(downloads):

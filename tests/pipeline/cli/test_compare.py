@@ -14,8 +14,9 @@ from facepipe.weights.manifest import Metric, Metrics, write_manifest
 from facepipe.weights.store import Release
 
 HISTORY = """epoch,stage,size,step,minutes,rate,train_loss,val_loss,age.mae,gender.accuracy,eyes.eye_error
-1,first,64,4,0.1,0.001,9,7,20,0.5,0.3
-2,first,64,8,0.2,0.0001,8,5,15,0.6,0.2
+1,first,32,4,0.1,0.001,9,7,20,0.5,0.3
+2,first,32,8,0.2,0.0001,8,5,15,0.6,0.2
+2,first,64,8,0.2,0.0001,,7.5,16,0.6,0.2
 3,second,64,4,0.3,0.0005,7,6.5,12,0.75,
 4.5,second,64,10,0.4,1e-05,6,6.25,11,0.8125,0.1
 5,second,64,12,0.5,1e-05,6,6.75,10,0.9,0.1
@@ -103,7 +104,10 @@ def test_many_runs_get_a_row_each(runs: Path, capsys: pytest.CaptureFixture[str]
 
 def test_what_cannot_be_compared(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare("gone") == 2
-    assert "neither a run's folder nor a name in runs/classifier; there are: begun, done" in capsys.readouterr().err
+    assert (
+        "neither a run's folder nor a name in runs/classifier or runs/detector; there are: begun, done"
+        in capsys.readouterr().err
+    )
     assert compare("begun", "--out", "curves.png") == 2
     assert "none of runs/classifier/begun has a history yet" in capsys.readouterr().err
     (runs / "begun" / "settings.json").write_text("{}")
@@ -112,3 +116,44 @@ def test_what_cannot_be_compared(runs: Path, capsys: pytest.CaptureFixture[str])
     (runs / "training" / "history.csv").write_text("epoch,stage,val_loss\n1,first,soon\n")
     assert compare("training") == 2
     assert "history.csv, line 2" in capsys.readouterr().err
+
+
+def test_an_earlier_stage_may_be_what_a_run_becomes(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At the size that is served; the loss of 5 at 32 px counts for nothing."""
+    history = HISTORY.replace("2,first,64,8,0.2,0.0001,,7.5,16", "2,first,64,8,0.2,0.0001,,6.0,9")
+    (runs / "training" / "history.csv").write_text(history)
+    assert compare("training", "--json", "-") == 0
+    (found,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (found["loss"], found["figures"]["age.mae"]) == (6.0, 9)
+
+
+def test_runs_of_the_detector(runs: Path, detector_release: Release, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("runs") / "detector"
+    for name in ("finished", "going"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "settings.json").write_text(json.dumps({"imgsz": 64, "start": "yolov8s.pt", "epochs": 5}))
+        rows = ("1,0.3,0.2", "2,0.5,0.4", "3,0.6,0.3")
+        (folder / name / "history.csv").write_text(
+            "\n".join(("epoch,metrics/mAP50(B),metrics/mAP50-95(B)", *rows)) + "\n"
+        )
+    shutil.copytree(detector_release.folder, folder / "finished" / "export")
+    metrics = Metrics(protocol="p", command="c", values=(Metric(name="AP50, face boxes of every size", value=0.7),))
+    manifest = detector_release.manifest.model_copy(update={"metrics": (metrics,)})
+    write_manifest(manifest, folder / "finished" / "export" / "manifest.json")
+    assert compare("finished", "going", "--json", "-") == 0
+    finished, going = json.loads(capsys.readouterr().out)["runs"]
+    assert finished["figures"] == {"AP50, face boxes of every size": 0.7}
+    assert (finished["measured"], finished["size"]) == ("export", 64)
+    assert 0 < finished["milliseconds"] < 1000
+    assert going["figures"] == {"metrics/mAP50(B)": 0.5, "metrics/mAP50-95(B)": 0.4}
+    assert (going["measured"], going["epochs"], going["milliseconds"]) == ("training", 3, None)
+    assert compare("finished", "going") == 0
+    shown = capsys.readouterr().out
+    assert "mAP50-95(B)" in shown
+    assert "ms a picture" in shown
+    assert compare("finished", "done") == 2
+    assert "not both at once" in capsys.readouterr().err
+    (folder / "done").mkdir()
+    (folder / "done" / "settings.json").write_text(json.dumps({"imgsz": 64}))
+    assert compare("done") == 2
+    assert "name its folder: runs/classifier/done or runs/detector/done" in " ".join(capsys.readouterr().err.split())
