@@ -24,7 +24,7 @@ from facepipe.classifier.data.loader import Batch, CropSource, training_batches
 from facepipe.classifier.data.readers import read_data
 from facepipe.classifier.data.sampling import row_weights
 from facepipe.classifier.inference.classifier import prepare
-from facepipe.classifier.train import import_keras
+from facepipe.classifier.training.keras_backend import import_keras
 from facepipe.core.errors import FacepipeError
 from rich.console import Console
 from rich.table import Table

@@ -20,8 +20,9 @@ import typer
 from facepipe.classifier.config.recipe import Recipe, read_recipe, recipe_path, shipped_recipes
 from facepipe.classifier.config.schema import find_schema, read_schema
 from facepipe.classifier.data.label_files import read_table_file
-from facepipe.classifier.train import Ending, NewRun, RunOptions, import_keras, train_classifier
+from facepipe.classifier.train import Ending, NewRun, RunOptions, train_classifier
 from facepipe.classifier.training.compare_runs import compare, draw_comparison
+from facepipe.classifier.training.keras_backend import import_keras
 from facepipe.classifier.training.run_folder import read_history
 from facepipe.core.errors import FacepipeError
 from facepipe.core.files import write_whole

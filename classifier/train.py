@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import re
 import shlex
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +12,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..core.errors import DataError, FacepipeError, TrainingError, WeightsError
-from ..core.extras import require
 from ..core.run_folder import ENVIRONMENT, environment, record_environment
 from ..weights.manifest import Attribute, CropRecipe
 from ..weights.publish import EXPORT, Published
@@ -30,6 +23,7 @@ from .data.readers import read_data
 from .data.statistics import untrainable
 from .data.table import FaceTable
 from .inference.crop import Region
+from .training.keras_backend import import_keras
 from .training.run_folder import (
     BEST,
     CHECKPOINT,
@@ -48,11 +42,6 @@ MARGIN = 0.05
 chin) frames a face as the usual data sets of tight crops do, so that little of a training crop is border."""
 EXPORT_SECONDS = 60.0
 """About what making and calibrating the ONNX files of ResNet50 takes on two cores."""
-CHATTER = re.compile(
-    rb"WARNING: All log messages before absl::|[IWE]\d{4} \d\d:\d\d:|\d{4}-\d\d-\d\d [\d:.]+: [IWE] |"
-    rb"To enable the following instructions|\s*$"
-)
-"""Lines that TensorFlow's libraries write while they are loaded."""
 PACKAGES = (
     "keras",
     "tensorflow",
@@ -126,51 +115,6 @@ class Ending:
     terms: dict[str, str] | None = None
     licence: str | None = None
     replace: bool | None = None
-
-
-def import_keras() -> None:
-    """Import Keras on its backend, ``KERAS_BACKEND`` or else TensorFlow, without the chatter of either.
-
-    Raises:
-        MissingExtraError: Keras or the backend is not installed.
-    """
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    for name in ("tensorflow", "absl", "jax"):  # retracing and deprecations
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with without_chatter():
-        keras = require("keras")
-        if keras.backend.backend() == "tensorflow":
-            tensorflow = require("tensorflow", "train")
-            tensorflow.get_logger().setLevel(logging.ERROR)
-            tensorflow.autograph.set_verbosity(0)
-            tensorflow.config.list_logical_devices()  # says what GPUs it misses when it first looks for them
-
-
-@contextmanager
-def without_chatter() -> Iterator[None]:
-    """Drop what TensorFlow's libraries write to standard error in the block; all else is passed on at its end.
-
-    They write past Python, and heed neither ``TF_CPP_MIN_LOG_LEVEL`` nor absl's settings before absl is set up.
-    """
-    try:
-        sys.stderr.flush()
-        kept = os.dup(2)
-    except (OSError, AttributeError, ValueError):  # no standard error that could be kept quiet
-        yield
-        return
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
-            file.seek(0)
-            for line in file:
-                if not CHATTER.match(line):
-                    os.write(2, line)
 
 
 def train_classifier(

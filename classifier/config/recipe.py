@@ -175,6 +175,8 @@ class Recipe(Record):
         """The recipe with settings of the command line in place of its own.
 
         Args:
+            batch: crops a step.
+            patience: epochs without a better validation that end a stage.
             epochs: all stages together, split as the recipe splits its own.
             size: of the last stage; larger ones before it are cut down to it.
         """

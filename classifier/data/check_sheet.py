@@ -21,6 +21,8 @@ def check_sheet(report: FaceReport, opener: Opener, seed: int = 0, columns: int 
     """Draw the contact sheet of a report: each picture with its points, its labels below.
 
     Args:
+        columns: cells in a row.
+        side: of a cell in pixels.
         report: from ``check_faces``.
         opener: decodes stored pictures; those it cannot stand as a red cell.
         seed: of the sample.

@@ -181,6 +181,12 @@ def training_batches(
     The last, incomplete batch of an epoch is left out; what falls out differs from epoch to epoch.
 
     Args:
+        source: of the crops.
+        size: crops a batch.
+        strength: of the augmentation; None for none.
+        seed: of every random number.
+        first: step to begin at.
+        workers: threads.
         draw: (rows,) the probability of each row (``sampling.row_weights``); an epoch has as many rows as the table,
             drawn by it. None: each row once.
     """

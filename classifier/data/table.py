@@ -14,7 +14,7 @@ recipe); ``tight``, already such a crop; blank, a photo from which ``facepipe da
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -215,25 +215,15 @@ def make_table(
     if not rows.cells:
         raise DataError(f"{rows.path}: no rows")
     without_split = [not cells.get("split") for cells in rows.cells]
-    targets: dict[str, list[np.ndarray]] = {attribute.name: [] for attribute in attributes}
-    boxes: list[np.ndarray] = []
     for index, (cells, where) in enumerate(zip(rows.cells, rows.places, strict=True)):
         for text in _faults(cells, rows.root if must_exist else None):
             on_fault(index, DataError(f"{where}: {text}"))
         if without_split[index] and not all(without_split):
             on_fault(index, DataError(f"{where}: split is blank here, not elsewhere"))
-        for attribute in attributes:
-            try:
-                value = target(attribute, cells, where)
-            except DataError as error:
-                on_fault(index, error)
-                value = target(attribute, {}, where)
-            targets[attribute.name].append(value)
-        try:
-            boxes.append(given_box(cells, where))
-        except DataError as error:
-            on_fault(index, error)
-            boxes.append(given_box({}, where))
+    targets = {
+        attribute.name: _each(rows, lambda cells, where, one=attribute: target(one, cells, where), on_fault)
+        for attribute in attributes
+    }
     files = tuple(rows.root / cells["file"] for cells in rows.cells)
     names = dict.fromkeys((*rows.names, *KNOWN))
     columns = {name: np.array([cells.get(name, "") for cells in rows.cells]) for name in names}
@@ -247,12 +237,28 @@ def make_table(
         lines=np.array(rows.lines),
         places=np.array(rows.places),
         columns=columns,
-        targets={name: np.stack(values) for name, values in targets.items()},
-        boxes=np.stack(boxes),
+        targets=targets,
+        boxes=_each(rows, given_box, on_fault),
         crops=crops,
         contexts=np.where(columns["framing"] == "crop", context, 0.0),
         weights=np.full(len(files), weight, np.float32),
     )
+
+
+def _each(
+    rows: Rows,
+    read: Callable[[Mapping[str, str], str], np.ndarray],
+    on_fault: Callable[[int, DataError], None],
+) -> np.ndarray:
+    """What ``read`` makes of each row's cells and place, stacked; of a row at fault what it makes of blank cells."""
+    found = []
+    for index, (cells, where) in enumerate(zip(rows.cells, rows.places, strict=True)):
+        try:
+            found.append(read(cells, where))
+        except DataError as error:
+            on_fault(index, error)
+            found.append(read({}, where))
+    return np.stack(found)
 
 
 def _faults(cells: dict[str, str], root: Path | None) -> Iterator[str]:

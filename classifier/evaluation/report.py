@@ -28,7 +28,7 @@ from .plots import (
     plot_reliability,
 )
 from .predictions import Predictions
-from .reliability import answers, coverage_curve, interval_curve, reliability
+from .reliability import Answers, answers, coverage_curve, interval_curve, reliability
 from .tables import sentences
 
 CURVE_POINTS = 50
@@ -146,6 +146,7 @@ def write_report(evaluation: Evaluation, folder: Path, further: tuple[Metrics, .
     All are made before the first is put in its place, the figures last; plots of an earlier report go.
 
     Args:
+        evaluation: that it is of.
         folder: made where it is missing.
         further: records of the same file for ``metrics``, such as those of its calibration.
 
@@ -197,27 +198,8 @@ def content(evaluation: Evaluation, further: tuple[Metrics, ...] = ()) -> dict[s
             "classes": list(attribute.classes),
             "labelled_by_said": confusions(attribute, output, target).tolist(),
         }
-        found = reliability(given)
-        bins[attribute.name] = {
-            "ece": round(found.error, 4),
-            "bins": [
-                {
-                    "from": round(float(low), 4),
-                    "rows": int(count),
-                    "confidence": _rounded(sure),
-                    "right": _rounded(good),
-                }
-                for low, count, sure, good in zip(
-                    found.edges[:-1], found.counts, found.confidence, found.accuracy, strict=True
-                )
-            ],
-        }
-        points = np.stack(coverage_curve(given), axis=1)
-        chosen = np.unique(np.linspace(0, len(points) - 1, min(CURVE_POINTS, len(points))).round().astype(int))
-        coverage[attribute.name] = [
-            {"least_confidence": round(least, 4), "answered": round(share, 4), "accuracy": round(right, 4)}
-            for least, share, right in points[chosen].tolist()
-        ]
+        bins[attribute.name] = _reliability_bins(given)
+        coverage[attribute.name] = _coverage_points(given)
     return {
         "classifier": evaluation.name,
         "split": evaluation.split,
@@ -246,6 +228,26 @@ def content(evaluation: Evaluation, further: tuple[Metrics, ...] = ()) -> dict[s
             for each in worst_mistakes(seen, attribute)
         ],
     }
+
+
+def _reliability_bins(given: Answers) -> dict[str, Any]:
+    found = reliability(given)
+    rows = zip(found.edges[:-1], found.counts, found.confidence, found.accuracy, strict=True)
+    bins = [
+        {"from": round(float(low), 4), "rows": int(count), "confidence": _rounded(sure), "right": _rounded(good)}
+        for low, count, sure, good in rows
+    ]
+    return {"ece": round(found.error, 4), "bins": bins}
+
+
+def _coverage_points(given: Answers) -> list[dict[str, float]]:
+    """At most ``CURVE_POINTS`` points of the coverage curve."""
+    points = np.stack(coverage_curve(given), axis=1)
+    chosen = np.unique(np.linspace(0, len(points) - 1, min(CURVE_POINTS, len(points))).round().astype(int))
+    return [
+        {"least_confidence": round(least, 4), "answered": round(share, 4), "accuracy": round(right, 4)}
+        for least, share, right in points[chosen].tolist()
+    ]
 
 
 def _rounded(value: float) -> float | None:

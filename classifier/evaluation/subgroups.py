@@ -176,6 +176,8 @@ def group_figures(
     """One measure of one attribute in every group of at least ``smallest`` rows.
 
     Args:
+        attribute: the schema's entry.
+        smallest: fewest rows of a group.
         measure: its name; that of classes, ``accuracy``, is 1 minus the mean error.
         errors: of the rows, ``metrics.row_errors``, (n,), NaN where unlabelled.
         by: ``features`` of the rows.

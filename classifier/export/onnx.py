@@ -69,6 +69,9 @@ def export_files(
     """What ``export_run`` does, in this process, which must run Keras on TensorFlow.
 
     Args:
+        attributes: the schema.
+        recipe: that the model was built by.
+        precisions: of the files to make; float32 is made in any case.
         folder: where the files go.
         weights: of the trained model, as ``model.get_weights`` gives them.
         images: model inputs, float32, (n, size, size, 3), that calibrate int8 and on which the files are compared.

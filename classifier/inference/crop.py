@@ -74,6 +74,21 @@ def too_small(side: float, least: float) -> str:
     return f"too small: {side:.1f} px, at least {least:g} are needed"
 
 
+def _refusal(box: tuple[float, float, float, float], width: int, height: int, least: float) -> str | None:
+    """Why a box gives no crop of a frame of that size, in words; None where it does."""
+    x1, y1, x2, y2 = box
+    if not np.isfinite(box).all():
+        return "the box is not finite"
+    if x2 <= x1 or y2 <= y1:
+        return "the box is empty"
+    if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+        return "the box lies outside the frame"
+    longer = max(x2 - x1, y2 - y1)
+    if longer < least:
+        return too_small(longer, least)
+    return "the box is far larger than the frame" if longer > LARGEST * max(width, height) else None
+
+
 def cut_face(frame: np.ndarray, box: np.ndarray, recipe: CropRecipe) -> FaceCrop:
     """Cut the square around a box, as the recipe says.
 
@@ -90,17 +105,9 @@ def cut_face(frame: np.ndarray, box: np.ndarray, recipe: CropRecipe) -> FaceCrop
     """
     height, width = frame.shape[:2]
     x1, y1, x2, y2 = (float(value) for value in box)
-    if not np.isfinite((x1, y1, x2, y2)).all():
-        return refuse("the box is not finite")
-    if x2 <= x1 or y2 <= y1:
-        return refuse("the box is empty")
-    if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
-        return refuse("the box lies outside the frame")
     longer = max(x2 - x1, y2 - y1)
-    if longer < recipe.min_side:
-        return refuse(too_small(longer, recipe.min_side))
-    if longer > LARGEST * max(width, height):
-        return refuse("the box is far larger than the frame")
+    if (reason := _refusal((x1, y1, x2, y2), width, height, recipe.min_side)) is not None:
+        return refuse(reason)
     side = longer * (1 + 2 * recipe.margin)
     left, top = (x1 + x2 - side) / 2, (y1 + y2 - side) / 2
     shrink = side > recipe.size and recipe.interpolation == "area"

@@ -67,6 +67,7 @@ def freeze(model: keras.Model, recipe: Recipe, blocks: Iterable[str]) -> None:
     """Make the layers of some blocks untrainable (their batch norms run in inference mode), all others trainable.
 
     Args:
+        recipe: that names the backbone.
         model: from ``build_model`` with this recipe.
         blocks: names among the backbone's ``blocks``; ``backbone`` is all of them.
 

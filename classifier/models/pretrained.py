@@ -100,8 +100,9 @@ def _imagenet(backbone: Backbone) -> dict[str, np.ndarray]:
         return imagenet_arrays(getattr(keras.applications, backbone.application))
     except Exception as error:  # Keras raises whatever its downloader and its reader do
         raise TrainingError(
-            f"Keras could not get {backbone.application}'s ImageNet weights ({error}); {without_network(backbone.name)}. A broken download "
-            f"stays in Keras' folder, ~/.keras/models or $KERAS_HOME/models: delete the file there and try again"
+            f"Keras could not get {backbone.application}'s ImageNet weights ({error}); "
+            f"{without_network(backbone.name)}. A broken download stays in Keras' folder, ~/.keras/models or "
+            f"$KERAS_HOME/models: delete the file there and try again"
         ) from error
 
 
@@ -155,6 +156,7 @@ def frozen_at_random(recipe: Recipe, fresh: list[str]) -> str:
     """A warning where blocks that no stage trains start at random, in whole or in part; "" where there are none.
 
     Args:
+        recipe: whose stages freeze blocks.
         fresh: as ``fit_start`` returns it.
     """
     backbone = find_backbone(recipe.backbone)

@@ -203,6 +203,7 @@ def lineage(run: Path, settings: Settings | None = None, depth: int = EARLIER) -
     no use to others.
 
     Args:
+        depth: most runs that are followed back.
         settings: of the run; None reads its ``settings.json``.
 
     Raises:

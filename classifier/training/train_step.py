@@ -1,7 +1,7 @@
 """A training step: the network with the sum of its losses, its optimizer, and the devices that share a batch.
 
-``keras.Model``'s own training step does the work, so it trains on TensorFlow, PyTorch and JAX alike. Several devices each
-hold the weights and see a part of every batch: ``keras.distribution.DataParallel`` on JAX,
+``keras.Model``'s own training step does the work, so it trains on TensorFlow, PyTorch and JAX alike. Several devices
+each hold the weights and see a part of every batch: ``keras.distribution.DataParallel`` on JAX,
 ``tf.distribute.MirroredStrategy`` on TensorFlow. Keras has no such thing on PyTorch.
 """
 

@@ -17,7 +17,7 @@ from facepipe.core.issues import BOX_KINDS, FACE_KINDS, Severity, counts
 from facepipe.pipeline.datasets.check import open_stored
 
 SCHEMA = read_schema()
-MILD = {"class-few", "class-missing"}
+MILD = {"class-few", "class-missing", "attribute-untaught"}
 
 
 def opener(content):
@@ -238,3 +238,29 @@ def test_the_sheet_shows_faults_first_and_points_in_their_places(data):
 def test_kinds_are_told_apart():
     assert not set(BOX_KINDS) & set(FACE_KINDS)
     assert not any(kind.about_picture for kind in FACE_KINDS.values())  # --set-aside is the detector's
+
+
+def test_attributes_that_cannot_be_taught_are_named_with_the_mend(make_csv, tmp_path) -> None:
+    schema = tmp_path / "schema.yaml"
+    schema.write_text(
+        'attributes:\n  - {name: beard, kind: binary, classes: ["no", "yes"]}\n'
+        '  - {name: hat, kind: binary, classes: ["no", "yes"]}\n'
+        '  - {name: cap, kind: binary, classes: ["no", "yes"]}\n'
+        "  - {name: age, kind: numeric, unit: years, low: 0, high: 100}\n"
+    )
+    lines = [f"a.png,{'yes' if index % 2 else 'no'},,no,{index}" for index in range(12)]
+    path = make_csv("file,beard,hat,cap,age", *lines)
+    report = check_faces(str(path), read_schema(schema), opener)
+    found = [finding.text for finding in report.findings if finding.kind == "attribute-untaught"]
+    assert found == [
+        "hat: no training row is labelled, so training leaves it out; label rows of it, or take it out of the schema",
+        "cap: every labelled training row is 'no', so training leaves it out; label rows of it, or take it out of the "
+        "schema",
+    ]
+    parted = make_csv(
+        "file,beard,hat,cap,age,split", *(f"{line},{'val' if n > 8 else 'train'}" for n, line in enumerate(lines))
+    )
+    labelled = parted.read_text().replace("a.png,yes,,no,11,val", "a.png,yes,yes,no,11,val")
+    parted.write_text(labelled)
+    again = check_faces(str(parted), read_schema(schema), opener)
+    assert any(f.text.startswith("hat: no training row") for f in again.findings), "labels in val teach nothing"
