@@ -30,7 +30,7 @@ def test_what_is_not_chatter_is_passed_on(capfd: pytest.CaptureFixture[str]) -> 
     with without_chatter():
         os.write(2, b"I0000 00:00:1796023847.5 1 port.cc:153] oneDNN\nthe disk is full\n")
         sys.stderr.write("from Python\n")
-    assert capfd.readouterr().err.splitlines() == ["the disk is full", "from Python"]
+    assert set(capfd.readouterr().err.splitlines()) == {"the disk is full", "from Python"}
     with pytest.raises(ValueError, match="kept"), without_chatter():
         raise ValueError("kept")
     os.write(2, b"after\n")
