@@ -167,7 +167,7 @@ def train_classifier(
     if new is not None or not (folder / FINAL).is_file():
         seconds = _train(folder, settings, table, new is None, report)
     else:
-        settings.write(folder)
+        _record(folder, settings, table)
     report(_what_comes(settings, table, seconds))
     from .export.release import release_run
 
@@ -286,8 +286,7 @@ def _train(folder: Path, settings: Settings, table: FaceTable, resume: bool, rep
     folder.mkdir(parents=True, exist_ok=True)
     try:
         trainer = Trainer(settings, train, val, folder, report)
-        record_environment(folder, _environment(settings, table), ", ".join(settings.data), "start a new run")
-        settings.write(folder)
+        _record(folder, settings, table)
         rest = len(table) - len(train) - len(val)
         kept = f", {rest} kept for tests" if rest else ""
         report(f"{folder}: {len(train)} crops to train on, {len(val)} to validate{kept}")
@@ -300,6 +299,12 @@ def _train(folder: Path, settings: Settings, table: FaceTable, resume: bool, rep
         _forget_unbegun(folder)
         raise
     return trainer.seconds_a_crop
+
+
+def _record(folder: Path, settings: Settings, table: FaceTable) -> None:
+    """Write where and with what the run goes on."""
+    record_environment(folder, _environment(settings, table), ", ".join(settings.data), "start a new run")
+    settings.write(folder)
 
 
 def _what_comes(settings: Settings, table: FaceTable, seconds: float) -> str:
