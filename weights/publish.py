@@ -216,6 +216,17 @@ def baselines(new: Release, name: str) -> tuple[Baseline, ...]:
     return tuple(found)
 
 
+def compared(run: Path) -> tuple[Baseline, ...]:
+    """What a run's model is measured against, with the figures of the same rows, as publishing it would find them.
+
+    Raises:
+        WeightsError: the folder is no run, or was not exported or measured.
+    """
+    exported = exported_release(run)
+    manifest = _described(run, exported, exported.name, exported.version, "")
+    return baselines(Release(exported.folder, manifest), exported.name)
+
+
 def _refuse_worse(run: Path, manifest: Manifest, compared: tuple[Baseline, ...]) -> None:
     for baseline in compared:
         if bad := baseline.worse(manifest):

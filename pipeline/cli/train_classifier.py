@@ -11,7 +11,7 @@ import typer
 from ..console import console, exit_code, terminable
 from ._options import Region, read_terms, typed
 from .train_detector import tell_exported
-from .weights import print_published
+from .weights import print_comparison, print_published
 
 if TYPE_CHECKING:
     from ...classifier.config.recipe import Recipe
@@ -155,6 +155,7 @@ def train_classifier(
         raise typer.Exit(exit_code(interruption)) from None
     if published is None:
         tell_exported(folder)
+        print_comparison(folder)
     else:
         print_published(published)
     print(f"its curves: {folder / 'curves.png'}; beside other runs: facepipe compare {folder.name} OTHER")

@@ -11,7 +11,7 @@ import typer
 
 from ...core.errors import TrainingError
 from ._options import typed
-from .weights import print_published
+from .weights import print_comparison, print_published
 
 RUNS = Path("runs") / "detector"
 RESUMING = {
@@ -130,7 +130,9 @@ def train_detector(
                 published = train(run, chosen, ReleaseOptions(**release))
     except KeyboardInterrupt as interruption:
         raise typer.Exit(exit_code(interruption)) from None
-    if published is not None:
+    if published is None:
+        print_comparison(run)
+    else:
         print_published(published)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...core.errors import WeightsError
+from ...core.errors import FacepipeError, WeightsError
 from ...weights.manifest import Manifest, Metric, Stage
 from ...weights.release import split_name, split_release
 from ...weights.store import Broken, Release, find, installed
@@ -240,6 +240,22 @@ def print_published(published: Published) -> None:
             f"{release.stage} {used.label} stays the one that is used where none is named; "
             f"to change that: facepipe weights use {release.stage} {release.label}"
         )
+
+
+def print_comparison(run: Path) -> None:
+    """Measure the version in use and the start of a run on its rows, and print their figures beside the run's.
+
+    The run is over and whole: where this fails, a note says so.
+    """
+    from ...weights.publish import compared
+    from ..evaluation.baselines import measure_baselines
+
+    try:
+        for remark in measure_baselines(run):
+            print(f"note: {remark}")
+        _print_baselines(compared(run))
+    except FacepipeError as error:
+        print(f"note: not compared with the version in use: {error}")
 
 
 def _print_baselines(baselines: tuple[Baseline, ...]) -> None:

@@ -11,7 +11,7 @@ from facepipe.core.errors import DataError, WeightsError
 from facepipe.pipeline.evaluation import baselines
 from facepipe.pipeline.evaluation.baselines import measure_baselines
 from facepipe.weights import store
-from facepipe.weights.publish import Choices, WorseError, publish_run
+from facepipe.weights.publish import Choices, WorseError, compared, publish_run
 from facepipe.weights.release import Release
 
 from ...weights import conftest as runs
@@ -61,6 +61,7 @@ def test_both_are_measured_once(root: Path, make_run: Callable[..., Path], measu
     assert measured == ["1.2.0", "1.0.0"]
     assert measure_baselines(run) == []
     assert len(measured) == 2
+    assert [each.label for each in compared(run)] == ["1.2.0", "1.0.0"]
     with pytest.raises(WorseError, match=r"worse than detector 1\.2\.0 \(in use\)") as caught:
         publish_run(run, Choices("2.0.0"))
     assert [(each.role, each.label, len(each.figures)) for each in caught.value.baselines] == [
