@@ -18,9 +18,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ..core.errors import WeightsError
 from ..core.files import write_whole
-from .reading import JSON_BYTES, parse_json, read_regular
 from .records import (
     DOCUMENT_BYTES,
+    JSON_BYTES,
     LARGEST,
     ONNX_BYTES,
     SHA256,
@@ -34,6 +34,8 @@ from .records import (
     Record,
     Version,
     first_error,
+    parse_json,
+    read_regular,
     shortened,
 )
 

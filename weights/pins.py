@@ -15,8 +15,7 @@ from pydantic import ConfigDict, Field, RootModel, ValidationError
 from ..core.errors import WeightsError
 from ..core.files import write_whole
 from .manifest import Stage
-from .reading import JSON_BYTES, parse_json, read_regular, warn_once
-from .records import Version, first_error
+from .records import JSON_BYTES, Version, first_error, parse_json, read_regular, warn_once
 
 CURRENT = "current.json"
 Key = Annotated[str, Field(pattern=r"^(detector|classifier(/[a-z][a-z0-9_]*)?)$")]

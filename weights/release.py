@@ -16,8 +16,7 @@ from typing import get_args
 
 from ..core.errors import WeightsError
 from .manifest import Document, FileEntry, Manifest, Stage, read_manifest
-from .reading import read_regular
-from .records import is_version, shortened
+from .records import is_version, read_regular, shortened
 
 MANIFEST = "manifest.json"
 

@@ -22,8 +22,7 @@ from typing import get_args
 from ..core.errors import WeightsError
 from .manifest import Manifest, Stage, write_manifest
 from .pins import CURRENT, pin_key, read_pins, write_pin
-from .reading import warn_once
-from .records import shortened
+from .records import shortened, warn_once
 from .release import (
     FACE,
     MANIFEST,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from facepipe.core.errors import WeightsError
-from facepipe.weights import reading, store
+from facepipe.weights import records, store
 from facepipe.weights.pins import pin_key, read_pins, write_pin
 from facepipe.weights.store import Release, find, use
 
@@ -20,7 +20,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty user's root; the package's root is emptied too, so that real releases do not get in the way."""
     monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "user"))
     monkeypatch.setattr(store, "PACKAGE_ROOT", tmp_path / "package")
-    monkeypatch.setattr(reading, "_warned", set())
+    monkeypatch.setattr(records, "_warned", set())
     return tmp_path / "user"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from facepipe import Pipeline
 from facepipe.core.errors import WeightsError
-from facepipe.weights import reading, store
+from facepipe.weights import records, store
 from facepipe.weights.store import (
     Release,
     find,
@@ -31,7 +31,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty user's root; the package's root is emptied too, so that real releases do not get in the way."""
     monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "user"))
     monkeypatch.setattr(store, "PACKAGE_ROOT", tmp_path / "package")
-    monkeypatch.setattr(reading, "_warned", set())
+    monkeypatch.setattr(records, "_warned", set())
     return tmp_path / "user"
 
 

@@ -18,8 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ...core.errors import RemoteError, WeightsError
 from ..manifest import Manifest, Stage
-from ..reading import JSON_BYTES, parse_json
-from ..records import ONNX_BYTES, SHA256, Line, MadeWith, Record, Version, first_error
+from ..records import JSON_BYTES, ONNX_BYTES, SHA256, Line, MadeWith, Record, Version, first_error, parse_json
 from ..release import FACE, MANIFEST, joined
 
 INDEX = "index.json"

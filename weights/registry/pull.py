@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ...core.errors import RemoteError, WeightsError
 from ..manifest import Stage, read_manifest
-from ..reading import read_regular
+from ..records import read_regular
 from ..release import FACE, MANIFEST, Release, joined, open_release, place
 from ..store import PACKAGE_ROOT, move_into_place, refuse_existing, version_key, writable_root
 from .download import USUAL, RetryPolicy, fetch_file, fetch_small

@@ -11,10 +11,9 @@ import onnxruntime as ort
 import pytest
 from facepipe import FaceDetector
 from facepipe.core.errors import WeightsError
-from facepipe.weights.external_data import refuse_external_data
 from facepipe.weights.manifest import write_manifest
 from facepipe.weights.release import Release, file_entry
-from facepipe.weights.session import open_session
+from facepipe.weights.session import open_session, refuse_external_data
 from facepipe.weights.store import PACKAGE_ROOT
 from onnx import TensorProto, helper, numpy_helper
 
