@@ -19,7 +19,7 @@ from .exif import Seen, look
 from .folder import YAML, DataSet, building, free_name, link_or_copy, merge_terms, open_set, put
 from .formats import Annotations, Record
 from .formats.records import IMAGE_SUFFIXES, SPLITS
-from .splits import DEFAULT_SHARES, deal_out, group_alike, own_splits, straddling
+from .splits import DEFAULT_SHARES, group_alike, leakage, new_splits, own_splits
 
 NAMED = 5
 """Broken pictures that an error names."""
@@ -86,7 +86,7 @@ class Conversion:
         tally: what was done to boxes.
         broken: pictures left out, each with the reason.
         alike: pictures that are near-duplicates of another one of this source or, with ``add``, of the set.
-        straddling: groups of near-duplicates that the kept splits have on more than one side.
+        leakage: groups of near-duplicates that the kept splits have on more than one side.
         notes: of the reading.
     """
 
@@ -97,7 +97,7 @@ class Conversion:
     tally: Tally
     broken: tuple[tuple[Path, str], ...]
     alike: int
-    straddling: int
+    leakage: int
     notes: tuple[str, ...]
 
 
@@ -143,7 +143,7 @@ def convert(
         raise DataError(f"{annotations.path}: no picture left to convert")
     groups, fixed = group_alike(prepared, target)
     keep = own_splits(annotations.path, prepared, options.add, options.keep_splits)
-    splits = keep or deal_out(prepared, groups, fixed, len(classes.classes), options.shares, options.seed)
+    splits = keep or new_splits(prepared, groups, fixed, len(classes.classes), options.shares, options.seed)
     sizes = Counter([*groups, *fixed])
     _write(out, target, prepared, splits, classes, annotations, options, extra)
     return Conversion(
@@ -154,7 +154,7 @@ def convert(
         tally=tally,
         broken=tuple(broken),
         alike=sum(sizes[group] > 1 for group in groups),
-        straddling=straddling(groups, fixed, splits),
+        leakage=leakage(groups, fixed, splits),
         notes=annotations.notes,
     )
 

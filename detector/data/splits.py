@@ -1,7 +1,4 @@
-"""Parting the pictures of a data set: near-duplicates on one side, every class in its share, the same by each seed.
-
-Which side of the split each picture of a source goes to.
-"""
+"""Splits: which of train, val and test each picture goes to, near-duplicates together, every class in its share."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ def read_shares(text: str) -> dict[str, float]:
     return dict(zip(SPLITS, shares, strict=False))
 
 
-def part(
+def assign_splits(
     groups: Sequence[int],
     counts: np.ndarray,
     shares: Mapping[str, float],
@@ -150,7 +147,7 @@ def own_splits(path: Path, fitted: Sequence[Fitted], add: bool, keep: bool | Non
     return own if keep else None
 
 
-def deal_out(
+def new_splits(
     fitted: Sequence[Fitted],
     groups: Sequence[int],
     fixed: Mapping[int, str],
@@ -158,7 +155,7 @@ def deal_out(
     shares: Mapping[str, float],
     seed: int,
 ) -> list[str]:
-    """New splits; see ``splitting.part``.
+    """New splits; see ``assign_splits``.
 
     Args:
         fitted: the pictures with their labels.
@@ -173,10 +170,10 @@ def deal_out(
         row[:2] = 1, not each.boxes
         for box in each.boxes:
             row[2 + box.label] += 1
-    return part(groups, counts, shares, seed, fixed)
+    return assign_splits(groups, counts, shares, seed, fixed)
 
 
-def straddling(groups: Sequence[int], fixed: Mapping[int, str], splits: Sequence[str]) -> int:
+def leakage(groups: Sequence[int], fixed: Mapping[int, str], splits: Sequence[str]) -> int:
     """How many groups of near-duplicates have pictures in more than one split.
 
     Args:

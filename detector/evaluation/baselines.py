@@ -29,7 +29,7 @@ class Peer(ABC):
     """A detector of faces that is not one of our releases.
 
     Attributes:
-        name: for tables, and what ``open_peer`` understands.
+        name: for tables, and what ``open_baseline`` understands.
         confidence: boxes below it are dropped; at first what its makers have as default.
         iou: overlap over which non-maximum suppression drops the weaker box.
         max_detections: most boxes a picture.
@@ -238,13 +238,13 @@ class Yolov8(Peer):
         return Detections(transform.to_frame(boxes), confidence, labels, self.classes)
 
 
-def is_peer(text: str) -> bool:
-    """Whether a ``--detector`` names a peer, as ``KIND:FILE``."""
+def is_baseline(text: str) -> bool:
+    """Whether a ``--detector`` names a baseline, as ``KIND:FILE``."""
     return text.partition(":")[0] in KINDS and ":" in text
 
 
-def open_peer(text: str, device: str = "cpu", threads: int | None = None) -> Peer:
-    """Open a peer named ``yunet:FILE``, ``scrfd:FILE`` or ``yolov8:FILE``. YuNet runs in OpenCV, on the CPU.
+def open_baseline(text: str, device: str = "cpu", threads: int | None = None) -> Peer:
+    """Open a baseline named ``yunet:FILE``, ``scrfd:FILE`` or ``yolov8:FILE``. YuNet runs in OpenCV, on the CPU.
 
     Args:
         text: kind and file.
@@ -262,7 +262,7 @@ def open_peer(text: str, device: str = "cpu", threads: int | None = None) -> Pee
         return Scrfd(Path(file), device, threads)
     if kind == "yolov8":
         return Yolov8(Path(file), device, threads)
-    raise WeightsError(f"{text}: no such kind of peer; one of {', '.join(KINDS)}")
+    raise WeightsError(f"{text}: no such kind of baseline; one of {', '.join(KINDS)}")
 
 
 def _run(session: ort.InferenceSession, tensor: np.ndarray, path: Path) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from ...core.extras import require
 from .matching import RANGES, Sizes, longer_side
-from .predictions import MAX_DETECTIONS, Observed
+from .predictions import MAX_DETECTIONS, Prediction
 
 RECALLS = 101
 """Points of recall at which COCO reads the precision."""
@@ -36,12 +36,12 @@ class CocoScore:
 
 
 def coco_scores(
-    observed: Sequence[Observed], name: str, ranges: Sequence[Sizes] = RANGES, recalls: int = RECALLS
+    predictions: Sequence[Prediction], name: str, ranges: Sequence[Sizes] = RANGES, recalls: int = RECALLS
 ) -> dict[Sizes, CocoScore]:
     """Score one class.
 
     Args:
-        observed: pictures; those that are not labelled for the class are left out.
+        predictions: pictures; those that are not labelled for the class are left out.
         name: the class.
         ranges: ranges of sizes to score.
         recalls: points of the recall at which precision is read.
@@ -53,7 +53,7 @@ def coco_scores(
     images: list[dict[str, Any]] = []
     truth: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
-    for number, picture in enumerate((each for each in observed if name in each.truth), 1):
+    for number, picture in enumerate((each for each in predictions if name in each.truth), 1):
         images.append({"id": number, "height": picture.height, "width": picture.width})
         scale = picture.scale
         for box in picture.truth[name] * scale:

@@ -21,7 +21,7 @@ from ...weights.manifest import Metric, Metrics
 from ..data.dataset import DataDescription
 from .coco_ap import CocoScore, coco_scores
 from .matching import BIG, CLEAR, EVERY, IOU, RANGES, REFERENCE, Match, Scored, Sizes
-from .predictions import CONFIDENCE, MAX_DETECTIONS, Detector, Observed, observe
+from .predictions import CONFIDENCE, MAX_DETECTIONS, Detector, Prediction, predict
 
 RATES = (EVERY, BIG)
 """Ranges of sizes whose precision and COCO score are told, too."""
@@ -33,7 +33,7 @@ class Evaluation:
 
     Attributes:
         name: of the detector.
-        observed: the pictures with the truth and all that was found, down to a confidence of ``CONFIDENCE``.
+        predictions: the pictures with the truth and all that was found, down to a confidence of ``CONFIDENCE``.
         classes: the classes that both the detector and the data have.
         confidence: the detector's own threshold, at which precision, recall and false alarms are told.
         protocol: in words, with the settings of the detector.
@@ -46,7 +46,7 @@ class Evaluation:
     """
 
     name: str
-    observed: tuple[Observed, ...]
+    predictions: tuple[Prediction, ...]
     classes: tuple[str, ...]
     confidence: float
     protocol: str
@@ -64,13 +64,13 @@ class Evaluation:
 
     @property
     def pictures(self) -> int:
-        return len(self.observed)
+        return len(self.predictions)
 
     @cached_property
-    def matches(self) -> dict[tuple[str, Sizes], list[tuple[Observed, np.ndarray, Match]]]:
+    def matches(self) -> dict[tuple[str, Sizes], list[tuple[Prediction, np.ndarray, Match]]]:
         """For each class and range: labelled pictures with the confidence of the found boxes, (n,), and their match."""
         return {
-            (name, sizes): [(each, *each.match(name, sizes)) for each in self.observed if name in each.truth]
+            (name, sizes): [(each, *each.match(name, sizes)) for each in self.predictions if name in each.truth]
             for name in self.classes
             for sizes in RANGES
         }
@@ -88,14 +88,14 @@ class Evaluation:
         """By source of the pictures, class, and range of sizes; only where the class is labelled."""
         found: dict[tuple[str, str, Sizes], list[tuple[np.ndarray, Match]]] = {}
         for (name, sizes), value in self.matches.items():
-            for observed, confidence, match in value:
-                found.setdefault((observed.picture.source, name, sizes), []).append((confidence, match))
+            for prediction, confidence, match in value:
+                found.setdefault((prediction.picture.source, name, sizes), []).append((confidence, match))
         return {key: Scored.joined(found[key]) for key in sorted(found)}
 
     @cached_property
-    def empty(self) -> tuple[Observed, ...]:
+    def empty(self) -> tuple[Prediction, ...]:
         """Pictures that are labelled for every class and without any box: whatever is found there is a false alarm."""
-        return tuple(observed for observed in self.observed if observed.empty)
+        return tuple(prediction for prediction in self.predictions if prediction.empty)
 
     @property
     def empty_pictures(self) -> int:
@@ -103,7 +103,7 @@ class Evaluation:
 
     def alarms(self, name: str) -> np.ndarray:
         """Confidence of everything found of one class in the pictures without any box, shape (n,)."""
-        return np.concatenate([np.zeros(0), *(observed.of(name).confidence for observed in self.empty)])
+        return np.concatenate([np.zeros(0), *(prediction.of(name).confidence for prediction in self.empty)])
 
     @property
     def false_alarms(self) -> int:
@@ -126,7 +126,7 @@ class Evaluation:
                 values.append(self._alarms(f"false {name} alarms", count))
         if len(self.classes) > 1:
             values += [self._mean(what, sizes) for sizes in RATES for what in ("mAP50", "mAP50-95")]
-        if len({observed.picture.source for observed in self.observed}) > 1:
+        if len({prediction.picture.source for prediction in self.predictions}) > 1:
             for (source, name, sizes), scored in self.by_source.items():
                 if sizes in RATES and scored.positives:
                     text = f"AP50 by source, {source}: {name} boxes {sizes}"
@@ -189,8 +189,8 @@ def evaluate(
     """Measure a detector on one split of a data set.
 
     Args:
-        detector: as it serves (a ``FaceDetector`` or one of ``peers``); only its confidence and the number of boxes are
-            opened up for the curves.
+        detector: as it serves (a ``FaceDetector`` or one of ``baselines``); only its confidence and the number of boxes
+            are opened up for the curves.
         description: the data set.
         split: ``train``, ``val``, or another split that the data set has.
         progress: called with how many pictures are done, and of how many.
@@ -224,11 +224,11 @@ def evaluate_all(
     require("faster_coco_eval")
     names = names or [detector_name(detector) for detector in detectors]
     classes = [_common(detector, description) for detector in detectors]
-    observed, milliseconds = observe(detectors, description, split, progress)
+    predictions, milliseconds = predict(detectors, description, split, progress)
     return [
         Evaluation(
             name=name,
-            observed=pictures,
+            predictions=pictures,
             classes=common,
             confidence=detector.confidence,
             protocol=_protocol(detector, description, split, common),
@@ -239,13 +239,13 @@ def evaluate_all(
             milliseconds=spent,
         )
         for detector, name, common, pictures, spent in zip(
-            detectors, names, classes, observed, milliseconds, strict=True
+            detectors, names, classes, predictions, milliseconds, strict=True
         )
     ]
 
 
 def detector_name(detector: Detector) -> str:
-    """A peer's name; a release's version."""
+    """A baseline's name; a release's version."""
     named = getattr(detector, "name", None)
     release = getattr(detector, "release", None)
     return str(named or (release.version if release is not None else type(detector).__name__))

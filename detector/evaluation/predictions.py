@@ -27,7 +27,7 @@ TIMED = 4
 
 
 class Detector(Protocol):
-    """What can be evaluated: a ``FaceDetector``, or one of ``peers``."""
+    """What can be evaluated: a ``FaceDetector``, or one of ``baselines``."""
 
     confidence: float
     max_detections: int
@@ -40,7 +40,7 @@ class Detector(Protocol):
 
 
 @dataclass(frozen=True)
-class Observed:
+class Prediction:
     """One picture with its truth and what one detector found in it; boxes in pixels of the picture, (n, 4) corners."""
 
     picture: Picture
@@ -80,12 +80,12 @@ class Observed:
         return mine.confidence, match(mine.boxes * self.scale, truth, ignored, sizes)
 
 
-def observe(
+def predict(
     detectors: Sequence[Detector],
     description: DataDescription,
     split: str = "val",
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[tuple[Observed, ...]], list[float | None]]:
+) -> tuple[list[tuple[Prediction, ...]], list[float | None]]:
     """Let detectors look at every picture of a split, each at one chunk of pictures after the other.
 
     For the curves each looks with its confidence and number of boxes opened up to ``CONFIDENCE`` and
@@ -108,7 +108,7 @@ def observe(
     if split not in description.pictures:
         raise DataError(f"{description.yaml}: no split {split}; it has {', '.join(description.pictures)}")
     pictures = description.pictures[split]
-    observed: list[list[Observed]] = [[] for _ in detectors]
+    predictions: list[list[Prediction]] = [[] for _ in detectors]
     spent: list[list[float]] = [[] for _ in detectors]
     for number, start in enumerate(range(0, len(pictures), BATCH)):
         chunk = pictures[start : start + BATCH]
@@ -118,7 +118,7 @@ def observe(
             with opened_up(detector):
                 answers = detector.detect(frames)
             for picture, frame, (truth, ignored), found in zip(chunk, frames, known, answers, strict=True):
-                observed[index].append(Observed(picture, frame.shape[0], frame.shape[1], found, truth, ignored))
+                predictions[index].append(Prediction(picture, frame.shape[0], frame.shape[1], found, truth, ignored))
         if len(detectors) > 1 and number % TIMED == 0:
             turn = number // TIMED % len(detectors)  # another one goes first each time
             for index in (*range(turn, len(detectors)), *range(turn)):
@@ -127,7 +127,7 @@ def observe(
                 spent[index].append(1000 * (time.perf_counter() - started) / len(frames))
         if progress:
             progress(start + len(chunk), len(pictures))
-    return [tuple(each) for each in observed], [float(np.median(each)) if each else None for each in spent]
+    return [tuple(each) for each in predictions], [float(np.median(each)) if each else None for each in spent]
 
 
 @contextmanager

@@ -98,12 +98,12 @@ def figures(evaluation: Evaluation, command: str | None = None) -> dict[str, Any
         "curves": numbers(evaluation, BIG),
         "worst": {
             "missed": [
-                {"file": each.observed.picture.file, "missed": each.missed, "of": each.wanted}
+                {"file": each.prediction.picture.file, "missed": each.missed, "of": each.wanted}
                 for each in most_missed(evaluation)
             ],
             "false_alarms": [
                 {
-                    "file": each.observed.picture.file,
+                    "file": each.prediction.picture.file,
                     "class": each.name,
                     "confidence": round(each.confidence, 4),
                     "box": [round(float(side), 1) for side in each.box],
@@ -154,7 +154,7 @@ def source_table(evaluation: Evaluation) -> Table:
         table.add_column(Text(column), justify="left" if column in ("source", "class") else "right")
     for source, name in sorted({key[:2] for key in evaluation.by_source}):
         big, every = (evaluation.by_source[source, name, sizes] for sizes in (BIG, EVERY))
-        pictures = sum(o.picture.source == source and name in o.truth for o in evaluation.observed)
+        pictures = sum(o.picture.source == source and name in o.truth for o in evaluation.predictions)
         wrong = int((~big.correct[big.confidence >= evaluation.confidence]).sum())
         table.add_row(
             Text(source),

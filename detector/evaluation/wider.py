@@ -139,11 +139,11 @@ def wider_metrics(evaluation: Evaluation, folder: Path) -> tuple[list[Metric], s
     """
     official = read_splits(folder)
     found: dict[str, np.ndarray] = {}
-    for observed in evaluation.observed:
-        name = observed.picture.path.stem.rpartition("__")[2]
-        if name in official and FACE in observed.truth and FACE in evaluation.classes:
-            mine = observed.of(FACE)
-            scale = WIDTH / observed.width
+    for prediction in evaluation.predictions:
+        name = prediction.picture.path.stem.rpartition("__")[2]
+        if name in official and FACE in prediction.truth and FACE in evaluation.classes:
+            mine = prediction.of(FACE)
+            scale = WIDTH / prediction.width
             found[name] = np.column_stack([mine.boxes.astype(float) * scale, mine.confidence.astype(float)])
     if not found:
         raise DataError(f"{folder}: none of the pictures measured is one of the {len(official):,} of these files")

@@ -9,7 +9,7 @@ import numpy as np
 from ...core.contact_sheet import Cell, Mark
 from .evaluate import Evaluation
 from .matching import BIG, CLEAR, EVERY, longer_side
-from .predictions import Observed, read_picture
+from .predictions import Prediction, read_picture
 
 RIGHT, WRONG, MISSED = (80, 200, 60), (50, 50, 240), (40, 220, 250)
 """BGR: truth that was found, false alarm, truth that was missed."""
@@ -21,7 +21,7 @@ AROUND, LEAST_SIDE = 5.0, 96.0
 class Misses:
     """A picture with boxes that were not found at the detector's own threshold."""
 
-    observed: Observed
+    prediction: Prediction
     missed: int
     """Boxes of at least 32 px at 640."""
     wanted: int
@@ -31,7 +31,7 @@ class Misses:
 class Alarm:
     """A found box that is none, at or above the detector's own threshold, of at least 16 px at 640."""
 
-    observed: Observed
+    prediction: Prediction
     name: str
     box: np.ndarray
     """Shape (4,), corners in pixels of the picture."""
@@ -41,26 +41,28 @@ class Alarm:
 def most_missed(evaluation: Evaluation, most: int = 12) -> list[Misses]:
     """The pictures with most boxes of at least 32 px missed, the worst first."""
     found = []
-    for observed in evaluation.observed:
+    for prediction in evaluation.predictions:
         missed = wanted = 0
-        for name in _labelled(evaluation, observed):
-            _, match = observed.match(name, CLEAR, evaluation.confidence)
+        for name in _labelled(evaluation, prediction):
+            _, match = prediction.match(name, CLEAR, evaluation.confidence)
             wanted += int(match.wanted.sum())
             missed += int(match.wanted.sum()) - int(match.correct.sum())
         if missed:
-            found.append(Misses(observed, missed, wanted))
-    return sorted(found, key=lambda each: (-each.missed, -each.missed / each.wanted, each.observed.picture.file))[:most]
+            found.append(Misses(prediction, missed, wanted))
+    return sorted(found, key=lambda each: (-each.missed, -each.missed / each.wanted, each.prediction.picture.file))[
+        :most
+    ]
 
 
 def most_confident_alarms(evaluation: Evaluation, most: int | None = 12) -> list[Alarm]:
     """The false alarms of the highest confidence, the highest first; all of them where ``most`` is None."""
     found = []
-    for observed in evaluation.observed:
-        for name in _labelled(evaluation, observed):
-            confidence, match = observed.match(name, BIG, evaluation.confidence)
-            boxes = observed.of(name, evaluation.confidence).boxes
+    for prediction in evaluation.predictions:
+        for name in _labelled(evaluation, prediction):
+            confidence, match = prediction.match(name, BIG, evaluation.confidence)
+            boxes = prediction.of(name, evaluation.confidence).boxes
             for index in np.nonzero(match.counts & ~match.correct)[0].tolist():
-                found.append(Alarm(observed, name, boxes[index], float(confidence[index])))
+                found.append(Alarm(prediction, name, boxes[index], float(confidence[index])))
     return sorted(found, key=lambda each: -each.confidence)[:most]
 
 
@@ -74,31 +76,31 @@ def worst_cells(evaluation: Evaluation, most: int = 12) -> list[Cell]:
     """
     cells = []
     for miss in most_missed(evaluation, most):
-        frame = read_picture(miss.observed.picture.path)
-        caption = f"missed {miss.missed} of {miss.wanted}: {miss.observed.picture.file.rpartition('/')[2]}"
-        cells.append(Cell(frame, caption, marks(evaluation, miss.observed)))
+        frame = read_picture(miss.prediction.picture.path)
+        caption = f"missed {miss.missed} of {miss.wanted}: {miss.prediction.picture.file.rpartition('/')[2]}"
+        cells.append(Cell(frame, caption, marks(evaluation, miss.prediction)))
     shown_once: dict[str, Alarm] = {}
     for alarm in most_confident_alarms(evaluation, None):
-        shown_once.setdefault(alarm.observed.picture.file, alarm)
+        shown_once.setdefault(alarm.prediction.picture.file, alarm)
     for alarm in list(shown_once.values())[:most]:
-        frame = read_picture(alarm.observed.picture.path)
+        frame = read_picture(alarm.prediction.picture.path)
         x1, y1, x2, y2 = _window(alarm.box, *frame.shape[:2])
         shown = [
             Mark((m.box[0] - x1, m.box[1] - y1, m.box[2] - x1, m.box[3] - y1), m.colour, m.text)
-            for m in marks(evaluation, alarm.observed)
+            for m in marks(evaluation, alarm.prediction)
             if m.box[0] < x2 and m.box[2] > x1 and m.box[1] < y2 and m.box[3] > y1
         ]
-        caption = f"{alarm.name} {alarm.confidence:.2f}: {alarm.observed.picture.file.rpartition('/')[2]}"
+        caption = f"{alarm.name} {alarm.confidence:.2f}: {alarm.prediction.picture.file.rpartition('/')[2]}"
         cells.append(Cell(frame[y1:y2, x1:x2], caption, shown))
     return cells
 
 
-def marks(evaluation: Evaluation, observed: Observed) -> list[Mark]:
+def marks(evaluation: Evaluation, prediction: Prediction) -> list[Mark]:
     """What was right, wrong and missed in one picture at the detector's own threshold, wrong and missed on top."""
     right, wrong, missed = [], [], []
-    for name in _labelled(evaluation, observed):
-        confidence, match = observed.match(name, EVERY, evaluation.confidence)
-        found, truth = observed.of(name, evaluation.confidence).boxes, observed.truth[name]
+    for name in _labelled(evaluation, prediction):
+        confidence, match = prediction.match(name, EVERY, evaluation.confidence)
+        found, truth = prediction.of(name, evaluation.confidence).boxes, prediction.truth[name]
         taken = set(match.truth[match.truth >= 0].tolist())
         for index, box in enumerate(truth):
             if index in taken:
@@ -110,8 +112,8 @@ def marks(evaluation: Evaluation, observed: Observed) -> list[Mark]:
     return right + missed + wrong
 
 
-def _labelled(evaluation: Evaluation, observed: Observed) -> list[str]:
-    return [name for name in evaluation.classes if name in observed.truth]
+def _labelled(evaluation: Evaluation, prediction: Prediction) -> list[str]:
+    return [name for name in evaluation.classes if name in prediction.truth]
 
 
 def _corners(box: np.ndarray) -> tuple[float, float, float, float]:

@@ -243,8 +243,8 @@ def _show(done: Conversion) -> None:
         print(f"{number} boxes of class {printable(name)} left out")
     if done.alike:
         print(f"{done.alike} pictures are near-duplicates of another; each such group is on one side of the split")
-    if done.straddling:
-        print(f"warning: {done.straddling} groups of near-duplicates are on more than one side of the split")
+    if done.leakage:
+        print(f"warning: {done.leakage} groups of near-duplicates are on more than one side of the split")
     for note in done.notes:
         print(printable(note))
     for path, reason in done.broken:

@@ -35,8 +35,8 @@ def evaluate_detector(
         list[str] | None,
         typer.Option(
             metavar="VERSION[@PRECISION]|FOLDER|KIND:FILE",
-            help="A version or a release folder, or a peer: yunet:, scrfd: or yolov8: and an ONNX file. Repeated: side "
-            "by side. Default: the version in use.",
+            help="A version or a release folder, or a baseline: yunet:, scrfd: or yolov8: and an ONNX file. Repeated: "
+            "side by side. Default: the version in use.",
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
@@ -113,15 +113,15 @@ def _open_all(
     threads: int | None,
 ) -> list[tuple[str, Detector]]:
     """The detectors with a name each, no two the same."""
-    from ...detector.evaluation.baselines import is_peer, open_peer
+    from ...detector.evaluation.baselines import is_baseline, open_baseline
     from ...detector.evaluation.evaluate import detector_name
     from ...detector.inference.detector import FaceDetector
 
     found: list[tuple[str, Detector]] = []
     for text in wanted:
         one: Detector
-        if text is not None and is_peer(text):
-            one = open_peer(text, device, threads)
+        if text is not None and is_baseline(text):
+            one = open_baseline(text, device, threads)
             name = detector_name(one)
         else:
             version, at, told = (text or "").rpartition("@")

@@ -217,7 +217,7 @@ def test_near_duplicates_stay_together(source: Callable[..., Path], tmp_path: Pa
         sides = {row["original"]: row["split"] for row in table(tmp_path / f"set{seed}")}
         assert all(sides[f"p{n}.png"] == sides[f"p{n + 20}.png"] for n in range(20))
         assert done.alike == 40
-        assert done.straddling == 0
+        assert done.leakage == 0
         assert 4 <= done.splits["val"].pictures <= 8
 
 
@@ -239,7 +239,7 @@ def test_kept_splits(source: Callable[..., Path], tmp_path: Path) -> None:
     shutil.copy(folder / "p0.png", folder / "p1.png")  # a near-duplicate on the other side
     done, description = run(folder, tmp_path / "set", keep_splits=True)
     assert {name: len(found) for name, found in description.pictures.items()} == {"train": 4, "val": 4, "test": 4}
-    assert done.straddling == 1
+    assert done.leakage == 1
     (folder / "boxes.csv").write_text("\n".join([HEADER, *plain()]) + "\n")
     with pytest.raises(DataError, match=r"nothing says the split of .*p0\.png"):
         run(folder, tmp_path / "other", keep_splits=True)
@@ -279,7 +279,7 @@ def test_joining_a_second_source(source: Callable[..., Path], tmp_path: Path) ->
         elif row["original"] in {f"p{n}.png" for n in range(6)}:
             assert row["split"] == before[row["original"]]["split"]
     assert done.alike == 6
-    assert done.straddling == 0
+    assert done.leakage == 0
     assert (tmp_path / "set" / "NOTES.md").read_text() == "mine\n"
     with pytest.raises(DataError, match="has a source heads already; name this one with --source"):
         run(heads, tmp_path / "set", add=True, mapping={"kopf": "head"})

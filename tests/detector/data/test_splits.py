@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from facepipe.core.errors import DataError
 from facepipe.core.near_duplicates import copied_from, join_groups
-from facepipe.detector.data.splits import DEFAULT_SHARES, part, read_shares
+from facepipe.detector.data.splits import DEFAULT_SHARES, assign_splits, read_shares
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +25,7 @@ def crowd(seed: int, pictures: int = 400) -> tuple[list[int], np.ndarray]:
 @pytest.mark.parametrize("shares", [DEFAULT_SHARES, {"train": 0.7, "val": 0.15, "test": 0.15}])
 def test_groups_stay_whole_and_shares_come_close(shares: dict[str, float]) -> None:
     groups, counts = crowd(0)
-    splits = np.array(part(groups, counts, shares))
+    splits = np.array(assign_splits(groups, counts, shares))
     for group in set(groups):
         assert len(set(splits[np.array(groups) == group])) == 1
     for name, share in shares.items():
@@ -35,8 +35,8 @@ def test_groups_stay_whole_and_shares_come_close(shares: dict[str, float]) -> No
 
 def test_a_seed_gives_one_split() -> None:
     groups, counts = crowd(1)
-    assert part(groups, counts, DEFAULT_SHARES, 3) == part(groups, counts, DEFAULT_SHARES, 3)
-    assert part(groups, counts, DEFAULT_SHARES, 3) != part(groups, counts, DEFAULT_SHARES, 4)
+    assert assign_splits(groups, counts, DEFAULT_SHARES, 3) == assign_splits(groups, counts, DEFAULT_SHARES, 3)
+    assert assign_splits(groups, counts, DEFAULT_SHARES, 3) != assign_splits(groups, counts, DEFAULT_SHARES, 4)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 50)), min_size=1, max_size=30), st.integers(0, 5))
@@ -46,9 +46,9 @@ def test_small_sets(pictures: list[tuple[int, int]], seed: int) -> None:
     shares = {"train": 0.7, "val": 0.15, "test": 0.15}
     if len(set(groups)) < 3:
         with pytest.raises(DataError, match="too few for train, val, test"):
-            part(groups, counts, shares, seed)
+            assign_splits(groups, counts, shares, seed)
         return
-    splits = part(groups, counts, shares, seed)
+    splits = assign_splits(groups, counts, shares, seed)
     assert set(splits) == set(shares)
     assert len(set(zip(groups, splits, strict=True))) == len(set(groups))
 
@@ -56,11 +56,11 @@ def test_small_sets(pictures: list[tuple[int, int]], seed: int) -> None:
 def test_groups_with_a_split_keep_it_and_do_not_count() -> None:
     groups, counts = crowd(2)
     fixed = dict.fromkeys(sorted(set(groups))[:100], "val")
-    splits = np.array(part(groups, counts, DEFAULT_SHARES, 0, fixed))
+    splits = np.array(assign_splits(groups, counts, DEFAULT_SHARES, 0, fixed))
     is_fixed = np.array([group in fixed for group in groups])
     assert set(splits[is_fixed]) == {"val"}
     assert (splits[~is_fixed] == "val").mean() == pytest.approx(0.15, abs=0.03)
-    assert part([0, 0], np.ones((2, 1)), DEFAULT_SHARES, 0, {0: "test"}) == ["test", "test"]
+    assert assign_splits([0, 0], np.ones((2, 1)), DEFAULT_SHARES, 0, {0: "test"}) == ["test", "test"]
 
 
 def test_join_groups() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from facepipe.core.errors import WeightsError
-from facepipe.detector.evaluation.baselines import SIZE, Scrfd, YuNet, anchor_boxes, is_peer, open_peer
+from facepipe.detector.evaluation.baselines import SIZE, Scrfd, YuNet, anchor_boxes, is_baseline, open_baseline
 from facepipe.detector.evaluation.predictions import read_picture
 from onnx import TensorProto, helper, numpy_helper
 
@@ -22,7 +22,7 @@ def save(path: Path, nodes: list, inputs: dict, outputs: dict, constants: dict, 
         return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in named.items()]
 
     initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "peer", infos(inputs), infos(outputs), initializers)
+    graph = helper.make_graph(nodes, "baseline", infos(inputs), infos(outputs), initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     helper.set_model_props(model, metadata or {})
     onnx.save(model, path)
@@ -77,18 +77,18 @@ def test_scrfd_s_boxes_come_back_to_the_picture(scrfd: Callable[..., Path], poin
         (16, 30, 30, 0, 0.4, [1, 1, 1, 1]),
         (8, 40, 20, 1, 0.8, [2, 2, 3, 3.1]),  # the same face again
     ]
-    peer = Scrfd(scrfd(found, points))
+    baseline = Scrfd(scrfd(found, points))
     # 320 x 160 is enlarged twice and lies in the middle of the square: 160 rows of padding above it.
-    (detections,) = peer.detect([np.zeros((160, 320, 3), np.uint8)])
+    (detections,) = baseline.detect([np.zeros((160, 320, 3), np.uint8)])
     assert detections.classes == ("face",)
     assert detections.confidence.tolist() == pytest.approx([0.9, 0.6])
     expected = [[(160 - 16) / 2, (320 - 16 - 160) / 2, (160 + 24) / 2, (320 + 24 - 160) / 2]]
     expected += [[(160 - 48) / 2, (320 - 32 - 160) / 2, (160 + 32) / 2, 160]]  # its lower edge is cut at the picture's
     assert detections.boxes.tolist() == pytest.approx(np.array(expected))
-    peer.confidence, peer.max_detections = 0.3, 2
-    assert peer.detect([np.zeros((160, 320, 3), np.uint8)])[0].confidence.tolist() == pytest.approx([0.9, 0.6])
-    peer.max_detections = 10
-    assert len(peer.detect([np.zeros((160, 320, 3), np.uint8)])[0]) == 3
+    baseline.confidence, baseline.max_detections = 0.3, 2
+    assert baseline.detect([np.zeros((160, 320, 3), np.uint8)])[0].confidence.tolist() == pytest.approx([0.9, 0.6])
+    baseline.max_detections = 10
+    assert len(baseline.detect([np.zeros((160, 320, 3), np.uint8)])[0]) == 3
 
 
 def test_scrfd_finding_nothing(scrfd: Callable[..., Path]) -> None:
@@ -116,46 +116,46 @@ def test_scrfd_is_fed_as_insightface_feeds_it(tmp_path: Path) -> None:
     for stride in (8, 16, 32):
         nodes.append(helper.make_node("Identity", [f"d{stride}"], [f"distance{stride}"]))
         answers[f"distance{stride}"] = ((SIZE // stride) ** 2 * 2, 4)
-    peer = Scrfd(save(tmp_path / "m.onnx", nodes, {"images": (1, 3, SIZE, SIZE)}, answers, constants))
-    peer.confidence, peer.iou = 0.0, 1.0
+    baseline = Scrfd(save(tmp_path / "m.onnx", nodes, {"images": (1, 3, SIZE, SIZE)}, answers, constants))
+    baseline.confidence, baseline.iou = 0.0, 1.0
     frame = np.zeros((SIZE, SIZE, 3), np.uint8)
     frame[:] = (0, 127, 255)  # blue, green, red
-    confidence = peer.detect([frame])[0].confidence
+    confidence = baseline.detect([frame])[0].confidence
     assert sorted(set(np.round(confidence, 3).tolist())) == pytest.approx([0.002, 0.498, 0.998])
     assert confidence[0] == pytest.approx(0.998, abs=1e-3)  # the first anchor is the red channel
-    boxes = peer.detect([frame])[0].boxes
+    boxes = baseline.detect([frame])[0].boxes
     assert boxes[0].tolist() in ([0, 0, 8, 8], [0, 0, 16, 16], [0, 0, 32, 32])
 
 
 def test_files_of_another_layout_are_refused(tmp_path: Path, scrfd: Callable[..., Path]) -> None:
     one = answering(tmp_path / "one.onnx", {"output0": np.zeros((1, 5, 30))})
     with pytest.raises(WeightsError, match=r"one\.onnx: not the layout of SCRFD"):
-        open_peer(f"scrfd:{one}")
+        open_baseline(f"scrfd:{one}")
     wrong = answering(
         tmp_path / "wrong.onnx", {f"o{index}": np.zeros((7, 1 if index < 3 else 4)) for index in range(6)}
     )
     with pytest.raises(WeightsError, match="7 scores at stride 8"):
-        open_peer(f"scrfd:{wrong}").detect([np.zeros((9, 9, 3), np.uint8)])
+        open_baseline(f"scrfd:{wrong}").detect([np.zeros((9, 9, 3), np.uint8)])
     with pytest.raises(WeightsError, match="not YOLOv8's layout"):
-        open_peer(
+        open_baseline(
             f"yolov8:{answering(tmp_path / 'y.onnx', {'output0': np.zeros((1, 30, 5))}, {'names': '{0: 1}'})}"
         ).detect([np.zeros((9, 9, 3), np.uint8)])
     (tmp_path / "text.onnx").write_text("no model")
     for kind in ("yunet", "scrfd", "yolov8"):
         with pytest.raises(WeightsError, match="cannot load"):
-            open_peer(f"{kind}:{tmp_path / 'text.onnx'}")
+            open_baseline(f"{kind}:{tmp_path / 'text.onnx'}")
         with pytest.raises(WeightsError, match=r"gone\.onnx: cannot be read"):
-            open_peer(f"{kind}:{tmp_path / 'gone.onnx'}")
-    with pytest.raises(WeightsError, match="no such kind of peer"):
-        open_peer("retina:file.onnx")
+            open_baseline(f"{kind}:{tmp_path / 'gone.onnx'}")
+    with pytest.raises(WeightsError, match="no such kind of baseline"):
+        open_baseline("retina:file.onnx")
 
 
-def test_what_names_a_peer() -> None:
-    assert is_peer("yunet:a.onnx")
-    assert is_peer("yolov8:folder/a.onnx")
-    assert not is_peer("1.0.0")
-    assert not is_peer("yunet")
-    assert not is_peer("C:/weights/detector/1.0.0")
+def test_what_names_a_baseline() -> None:
+    assert is_baseline("yunet:a.onnx")
+    assert is_baseline("yolov8:folder/a.onnx")
+    assert not is_baseline("1.0.0")
+    assert not is_baseline("yunet")
+    assert not is_baseline("C:/weights/detector/1.0.0")
 
 
 def _yolo_output(rows: int, boxes: list[tuple[list[float], list[float]]]) -> np.ndarray:
@@ -167,11 +167,11 @@ def _yolo_output(rows: int, boxes: list[tuple[list[float], list[float]]]) -> np.
 
 def test_yolov8_with_names_in_its_metadata(tmp_path: Path) -> None:
     output = _yolo_output(6, [([32, 32, 20, 10], [0.1, 0.8]), ([10, 30, 8, 8], [0.5, 0.0])])
-    peer = open_peer(
+    baseline = open_baseline(
         f"yolov8:{answering(tmp_path / 'a.onnx', {'output0': output}, {'names': str({0: 'face', 1: 'head'})}, 64)}"
     )
-    assert (peer.classes, peer.input_text) == (("face", "head"), "letterboxed to 64 px")
-    (detections,) = peer.detect([np.zeros((128, 128, 3), np.uint8)])
+    assert (baseline.classes, baseline.input_text) == (("face", "head"), "letterboxed to 64 px")
+    (detections,) = baseline.detect([np.zeros((128, 128, 3), np.uint8)])
     assert detections.labels.tolist() == [1, 0]
     assert detections.boxes.tolist() == [[44, 54, 84, 74], [12, 52, 28, 68]]
 
@@ -180,15 +180,17 @@ def test_yolov8_of_faces_alone(tmp_path: Path) -> None:
     """One class is the face, whatever it is called; points below the scores are left aside."""
     output = _yolo_output(20, [([32, 32, 20, 10], [0.8])])
     output[0, 5:] = 30
-    peer = open_peer(f"yolov8:{answering(tmp_path / 'a.onnx', {'output0': output}, {'names': '{0: 0}'}, 64)}")
-    assert peer.classes == ("face",)
-    assert len(peer.detect([np.zeros((64, 64, 3), np.uint8)])[0]) == 1
-    bare = open_peer(f"yolov8:{answering(tmp_path / 'b.onnx', {'output0': _yolo_output(5, [])}, None, 64)}")
+    baseline = open_baseline(f"yolov8:{answering(tmp_path / 'a.onnx', {'output0': output}, {'names': '{0: 0}'}, 64)}")
+    assert baseline.classes == ("face",)
+    assert len(baseline.detect([np.zeros((64, 64, 3), np.uint8)])[0]) == 1
+    bare = open_baseline(f"yolov8:{answering(tmp_path / 'b.onnx', {'output0': _yolo_output(5, [])}, None, 64)}")
     assert bare.classes == ("face",)
     with pytest.raises(WeightsError, match="names no classes"):
-        open_peer(f"yolov8:{answering(tmp_path / 'c.onnx', {'output0': _yolo_output(7, [])}, None, 64)}")
+        open_baseline(f"yolov8:{answering(tmp_path / 'c.onnx', {'output0': _yolo_output(7, [])}, None, 64)}")
     with pytest.raises(WeightsError, match="cannot be read: 'face"):
-        open_peer(f"yolov8:{answering(tmp_path / 'd.onnx', {'output0': _yolo_output(7, [])}, {'names': 'face('}, 64)}")
+        open_baseline(
+            f"yolov8:{answering(tmp_path / 'd.onnx', {'output0': _yolo_output(7, [])}, {'names': 'face('}, 64)}"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -225,24 +227,24 @@ def yunet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_yunet_s_boxes_come_back_to_the_picture(yunet: Path) -> None:
-    peer = YuNet(yunet)
-    assert (peer.confidence, peer.iou) == (0.9, pytest.approx(0.3))
+    baseline = YuNet(yunet)
+    assert (baseline.confidence, baseline.iou) == (0.9, pytest.approx(0.3))
     frame = np.zeros((160, 320, 3), np.uint8)  # enlarged twice: cells of 16 px here
     frame[32:48, 48:64] = 255
-    (detections,) = peer.detect([frame])
+    (detections,) = baseline.detect([frame])
     # OpenCV puts the box around the cell's corner, 32 px at its own scale.
     assert detections.boxes.tolist() == [[40, 24, 56, 40]]
     assert detections.confidence[0] > 0.99
     assert detections.classes == ("face",)
-    assert len(peer.detect([np.zeros((90, 40, 3), np.uint8)])[0]) == 0
+    assert len(baseline.detect([np.zeros((90, 40, 3), np.uint8)])[0]) == 0
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the peers' files are not here")
+@pytest.mark.skipif(not REAL.is_dir(), reason="the baselines' files are not here")
 @pytest.mark.parametrize("text", ["yunet:face_detection_yunet_2023mar.onnx", "scrfd:scrfd_500m.onnx"])
 def test_the_real_ones_find_the_sample_photograph_s_face(text: str) -> None:
     kind, _, file = text.partition(":")
     photo = read_picture(Path(__file__).parents[3] / "examples" / "astronaut.jpg")
-    peer = open_peer(f"{kind}:{REAL / file}")
-    (detections,) = peer.detect([photo])
+    baseline = open_baseline(f"{kind}:{REAL / file}")
+    (detections,) = baseline.detect([photo])
     assert detections.boxes.tolist() == [pytest.approx([181, 61, 271, 179], abs=20)]
-    assert peer.name == text
+    assert baseline.name == text

@@ -10,15 +10,15 @@ import pytest
 from facepipe.detector.data.dataset import Picture
 from facepipe.detector.evaluation.coco_ap import coco_scores
 from facepipe.detector.evaluation.matching import BIG, EVERY, RANGES, Scored, Sizes
-from facepipe.detector.evaluation.predictions import Observed
+from facepipe.detector.evaluation.predictions import Prediction
 from facepipe.detector.inference.boxes import Detections
 
 NONE = np.zeros((0, 4))
 
 
-def observed(
+def predictions(
     found: list, confidence: list, truth: list, ignored: Sequence = (), side: int = 640, labelled: bool = True
-) -> Observed:
+) -> Prediction:
     """A square picture in which only faces are labelled, or nothing is."""
     detections = Detections(
         np.array(found, np.float32).reshape(-1, 4),
@@ -28,14 +28,14 @@ def observed(
     )
     picture = Picture(Path("a.png"), "a.png", "source", (labelled, False))
     boxes = np.array(truth, float).reshape(-1, 4)
-    return Observed(
+    return Prediction(
         picture, side, side, detections, {"face": boxes} if labelled else {}, np.array(ignored, float).reshape(-1, 4)
     )
 
 
 def test_by_hand() -> None:
     # One face found at an IoU of 0.8: right at the seven thresholds from 0.5 to 0.8 (0.8 is met), wrong at the others.
-    one = observed([[0, 0, 80, 100]], [0.9], [[0, 0, 100, 100]])
+    one = predictions([[0, 0, 80, 100]], [0.9], [[0, 0, 100, 100]])
     score = coco_scores([one], "face")[EVERY]
     assert score.ap50 == pytest.approx(1)
     assert score.ap == pytest.approx(0.7)
@@ -43,26 +43,26 @@ def test_by_hand() -> None:
 
 def test_ignored_regions_small_boxes_and_unlabelled_pictures_count_neither_way() -> None:
     pictures = [
-        observed([[0, 0, 30, 30]], [0.5], [[0, 0, 30, 30]]),
-        observed([[200, 200, 240, 240]], [0.9], [], ignored=[[190, 190, 300, 300]]),
-        observed([[0, 0, 10, 10]], [0.9], [[0, 0, 10, 10]]),
-        observed([[0, 0, 50, 50]], [0.9], [], labelled=False),
+        predictions([[0, 0, 30, 30]], [0.5], [[0, 0, 30, 30]]),
+        predictions([[200, 200, 240, 240]], [0.9], [], ignored=[[190, 190, 300, 300]]),
+        predictions([[0, 0, 10, 10]], [0.9], [[0, 0, 10, 10]]),
+        predictions([[0, 0, 50, 50]], [0.9], [], labelled=False),
         # 20 px in a picture of 1280 px are 10 px at 640
-        observed([[0, 0, 20, 20]], [0.95], [[0, 0, 20, 20]], side=1280),
+        predictions([[0, 0, 20, 20]], [0.95], [[0, 0, 20, 20]], side=1280),
     ]
     scores = coco_scores(pictures, "face")
     assert scores[BIG].ap50 == pytest.approx(1)
     assert scores[Sizes(8, 16)].ap50 == pytest.approx(1)
-    pictures.append(observed([[0, 0, 40, 40]], [0.9], []))
+    pictures.append(predictions([[0, 0, 40, 40]], [0.9], []))
     assert coco_scores(pictures, "face")[BIG].ap50 == pytest.approx(0.5)
 
 
 def test_a_range_or_a_class_without_boxes_has_no_score() -> None:
-    scores = coco_scores([observed([[0, 0, 30, 30]], [0.5], [[0, 0, 30, 30]])], "face")
+    scores = coco_scores([predictions([[0, 0, 30, 30]], [0.5], [[0, 0, 30, 30]])], "face")
     assert scores[Sizes(96)].ap is None
     assert scores[Sizes(16, 32)].ap == pytest.approx(1)
-    assert coco_scores([observed([], [], [])], "face")[EVERY].ap50 is None
-    nothing = coco_scores([observed([], [], [[0, 0, 30, 30]])], "face")
+    assert coco_scores([predictions([], [], [])], "face")[EVERY].ap50 is None
+    nothing = coco_scores([predictions([], [], [[0, 0, 30, 30]])], "face")
     assert nothing[EVERY].ap50 == 0
 
 
@@ -77,7 +77,7 @@ def test_it_agrees_with_our_own_average_precision() -> None:
         assert standard[sizes].ap50 == pytest.approx(ours, abs=0.01), sizes
 
 
-def _picture(random: np.random.Generator) -> Observed:
+def _picture(random: np.random.Generator) -> Prediction:
     """Boxes of all sizes, found with some error or not at all, false ones, and an ignore region in some."""
     low = random.uniform(0, 400, (random.integers(0, 8), 2))
     truth = np.concatenate([low, low + np.exp(random.uniform(1.5, 5.2, (len(low), 1))) * [1, 1.2]], axis=1)
@@ -91,4 +91,4 @@ def _picture(random: np.random.Generator) -> Observed:
     confidence = np.sort(random.random(len(found)))[::-1]
     ignored = random.uniform(0, 300, (1, 2)) if random.random() < 0.3 else np.zeros((0, 2))
     regions = np.concatenate([ignored, ignored + 120], axis=1)
-    return observed(found[order].tolist(), confidence.tolist(), truth.tolist(), regions.tolist())
+    return predictions(found[order].tolist(), confidence.tolist(), truth.tolist(), regions.tolist())

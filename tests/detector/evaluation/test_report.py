@@ -15,7 +15,7 @@ from facepipe.core.errors import DataError, MissingExtraError
 from facepipe.detector.data.dataset import read_description
 from facepipe.detector.evaluation.evaluate import Evaluation, evaluate
 from facepipe.detector.evaluation.matching import BIG
-from facepipe.detector.evaluation.predictions import Observed, read_picture
+from facepipe.detector.evaluation.predictions import Prediction, read_picture
 from facepipe.detector.evaluation.report import FILES, write_report
 from facepipe.detector.evaluation.worst_cases import (
     MISSED,
@@ -62,8 +62,8 @@ def test_the_curves_are_drawn_in_the_classes_colours(evaluation: Evaluation, tmp
 
 def _found(evaluation: Evaluation, file: str, boxes: list, confidence: list, labels: list) -> Evaluation:
     """An evaluation in which one picture's found boxes are these and nothing was found in the others."""
-    observed = []
-    for each in evaluation.observed:
+    predictions = []
+    for each in evaluation.predictions:
         mine = each.picture.file == file
         found = Detections(
             np.array(boxes if mine else [], np.float32).reshape(-1, 4),
@@ -71,23 +71,23 @@ def _found(evaluation: Evaluation, file: str, boxes: list, confidence: list, lab
             np.array(labels if mine else [], np.int64),
             ("face", "head"),
         )
-        observed.append(Observed(each.picture, each.height, each.width, found, each.truth, each.ignored))
+        predictions.append(Prediction(each.picture, each.height, each.width, found, each.truth, each.ignored))
     fields = {name: getattr(evaluation, name) for name in evaluation.__dataclass_fields__}
-    return Evaluation(**{**fields, "observed": tuple(observed), "confidence": 0.5})
+    return Evaluation(**{**fields, "predictions": tuple(predictions), "confidence": 0.5})
 
 
 def test_the_worst_cases(evaluation: Evaluation) -> None:
-    (file,) = (o.picture.file for o in evaluation.observed if o.picture.file.endswith("faces3.png"))
-    (truth,) = next(o.truth["face"] for o in evaluation.observed if o.picture.file == file)
-    other = next(o for o in evaluation.observed if o.picture.file == file)
+    (file,) = (o.picture.file for o in evaluation.predictions if o.picture.file.endswith("faces3.png"))
+    (truth,) = next(o.truth["face"] for o in evaluation.predictions if o.picture.file == file)
+    other = next(o for o in evaluation.predictions if o.picture.file == file)
     corner = [0, 0, 3, 3] if truth[0] > 10 else [other.width - 3, 0, other.width, 3]
     done = _found(evaluation, file, [truth, corner, truth], [0.9, 0.8, 0.7], [0, 0, 1])
-    assert {miss.observed.picture.file for miss in most_missed(done)} == {
-        o.picture.file for o in done.observed if any(map(len, o.truth.values())) and o.picture.file != file
+    assert {miss.prediction.picture.file for miss in most_missed(done)} == {
+        o.picture.file for o in done.predictions if any(map(len, o.truth.values())) and o.picture.file != file
     }
     assert all((miss.missed, miss.wanted) == (1, 1) for miss in most_missed(done))
     (alarm,) = most_confident_alarms(done)  # the head on the face is no alarm: heads are not labelled there
-    assert (alarm.observed.picture.file, alarm.name) == (file, "face")
+    assert (alarm.prediction.picture.file, alarm.name) == (file, "face")
     assert alarm.confidence == pytest.approx(0.8)
     cells = worst_cells(done)
     assert len(cells) == 4
@@ -100,9 +100,9 @@ def test_the_worst_cases(evaluation: Evaluation) -> None:
 
 def test_a_perfect_detector_has_a_report_too(evaluation: Evaluation, tmp_path: Path) -> None:
     """Nothing found at all in pictures without anything to find."""
-    empty = tuple(o for o in evaluation.observed if o.empty)
+    empty = tuple(o for o in evaluation.predictions if o.empty)
     fields = {name: getattr(evaluation, name) for name in evaluation.__dataclass_fields__}
-    quiet = _found(Evaluation(**{**fields, "observed": empty}), "none", [], [], [])
+    quiet = _found(Evaluation(**{**fields, "predictions": empty}), "none", [], [], [])
     write_report(quiet, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
     content = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))

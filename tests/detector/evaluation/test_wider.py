@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from facepipe.core.errors import DataError
 from facepipe.detector.data.dataset import Picture
-from facepipe.detector.evaluation.predictions import Observed
+from facepipe.detector.evaluation.predictions import Prediction
 from facepipe.detector.evaluation.wider import SETTINGS, WiderPicture, read_splits, wider_metrics, wider_scores
 from facepipe.detector.inference.boxes import Detections
 
@@ -171,14 +171,14 @@ def _official(found: dict[str, np.ndarray], pictures: dict[str, WiderPicture], s
 
 def _evaluation(found: dict[str, np.ndarray], width: int) -> Any:
     """What wider_metrics looks at."""
-    observed = []
+    predictions = []
     for name, boxes in found.items():
         picture = Picture(Path(f"images/val/{name}.webp"), name, "wider_val", (True,))
         detections = Detections(
             boxes[:, :4].astype(np.float32), boxes[:, 4].astype(np.float32), np.zeros(len(boxes), int), ("face",)
         )
-        observed.append(Observed(picture, width, width, detections, {"face": np.zeros((0, 4))}, np.zeros((0, 4))))
-    return SimpleNamespace(observed=observed, classes=("face",))
+        predictions.append(Prediction(picture, width, width, detections, {"face": np.zeros((0, 4))}, np.zeros((0, 4))))
+    return SimpleNamespace(predictions=predictions, classes=("face",))
 
 
 def test_smaller_copies_and_parts_of_the_split(splits: Path) -> None:

@@ -51,6 +51,7 @@ def test_other_classes_go_on_from_those_that_they_share(classes: list[str], plac
     model = FaceDetectionModel("yolov8s.yaml", nc=len(classes), ch=3, verbose=False)
     start_from_release(model, release, classes, [PHOTO], 320)
     frame = cv2.imread(str(PHOTO))
+    assert frame is not None
     tensor = InputBuffer(release.manifest.input).fill([frame], [fit(512, 512, 320, 32)])
     (expected,) = open_session(release.read("float16")).run(None, {release.manifest.input.name: tensor})
     with torch.no_grad():
