@@ -280,10 +280,14 @@ def weights_of_onnx(content: bytes) -> dict[str, np.ndarray]:
 
     Raises:
         TrainingError: the file names no weights as this module does.
+        WeightsError: it takes them from another file.
     """
     import onnx
     from onnx import numpy_helper
 
+    from ...weights.session import refuse_external_data
+
+    refuse_external_data(content)
     tensors = {
         tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(content).graph.initializer
     }

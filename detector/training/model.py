@@ -193,15 +193,19 @@ def release_arrays(release: Release) -> dict[str, np.ndarray]:
     import onnx
     from onnx import numpy_helper
 
+    from ...weights.session import refuse_external_data
+
     entry = release.finest()
     if entry.precision == "int8":
         raise TrainingError(
             f"detector {release.label} has int8 weights only, which are too coarse to train on from; start from a "
             f"version with a float file (facepipe weights list), or from a run's checkpoint"
         )
+    content = release.read(entry.precision)
+    refuse_external_data(content)
     arrays = {
         tensor.name.removesuffix("_half"): numpy_helper.to_array(tensor).astype(np.float32)
-        for tensor in onnx.load_from_string(release.read(entry.precision)).graph.initializer
+        for tensor in onnx.load_from_string(content).graph.initializer
         if tensor.name.removesuffix("_half").endswith((".weight", ".bias"))
     }
     if not arrays:

@@ -132,3 +132,11 @@ def test_a_release_with_external_data(tmp_path: Path, publish_detector: Callable
     )
     with pytest.raises(WeightsError, match="another file"):
         FaceDetector(str(release.folder))
+
+
+def test_training_does_not_start_from_external_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretrained = pytest.importorskip("facepipe.classifier.models.pretrained")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.bin").write_bytes(np.full(16, 7, np.float32).tobytes())
+    with pytest.raises(WeightsError, match="another file"):
+        pretrained.weights_of_onnx(in_an_initializer(True).SerializeToString())
