@@ -162,7 +162,6 @@ def train_classifier(
         table = _same_data(settings, report)
     else:
         settings, table = _new_run(folder, new, options, wanted, report)
-    table.require_crops(settings.crop)
     seconds = 0.0
     if new is not None or not (folder / FINAL).is_file():
         seconds = _train(folder, settings, table, new is None, report)
@@ -240,6 +239,7 @@ def _same_data(settings: Settings, report: Callable[[str], None]) -> FaceTable:
         raise TrainingError(
             f"{', '.join(settings.data)}: not the labels that this run began with (their SHA-256 differs)"
         )
+    table.require_crops(settings.crop)
     return table
 
 
@@ -253,6 +253,8 @@ def _new_run(
         TrainingError: crops of another margin or region than asked for.
     """
     table = read_data(options.data or (), new.attributes, new.recipe.split, new.seed, report=report)
+    crop = _crop_recipe(table, new.recipe.size, new.margin, new.region)
+    table.require_crops(crop)
     if faults := untrainable(table):
         for name, fault in faults.items():
             report(f"left out: {name}: {fault}; label rows of it, or take it out of the schema")
@@ -267,7 +269,7 @@ def _new_run(
         "start": new.recipe.start if new.start is None else new.start,
         "recipe": new.recipe,
         "attributes": table.attributes,
-        "crop": _crop_recipe(table, new.recipe.size, new.margin, new.region),
+        "crop": crop,
         "labels_sha256": table.sha256,
         "seed": new.seed,
         "precision": new.precision,

@@ -31,6 +31,8 @@ from .label_files import Rows, read_table_file
 from .splits import SPLITS, assign_splits
 
 SIDECAR = "crop.json"
+FACE_SIDE = "face_side"
+"""Column in which ``facepipe data crop`` writes the longer side of the box that it cut, in pixels of the photo."""
 FRAMINGS = ("", "tight", "crop")
 KNOWN = ("source", "split", "group", "framing")
 """Columns that every table has, blank where its source lacks them."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...weights.manifest import Attribute, CropRecipe
 from ..data.loader import BrokenPictures, CropSource, exact_batches
-from ..data.table import FaceTable
+from ..data.table import FACE_SIDE, FaceTable
 from ..inference.classifier import AttributeClassifier
 
 BATCH = 32
@@ -110,7 +110,7 @@ def predict_sizes(
     whole = whole_side(classifier.crop)
     shrunk = sides_of(classifier.crop)
     found = _predict(classifier, table, (*shrunk, None), workers, progress, report)
-    cells = table.columns.get("face_side", np.full(len(table), ""))
+    cells = table.columns.get(FACE_SIDE, np.full(len(table), ""))
     native = np.array([float(cell) if cell else np.inf for cell in cells.tolist()])
     sized = {}
     for side, seen in zip((*shrunk, whole), found, strict=True):

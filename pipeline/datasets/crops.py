@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from ...classifier.config.schema import BOX
-from ...classifier.data.table import SIDECAR, CropSet, FaceTable
+from ...classifier.data.table import FACE_SIDE, SIDECAR, CropSet, FaceTable
 from ...classifier.inference.crop import cut_region, region_box
 from ...core.errors import DataError, FacepipeError
 from ...detector.inference.detector import FaceDetector
@@ -197,7 +197,7 @@ class _Work:
             if crop.image is None:
                 self._miss(row, str(crop.reason))
                 return
-            cells |= {"file": f"images/{stem}.{self.extension}", "framing": "crop"}
+            cells |= {"file": f"images/{stem}.{self.extension}", "framing": "crop", FACE_SIDE: f"{crop.side:.1f}"}
             options = {"jpg": (cv2.IMWRITE_JPEG_QUALITY, 92), "webp": (cv2.IMWRITE_WEBP_QUALITY, 90)}
             _, coded = cv2.imencode(f".{self.extension}", crop.image, options.get(self.extension, ()))
             coded.tofile(self.out / cells["file"])
@@ -216,7 +216,7 @@ class _Work:
     def finish(self, target: Path) -> None:
         self.report.csv = target
         self.report.missed.sort()
-        names = [name for name in self.table.columns if name not in BOX]
+        names = list(dict.fromkeys((*(name for name in self.table.columns if name not in BOX), FACE_SIDE)))
         with target.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()

@@ -109,6 +109,9 @@ def test_faces_are_found_cut_and_their_points_moved(tmp_path):
     made = read_faces(out / "faces.csv", SCHEMA)
     assert made.columns["framing"].tolist() == ["crop", "crop", "tight", "crop"]
     assert made.columns["race"][0] == "kept"
+    assert made.columns["face_side"][2:].tolist() == ["", "60.0"], (
+        "pixels of the face in its photo, which evaluation uses"
+    )
     made.require_crops(CROPS.recipe)
     # The points lie on their spots in the stored picture, the face's green dots.
     stored = cv2.imread(str(made.files[0]))
