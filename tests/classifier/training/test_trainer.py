@@ -529,3 +529,47 @@ def test_checkpoints_are_whole_or_absent(tmp_path: Path):
     with pytest.raises(TrainingError, match="no checkpoint"):
         checkpoint.read(path)
     assert math.isinf(Position().best)
+
+
+TWO_SIZES = """
+backbone: convnet
+batch: 8
+recalibration: 0
+stages:
+  - {name: first, size: 32, epochs: 1, learning_rate: 1.0e-3}
+  - {name: second, size: 64, epochs: 1, learning_rate: 5.0e-4}
+"""
+
+
+@pytest.mark.parametrize(("served", "kept"), [(1.0, "first"), (3.0, "second")])
+def test_the_best_of_all_stages_at_the_served_size_is_kept(tmp_path, faces, monkeypatch, served, kept):
+    """The first stage's loss of 0.5 at 32 px counts for nothing; what it reaches at 64 px against 2.0 does."""
+    from facepipe.classifier.training import trainer
+    from facepipe.classifier.training.run_folder import SERVED
+    from facepipe.classifier.training.validation import Validation
+
+    losses = iter((("32", 0.5), ("64", served), ("64", 2.0)))
+
+    def measure(validator, learner, step):
+        size, loss = next(losses)
+        assert str(validator.spec.size) == size
+        return Validation(loss, dict.fromkeys(learner.masked, loss), {})
+
+    monkeypatch.setattr(trainer.Validator, "measure", measure)
+    monkeypatch.setattr(sys.modules[__name__], "SMALL", TWO_SIZES)
+    lines = []
+    weights = small_run(faces, tmp_path / "run", lines.append, epochs=2, crop=CropRecipe(margin=0.1, size=64))
+    assert next(losses, None) is None
+    stored = checkpoint.read_arrays(tmp_path / "run" / (SERVED if kept == "first" else "best.npz"))
+    other = checkpoint.read_arrays(tmp_path / "run" / ("best.npz" if kept == "first" else SERVED))
+    final = checkpoint.read_arrays(tmp_path / "run" / "weights.npz")
+    for name, value in final.items():
+        np.testing.assert_array_equal(value, stored[name])
+        np.testing.assert_array_equal(value, weights[name])
+    assert any(np.abs(other[name] - value).max() > 0 for name, value in final.items())
+    assert f"stage first at the 64 px that are served: loss {served:.4f} (best so far)" in lines
+    released = "stage first is released: its loss of 1.0000 is below 2.0000"
+    assert (released in lines) == (kept == "first")
+    with (tmp_path / "run" / "history.csv").open() as file:
+        rows = [(row["stage"], row["size"], float(row["val_loss"])) for row in csv.DictReader(file)]
+    assert rows == [("first", "32", 0.5), ("first", "64", served), ("second", "64", 2.0)]
