@@ -12,10 +12,12 @@ from ...core.errors import FacepipeError
 from ...core.version import __version__
 from ..outputs.images import PictureFolder
 from ..outputs.journal import Journal, discard, refuse
+from ..outputs.names import FreeNames
 from ..outputs.options import Outputs
 from ..outputs.rows import RowForm
-from ..outputs.tabular import json_stream, write_json, write_line
+from ..outputs.tabular import LiveOutputs, write_json
 from ..pipeline import Pipeline
+from ..results import Result
 from .console import DetectScreen, note
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ class DetectRun:
         inputs: all sources, which no output may overwrite.
         settings: of ``run_settings``.
         before: the journal to go on with, of ``look_back``.
+        video: some results are of a video's frames.
 
     Attributes:
         journal: None where nothing is kept in files.
@@ -97,10 +100,15 @@ class DetectRun:
         inputs: Sequence[str],
         settings: Mapping[str, Any],
         before: Path | None = None,
+        video: bool = False,
     ):
         self.pipeline = pipeline
         self.outputs = outputs
         self.journal: Journal | None = None
+        self._video = video
+        self._live: LiveOutputs | None = None
+        self._folder: PictureFolder | None = None
+        self._crops: CropFolder | None = None
         detector, classifiers = pipeline.parts()
         self._classes = detector.classes
         self._classifiers = classifiers.by_name
@@ -118,8 +126,6 @@ class DetectRun:
 
     def _open_folders(self, inputs: Sequence[str]) -> None:
         outputs = self.outputs
-        self._folder: PictureFolder | None = None
-        self._crops: CropFolder | None = None
         saved: list[str] = []
         cut: dict[str, list[str]] = {name: [] for name in self._classifiers}
         if self.journal is not None and outputs.folders:
@@ -140,8 +146,36 @@ class DetectRun:
     def __exit__(self, *_: object) -> None:
         self._let_go()
 
+    @property
+    def names(self) -> FreeNames | None:
+        """What gives out names in the folder of pictures; None where nothing is saved."""
+        return None if self._folder is None else self._folder.names
+
+    def tell(self, result: Result) -> None:
+        """Write a result to the outputs that are written at once.
+
+        Raises:
+            FacepipeError: one cannot be written.
+        """
+        outputs = self.outputs
+        if outputs.live is None and outputs.live_csv is None:
+            return
+        if self._live is None:
+            self._live = LiveOutputs(outputs.live, outputs.live_csv, self._form)
+        self._live.add(result)
+
+    @property
+    def _form(self) -> RowForm:
+        return RowForm({name: each.attributes for name, each in self._classifiers.items()}, self._video)
+
     def _let_go(self) -> None:
         """Leave the journal behind if there is anything in it."""
+        if self._live is not None:
+            self._live.close()
+        if self._folder is not None:
+            self._folder.names.close()
+        if self._crops is not None:
+            self._crops.close()
         if self.journal is not None:
             if len(self.journal):
                 self.journal.close()
@@ -164,7 +198,6 @@ class DetectRun:
         outputs = self.outputs
         features = outputs.features is not None
         with ExitStack() as stack:
-            live = None if outputs.live is None else stack.enter_context(json_stream(outputs.live))
             results = stack.enter_context(closing(self.pipeline.stream(iter(pictures), features)))
             for source, (result, frame) in zip(pictures, results, strict=True):
                 files: dict[str, Any] = {}
@@ -174,17 +207,13 @@ class DetectRun:
                     files["crops"] = self._crops.save(frame, result)
                 if self.journal is not None:
                     self.journal.add(source, result, files)
-                if live is not None:
-                    write_line(result, live)
+                self.tell(result)
                 if result.warning is not None:
                     note(f"warning: {result.source}: {result.warning}")
                 screen.show(result)
 
-    def finish(self, video: bool = False) -> None:
+    def finish(self) -> None:
         """Write every file from the journal, and then remove it.
-
-        Args:
-            video: some results are of a video's frames.
 
         Raises:
             FacepipeError: a file cannot be written; the journal stays.
@@ -192,7 +221,7 @@ class DetectRun:
         journal, outputs = self.journal, self.outputs
         if journal is None:
             return
-        form = RowForm({name: each.attributes for name, each in self._classifiers.items()}, video)
+        form = self._form
 
         def results() -> Iterator[Any]:
             return (entry.result for entry in journal.entries())

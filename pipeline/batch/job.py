@@ -93,7 +93,7 @@ def run_job(job: DetectJob) -> bool:
         note(f"{names}: finished already; --restart begins anew")
         return False
     imported = time.perf_counter() - STARTED
-    screen = DetectScreen(len(pictures), outputs.live != "-", bool(outputs.files))
+    screen = DetectScreen(len(pictures), not outputs.talks, bool(outputs.files))
     run: DetectRun | None = None
     with Pipeline(
         job.detector,
@@ -109,7 +109,7 @@ def run_job(job: DetectJob) -> bool:
             if found.videos:
                 options["video"] = asdict(job.video)
             settings = run_settings(pipeline, outputs, options)
-            with DetectRun(pipeline, outputs, inputs, settings, before) as run:
+            with DetectRun(pipeline, outputs, inputs, settings, before, bool(found.videos)) as run:
                 failed = _all(run, job, pictures, list(found.videos), screen)
         except (KeyboardInterrupt, FacepipeError) as stop:
             if isinstance(stop, KeyboardInterrupt) or (run is not None and run.journal):
@@ -143,6 +143,6 @@ def _all(run: DetectRun, job: DetectJob, pictures: list[str], videos: list[str],
     if journal is not None:
         counts = (len(journal), journal.faces, journal.failures)
     screen.end()
-    run.finish(bool(videos))
+    run.finish()
     screen.summary(*counts)
     return counts[2]

@@ -17,15 +17,15 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO
+from typing import Any
 
 from ...core.errors import FacepipeError, VideoError
 from ...core.extras import require
 from ..console import console, printable, progress, report
 from ..inputs.image_reader import Frame
-from ..outputs.images import ENDINGS, FreeNames, stem_of
+from ..outputs.images import ENDINGS
+from ..outputs.names import FreeNames, stem_of
 from ..outputs.options import Outputs
-from ..outputs.tabular import json_stream, write_line
 from ..results import Result
 from ..video.analysis import VideoRun, shown_source
 from ..video.interpolation import DRAWING, DRAWING_LIVE, HIDING, HIDING_LIVE, GapFiller, held_frames
@@ -70,13 +70,10 @@ def detect_videos(
     options = options or VideoOptions()
     check_outputs(run.outputs, tracks, videos)
     persons = _from_journal(run)
-    names = None if run.outputs.save is None else FreeNames(run.outputs.save, videos, _saved(run))
-    with ExitStack() as stack:
-        live = None if run.outputs.live is None else stack.enter_context(json_stream(run.outputs.live))
-        for video in run.to_do(videos):
-            one = _Video(run, screen, options, video, live, names)
-            one.do()
-            persons[video] = one.persons
+    for video in run.to_do(videos):
+        one = _Video(run, screen, options, video, run.names)
+        one.do()
+        persons[video] = one.persons
     if tracks is not None:
         classifiers = run.pipeline.parts()[1].by_name
         form = TrackForm([each for found in classifiers.values() for each in found.attributes], list(classifiers))
@@ -118,7 +115,6 @@ class _Video:
     screen: DetectScreen
     options: VideoOptions
     source: str
-    live: BinaryIO | None
     names: FreeNames | None
     persons: list[TrackSummary] = field(default_factory=list)
     _faces: int = 0
@@ -175,8 +171,7 @@ class _Video:
             self._faces += len(result.faces)
             self.screen.pictures += 1
             self.screen.faces += len(result.faces)
-            if self.live is not None:
-                write_line(result, self.live)
+            self.run.tell(result)
             update(self._frames)
             yield result
 
@@ -193,15 +188,14 @@ class _Video:
         self.screen.failed += 1
         self.screen.pictures += 1
         report(str(failure.error))
-        if self.live is not None:
-            write_line(failure, self.live)
+        self.run.tell(failure)
         if self.run.journal is not None:
             self.run.journal.add(self.source, failure, files)
 
     def _save(self, video: VideoRun, update: Callable[[int], None], names: FreeNames) -> str:
         """Write the video with everything drawn in, or hidden, while it is looked at."""
         outputs, info, options = self.run.outputs, video.info, self.options
-        target = names.take(safe(stem_of(video.source)) + ENDINGS[outputs.how], ".mp4")
+        target = names.take(safe(stem_of(video.source)) + ENDINGS[outputs.how], ".mp4", self.source)
         reach = DRAWING if outputs.how is None else HIDING
         step = options.every / (info.rate or 25.0)
         change = self._change()
@@ -245,7 +239,7 @@ class _Video:
         return hidden
 
     def _show(self, video: VideoRun) -> None:
-        if self.run.outputs.live == "-":
+        if self.run.outputs.talks:
             return
         counts = f"{self._frames:,} frames, {self._faces:,} faces"
         if self.options.track:
@@ -260,10 +254,6 @@ def _from_journal(run: DetectRun) -> dict[str, list[TrackSummary]]:
         return {}
     entries = ((entry.source, entry.files.get("tracks")) for entry in run.journal.entries())
     return {source: read_tracks(lines) for source, lines in entries if lines is not None}
-
-
-def _saved(run: DetectRun) -> list[str]:
-    return [] if run.journal is None else [e.files["save"] for e in run.journal.entries() if "save" in e.files]
 
 
 def safe(name: str) -> str:

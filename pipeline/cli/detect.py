@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ...core.files import is_standard_output, is_stream
 from ..video.options import CLASSIFY_EVERY, VideoOptions
 from ._options import (
     Actors,
@@ -56,7 +57,7 @@ def detect(
     json_target: Annotated[
         str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON object a line; - is standard output.")
     ] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a table, one row a face.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write a table, one row a face.")] = None,
     parquet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The same as Parquet, with types (extra 'parquet').")
     ] = None,
@@ -211,12 +212,15 @@ def detect(
     for source in sources or ():
         if is_store(source):
             raise ImageError(f"{source}: lies in a bucket; --engine ray reads it, and writes to --out FOLDER.parquet")
-    stream = json_target is not None and _is_stream(json_target)
+    live, live_csv = _live(json_target), _live(csv)
+    if live == live_csv == "-":
+        raise typer.BadParameter("--json and --csv: only one of them can go to standard output")
     hidden = blur or pixelate
     outputs = Outputs(
-        json=None if json_target is None or stream else Path(json_target),
-        live=json_target if stream else None,
-        csv=csv,
+        json=None if json_target is None or live else Path(json_target),
+        live=live,
+        live_csv=live_csv,
+        csv=None if live_csv else csv,
         parquet=parquet,
         coco=coco,
         features=features,
@@ -226,7 +230,7 @@ def detect(
         what=None if hidden is None else hidden.value,
         drawing=DrawOptions.parse(draw, label_fields),
     )
-    if resume and (stream or not outputs.journals):
+    if resume and (live or live_csv or not outputs.journals):
         raise typer.BadParameter("--resume needs an output in a file or a folder, and not --json -")
     job = DetectJob(
         sources=tuple(sources or ()),
@@ -263,7 +267,8 @@ def _end(run: Callable[[], bool]) -> None:
         raise typer.Exit(FAILED)
 
 
-def _is_stream(target: str) -> bool:
-    """Standard output, or something that is there and is no regular file, such as a pipe or a terminal."""
-    path = Path(target)
-    return target == "-" or (path.exists() and not path.is_file() and not path.is_dir())
+def _live(target: str | Path | None) -> str | None:
+    """Where an output goes that is written at once, ``-`` for standard output; None of one that goes to a file."""
+    if target is None or not is_stream(target):
+        return None
+    return "-" if is_standard_output(target) else str(target)

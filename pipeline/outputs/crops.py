@@ -28,8 +28,8 @@ from ...weights.manifest import Attribute, NumericAttribute, PointsAttribute
 from ..inputs.image_reader import Frame
 from ..results import Box, Face, Result
 from .coco import plain_values
-from .images import FreeNames, put, stem_of
 from .journal import Entry
+from .names import FreeNames, put, stem_of
 from .tabular import plain_text
 
 KEYS = ("file", "source", "split", "group", "framing")
@@ -96,9 +96,14 @@ class CropFolder:
         crop = cut_region(frame, _corners(face.box), head, self._classifiers[name].served_crop)
         if crop.image is None:
             return None
-        target = self._names[name].take(f"{stem_of(result.source)}-{number}", ".jpg")
+        target = self._names[name].take(f"{stem_of(result.source)}-{number}", ".jpg", result.source)
         put(target, cv2.imencode(".jpg", crop.image, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
         return {"file": target.name, "place": [crop.matrix[0, 0], crop.matrix[0, 2], crop.matrix[1, 2]]}
+
+    def close(self) -> None:
+        """Let other runs write into the folders."""
+        for names in self._names.values():
+            names.close()
 
     def write_indices(self, entries: Callable[[], Iterable[Entry]]) -> None:
         """Write ``crops.csv`` and ``crop.json`` of each classifier.

@@ -69,7 +69,7 @@ class Journal:
         except OSError as error:
             raise FacepipeError(f"{path}: cannot be written ({error.strerror})") from error
         try:
-            _lock(journal._file, path)
+            lock(journal._file, path)
             journal._write(_header(settings))
         except BaseException:
             journal.remove()
@@ -89,7 +89,7 @@ class Journal:
         except OSError as error:
             raise FacepipeError(f"{path}: cannot be opened ({error.strerror})") from error
         try:
-            _lock(journal._file, path)
+            lock(journal._file, path)
             journal._scan(settings)
         except OSError as error:
             journal.close()
@@ -220,7 +220,7 @@ def refuse(path: Path) -> NoReturn:
     """
     try:
         with FileIO(path, "r+") as file:
-            _lock(file, path)
+            lock(file, path)
     except OSError as error:
         raise FacepipeError(f"{path}: cannot be opened ({error.strerror})") from error
     raise FacepipeError(
@@ -236,7 +236,7 @@ def discard(path: Path) -> None:
     """
     try:
         with FileIO(path, "r+") as file:
-            _lock(file, path)
+            lock(file, path)
         path.unlink()
     except OSError as error:
         raise FacepipeError(f"{path}: cannot be removed ({error.strerror})") from error
@@ -256,7 +256,7 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
-def _lock(file: FileIO, path: Path) -> None:
+def lock(file: FileIO, path: Path) -> None:
     """Claim the file for this process, where the system knows how; the claim goes with the process."""
     try:
         import fcntl

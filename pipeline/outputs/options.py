@@ -27,6 +27,7 @@ class Outputs:
     Attributes:
         json, csv, parquet, coco, features: files, written when all is done.
         live: JSON lines at once, to standard output (``-``) or to something else that is no regular file.
+        live_csv: the same of rows.
         crops: folder of the faces that were cut out.
         save: folder of pictures.
         how, what: how faces or heads are hidden in these; None where they are drawn.
@@ -35,6 +36,7 @@ class Outputs:
 
     json: Path | None = None
     live: str | None = None
+    live_csv: str | None = None
     csv: Path | None = None
     parquet: Path | None = None
     coco: Path | None = None
@@ -44,6 +46,11 @@ class Outputs:
     how: How | None = None
     what: What | None = None
     drawing: DrawOptions = field(default_factory=DrawOptions)
+
+    @property
+    def talks(self) -> bool:
+        """Whether results go to standard output, where nothing else may."""
+        return "-" in (self.live, self.live_csv)
 
     @property
     def files(self) -> dict[str, Path]:

@@ -11,15 +11,16 @@ Results as lines of JSON: whole files from the journal, or at once to standard o
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ...core.errors import FacepipeError
 from ...core.extras import require
-from ...core.files import replacing
+from ...core.files import is_standard_output, replacing
 from ..results import Result
 from .rows import Cell, RowForm
 
@@ -52,12 +53,17 @@ def write_csv(path: Path, form: RowForm, results: Iterable[Result]) -> int:
         writer = csv.writer(file)
         writer.writerow(names)
         for result in results:
-            for row in form.rows(result):
-                for index in guarded:
-                    row[index] = plain_text(row[index])
+            for row in _guarded_rows(form, result, guarded):
                 writer.writerow(row)
                 count += 1
     return count
+
+
+def _guarded_rows(form: RowForm, result: Result, guarded: Sequence[int]) -> Iterator[list[Cell]]:
+    for row in form.rows(result):
+        for index in guarded:
+            row[index] = plain_text(row[index])
+        yield row
 
 
 def plain_text(cell: Cell) -> Cell:
@@ -135,14 +141,60 @@ def write_json(path: Path, lines: Iterable[bytes]) -> None:
         file.writelines(line + b"\n" for line in lines)
 
 
+class LiveOutputs:
+    """Results written at once, to standard output (``-``), or to a device or a pipe that is there.
+
+    Args:
+        json: where lines of JSON go, or None.
+        csv: where rows go, or None.
+        form: of the rows.
+
+    Raises:
+        FacepipeError: one cannot be written.
+    """
+
+    def __init__(self, json: str | None, csv: str | None, form: RowForm):
+        self._stack = ExitStack()
+        self._form = form
+        self._json = None if json is None else self._stack.enter_context(output_stream(json))
+        self._csv = None if csv is None else self._stack.enter_context(output_stream(csv))
+        names = [column.name for column in form.columns]
+        self._guarded = [names.index(name) for name in GUARDED]
+        self._put_rows([names])
+
+    def add(self, result: Result) -> None:
+        """Write one result, at once.
+
+        Raises:
+            FacepipeError: it cannot be written.
+            BrokenPipeError: nobody reads any more.
+        """
+        if self._json is not None:
+            write_line(result, self._json)
+        if self._csv is not None:
+            self._put_rows(_guarded_rows(self._form, result, self._guarded))
+
+    def _put_rows(self, rows: Iterable[Sequence[Cell]]) -> None:
+        if self._csv is None:
+            return
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(rows)
+        self._csv.write(text.getvalue().encode("utf-8"))
+        self._csv.flush()
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        self._stack.close()
+
+
 @contextmanager
-def json_stream(target: str) -> Iterator[BinaryIO]:
-    """Open standard output (``-``), or a device or a pipe that is there, for :func:`write_line`.
+def output_stream(target: str) -> Iterator[BinaryIO]:
+    """Open standard output, or a device or a pipe that is there, for writing.
 
     Raises:
         FacepipeError: it cannot be written.
     """
-    if target == "-":
+    if is_standard_output(target):
         yield sys.stdout.buffer
         return
     try:

@@ -36,10 +36,10 @@ def detect(pipeline: Pipeline, tmp_path: Path) -> Detect:
     def run(outputs: Outputs, *videos: Path, resume: bool = False, **more: Any) -> DetectScreen:
         names = [str(video) for video in videos]
         outputs.check(names)
-        screen = DetectScreen(0, outputs.live != "-", bool(outputs.files))
-        with DetectRun(pipeline, outputs, names, {}, look_back(outputs, resume, False)) as job:
+        screen = DetectScreen(0, not outputs.talks, bool(outputs.files))
+        with DetectRun(pipeline, outputs, names, {}, look_back(outputs, resume, False), True) as job:
             detect_videos(job, names, screen, **more)
-            job.finish(True)
+            job.finish()
         return screen
 
     return run
@@ -90,7 +90,7 @@ def test_blurred_video_has_no_frame_that_is_not_hidden(
     least = min(len(each.faces) for each in hidden[::3])
     assert least > 0
     assert all(len(each.faces) >= least and each.heads for each in hidden)
-    assert [path.name for path in (tmp_path / "saved").iterdir()] == ["clip-pixelated.mp4"]
+    assert [path.name for path in (tmp_path / "saved").glob("[!.]*")] == ["clip-pixelated.mp4"]
 
 
 def test_without_tracks(detect: Detect, clip: Clip, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,7 +155,7 @@ def test_an_interrupted_run_goes_on_with_the_video_that_was_not_done(
     assert opened == [str(one), str(two), str(two)]
     assert (tmp_path / "o.jsonl").read_bytes() == (tmp_path / "clean.jsonl").read_bytes()
     assert (tmp_path / "o.csv").read_bytes() == (tmp_path / "clean.csv").read_bytes()
-    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == ["one-faces.mp4", "two-faces.mp4"]
+    assert sorted(path.name for path in (tmp_path / "saved").glob("[!.]*")) == ["one-faces.mp4", "two-faces.mp4"]
 
 
 @pytest.mark.parametrize("option", ["coco", "crops", "features"])
