@@ -199,7 +199,9 @@ def _ending(before: ReleaseOptions, ending: Ending) -> ReleaseOptions:
     try:
         return ReleaseOptions.model_validate(before.model_dump() | _given(ending))
     except ValidationError as error:
-        raise TrainingError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from error
+        first = error.errors()[0]
+        option = {"exports": "export"}.get(str(first["loc"][0]), str(first["loc"][0]))
+        raise TrainingError(f"--{option}: {str(first['msg']).removeprefix('Value error, ')}") from error
 
 
 def _is_released(folder: Path, settings: Settings) -> bool:

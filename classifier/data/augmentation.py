@@ -175,7 +175,7 @@ def see_small(image: np.ndarray, draws: Sequence[float]) -> np.ndarray:
         small = cv2.GaussianBlur(small, (0, 0), 0.3 + 0.7 * sigma)
     if coded < 0.6:
         _, code = cv2.imencode(".jpg", small, (cv2.IMWRITE_JPEG_QUALITY, int(35 + 60 * quality)))
-        small = cv2.imdecode(code, cv2.IMREAD_COLOR)
+        small = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))
     return np.asarray(cv2.resize(small, full, interpolation=cv2.INTER_LINEAR))
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -222,10 +223,7 @@ def make_table(
             on_fault(index, DataError(f"{where}: {text}"))
         if without_split[index] and not all(without_split):
             on_fault(index, DataError(f"{where}: split is blank here, not elsewhere"))
-    targets = {
-        attribute.name: _each(rows, lambda cells, where, one=attribute: target(one, cells, where), on_fault)
-        for attribute in attributes
-    }
+    targets = {attribute.name: _each(rows, partial(target, attribute), on_fault) for attribute in attributes}
     files = tuple(rows.root / cells["file"] for cells in rows.cells)
     names = dict.fromkeys((*rows.names, *KNOWN))
     columns = {name: np.array([cells.get(name, "") for cells in rows.cells]) for name in names}

@@ -32,8 +32,8 @@ def size_table(evaluation: Evaluation) -> Table | None:
         if before and name.partition(".")[0] != before:
             table.add_section()
         before = name.partition(".")[0]
-        values = ["" if (metric := row.get(size)) is None else f"{metric.value:.3f}" for size in columns]
-        table.add_row(name, *values, f"{max(metric.count or 0 for metric in row.values()):,}")
+        values = [f"{row[size].value:.3f}" if size in row else "" for size in columns]
+        table.add_row(name, *values, f"{max(each.count or 0 for each in row.values()):,}")
     return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ...weights.manifest import Attribute, ClassesBase, NumericAttribute, PointsAttribute
+from ...weights.manifest import Attribute, AttributeBase, NumericAttribute, PointsAttribute
 
 
 class Value(BaseModel):
@@ -91,7 +91,7 @@ def central_interval(probabilities: np.ndarray, attribute: NumericAttribute) -> 
     return quantiles(probabilities, attribute, (tail, 1 - tail))
 
 
-def calibration_at(attribute: Attribute, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def calibration_at(attribute: AttributeBase, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Temperature and widening, (n, 1) each, for faces of some sizes.
 
     Linear in the logarithm of the size between the attribute's ``bands``, temperatures by their logarithm too; an
@@ -110,18 +110,7 @@ def calibration_at(attribute: Attribute, sides: np.ndarray) -> tuple[np.ndarray,
     return temperatures[:, None], widens[:, None]
 
 
-def attribute_at(attribute: Attribute, side: float) -> Attribute:
-    """The attribute as it reads faces of one size in pixels: with that size's temperature and widening, no bands."""
-    temperature, widen = (float(each[0, 0]) for each in calibration_at(attribute, np.array([side])))
-    update: dict[str, object] = {"temperature": temperature, "bands": ()}
-    if isinstance(attribute, NumericAttribute):
-        update["widen"] = widen
-    return attribute.model_copy(update=update)
-
-
-def probabilities(
-    attribute: ClassesBase | NumericAttribute, output: np.ndarray, sides: np.ndarray | None = None
-) -> np.ndarray:
+def probabilities(attribute: AttributeBase, output: np.ndarray, sides: np.ndarray | None = None) -> np.ndarray:
     """Calibrated probabilities of an attribute's classes or bins, (n, width).
 
     Args:

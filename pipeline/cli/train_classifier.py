@@ -43,12 +43,6 @@ class Precision(StrEnum):
     bfloat16 = "bfloat16"
 
 
-class Compression(StrEnum):
-    float32 = "float32"
-    float16 = "float16"
-    int8 = "int8"
-
-
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     app.command("train-classifier")(train_classifier)
@@ -98,7 +92,9 @@ def train_classifier(
         typer.Option(help="Which of several classifiers it becomes: shirt for shirt@0.1.0. Default: that of faces."),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a version of that name.")] = False,
-    export: Annotated[list[Compression] | None, typer.Option(help="Files to ship, the default first: int8.")] = None,
+    export: Annotated[
+        list[str] | None, typer.Option(help="Files to ship, the default first: float32, float16, int8. Default: int8.")
+    ] = None,
     terms: Annotated[
         list[str] | None, typer.Option(metavar="[SOURCE=]TEXT", help="Terms of the data, of a source or of all.")
     ] = None,
@@ -132,7 +128,7 @@ def train_classifier(
     )
     ending = Ending(
         version=version,
-        exports=tuple(each.value for each in export) if export else None,
+        exports=tuple(export) if export else None,  # type: ignore[arg-type]  # checked as it is stored
         terms=read_terms(terms) if terms else None,
         licence=licence,
         replace=replace or None,

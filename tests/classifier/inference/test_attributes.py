@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from facepipe.classifier.inference.attributes import AttributeValue, attribute_at, bin_centres, calibration_at, decode
+from facepipe.classifier.inference.attributes import AttributeValue, bin_centres, calibration_at, decode
 from facepipe.weights.manifest import BinaryAttribute, NumericAttribute, OrdinalAttribute, PointsAttribute, SizeBand
 from pydantic import TypeAdapter, ValidationError
 
@@ -100,7 +100,6 @@ def test_a_small_face_is_less_sure_and_has_a_wider_interval() -> None:
     peaks[:, 50] = 0
     widths = [high - low for low, high in (each.interval for each in decode(age, peaks, 32, np.array([10.0, 40])))]
     assert widths[0] - widths[1] == pytest.approx(12, abs=0.1)
-    assert decode(attribute_at(age, 10.0), peaks[:1], 32) == decode(age, peaks[:1], 32, np.array([10.0]))
 
 
 def test_bands_ascend() -> None:
