@@ -24,7 +24,7 @@ from ...core.near_duplicates import near_duplicates
 from ...detector.data.box_clipping import Row
 from ...detector.data.folder import DataSet, building, free_name, link_or_copy, put
 from ...detector.data.formats.records import IMAGE_SUFFIXES
-from ...detector.data.splits import DEFAULT_SHARES, part
+from ...detector.data.splits import DEFAULT_SHARES, assign_splits
 from ...weights.manifest import Attribute, PointsAttribute
 from ..inputs.image_reader import read_frame
 from ..outputs.coco import coco_annotation, coco_head, coco_image, cvat_labels, plain_values
@@ -160,7 +160,7 @@ def _splits(pictures: Sequence[Prelabelled], classes: Sequence[str], form: Form)
         row[0] = 1
         for found in picture.boxes:
             row[1 + classes.index(found.label)] += 1
-    return part(groups, counts, form.shares or DEFAULT_SHARES, form.seed)
+    return assign_splits(groups, counts, form.shares or DEFAULT_SHARES, form.seed)
 
 
 def _corners(found: FoundBox) -> tuple[float, float, float, float]:
