@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -278,11 +279,11 @@ def exported_release(run: Path) -> Release:
     Raises:
         WeightsError: the folder is no run, or was not exported, or its files are not those that were exported.
     """
-    if not run.is_dir():
+    if not os.path.isdir(run):  # unlike Path.is_dir, no name is too long or forbidden for it
         raise WeightsError(f"{run}: no such folder; give the folder of a run, such as runs/detector/NAME")
-    if (run / MANIFEST).is_file():
+    if os.path.isfile(run / MANIFEST):
         raise WeightsError(f"{run}: this is a release, not a run; give the folder of the run that made it")
-    if not (run / EXPORT / MANIFEST).is_file():
+    if not os.path.isfile(run / EXPORT / MANIFEST):
         stages = [stage for stage in EVALUATED_BY if stage in run.resolve().parts]
         how = f"; make it with: {_evaluated_by(run, stages[0])}" if stages else ""
         raise WeightsError(f"{run}: not the folder of a run that was exported (no {EXPORT}/{MANIFEST}){how}")

@@ -331,7 +331,7 @@ def refuse_existing(target: Path, replace: bool) -> None:
     Raises:
         WeightsError: the version is there already and must not be replaced.
     """
-    if target.exists() and not replace:
+    if os.path.exists(target) and not replace:  # unlike Path.exists, nothing is forbidden to it
         raise WeightsError(f"{target}: this version exists; choose another, or --replace it")
 
 

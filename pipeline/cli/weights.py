@@ -5,6 +5,7 @@ The other commands of ``facepipe weights`` are in ``weights_registry``.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -208,7 +209,7 @@ def publish(
 def _notes(given: str) -> str:
     """The text itself, or the content of the file that it names."""
     path = Path(given)
-    if "\n" in given or not (path.suffix in (".md", ".txt") or (given and len(given) < 256 and path.is_file())):
+    if "\n" in given or not (path.suffix in (".md", ".txt") or (given and os.path.isfile(path))):
         return given
     try:
         return path.read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from typing import get_args
 from ...core.errors import WeightsError
 from ..manifest import Stage
 from ..pins import pin_key, read_pins, write_pin
+from ..records import shortened
 from ..release import MANIFEST, NAME_PATTERN, joined, place, split_name
 from ..store import PACKAGE_ROOT, find, installed, user_root
 
@@ -77,14 +79,14 @@ def remove(stage: Stage, version: str, force: bool = False) -> Removed:
         raise WeightsError(f"{stage} {version}: name the version that is to go, such as {joined(name, '1.0.0')}")
     root = user_root()
     label, folder = joined(name, number), place(root, stage, name, number)
-    if number in (".", "..") or "/" in number or "\\" in number or not (folder / MANIFEST).is_file():
-        if (place(PACKAGE_ROOT, stage, name, number) / MANIFEST).is_file():
+    if number in (".", "..") or "/" in number or "\\" in number or not os.path.isfile(folder / MANIFEST):
+        if os.path.isfile(place(PACKAGE_ROOT, stage, name, number) / MANIFEST):
             raise WeightsError(
                 f"{stage} {label} came with facepipe itself ({place(PACKAGE_ROOT, stage, name, number)}) and goes with "
                 f"it; to use another: facepipe weights use {stage} VERSION"
             )
         have = ", ".join(each.label for each in installed(stage)[0] if root in each.folder.parents) or "none"
-        raise WeightsError(f"no {stage} {label} in {root}; there are: {have}")
+        raise WeightsError(f"no {stage} {shortened(label)[1:-1]} in {root}; there are: {have}")
     pinned = read_pins(root).get(pin_key(stage, name)) == number
     if not force and (pinned or _is_used(stage, name, folder)):
         raise WeightsError(
@@ -117,18 +119,14 @@ def leftovers(older_than: float, root: Path | None = None) -> list[Leftover]:
         root: the folder of releases; None means the user's.
 
     Raises:
-        WeightsError: ``current.json`` is damaged.
+        WeightsError: ``current.json`` is damaged, or a folder cannot be read.
     """
     root = root or user_root()
-    found: list[Leftover] = []
-    now = time.time()
-    for path in _candidates(root):
-        files = [each for each in ([path, *path.rglob("*")] if path.is_dir() else [path]) if not each.is_symlink()]
-        stats = [each.stat() for each in files]
-        if now - max(each.st_mtime for each in stats) >= older_than:
-            prefix = next(prefix for prefix in LEFTOVERS if path.name.startswith(prefix))
-            size = sum(each.st_size for each, file in zip(stats, files, strict=True) if file.is_file())
-            found.append(Leftover(path, LEFTOVERS[prefix], size))
+    try:
+        candidates = [_leftover(path, older_than) for path in _candidates(root)]
+    except OSError as error:
+        raise WeightsError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
+    found = [each for each in candidates if each is not None]
     known = {(each.stage, each.name, each.version) for group in installed() for each in group}
     for key, version in read_pins(root).items():
         stage, _, name = key.partition("/")
@@ -136,6 +134,21 @@ def leftovers(older_than: float, root: Path | None = None) -> list[Leftover]:
             what = f"{stage} {joined(name, version)} is chosen in current.json and not installed"
             found.append(Leftover(None, what, 0, (next(each for each in get_args(Stage) if each == stage), name)))
     return found
+
+
+def _leftover(path: Path, older_than: float) -> Leftover | None:
+    """What a file or folder named like a leftover is; None where it is younger, or gone this moment."""
+    try:
+        files = [each for each in ([path, *path.rglob("*")] if path.is_dir() else [path]) if not each.is_symlink()]
+        stats = [each.stat() for each in files]
+        size = sum(each.st_size for each, file in zip(stats, files, strict=True) if file.is_file())
+    except FileNotFoundError:
+        return None
+    if not stats and path.is_symlink():
+        stats = [path.lstat()]
+    if not stats or time.time() - max(each.st_mtime for each in stats) < older_than:
+        return None
+    return Leftover(path, next(what for prefix, what in LEFTOVERS.items() if path.name.startswith(prefix)), size)
 
 
 def clear(leftover: Leftover, root: Path | None = None) -> None:

@@ -7,6 +7,7 @@ is here and right, the release takes its place by one rename.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -127,7 +128,7 @@ def pull(
     refuse_newer(offer.facepipe, f"{source.label}: {offer.stage} {offer.label}")
     target = place(root or writable_root(), offer.stage, offer.name, offer.version)
     shipped = place(PACKAGE_ROOT, offer.stage, offer.name, offer.version)
-    for folder in (target,) if root is not None or target.exists() else (target, shipped):
+    for folder in (target,) if root is not None or os.path.exists(target) else (target, shipped):
         if (here := _installed(folder, offer)) is not None:
             progress(offer.bytes, offer.bytes)
             return Pulled(here, 0)

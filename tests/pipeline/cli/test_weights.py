@@ -180,3 +180,23 @@ def test_no_control_sequence_reaches_the_terminal(run: Callable, tmp_path: Path)
         _, out, err = run(*arguments)
         assert "1.0.0\ufffd[2J" in (out + err).replace("\n", "")
         assert not {"\x1b", "\x9b"} & set(out + err)
+
+
+@pytest.mark.parametrize("letter", ["a", "\u00e9"])
+@pytest.mark.parametrize("length", [150, 300, 5000])
+def test_names_that_are_too_long(run: Callable, letter: str, length: int) -> None:
+    name = letter * length
+    for arguments in (
+        ("publish", name, "--version", "1.0.0"),
+        ("publish", ".", "--version", name, "--notes", name),
+        ("show", "detector", name),
+        ("show", "detector", f"./{name}"),
+        ("use", f"detector@{name}"),
+        ("remove", "detector", name),
+        ("pull", "detector", "--from", f"./{name}"),
+        ("pull", f"detector@1.0.0-{name}", "--from", "."),
+    ):
+        code, _, err = run(*arguments)
+        assert code == 2, arguments[0]
+        assert err.count("\n") == 1
+        assert err.startswith("error: ")
