@@ -1,5 +1,9 @@
 """The one family of errors that facepipe raises on purpose. Each message says what, where, and what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class FacepipeError(Exception):
     """Base of every error that facepipe raises for bad input, bad files or a missing device."""
@@ -50,3 +54,11 @@ class MissingExtraError(FacepipeError, ImportError):
 
     def __init__(self, package: str, extra: str):
         super().__init__(f"{package} is not installed; it comes with: pip install 'facepipe[{extra}]'")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'age'?`` where a known name is near a wrong one, else nothing; for the end of a message."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name.lower(), list(known), 1, 0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""

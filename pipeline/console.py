@@ -1,38 +1,48 @@
-"""How an error is told on the command line.
-
-A progress bar on standard error, for whoever sits at a terminal.
-
-Results as tables for the eye.
-
-A progress bar of bytes on standard error, for whoever sits at a terminal.
-
-Ctrl-C and SIGTERM: both end a run in order, and the exit code tells them apart.
-"""
+"""What a command shows at a terminal: errors and notes, tables of results, bars, a run's summary; and how it ends."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from rich.console import Console
+from rich.box import HEAVY_HEAD, SIMPLE_HEAD
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from ..classifier.inference.attributes import AttributeValue, ClassValue, NumericValue
+from ..classifier.inference.attributes import AttributeValue, ClassValue, NumericValue, PointsValue
 from .results import Result
 
 if TYPE_CHECKING:
     from rich.progress import Task
 
+WIDE = 140
+"""Columns of a table that goes to no terminal."""
+FEW = 20
+"""Up to so many pictures have a table each, and all of their errors are printed."""
+ERROR, WARNING, INFO, DEBUG = range(4)
+
+
+class Verbosity:
+    """How much this process says on standard error, from ``ERROR`` (errors only) to ``DEBUG``."""
+
+    level = INFO
+
+
+def note(text: str, level: int = INFO) -> None:
+    """Print a line on standard error that is neither an error nor a result, unless less is wanted."""
+    if level <= Verbosity.level:
+        print(printable(text), file=sys.stderr, flush=True)
+
 
 def report(message: str) -> None:
     """Print one error line on standard error."""
-
     print(f"error: {printable(message)}", file=sys.stderr, flush=True)
 
 
@@ -50,11 +60,10 @@ def progress(what: str, rate: str | None = None) -> Iterator[Callable[[int, int]
         A function of the number of things done and their total.
     """
     screen = console(stderr=True)
-    if not screen.is_terminal:
+    if not screen.is_terminal or Verbosity.level < INFO:
         yield lambda done, total: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
@@ -65,10 +74,6 @@ def progress(what: str, rate: str | None = None) -> Iterator[Callable[[int, int]
     with Progress(*columns, console=screen, transient=True, redirect_stdout=False, speed_estimate_period=60) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-WIDE = 140
-"""Columns of a table that goes to no terminal."""
 
 
 def console(stderr: bool = False) -> Console:
@@ -84,30 +89,40 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
-def result_table(result: Result) -> Table:
-    """One row for each face: its place in ``result.faces``, box, confidence, head, and a column for each attribute."""
-    names = list(dict.fromkeys(name for face in result.faces for name in face.attributes or {}))
-    table = Table(title=Text(_title(result)), title_justify="left", title_style="bold")
+def result_table(result: Result, wide: bool = False) -> Table:
+    """One row for each face: its place in ``result.faces``, box, confidence, head, and a column for each attribute.
+
+    Args:
+        result: of a picture with faces.
+        wide: show points, and a cell on one line where it can be; else the table of the shipped models fits into 80
+            columns.
+    """
+    values = [face.attributes or {} for face in result.faces]
+    names = list(dict.fromkeys(name for found in values for name in found))
+    if not wide:
+        names = [name for name in names if not any(isinstance(each.get(name), PointsValue) for each in values)]
+    table = Table(box=HEAVY_HEAD if wide else SIMPLE_HEAD, show_edge=wide, pad_edge=wide)
     for column in ("#", "box", "conf", "head", *names):
-        table.add_column(Text(column), justify="right" if column in ("#", "conf", "head") else "left")
-    for index, face in enumerate(result.faces):
+        justify: JustifyMethod = "right" if column in ("#", "conf", "head") else "left"
+        table.add_column(Text(column), justify=justify, overflow="fold")
+    for index, (face, found) in enumerate(zip(result.faces, values, strict=True)):
         box = face.box
         table.add_row(
             str(index),
-            f"{box.x1:.0f},{box.y1:.0f} – {box.x2:.0f},{box.y2:.0f}",
+            f"{box.x1:.0f},{box.y1:.0f}{' – ' if wide else chr(10)}{box.x2:.0f},{box.y2:.0f}",
             f"{face.confidence:.2f}",
             "–" if face.head is None else str(face.head),
-            *(Text(attribute_text((face.attributes or {}).get(name))) for name in names),
+            *(Text(attribute_text(found.get(name), wide)) for name in names),
         )
     return table
 
 
-def print_result(result: Result, to: Console) -> None:
+def print_result(result: Result, to: Console, wide: bool = False) -> None:
     """Print one picture's table, or one line where no face was found; below it, what could not be read and why."""
+    to.print(Text(_title(result), style="bold"), soft_wrap=True)
     if not result.faces:
-        to.print(Text(_title(result), style="bold"))
         return
-    to.print(result_table(result))
+    to.print(result_table(result, wide))
     for index, face in enumerate(result.faces):
         if face.reason:
             to.print(Text(f"face {index} was not classified: {face.reason}"))
@@ -129,14 +144,22 @@ def _title(result: Result) -> str:
     )
 
 
-def attribute_text(value: AttributeValue | None) -> str:
-    """A value as a table shows it, in one line or several; a dash where there is none."""
+def attribute_text(value: AttributeValue | None, wide: bool = True) -> str:
+    """A value as a table shows it, in one line or several; a dash where there is none.
+
+    Args:
+        value: of a face.
+        wide: a class and its probability share a line, and an unsure one says so; else the class stands above, with a
+            question mark where it is unsure.
+    """
     if value is None:
         return "–"
-    if isinstance(value, ClassValue) and value.value is None:
-        return f"unsure\n({value.likeliest} {value.probability:.2f})"
     if isinstance(value, ClassValue):
-        return f"{value.value} {value.probability:.2f}"
+        unsure = value.value is None
+        if wide:
+            likeliest = f"({value.likeliest} {value.probability:.2f})"
+            return f"unsure\n{likeliest}" if unsure else f"{value.value} {value.probability:.2f}"
+        return f"{value.likeliest}{'?' if unsure else ''}\n{value.probability:.2f}"
     if isinstance(value, NumericValue):
         return f"{value.value:.0f} {value.unit}\n({value.interval[0]:.0f}–{value.interval[1]:.0f})"
     return "\n".join(f"{name} {x:.0f},{y:.0f}" for name, (x, y) in value.points.items())
@@ -150,7 +173,7 @@ def transfer_progress(what: str) -> Iterator[Callable[[int, int], None]]:
         A function of the number of bytes that are there and their total.
     """
     screen = console(stderr=True)
-    if not screen.is_terminal:
+    if not screen.is_terminal or Verbosity.level < INFO:
         yield lambda done, total: None
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -159,6 +182,99 @@ def transfer_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, TimeRemainingColumn(), console=screen, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class DetectScreen:
+    """The screen of one run.
+
+    Up to ``FEW`` pictures have a table each. Of more, each has one line where nothing else is written; otherwise there
+    is a bar at a terminal, and the errors past ``FEW`` are left to the outputs.
+
+    Args:
+        total: pictures of the whole run.
+        tables: show pictures on standard output.
+        kept: the results are written to a file, too.
+        wide: tables have every column, points too.
+    """
+
+    def __init__(self, total: int, tables: bool, kept: bool, wide: bool = False):
+        self.total = total
+        self._few = total <= FEW
+        self._kept = kept
+        self._screen = console() if tables else None
+        self._wide = wide
+        self._lines = not self._few and not kept
+        self._errors = 0
+        self._began = time.perf_counter()
+        self._seconds = 0.0
+        self._before = 0
+        self._update: Callable[[int, int], None] = _nothing
+        self.pictures = self.faces = self.failed = 0
+
+    @contextmanager
+    def bar(self, done_before: int) -> Iterator[None]:
+        """Show a bar while the block runs, where a person sees one and it would not get into the results."""
+        self._began = time.perf_counter()
+        self._before = done_before
+        busy = sys.stdout.isatty() and (self._screen is None or self._lines)  # results are printed on that terminal
+        if self._few or busy:
+            yield
+            return
+        with progress("detect", "pictures") as update:
+            self._update = update
+            update(done_before, self.total)
+            yield
+        self._update = _nothing
+
+    def show(self, result: Result) -> None:
+        """Show one picture."""
+        self.pictures += 1
+        self.faces += len(result.faces)
+        if result.error is not None:
+            self.failed += 1
+            self._error(result.error)
+        elif self._screen is not None and self._few:
+            print_result(result, self._screen, self._wide)
+        elif self._screen is not None and self._lines:
+            print_line(result, self._screen)
+        self._update(self._before + self.pictures, self.total)
+
+    def _error(self, message: str) -> None:
+        self._errors += 1
+        if self._errors <= FEW or not self._kept:
+            report(message)
+        elif self._errors == FEW + 1:
+            report("more pictures cannot be read; the outputs have a row for each")
+
+    def end(self) -> None:
+        """Stop the clock: what follows is writing the files."""
+        self._seconds = time.perf_counter() - self._began
+
+    def summary(self, pictures: int, faces: int, failed: int) -> None:
+        """Tell the counts of a run of many pictures, or of one that was resumed, and the rate of this one.
+
+        Args:
+            pictures: in all.
+            faces: in them.
+            failed: pictures that could not be read.
+        """
+        if (self._few and pictures == self.pictures) or Verbosity.level < INFO:
+            return
+        rate = f"; {self.pictures / self._seconds:.1f} pictures/s" if self.pictures and self._seconds > 0 else ""
+        text = f"{counted(pictures, 'picture')}, {counted(faces, 'face')}, {failed:,} failed{rate}"
+        if self._screen is None:
+            print(text, file=sys.stderr)
+        else:
+            self._screen.print(text)
+
+
+def counted(number: int, what: str) -> str:
+    """``1 picture``, ``2,000 pictures``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _nothing(done: int, total: int) -> None:
+    """Where there is no bar."""
 
 
 class Terminated(KeyboardInterrupt):

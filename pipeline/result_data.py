@@ -127,6 +127,8 @@ class ResultData(Part):
     read."""
     warning: str | None = None
     """``damaged: …`` of a picture that is damaged within: parts of it are grey or wrong. Else None."""
+    saved: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The file that ``--save`` has drawn it in; not written where there is none."""
 
 
 def shortest(value: np.float32) -> float:

@@ -18,8 +18,9 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of one result, as plain data.
 
-    Every key is there in each result, and no other. ``Face.features`` are never a part of the JSON. Attributes are not
-    named: they follow from the classifiers, whose manifests list them; each is one of three kinds of value.
+    Every key but ``saved`` is there in each result, and no other. ``Face.features`` are never a part of the JSON.
+    Attributes are not named: they follow from the classifiers, whose manifests list them; each is one of three kinds
+    of value.
 
     >>> import facepipe
     >>> schema = facepipe.schema()
@@ -31,7 +32,7 @@ def schema() -> dict[str, Any]:
     described = Result.model_json_schema(mode="serialization")
     fields = {**_docstrings(values), **_docstrings(result_data)}
     for name, part in {"Result": described, **described["$defs"]}.items():
-        part["required"] = list(part["properties"])  # those with a default are written, too
+        part["required"] = [each for each in part["properties"] if each != "saved"]  # written only where there is one
         form = Result if name == "Result" else getattr(result_data, name, None) or getattr(values, name)
         for field, entry in part["properties"].items():
             if text := next(filter(None, (fields.get((base.__name__, field)) for base in form.__mro__)), None):

@@ -15,7 +15,8 @@ import numpy as np
 from ..core.errors import FacepipeError, ImageError
 from ..core.extras import require
 from ..core.files import write_whole
-from .drawing.draw import draw, in_words
+from .drawing.draw import draw
+from .drawing.labels import in_words
 from .inputs.image_reader import Frame, read_frame
 from .inputs.url import is_url
 from .result_data import Face, ResultData

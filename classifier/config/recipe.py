@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ...core.errors import TrainingError
+from ...core.errors import TrainingError, did_you_mean
 from ...core.yaml import read_yaml
 from ...weights.records import Record
 from ..data.augmentation import Augmentation
@@ -224,7 +224,9 @@ def _content(path: Path, above: tuple[Path, ...]) -> object:
     if path in above:
         raise TrainingError(f"{path}: its 'base' leads back to itself")
     if not path.exists():
-        raise TrainingError(f"{path}: no such recipe; give a .yaml file, or one of: {', '.join(shipped_recipes())}")
+        known = shipped_recipes()
+        hint = did_you_mean(path.stem, known)
+        raise TrainingError(f"{path}: no such recipe{hint}; give a .yaml file, or one of: {', '.join(known)}")
     content = read_yaml(path, TrainingError)
     if not isinstance(content, dict) or "base" not in content:
         return content

@@ -20,7 +20,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from ...core.errors import DataError
+from ...core.errors import DataError, did_you_mean
 from ...core.near_duplicates import copied_from, join_groups
 from ...weights.manifest import Attribute, ClassesBase, NumericAttribute, PointsAttribute
 from ..config.recipe import Split
@@ -258,7 +258,9 @@ def _attribute(folder: Path, names: list[str], attributes: tuple[Attribute, ...]
         chosen = next((each for each in attributes if each.name == wanted), None)
         if chosen is None or isinstance(chosen, PointsAttribute):
             known = ", ".join(each.name for each in attributes if each.kind != "points")
-            raise DataError(f"{wanted}:{folder}: no attribute {wanted!r} that a folder can name; there are: {known}")
+            hint = did_you_mean(wanted, known.split(", "))
+            told = f"no attribute {wanted!r} that a folder can name{hint}; there are: {known}"
+            raise DataError(f"{wanted}:{folder}: {told}")
         if isinstance(chosen, ClassesBase) and (unknown := [name for name in names if name not in chosen.classes]):
             raise DataError(f"{folder / unknown[0]}: no class of {wanted}; they are: {', '.join(chosen.classes)}")
         return chosen

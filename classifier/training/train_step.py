@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ...core.errors import DeviceError, TrainingError
+from ...core.errors import DeviceError, TrainingError, did_you_mean
 from ...weights.manifest import Attribute
 from ..config.recipe import Recipe, Stage
 from ..models.multitask import build_model, freeze
@@ -135,7 +135,10 @@ def active_attributes(attributes: tuple[Attribute, ...], stage: Stage) -> tuple[
 def _require_known(names: Collection[str], attributes: tuple[Attribute, ...], where: str) -> None:
     known = [attribute.name for attribute in attributes]
     if unknown := [name for name in names if name not in known]:
-        raise TrainingError(f"recipe, {where}: {', '.join(unknown)} is not in the schema; it has {', '.join(known)}")
+        raise TrainingError(
+            f"recipe, {where}: {', '.join(unknown)} is not in the schema"
+            f"{did_you_mean(unknown[0], known)}; it has {', '.join(known)}"
+        )
 
 
 def build_learner(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import FacepipeError
 from ...core.version import __version__
+from ..console import WARNING, DetectScreen, note
 from ..outputs.images import PictureFolder
 from ..outputs.journal import Journal, discard, refuse
 from ..outputs.names import FreeNames
@@ -18,7 +19,6 @@ from ..outputs.rows import RowForm
 from ..outputs.tabular import LiveOutputs, write_json
 from ..pipeline import Pipeline
 from ..results import Result
-from .console import DetectScreen, note
 
 if TYPE_CHECKING:
     from ..outputs.crops import CropFolder
@@ -134,7 +134,7 @@ class DetectRun:
                 for name, crops in entry.files.get("crops", {}).items():
                     cut[name] += [crop["file"] for crop in crops if crop is not None]
         if outputs.save is not None:
-            self._folder = PictureFolder(outputs.save, inputs, outputs.how, outputs.what, saved, outputs.drawing)
+            self._folder = PictureFolder(outputs, inputs, saved)
         if outputs.crops is not None:
             from ..outputs.crops import CropFolder
 
@@ -166,7 +166,8 @@ class DetectRun:
 
     @property
     def _form(self) -> RowForm:
-        return RowForm({name: each.attributes for name, each in self._classifiers.items()}, self._video)
+        attributes = {name: each.attributes for name, each in self._classifiers.items()}
+        return RowForm(attributes, self._video, self.outputs.save is not None)
 
     def _let_go(self) -> None:
         """Leave the journal behind if there is anything in it."""
@@ -203,13 +204,14 @@ class DetectRun:
                 files: dict[str, Any] = {}
                 if frame is not None and self._folder is not None:
                     files["save"] = self._folder.save(frame, result)
+                    result = result.model_copy(update={"saved": str(Path(outputs.save or "") / files["save"])})
                 if frame is not None and self._crops is not None:
                     files["crops"] = self._crops.save(frame, result)
                 if self.journal is not None:
                     self.journal.add(source, result, files)
                 self.tell(result)
                 if result.warning is not None:
-                    note(f"warning: {result.source}: {result.warning}")
+                    note(f"warning: {result.source}: {result.warning}", WARNING)
                 screen.show(result)
 
     def finish(self) -> None:

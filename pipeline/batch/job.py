@@ -5,51 +5,101 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import FacepipeError
 from .. import STARTED
-from ..console import report
+from ..console import DEBUG, ERROR, INFO, DetectScreen, Verbosity, counted, note, report
 from ..inputs.image_reader import Limits
-from ..inputs.sources import gather, read_list
+from ..inputs.sources import Gathered, gather, read_list
+from ..outputs.names import shared_folder
 from ..outputs.options import Outputs
 from ..pipeline import Pipeline
 from ..video.options import VideoOptions
-from .console import DetectScreen, counted, note
 from .images import DetectRun, look_back, named_one_by_one, run_settings, tell_where_it_stands
 
 
 @dataclass(frozen=True)
-class DetectJob:
-    """The command's options.
+class SourceOptions:
+    """What is looked at.
 
     Attributes:
-        sources: as they were given; ``from_list`` names a file with more of them.
-        decisive: options of ``Pipeline`` on which the results depend: a run is resumed with the same ones.
-        threads, workers: options of ``Pipeline`` on which they do not.
-        strict: a picture that is damaged within is an error.
-        video: how videos are looked at; ``tracks`` is a file for one row a person.
+        texts: as they were given; ``from_list`` names a file with more of them.
+        allow_url: sources may be addresses.
+        recursive: go into the folders of a folder.
     """
 
-    sources: tuple[str, ...]
-    from_list: str | None
-    allow_url: bool
-    recursive: bool
-    outputs: Outputs
+    texts: tuple[str, ...]
+    from_list: str | None = None
+    allow_url: bool = False
+    recursive: bool = True
+
+    def named(self) -> list[str]:
+        """Every source that was given, here and in the list."""
+        return [*self.texts, *(read_list(self.from_list) if self.from_list is not None else ())]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Options of ``Pipeline``.
+
+    Attributes:
+        detector, classifier: versions.
+        decisive: options on which the results depend: a run is resumed with the same ones.
+        threads, workers: those on which they do not.
+    """
+
     detector: str | None
     classifier: list[str] | None
-    threads: int | None
-    workers: int | None
     decisive: Mapping[str, Any]
-    resume: bool
-    retry_failed: bool
-    restart: bool
-    timing: bool
-    strict: bool
-    video: VideoOptions
-    tracks: Path | None
+    threads: int | None = None
+    workers: int | None = None
+
+    def open(self, allow_url: bool, strict: bool) -> Pipeline:
+        """The pipeline; a strict one takes a picture that is damaged within for an error."""
+        return Pipeline(
+            self.detector,
+            self.classifier,
+            threads=self.threads,
+            workers=self.workers,
+            allow_url=allow_url,
+            limits=Limits(damaged=not strict),
+            **self.decisive,
+        )
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How the run goes: from where it goes on, whether damage is an error, and what the screen shows."""
+
+    resume: bool = False
+    retry_failed: bool = False
+    restart: bool = False
+    timing: bool = False
+    strict: bool = False
+    wide: bool = False
+    window: bool = False
+
+
+@dataclass(frozen=True)
+class VideoJob:
+    """How videos are looked at, and a file for one row a person."""
+
+    options: VideoOptions
+    tracks: Path | None = None
+
+
+@dataclass(frozen=True)
+class DetectJob:
+    """The command's options, in groups."""
+
+    sources: SourceOptions
+    models: ModelOptions
+    outputs: Outputs
+    run: RunOptions
+    video: VideoJob
 
 
 def run_job(job: DetectJob) -> bool:
@@ -62,68 +112,92 @@ def run_job(job: DetectJob) -> bool:
         FacepipeError: of the sources, the outputs, the journal or the models; nothing that was done is lost.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after it was said how to go on.
     """
+    texts = job.sources.named()
     outputs = job.outputs
-    texts = [*job.sources, *(read_list(job.from_list) if job.from_list is not None else ())]
-    found = gather(texts, job.allow_url, job.recursive)
-    for problem in found.problems:
-        report(problem)
-    if found.passed_over:
-        note(f"passed over, for no picture has such a name: {counted(found.passed_over, 'file')}")
-    pictures = outputs.without_own(found.pictures, named_one_by_one(texts))
-    if own := len(found.pictures) - len(pictures):
-        note(f"passed over, for they lie in a folder that this run writes to: {counted(own, 'picture')}")
-    inputs = [*pictures, *found.videos]
-    outputs.check(inputs)
-    if found.videos:
-        from ..video.analysis import require_video
-        from .videos import check_outputs
-
-        check_outputs(outputs, job.tracks, found.videos)
-        require_video(job.video)
-    elif job.tracks is not None:
-        raise FacepipeError(f"--tracks {job.tracks}: there is no video among the sources")
-    before = look_back(outputs, job.resume, job.restart)
-    if job.resume and before is None and outputs.finished:
-        names = ", ".join(map(str, outputs.files.values()))
-        if job.retry_failed:
-            raise FacepipeError(
-                f"{names}: finished already, and the journal is gone, so nothing says what failed but the column "
-                "'error'; put those sources in a list, and give it with --from and other outputs"
-            )
-        note(f"{names}: finished already; --restart begins anew")
+    if outputs.save is not None and outputs.save_as is None:
+        outputs = replace(outputs, root=shared_folder(texts))
+    found = _gather(job, texts, outputs)
+    inputs = [*found.pictures, *found.videos]
+    _check(job, outputs, found)
+    before = look_back(outputs, job.run.resume, job.run.restart)
+    if job.run.resume and before is None and outputs.finished:
+        _refuse_finished(job, outputs)
         return False
     imported = time.perf_counter() - STARTED
-    screen = DetectScreen(len(pictures), not outputs.talks, bool(outputs.files))
+    shown = not outputs.talks and not (Verbosity.level < INFO and (outputs.files or outputs.save))
+    screen = DetectScreen(len(found.pictures), shown, bool(outputs.files), job.run.wide)
     run: DetectRun | None = None
-    with Pipeline(
-        job.detector,
-        job.classifier,
-        threads=job.threads,
-        workers=job.workers,
-        allow_url=job.allow_url,
-        limits=Limits(damaged=not job.strict),
-        **job.decisive,
-    ) as pipeline:
+    with job.models.open(job.sources.allow_url, job.run.strict) as pipeline:
         try:
-            options = {**job.decisive, "--strict": job.strict or None}
+            options = {**job.models.decisive, "--strict": job.run.strict or None}
             if found.videos:
-                options["video"] = asdict(job.video)
+                options["video"] = asdict(job.video.options)
             settings = run_settings(pipeline, outputs, options)
             with DetectRun(pipeline, outputs, inputs, settings, before, bool(found.videos)) as run:
-                failed = _all(run, job, pictures, list(found.videos), screen)
+                failed = _all(run, job, found, screen)
         except (KeyboardInterrupt, FacepipeError) as stop:
             if isinstance(stop, KeyboardInterrupt) or (run is not None and run.journal):
-                note(tell_where_it_stands(run, screen.pictures, len(pictures)))
+                note(tell_where_it_stands(run, screen.pictures, len(found.pictures)), ERROR)
             raise
-    if job.timing:
+    if job.run.timing or Verbosity.level >= DEBUG:
         parts = {"import": imported, **pipeline.stopwatch.seconds, "total": time.perf_counter() - STARTED}
         print("timing: " + ", ".join(f"{part} {spent:.3f} s" for part, spent in parts.items()), file=sys.stderr)
     return failed > 0 or bool(found.problems)
 
 
-def _all(run: DetectRun, job: DetectJob, pictures: list[str], videos: list[str], screen: DetectScreen) -> int:
+def _gather(job: DetectJob, texts: list[str], outputs: Outputs) -> Gathered:
+    """The pictures and videos, less those that an earlier run has left in its own folders."""
+    found = gather(texts, job.sources.allow_url, job.sources.recursive)
+    for problem in found.problems:
+        report(problem)
+    if found.passed_over:
+        note(f"passed over, for no picture has such a name: {counted(found.passed_over, 'file')}")
+    if outputs.save_as is not None:
+        if len(found.pictures) + len(found.videos) != 1:
+            number = counted(len(found.pictures) + len(found.videos), "source")
+            raise FacepipeError(f"--save {outputs.save_as}: names one file, and there are {number}; name a folder")
+        if bool(found.videos) is not (Path(outputs.save_as).suffix.lower() == ".mp4"):
+            raise FacepipeError(f"--save {outputs.save_as}: a video is saved as .mp4, a picture as .jpg, .png or .webp")
+        return found
+    pictures = outputs.without_own(found.pictures, named_one_by_one(texts))
+    if own := len(found.pictures) - len(pictures):
+        note(f"passed over, for they lie in a folder that this run writes to: {counted(own, 'picture')}")
+    return replace(found, pictures=tuple(pictures))
+
+
+def _check(job: DetectJob, outputs: Outputs, found: Gathered) -> None:
+    """Refuse, ahead of any work, outputs that cannot be made or that make no sense of these sources."""
+    outputs.check([*found.pictures, *found.videos])
+    if found.videos:
+        from ..video.analysis import require_video
+        from .videos import check_outputs
+
+        check_outputs(outputs, job.video.tracks, found.videos)
+        require_video(job.video.options)
+        if job.run.window:
+            from .window import check_display
+
+            check_display()
+    elif job.video.tracks is not None or job.run.window:
+        given = "--show" if job.video.tracks is None else f"--tracks {job.video.tracks}"
+        raise FacepipeError(f"{given}: there is no video among the sources")
+
+
+def _refuse_finished(job: DetectJob, outputs: Outputs) -> None:
+    """Say that there is nothing to go on with."""
+    names = ", ".join(map(str, outputs.files.values()))
+    if job.run.retry_failed:
+        raise FacepipeError(
+            f"{names}: finished already, and the journal is gone, so nothing says what failed but the column "
+            "'error'; put those sources in a list, and give it with --from and other outputs"
+        )
+    note(f"{names}: finished already; --restart begins anew")
+
+
+def _all(run: DetectRun, job: DetectJob, found: Gathered, screen: DetectScreen) -> int:
     """The pictures, the videos, the files; the number of pictures that could not be read."""
-    to_do = run.to_do(pictures, job.retry_failed)
+    pictures, videos = found.pictures, found.videos
+    to_do = run.to_do(pictures, job.run.retry_failed)
     if done := len(pictures) - len(to_do):
         note(f"done already: {done:,} of {counted(len(pictures), 'picture')}")
     journal = run.journal
@@ -138,7 +212,7 @@ def _all(run: DetectRun, job: DetectJob, pictures: list[str], videos: list[str],
     if videos:
         from .videos import detect_videos
 
-        detect_videos(run, videos, screen, job.video, job.tracks)
+        detect_videos(run, videos, screen, job.video.options, job.video.tracks, job.run.window)
     counts = (screen.pictures, screen.faces, screen.failed)
     if journal is not None:
         counts = (len(journal), journal.faces, journal.failures)

@@ -21,7 +21,7 @@ from typing import Any
 
 from ...core.errors import FacepipeError, VideoError
 from ...core.extras import require
-from ..console import console, printable, progress, report
+from ..console import DetectScreen, console, note, printable, progress, report
 from ..inputs.image_reader import Frame
 from ..outputs.images import ENDINGS
 from ..outputs.names import FreeNames, stem_of
@@ -40,8 +40,8 @@ from ..video.tracks import (
     write_tracks,
 )
 from ..video.writer import Change, VideoWriter
-from .console import DetectScreen, note
 from .images import DetectRun
+from .window import Show, live_window
 
 CAMERA_RATE = 25.0
 """Frames a second that a saved video of a camera announces where the camera does not say."""
@@ -53,6 +53,7 @@ def detect_videos(
     screen: DetectScreen,
     options: VideoOptions | None = None,
     tracks: Path | None = None,
+    window: bool = False,
 ) -> None:
     """Do the videos of a run: rows, JSON and saved videos as the run's outputs say, and a table of persons each.
 
@@ -62,6 +63,7 @@ def detect_videos(
         screen: counts frames as pictures.
         options: how they are looked at.
         tracks: a ``.csv``, ``.parquet`` or ``.jsonl`` file for one row a person.
+        window: show the frames in a live window.
 
     Raises:
         FacepipeError: an output that is for pictures only, or one that cannot be written.
@@ -70,10 +72,11 @@ def detect_videos(
     options = options or VideoOptions()
     check_outputs(run.outputs, tracks, videos)
     persons = _from_journal(run)
-    for video in run.to_do(videos):
-        one = _Video(run, screen, options, video, run.names)
-        one.do()
-        persons[video] = one.persons
+    with live_window(window) as show:
+        for video in run.to_do(videos):
+            one = _Video(run, screen, options, video, run.names, show)
+            one.do()
+            persons[video] = one.persons
     if tracks is not None:
         classifiers = run.pipeline.parts()[1].by_name
         form = TrackForm([each for found in classifiers.values() for each in found.attributes], list(classifiers))
@@ -116,10 +119,12 @@ class _Video:
     options: VideoOptions
     source: str
     names: FreeNames | None
+    window: Show | None = None
     persons: list[TrackSummary] = field(default_factory=list)
     _faces: int = 0
     _frames: int = 0
     _last: Result | None = None
+    _target: str | None = None
 
     def do(self) -> None:
         try:
@@ -163,6 +168,10 @@ class _Video:
     ) -> Iterator[Result]:
         """The results, each in the journal and on standard output before it is given; frames go into ``kept``."""
         for result, frame in video:
+            if self._target is not None:
+                result = result.model_copy(update={"saved": self._target})
+            if self.window is not None and not self.window(frame, result):
+                video.stop()
             if kept is not None:
                 kept.append(VideoFrame(result.frame or 0, result.time or 0.0, frame))
             self._flush({}, last=False)
@@ -195,7 +204,12 @@ class _Video:
     def _save(self, video: VideoRun, update: Callable[[int], None], names: FreeNames) -> str:
         """Write the video with everything drawn in, or hidden, while it is looked at."""
         outputs, info, options = self.run.outputs, video.info, self.options
-        target = names.take(safe(stem_of(video.source)) + ENDINGS[outputs.how], ".mp4", self.source)
+        if outputs.save_as is None:
+            target = names.take(safe(stem_of(video.source)) + ENDINGS[outputs.how], ".mp4", self.source)
+        else:
+            target = names.folder / outputs.save_as
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._target = str(target)
         reach = DRAWING if outputs.how is None else HIDING
         step = options.every / (info.rate or 25.0)
         change = self._change()
@@ -221,7 +235,7 @@ class _Video:
             while filler.pull():
                 pass
         note(writer.told + ("" if not info.live else " (of a live source)"))
-        return target.name
+        return target.relative_to(names.folder).as_posix()
 
     def _change(self) -> Change:
         outputs = self.run.outputs

@@ -1,41 +1,59 @@
-"""Options that every command has which runs both models: which versions, where, and how they look at a picture.
-
-How the options of a command were given.
-
-Options of ``facepipe detect`` for more than one machine, and which options go with which engine.
-
-The options of ``facepipe detect`` that are about videos, for the command to take up.
-"""
+"""Options and choices that commands share, each written once: models, speed, videos, many machines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+INPUT, OUTPUT, MODELS, SPEED, DRAWING, VIDEO, RAY = (
+    "Input",
+    "Output",
+    "Models",
+    "Speed",
+    "Drawing",
+    "Video",
+    "With --engine ray",
+)
+"""Panels of ``detect --help``."""
+LARGEST_INPUT, MOST_THREADS = 4096, 1024
+"""Pixels of the detector's input, whose memory grows with their square; threads, each of which takes memory."""
+
 Detector = Annotated[
     str | None,
-    typer.Option(metavar="VERSION", help="Detector: a version or a release's folder. Default: that in use."),
+    typer.Option(
+        metavar="VERSION",
+        help="Detector: a version or a release's folder. Default: that in use.",
+        rich_help_panel=MODELS,
+    ),
 ]
 Classifier = Annotated[
     list[str] | None,
     typer.Option(
         metavar="VERSION",
         help="Classifier: a version, NAME@VERSION or a release's folder; may be repeated. Default: that in use.",
+        rich_help_panel=MODELS,
     ),
 ]
 Confidence = Annotated[
-    float | None, typer.Option(min=0, max=1, help="Least confidence of a box. Default: the detector's own.")
+    float | None,
+    typer.Option(min=0, max=1, help="Least confidence of a box. Default: the detector's own.", rich_help_panel=MODELS),
 ]
 InputSize = Annotated[
     int | None,
-    typer.Option(min=32, help="Longer side of a picture for the detector, in pixels. Default: the detector's own."),
+    typer.Option(
+        min=32,
+        max=LARGEST_INPUT,
+        help="Longer side of a picture for the detector, in pixels. Default: the detector's own.",
+        rich_help_panel=MODELS,
+    ),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml or directml.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads. Default: one a core.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml or directml.", rich_help_panel=SPEED)]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=MOST_THREADS, help="Threads. Default: one a core.", rich_help_panel=SPEED)
+]
 
 
 class Precision(StrEnum):
@@ -56,9 +74,6 @@ def typed(context: typer.Context, option: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-PANEL = "With --engine ray"
-
-
 class EngineName(StrEnum):
     local = "local"
     ray = "ray"
@@ -66,69 +81,60 @@ class EngineName(StrEnum):
 
 Engine = Annotated[
     EngineName,
-    typer.Option(help="ray: workers on many cores or machines, sources in buckets, too (extra 'ray')."),
+    typer.Option(
+        help="ray: workers on many cores or machines, sources in buckets, too (extra 'ray').", rich_help_panel=SPEED
+    ),
 ]
 Out = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER.parquet",
         help="Write rows as Parquet parts into this folder, on a disk or in a bucket; what is there is not done again.",
-        rich_help_panel=PANEL,
+        rich_help_panel=RAY,
     ),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(
-        metavar="auto|HOST:PORT", help="Join this Ray cluster. Default: start Ray here.", rich_help_panel=PANEL
-    ),
+    typer.Option(metavar="auto|HOST:PORT", help="Join this Ray cluster. Default: start Ray here.", rich_help_panel=RAY),
 ]
 Actors = Annotated[
-    int | None, typer.Option(min=1, help="Workers. Default: one a core, or one a GPU.", rich_help_panel=PANEL)
+    int | None, typer.Option(min=1, help="Workers. Default: one a core, or one a GPU.", rich_help_panel=RAY)
 ]
 Block = Annotated[
     int | None,
-    typer.Option(min=1, metavar="PICTURES", help="Pictures a part. Default: 25 to 500.", rich_help_panel=PANEL),
+    typer.Option(min=1, metavar="PICTURES", help="Pictures a part. Default: 25 to 500.", rich_help_panel=RAY),
 ]
 
 
-def check_engine(engine: EngineName, local_only: Mapping[str, object], ray_only: Mapping[str, object]) -> None:
-    """Refuse options of the other engine.
-
-    Args:
-        engine: that was chosen.
-        local_only, ray_only: options by name; those that were given are true.
-
-    Raises:
-        typer.BadParameter: one was given that the engine has no use for, or Ray's output is missing.
-    """
-    others = local_only if engine is EngineName.ray else ray_only
-    given = [option for option, value in others.items() if value]
-    if given and engine is EngineName.ray:
-        raise typer.BadParameter(
-            f"{', '.join(given)}: not with --engine ray, which writes rows to --out FOLDER.parquet"
-        )
-    if given:
-        raise typer.BadParameter(f"{', '.join(given)}: only with --engine ray")
-    if engine is EngineName.ray and not ray_only["--out"]:
-        raise typer.BadParameter("--engine ray needs --out FOLDER.parquet")
-
-
-Every = Annotated[int, typer.Option("--every", min=1, metavar="N", help="Video: look at every N-th frame only.")]
+Every = Annotated[
+    int,
+    typer.Option("--every", min=1, metavar="N", help="Look at every N-th frame only.", rich_help_panel=VIDEO),
+]
 ClassifyEvery = Annotated[
     int,
     typer.Option(
-        "--classify-every", min=1, metavar="N", help="Video: read a person's face in every N-th frame that has it."
+        "--classify-every",
+        min=1,
+        metavar="N",
+        help="Read a person's face in every N-th frame that has it.",
+        rich_help_panel=VIDEO,
     ),
 ]
 NoTracks = Annotated[
-    bool, typer.Option("--no-tracks", help="Video: do not follow persons; each frame's faces stand alone.")
+    bool,
+    typer.Option("--no-tracks", help="Do not follow persons; each frame's faces stand alone.", rich_help_panel=VIDEO),
 ]
 Tracks = Annotated[
     Path | None,
-    typer.Option("--tracks", metavar="FILE.csv|.parquet|.jsonl", help="Video: write one row a person there."),
+    typer.Option(
+        "--tracks", metavar="FILE.csv|.parquet|.jsonl", help="Write one row a person there.", rich_help_panel=VIDEO
+    ),
 ]
 Seconds = Annotated[
-    float | None, typer.Option("--seconds", min=0.001, metavar="S", help="Video: stop after S seconds.")
+    float | None,
+    typer.Option(
+        "--seconds", min=0.001, max=31_536_000, metavar="S", help="Stop after S seconds.", rich_help_panel=VIDEO
+    ),
 ]
 
 

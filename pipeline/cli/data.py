@@ -16,9 +16,10 @@ from typing import Annotated
 import typer
 
 from . import data_check, data_convert, data_export
+from ._app import App
 from ._options import Region, read_terms
 
-app = typer.Typer(no_args_is_help=True, help="Training data: get, convert, check, cut, label.", rich_markup_mode=None)
+app = App(help="Training data: get, convert, check, cut, label.")
 
 
 def register(parent: typer.Typer) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..console import console, exit_code, terminable
+from ._app import App
 from ._options import Region, read_terms, typed
 from .train_detector import tell_exported
 from .weights import print_comparison, print_published
@@ -177,7 +178,7 @@ def _recipe_and_schema(name: str, schema: Path | None, changes: dict[str, Any]) 
     return recipe, read_schema(file)
 
 
-app = typer.Typer(no_args_is_help=True, help="Recipes of train-classifier: list, show.", rich_markup_mode=None)
+app = App(help="Recipes of train-classifier: list, show.")
 
 
 def register_recipes(parent: typer.Typer) -> None:

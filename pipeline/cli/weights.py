@@ -17,13 +17,14 @@ from ...weights.release import split_name, split_release
 from ...weights.store import Broken, Release, find, installed
 from ...weights.store import use as use_version
 from . import weights_registry
+from ._app import App
 from .weights_registry import FROM, LocalhostOption, OfflineOption, values, verdict
 
 if TYPE_CHECKING:
     from ...weights.comparison import Baseline
     from ...weights.publish import Published
 
-app = typer.Typer(no_args_is_help=True, help="Released models: what is here, what is elsewhere.", rich_markup_mode=None)
+app = App(help="Released models: what is here, what is elsewhere.")
 HEADLINE = 6
 """Most metrics of a release that ``list`` shows; ``show`` shows all."""
 LISTED = ("mae", "accuracy", "eye_error")

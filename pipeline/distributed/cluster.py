@@ -23,7 +23,7 @@ from ...weights.manifest import Attribute
 from ...weights.release import FACE, Release
 from ...weights.session import choose_file
 from ...weights.store import find
-from ..batch.console import counted
+from ..console import counted
 
 STORE_BYTES = 256 * 2**20
 """Of the object store that is started here: lists of pictures pass through it, no pictures."""

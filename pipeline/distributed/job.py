@@ -18,8 +18,7 @@ from typing import Any
 from ...core.errors import FacepipeError
 from ...core.extras import require
 from ...core.version import __version__
-from ..batch.console import FEW, counted, note
-from ..console import console, progress, report
+from ..console import FEW, console, counted, note, progress, report
 from ..inputs.sources import read_list
 from ..inputs.url import is_store
 from ..outputs.rows import RowForm

@@ -9,13 +9,13 @@ import cv2
 
 from ...core.errors import FacepipeError
 from ..drawing.draw import draw
-from ..drawing.options import DrawOptions
 from ..inputs.colour_profile import read_profile, with_profile
 from ..inputs.image_reader import Frame
 from ..results import Result
 from .names import FreeNames, put, stem_of
-from .options import How, What
+from .options import Outputs
 
+JPEG = (".jpg", ".jpeg")
 JPEG_SIDE = 65500
 """Longest side that libjpeg writes; a longer picture is saved as PNG."""
 ENDINGS = {None: "-faces", "blur": "-blurred", "pixelate": "-pixelated"}
@@ -24,29 +24,20 @@ ENDINGS = {None: "-faces", "blur": "-blurred", "pixelate": "-pixelated"}
 class PictureFolder:
     """Saves pictures as ``<name>-faces.jpg``, those with something hidden as ``<name>-blurred.jpg`` or ``-pixelated``.
 
-    Each is written in one step that either happens or does not. The second of a name becomes ``<name>-faces-2.jpg``.
+    The folders below the one that all sources share are kept. Each file is written in one step that either happens or
+    does not. The second of a name becomes ``<name>-faces-2.jpg``.
     Pixels are written, and the colour profile that they need: no EXIF, no place, no thumbnail of the input goes along.
 
     Args:
-        folder: is there.
+        outputs: with the folder, which is there, or the one file in it; what is drawn, or hidden.
         inputs: paths of the pictures that are read, which are never overwritten.
-        how, what: hides faces or heads in place of drawing.
         taken: names that this run has given out before it was interrupted.
-        drawing: what is drawn where nothing is hidden.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        inputs: Iterable[str],
-        how: How | None = None,
-        what: What | None = None,
-        taken: Iterable[str] = (),
-        drawing: DrawOptions | None = None,
-    ):
-        self._how, self._what = how, what
-        self._drawing = drawing
-        self.names = FreeNames(folder, inputs, taken)
+    def __init__(self, outputs: Outputs, inputs: Iterable[str], taken: Iterable[str] = ()):
+        assert outputs.save is not None
+        self._outputs = outputs
+        self.names = FreeNames(outputs.save, inputs, taken, outputs.root)
 
     def save(self, frame: Frame, result: Result) -> str:
         """Save one picture and give its name in the folder.
@@ -54,19 +45,28 @@ class PictureFolder:
         Raises:
             FacepipeError: it cannot be written.
         """
-        if self._how is None or self._what is None:
-            picture = draw(frame, result, self._drawing)
+        outputs = self._outputs
+        if outputs.how is None or outputs.what is None:
+            picture = draw(frame, result, outputs.drawing)
         else:
             from ..drawing.anonymize import hide
 
-            picture = hide(frame, result, self._how, self._what)
+            picture = hide(frame, result, outputs.how, outputs.what)
         suffix = ".jpg" if max(picture.shape) <= JPEG_SIDE else ".png"
-        target = self.names.take(stem_of(result.source) + ENDINGS[self._how], suffix, result.source)
-        done, encoded = cv2.imencode(suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        if outputs.save_as is not None:
+            suffix = Path(outputs.save_as).suffix.lower()
+        try:
+            done, encoded = cv2.imencode(suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix in JPEG else [])
+        except cv2.error:
+            done = False
         if not done:
-            raise FacepipeError(f"{target}: OpenCV cannot encode this picture")
+            raise FacepipeError(f"{result.source}: OpenCV cannot write this picture as {suffix}")
         content = encoded.tobytes()
-        if suffix == ".jpg" and result.source and (profile := read_profile(result.source)) is not None:
+        if suffix in JPEG and result.source and (profile := read_profile(result.source)) is not None:
             content = with_profile(content, profile)
+        if outputs.save_as is None:
+            target = self.names.take(stem_of(result.source) + ENDINGS[outputs.how], suffix, result.source)
+        else:
+            target = self.names.folder / outputs.save_as
         put(target, content)
-        return target.name
+        return target.relative_to(self.names.folder).as_posix()

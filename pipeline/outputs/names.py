@@ -8,6 +8,7 @@ record, so a second run is refused.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from .journal import lock
 
 RECORD = ".facepipe.jsonl"
 LONGEST = 150
-"""Letters of a source's name that a new name takes over; file systems end at 255 bytes."""
+"""Bytes of a source's name that a new name takes over; file systems end at 255 bytes."""
 
 
 class FreeNames:
@@ -31,16 +32,17 @@ class FreeNames:
         folder: where the files go; it is there.
         inputs: paths that must not be overwritten.
         taken: names that this run, before it was interrupted, has given out.
+        root: the folders that sources have below this one are kept; None keeps none.
 
     Raises:
         FacepipeError: another run is writing into the folder, or it cannot be written.
     """
 
-    def __init__(self, folder: Path, inputs: Iterable[str], taken: Iterable[str] = ()):
+    def __init__(self, folder: Path, inputs: Iterable[str], taken: Iterable[str] = (), root: str | None = None):
         self.folder = folder
+        self._root = root
         within = os.path.realpath(folder)
-        places = (os.path.realpath(path) for path in inputs)
-        self._taken = {place for place in places if os.path.dirname(place) == within}
+        self._taken = {os.path.realpath(path) for path in inputs}
         self._within = within
         self._taken |= {os.path.join(within, name) for name in taken}
         self._taken = {place.casefold() for place in self._taken}  # some file systems do not tell X from x
@@ -87,6 +89,7 @@ class FreeNames:
             FacepipeError: the record cannot be written.
         """
         owner = hashlib.sha256(os.path.realpath(source or "").encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        stem = _below(self._root, source) + stem
         ours = re.compile(re.escape(stem) + r"(-\d+)?" + re.escape(suffix))
         for name in self._owned.get(owner, ()):
             if ours.fullmatch(name) and (place := self._place(name)) not in self._taken:
@@ -113,9 +116,35 @@ class FreeNames:
         return os.path.realpath(os.path.join(self._within, name)).casefold()
 
 
+def _below(root: str | None, source: str | None) -> str:
+    """The folder of a source from the root, with a stroke at its end; "" of what lies elsewhere, or is no file."""
+    if root is None or source is None or "://" in source or source.startswith("camera:"):
+        return ""
+    found = os.path.relpath(os.path.dirname(os.path.abspath(source)), root)
+    return "" if found == os.curdir or found.startswith(os.pardir) else found.replace(os.sep, "/") + "/"
+
+
+def shared_folder(named: Iterable[str]) -> str | None:
+    """The folder that holds all files, folders and globs that a user names; None where there is none."""
+    folders = set()
+    for text in named:
+        if "://" in text or text.startswith("camera:"):
+            continue
+        path = os.path.abspath(text)
+        folder = path if os.path.isdir(path) else os.path.dirname(path)
+        while glob.has_magic(folder) and not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        folders.add(folder)
+    try:
+        return os.path.commonpath(folders) if folders else None
+    except ValueError:  # on several drives
+        return None
+
+
 def stem_of(source: str | None) -> str:
     """What a saved file is called after: the source's name without its suffix."""
-    return Path(source or "").stem[:LONGEST] or "picture"
+    stem = os.fsencode(Path(source or "").stem)[:LONGEST].decode("utf-8", "ignore")
+    return stem or "picture"
 
 
 def put(target: Path, content: bytes) -> None:
@@ -126,6 +155,7 @@ def put(target: Path, content: bytes) -> None:
     """
     part = target.with_name(f".{target.name}.part")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(content)
         part.replace(target)
     except OSError as error:

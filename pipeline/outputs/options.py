@@ -30,6 +30,8 @@ class Outputs:
         live_csv: the same of rows.
         crops: folder of the faces that were cut out.
         save: folder of pictures.
+        save_as: name of the one file in it, of a run over one picture or video; None gives names by the sources.
+        root: folder below which the folders of the sources are kept in ``save``; None keeps none.
         how, what: how faces or heads are hidden in these; None where they are drawn.
         drawing: what is drawn.
     """
@@ -43,6 +45,8 @@ class Outputs:
     features: Path | None = None
     crops: Path | None = None
     save: Path | None = None
+    save_as: str | None = None
+    root: str | None = None
     how: How | None = None
     what: What | None = None
     drawing: DrawOptions = field(default_factory=DrawOptions)
@@ -95,6 +99,7 @@ class Outputs:
             "--save": None if self.save is None else os.path.normpath(self.save),
             "hidden": None if self.how is None else f"{self.what}, {self.how}",
             "drawn": self.drawing.words,
+            **({} if self.save_as is None else {"saved as": self.save_as}),
         }
 
     def check(self, inputs: Iterable[str]) -> None:
@@ -116,6 +121,8 @@ class Outputs:
             if place in places:
                 raise FacepipeError(f"{path}: {places[place]} and {option} both name it; give each a name of its own")
             places[place] = option
+        if self.save is not None and self.save_as is not None:
+            places[os.path.realpath(self.save / self.save_as)] = "--save"
         for each in inputs:
             place = os.path.realpath(each)
             if place in places:
@@ -126,6 +133,12 @@ class Outputs:
             except OSError as error:
                 raise FacepipeError(f"{path}: cannot be made a folder ({error.strerror})") from error
         for path in self.files.values():
+            try:
+                os.stat(path.with_name(path.name + SUFFIX))
+            except FileNotFoundError:
+                pass  # as it should be
+            except OSError as error:
+                raise FacepipeError(f"{path}: cannot be written ({error.strerror})") from error
             if path.is_dir():
                 raise FacepipeError(f"{path}: is a folder; name a file in it")
             if path.exists() and not path.is_file():

@@ -41,7 +41,8 @@ from .coco import decimals
 
 SOURCE_SHA256 = "source_sha256"
 WARNING = "warning"
-"""The last columns."""
+SAVED = "saved"
+"""The last columns; the one of the saved file only where there is such a file."""
 
 
 class RowForm:
@@ -50,18 +51,19 @@ class RowForm:
     Args:
         attributes: of each classifier in use, by the classifier's name.
         video: have the columns ``frame``, ``time`` and ``track``.
+        saved: have the column ``saved``, last.
 
     Attributes:
         columns: of every row, in order.
         attributes: of all classifiers, in order.
         classifiers: their names.
-        video: as given.
+        video, saved: as given.
     """
 
-    def __init__(self, attributes: Mapping[str, Sequence[Attribute]], video: bool = False):
+    def __init__(self, attributes: Mapping[str, Sequence[Attribute]], video: bool = False, saved: bool = False):
         self.attributes = tuple(each for found in attributes.values() for each in found)
         self.classifiers = tuple(attributes)
-        self.video = video
+        self.video, self.saved = video, saved
         names: list[tuple[str, Kind]] = [
             ("source", "text"),
             ("error", "text"),
@@ -78,6 +80,7 @@ class RowForm:
         for attribute in self.attributes:
             names += attribute_names(attribute)
         names += [*model_names(self.classifiers), (SOURCE_SHA256, "text"), (WARNING, "text")]
+        names += [(SAVED, "text")] if saved else []
         taken: set[str] = set()
         self.columns = tuple(Column(_free(name, taken), kind) for name, kind in names)
 
@@ -87,6 +90,7 @@ class RowForm:
         if self.video:
             start += [result.frame, None if result.time is None else round(result.time, 6)]
         end = [*model_cells(result.models, self.classifiers), result.source_sha256, result.warning]
+        end += [result.saved] if self.saved else []
         if not result.faces:
             yield [*start, *[None] * (len(self.columns) - len(start) - len(end)), *end]
         for number, face in enumerate(result.faces):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-GUARDED = ("source", "error")
+GUARDED = ("source", "error", "saved")
 
 
 def write_csv(path: Path, form: RowForm, results: Iterable[Result]) -> int:
@@ -47,7 +47,7 @@ def write_csv(path: Path, form: RowForm, results: Iterable[Result]) -> int:
         OSError: it cannot be written.
     """
     names = [column.name for column in form.columns]
-    guarded = [names.index(name) for name in GUARDED]
+    guarded = [names.index(name) for name in GUARDED if name in names]
     count = 0
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -159,7 +159,7 @@ class LiveOutputs:
         self._json = None if json is None else self._stack.enter_context(output_stream(json))
         self._csv = None if csv is None else self._stack.enter_context(output_stream(csv))
         names = [column.name for column in form.columns]
-        self._guarded = [names.index(name) for name in GUARDED]
+        self._guarded = [names.index(name) for name in GUARDED if name in names]
         self._put_rows([names])
 
     def add(self, result: Result) -> None:

@@ -18,7 +18,18 @@ from pydantic_core import from_json
 from ...core.errors import DataError, FacepipeError
 from ...core.extras import require
 from ...weights.manifest import Attribute
-from ..outputs.rows import SOURCE_SHA256, WARNING, Cell, Kind, RowForm, model_names, read_models, result_of, same_digits
+from ..outputs.rows import (
+    SAVED,
+    SOURCE_SHA256,
+    WARNING,
+    Cell,
+    Kind,
+    RowForm,
+    model_names,
+    read_models,
+    result_of,
+    same_digits,
+)
 from ..results import Models, Result
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -131,6 +142,7 @@ def _lines(path: Path) -> Iterator[Recorded]:
             source = data["source"]
             if not (source is None or isinstance(source, str)):
                 raise DataError(f"{where}: its source is no text")
+            data.pop(SAVED, None)
             yield Recorded(where, source, data.get("frame") is not None, data)
 
 
@@ -182,7 +194,7 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
         raise DataError(f"{path}: holds no results")
     if tuple(names[: len(START)]) != START or "face" not in names or "version_detector" not in names:
         raise DataError(f"{path}: is no table of facepipe detect: its columns begin {', '.join(names[:4])}")
-    if SOURCE_SHA256 not in names[-2:]:
+    if SOURCE_SHA256 not in names[-3:]:
         raise DataError(
             f"{path}: was written by an older facepipe, whose tables do not name the files of the models; of its "
             "results only those of --json can be verified"
@@ -191,6 +203,8 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
 
 def _grouped(names: tuple[str, ...], rows: Iterator[tuple[str, Sequence[Any]]]) -> Iterator[Recorded]:
     """Rows that follow each other and are of one picture, as one; facepipe 0.4 had no column for warnings."""
+    if names[-1] == SAVED:
+        names, rows = names[:-1], ((place, row[:-1]) for place, row in rows)
     if names[-1] == SOURCE_SHA256:
         names, rows = (*names, WARNING), ((place, [*row, None]) for place, row in rows)
     face, video = names.index("face"), _is_video(names)

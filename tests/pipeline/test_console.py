@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from facepipe.pipeline import console as module
-from facepipe.pipeline.batch.console import FEW, DetectScreen, counted
+from facepipe.pipeline.console import FEW, DetectScreen, counted
 from facepipe.pipeline.results import DetectorUsed, Models, Result
 from rich.console import Console
 
@@ -23,7 +23,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What a person would see on standard error."""
     seen = io.StringIO()
     screen = Console(file=seen, force_terminal=True, width=100)
-    monkeypatch.setattr(module, "console", lambda stderr: screen)
+    real = module.console
+    monkeypatch.setattr(module, "console", lambda stderr=False: screen if stderr else real())
     return seen
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from facepipe.pipeline.batch.console import FEW
 from facepipe.pipeline.cli import main
+from facepipe.pipeline.console import FEW
 
 COMMAND = [sys.executable, "-c", "from facepipe.pipeline.cli import main; main()", "detect"]
 BROKEN = {"empty": b"", "text": b"once upon a time\n" * 20}

@@ -16,9 +16,9 @@ import pytest
 from facepipe import Pipeline
 from facepipe.core.errors import FacepipeError
 from facepipe.pipeline.batch import videos as module
-from facepipe.pipeline.batch.console import DetectScreen
 from facepipe.pipeline.batch.images import DetectRun, look_back
 from facepipe.pipeline.batch.videos import detect_videos, safe, stopped_by_signals
+from facepipe.pipeline.console import DetectScreen
 from facepipe.pipeline.outputs.options import Outputs
 from facepipe.pipeline.results import Result
 from facepipe.pipeline.video.options import VideoOptions

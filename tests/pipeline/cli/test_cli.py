@@ -48,8 +48,11 @@ def test_version_help_and_usage(run: Callable) -> None:
 def test_table_names_picture_faces_and_attributes(run: Callable, picture: Path) -> None:
     code, out, err = run("detect", picture)
     assert (code, err) == (0, "")
-    for word in (str(picture), "160 x 120", "age", "gender", "left_eye", "years", "conf"):
+    for word in (str(picture), "160 x 120", "age", "gender", "years", "conf"):
         assert word in out
+    assert "left_eye" not in out
+    assert all(len(line) <= 80 for line in out.splitlines()[1:])
+    assert "left_eye" in run("detect", picture, "--wide")[1]
 
 
 def test_bad_inputs_are_lines_and_the_others_are_done(
@@ -92,10 +95,11 @@ def test_saved_pictures_do_not_overwrite_each_other_or_an_input(
         path.parent.mkdir()
         path.write_bytes(encode(path.suffix))
     before = inputs[2].read_bytes()
-    for _ in range(2):
+    saved = {"a/x-faces.jpg", "b/x-faces.jpg", "out/x-faces-faces.jpg"}
+    for _ in range(2):  # the second run makes the same files, and takes the same names
         assert run("detect", *inputs, "--save", tmp_path / "out")[0] == 0
-        saved = {"x-faces-2.jpg", "x-faces-3.jpg", "x-faces-faces.jpg"}
-        assert {path.name for path in (tmp_path / "out").iterdir()} == {"x-faces.jpg", *saved}
+        found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.jpg")}
+        assert found == {"x-faces.jpg", *saved}
     assert inputs[2].read_bytes() == before
     for name in saved:
         assert read_frame(tmp_path / "out" / name).shape == (480, 640, 3)
@@ -116,17 +120,19 @@ def test_set_up_errors_exit_with_2(run: Callable, picture: Path, tmp_path: Path)
         (["--save", tmp_path / "file"], "cannot be made a folder"),
         (["--json", tmp_path / "file" / "a.jsonl"], "cannot be written"),
         (["--csv", tmp_path], "is a folder"),
-        (["--csv", "/dev/full"], "not a regular file"),
+        (["--csv", "/dev/full"], "cannot be written"),
         (["--json", "/dev/full"], "cannot be written"),
     ):
         code, out, err = run("detect", picture, *options)
         assert code == 2
-        assert out == "" or options == ["--json", "/dev/full"]
+        assert out == "" or "/dev/full" in options
         assert err.startswith("error: ")
         assert message in err
-    code, _, err = run("detect", picture, "--json", picture)
+    plain = picture.rename(picture.with_suffix(""))  # whose name contradicts no option
+    code, _, err = run("detect", plain, "--json", plain)
     assert code == 2
     assert "overwrite" in err
+    picture = plain
     assert read_frame(picture).shape == (120, 160, 3)
 
 

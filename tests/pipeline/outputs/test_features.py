@@ -195,7 +195,7 @@ def test_what_cannot_be_done_is_said_before_a_picture_is_read(run: Callable, tmp
         (["--classifier", "shirt", "--classifier", "shirt@0.1.0"], "two classifiers are called 'shirt'"),
         (["--classifier", "scarf"], "there are: coat, face, hat, shirt"),
         (["--features", "f.csv"], ".npz or .parquet"),
-        (["--features", "f.npz", "--json", "f.npz"], "both name"),
+        (["--features", "f.parquet", "--parquet", "f.parquet"], "both name"),
         (["--features", "0.png/f.npz"], "cannot be written"),
     ):
         code, out, err = run(*options)

@@ -1,0 +1,5 @@
+"""``python -m facepipe``: the command ``facepipe``."""
+
+from .pipeline.cli import main
+
+main()

@@ -1,0 +1,203 @@
+"""The options of ``facepipe detect``: which go together, and the groups that the run takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ...core.errors import ImageError
+from ...core.files import is_standard_output, is_stream
+from ..video.options import CLASSIFY_EVERY
+from ._options import EngineName
+
+if TYPE_CHECKING:
+    from ..batch.job import ModelOptions, SourceOptions
+    from ..distributed.job import RayJob
+    from ..outputs.options import Outputs
+
+Given = Mapping[str, Any]
+"""The command's options, by the name of its parameters."""
+JPEG, OTHERS = (".jpg", ".jpeg"), (".png", ".webp", ".bmp", ".tif", ".tiff")
+SAVED = (*JPEG, *OTHERS, ".mp4")
+"""Suffixes of ``--save`` that name a file."""
+SUFFIXES = {
+    "json_target": (".jsonl", ".json", ".ndjson"),
+    "csv": (".csv", ".tsv", ".txt"),
+    "parquet": (".parquet", ".pq"),
+    "coco": (".json",),
+    "features": (".npz", ".parquet"),
+    "tracks": (".csv", ".parquet", ".jsonl"),
+    "save": SAVED,
+    "crops": (),
+}
+"""What the names of outputs may end in, by option; other endings are taken unless they stand for another format."""
+FORMATS = {
+    *(suffix for suffixes in SUFFIXES.values() for suffix in suffixes),
+    *(".gif", ".heic", ".avif", ".mov", ".avi", ".mkv", ".webm", ".npy", ".xlsx", ".xls", ".html", ".xml", ".yaml"),
+    *(".zip", ".gz", ".bz2", ".xz", ".zst", ".tar"),
+} - {".txt"}
+"""Endings that say what a file holds."""
+LOCAL_ONLY = (
+    *("json_target", "csv", "parquet", "coco", "crops", "save", "draw", "label_fields", "strict", "features"),
+    *("retry_failed", "workers", "timing", "every", "classify_every", "no_tracks", "tracks", "seconds"),
+    *("wide", "show"),
+)
+RAY_ONLY = ("out", "address", "actors", "block")
+
+
+def option(name: str) -> str:
+    """How a parameter is typed."""
+    return "--json" if name == "json_target" else f"--{name.replace('_', '-')}"
+
+
+def check_usage(given: Given) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        typer.BadParameter: the message names them.
+        ImageError: a source in a bucket, which only ``--engine ray`` reads.
+    """
+    wrong = {
+        "--blur and --pixelate: choose one of them": given["blur"] and given["pixelate"],
+        "--blur and --pixelate need --save, where the pictures go": (given["blur"] or given["pixelate"])
+        and given["save"] is None,
+        "--draw and --label-fields need --save, and draw nothing where faces are hidden": (
+            given["draw"] is not None or given["label_fields"] is not None
+        )
+        and (given["save"] is None or given["blur"] or given["pixelate"]),
+        "--resume goes on and --restart begins anew: choose one of them": given["resume"] and given["restart"],
+        "--tracks writes persons, and --no-tracks follows none: choose one of them": given["no_tracks"]
+        and given["tracks"] is not None,
+        "--retry-failed needs --resume": given["retry_failed"] and not given["resume"],
+        "--quiet and --verbose: choose one of them": given["quiet"] and given["verbose"],
+        "name at least one SOURCE, or a list of them with --from": not given["sources"] and given["from_list"] is None,
+    }
+    for message, holds in wrong.items():
+        if holds:
+            raise typer.BadParameter(message)
+    _check_engine(given)
+    for name, allowed in SUFFIXES.items():
+        if given[name] is not None:
+            check_suffix(option(name), Path(given[name]), allowed)
+    if given["engine"] is EngineName.local:
+        from ..inputs.url import is_store
+
+        for source in given["sources"] or ():
+            if is_store(source):
+                told = "lies in a bucket; --engine ray reads it, and writes to --out FOLDER.parquet"
+                raise ImageError(f"{source}: {told}")
+
+
+def _check_engine(given: Given) -> None:
+    """Refuse options of the other engine, and Ray without its output."""
+    defaults = {"every": 1, "classify_every": CLASSIFY_EVERY}
+    ray = given["engine"] is EngineName.ray
+    others = [
+        option(name)
+        for name in (LOCAL_ONLY if ray else RAY_ONLY)
+        if given[name] is not None and given[name] is not False and given[name] != defaults.get(name)
+    ]
+    if others and ray:
+        told = "not with --engine ray, which writes rows to --out FOLDER.parquet"
+        raise typer.BadParameter(f"{', '.join(others)}: {told}")
+    if others:
+        raise typer.BadParameter(f"{', '.join(others)}: only with --engine ray")
+    if ray and not given["out"]:
+        raise typer.BadParameter("--engine ray needs --out FOLDER.parquet")
+
+
+def check_suffix(name: str, path: Path, allowed: tuple[str, ...]) -> None:
+    """Refuse an output whose name says that it holds something else.
+
+    Args:
+        name: the option.
+        path: what was given; a folder that is there may be called anything.
+        allowed: suffixes that fit.
+
+    Raises:
+        typer.BadParameter: the suffix contradicts the option.
+    """
+    suffix = path.suffix.lower()
+    if suffix in allowed or suffix not in FORMATS or os.path.isdir(path):
+        return
+    wanted = f"a name that ends in {' or '.join(allowed)}" if allowed else "a folder"
+    raise typer.BadParameter(f"{name} {path}: {name} writes {wanted}")
+
+
+def output_options(given: Given) -> Outputs:
+    """What the run writes.
+
+    Raises:
+        typer.BadParameter: ``--resume`` without an output that is kept.
+    """
+    from ..drawing.options import DrawOptions
+    from ..outputs.options import Outputs
+
+    hidden, save = given["blur"] or given["pixelate"], given["save"]
+    name = None
+    if save is not None and save.suffix.lower() in SAVED and not os.path.isdir(save):
+        save, name = save.parent, save.name
+    live, live_csv = _live(given["json_target"]), _live(given["csv"])
+    if live == live_csv == "-":
+        raise typer.BadParameter("--json and --csv both go to standard output: give one of them a file")
+    outputs = Outputs(
+        json=None if given["json_target"] is None or live else Path(given["json_target"]),
+        live=live,
+        live_csv=live_csv,
+        csv=None if given["csv"] is None or live_csv else Path(given["csv"]),
+        parquet=given["parquet"],
+        coco=given["coco"],
+        features=given["features"],
+        crops=given["crops"],
+        save=save,
+        save_as=name,
+        how=None if hidden is None else ("blur" if given["blur"] else "pixelate"),
+        what=None if hidden is None else hidden.value,
+        drawing=DrawOptions.parse(given["draw"], given["label_fields"]),
+    )
+    if given["resume"] and (live or live_csv or not outputs.journals):
+        raise typer.BadParameter("--resume needs an output in a file or a folder, and not --json - or --csv -")
+    return outputs
+
+
+def _live(target: str | None) -> str | None:
+    """Where an output goes that is written at once, ``-`` for standard output; None of one that goes to a file."""
+    try:
+        if target is None or not is_stream(target):
+            return None
+    except OSError:  # a name that no file system takes, which the check of the outputs tells
+        return None
+    return "-" if is_standard_output(target) else target
+
+
+def ray_options(
+    sources: SourceOptions,
+    models: ModelOptions,
+    out: str,
+    address: str | None,
+    actors: int | None,
+    block: int | None,
+    restart: bool,
+) -> RayJob:
+    """The options as the Ray engine takes them."""
+    from ..distributed.job import RayJob
+
+    return RayJob(
+        sources=sources.texts,
+        from_list=sources.from_list,
+        allow_url=sources.allow_url,
+        recursive=sources.recursive,
+        out=out,
+        detector=models.detector,
+        classifier=models.classifier,
+        decisive=models.decisive,
+        address=address,
+        actors=actors,
+        threads=models.threads,
+        block=block,
+        restart=restart,
+    )
