@@ -1,7 +1,4 @@
-"""Pieces of Markdown: tables, nested settings and lists in a sentence.
-
-Tables of a measurement's figures, in Markdown.
-"""
+"""Pieces of Markdown for cards: tables, those of a measurement's figures, nested settings, lists in a sentence."""
 
 from __future__ import annotations
 
@@ -11,6 +8,11 @@ from typing import Any
 
 from .manifest import Metric, Metrics
 from .metrics import measure_and_subject
+
+GROUP = re.compile(r"(\w+)=")
+"""A feature of a group and its value follow: ``gender=female, race=asian``."""
+WIDEST = 8
+"""Most columns of figures in a table; where both measures and subjects are more, figures stand below each other."""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
@@ -66,12 +68,6 @@ def listed(names: Iterable[str]) -> str:
     """Names in a sentence: ``a``, ``a and b``, ``a, b and c``."""
     found = list(names)
     return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
-
-
-GROUP = re.compile(r"(\w+)=")
-"""A feature of a group and its value follow: ``gender=female, race=asian``."""
-WIDEST = 8
-"""Most columns of figures in a table; where both measures and subjects are more, figures stand below each other."""
 
 
 def metrics_tables(metrics: Metrics) -> list[str]:

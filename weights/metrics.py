@@ -1,6 +1,4 @@
-"""The figures in manifests: which belong to which file, what they are of, and what a smaller file loses.
-
-The evaluations in a run's folder: which files they are of, and with what figures.
+"""Figures, in manifests and in a run's folder: which file they are of, and what a smaller file loses.
 
 ``evaluation/<precision>/evaluation.json`` is of the export's file in that precision: under ``metrics`` a record, or
 a list of records, as manifests hold them. Further folders may hold further measurements: of one of these files (on

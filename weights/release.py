@@ -1,9 +1,8 @@
-"""``Release``: one released model in its folder, whose bytes are given out only when they are the released ones.
+"""One released model in its folder: its checked bytes, and what it is called.
 
-What a release is called: ``1.0.0``, or ``shirt@0.1.0`` where several classifiers stand beside each other.
-
-The classifier of faces and the detector need no name; ``face`` is another word for the classifier without one. Named
-classifiers lie a folder deeper: ``<root>/classifier/shirt/0.1.0/``.
+Its label is ``1.0.0``, or ``shirt@0.1.0`` where several classifiers stand beside each other. The classifier of faces
+and the detector need no name; ``face`` is another word for the classifier without one. Named classifiers lie a folder
+deeper: ``<root>/classifier/shirt/0.1.0/``.
 """
 
 from __future__ import annotations
@@ -19,6 +18,10 @@ from .manifest import Document, FileEntry, Manifest, Stage, read_manifest
 from .records import is_version, read_regular, shortened
 
 MANIFEST = "manifest.json"
+FACE = "face"
+"""The classifier without a name, where it stands beside others."""
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,99}")
+"""Of a whole name (``fullmatch``)."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +126,6 @@ def file_entry(path: Path, precision: str) -> FileEntry:
 def document(name: str, content: bytes) -> Document:
     """The manifest's line for a card or one of its plots."""
     return Document(name=name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
-
-
-FACE = "face"
-"""The classifier without a name, where it stands beside others."""
-NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,99}")
-"""Of a whole name (``fullmatch``)."""
 
 
 def split_name(stage: Stage, text: str) -> tuple[str, str | None]:

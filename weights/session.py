@@ -1,6 +1,7 @@
-"""ONNX Runtime sessions over verified model bytes, on a device that was asked for and no other.
+"""ONNX Runtime sessions: which of a release's files runs, and on which device.
 
-Which of a release's files runs: the one asked for, or the quickest on the device that loses too little to matter.
+The file is the one that was asked for, or the quickest on the device that loses too little to matter. The device is the
+one that was asked for and no other. A model that would read other files is refused.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ each, and an arena that doubles whenever it is full keeps far more memory than w
 
 
 MOST_THREADS = 1024
+AUTO = "auto"
+PRECISIONS = ("int8", "float16", "float32")
+SHORT = {"fp16": "float16", "fp32": "float32"}
+"""Other names of precisions."""
 _arena_lock = threading.Lock()
 ort.disable_telemetry_events()  # for who has imported ONNX Runtime before facepipe, which sets ORT_DISABLE_TELEMETRY
 
@@ -158,12 +163,6 @@ def providers(kind: str, index: str = "") -> list[tuple[str, dict[str, Any]]]:
     if kind == "tensorrt":
         return [(PROVIDERS[kind], settings), (PROVIDERS["cuda"], settings | CUDA_OPTIONS)]
     return [(PROVIDERS[kind], settings)]
-
-
-AUTO = "auto"
-PRECISIONS = ("int8", "float16", "float32")
-SHORT = {"fp16": "float16", "fp32": "float32"}
-"""Other names of precisions."""
 
 
 def choose_file(release: Release, precision: str | None = AUTO, device: str = "cpu") -> FileEntry:

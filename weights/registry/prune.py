@@ -27,7 +27,7 @@ LEFTOVERS = {
     ".current.json-": "a change of the version in use that was broken off",
 }
 """How the names of such things begin, and what they are."""
-AGE = re.compile(r"^(\d+(?:\.\d+)?)([smhdw]?)$")
+AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw]?)")
 SECONDS = {"s": 1, "m": 60, "": 3600, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -194,7 +194,7 @@ def age_seconds(text: str) -> float:
     >>> age_seconds("1d")
     86400.0
     """
-    parts = AGE.match(text.strip().lower())
+    parts = AGE.fullmatch(text.strip().lower())
     if parts is None:
         raise WeightsError(f"{text!r}: an age reads like 30m, 12h, 1d or 2w")
     return float(parts[1]) * SECONDS[parts[2]]

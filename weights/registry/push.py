@@ -23,6 +23,12 @@ from .index import INDEX, Index, Offer, index_bytes, offer_of, read_index
 from .source import described, offline, redacted
 from .sources import local_folder, open_store
 
+LOCK = ".index.lock"
+FLAT = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
+"""Stores without folders, where making one may make a bucket: a name that was mistyped must not."""
+WAIT = 60.0
+"""Seconds for another push to end."""
+
 
 @dataclass(frozen=True)
 class Pushed:
@@ -102,13 +108,6 @@ def _refuse_other(index: Index, offer: Offer, label: str, replace: bool) -> Offe
                 )
             return other
     return None
-
-
-LOCK = ".index.lock"
-FLAT = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
-"""Stores without folders, where making one may make a bucket: a name that was mistyped must not."""
-WAIT = 60.0
-"""Seconds for another push to end."""
 
 
 class PushTarget:
