@@ -151,7 +151,10 @@ def benchmark(
         bare = _BareSessions(pipeline, paths)
         tried = interleave({way: partial(bare.run, *way) for way in bare.ways}, seconds * 0.3, most=2)
         best = min(tried, key=lambda way: min(tried[way]))
-        sides = {"pipeline": lambda: _through(pipeline, paths), "bound": partial(bare.run, *best)}
+        sides: dict[str, Callable[[], object]] = {
+            "pipeline": lambda: _through(pipeline, paths),
+            "bound": partial(bare.run, *best),
+        }
         timed = interleave(sides, seconds * 0.7)
         models = {name: f"{release.label} ({entry.precision})" for name, (release, entry) in bare.files.items()}
     say("fresh processes")
@@ -237,8 +240,8 @@ class _BareSessions:
 
     def __init__(self, pipeline: Pipeline, paths: Sequence[Path]):
         detector, classifiers = pipeline.parts()
-        self._models = {"detector": detector, **classifiers.by_name}
-        self._device = pipeline.models.detector.device
+        self._models: dict[str, Any] = {"detector": detector, **classifiers.by_name}
+        self._device = detector.device
         used = {"detector": pipeline.models.detector, **pipeline.models.classifiers}
         self.files = {
             name: (each.release, next(e for e in each.release.manifest.files if e.sha256 == used[name].sha256))
@@ -272,7 +275,7 @@ class _BareSessions:
         for name in {name for name, _ in calls}:
             self._session(name, threads)
         with ThreadPoolExecutor(max(1, self._cores // threads)) as pool:
-            list(pool.map(lambda call: self._call(*call, threads), calls))
+            list(pool.map(lambda call: self._call(call[0], call[1], threads), calls))
 
     def _call(self, name: str, tensor: np.ndarray, threads: int) -> None:
         model = self._models[name]

@@ -35,7 +35,9 @@ def short_label(face: Face, fields: Sequence[str] | None = None) -> str:
         face: the face.
         fields: the attributes to name; None names all.
     """
-    initials, numbers, marks = [], [], []
+    initials: list[str] = []
+    numbers: list[str] = []
+    marks: list[str] = []
     for name, value in _chosen(face, fields):
         if isinstance(value, NumericValue):
             numbers.append(f"{value.value:.0f}")

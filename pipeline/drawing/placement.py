@@ -166,7 +166,7 @@ class Space:
 
     def _leader(self, at: Rectangle, face: Rectangle, line: int) -> tuple[int, int, int, int] | None:
         """A line between the nearest points of both, where they are more than half a line of text apart."""
-        ends = [], []
+        ends: tuple[list[int], list[int]] = ([], [])
         for low, high in ((0, 2), (1, 3)):
             between = max(at[low], face[low]), min(at[high], face[high])
             if between[0] <= between[1]:  # they lie beside each other: straight

@@ -184,7 +184,7 @@ def _amount(content: bytes, frame: _Frame) -> str | None:
     before = _decode_small_grey(content)
     if again is None or before is None or again.shape != before.shape or (again == before).all():
         return None
-    grey = _filled(own, across, down).all(axis=1)
+    grey = np.asarray(_filled(own, across, down).all(axis=1))
     lost = 0 if not grey[-1] else len(grey) - int(np.flatnonzero(~grey)[-1] if not grey.all() else -1) - 1
     rows = min(lost * 8 * down, frame.height)
     how_much = f"about {rows} of {frame.height} rows" if rows else "a part"
@@ -196,7 +196,7 @@ def _filled(small: np.ndarray, across: int, down: int) -> np.ndarray:
     rows, columns = small.shape[0] // down, -(-small.shape[1] // across)
     grey = np.ones((rows * down, columns * across), bool)
     grey[:, : small.shape[1]] = small[: rows * down] == FILL
-    return grey.reshape(rows, down, columns, across).all(axis=(1, 3))
+    return np.asarray(grey.reshape(rows, down, columns, across).all(axis=(1, 3)))
 
 
 def _last_of_each_interval(frame: _Frame) -> np.ndarray:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 
@@ -292,7 +292,8 @@ def upright(frame: AvFrame, aspect: float = 1.0) -> Frame:
 
 def orientation_of(frame: AvFrame) -> int:
     """How a frame lies, 1 to 8 as in EXIF, by its display matrix; mirrored ones are seen mirrored, as players do."""
-    matrix = next((bytes(each) for each in frame.side_data if each.type.name == "DISPLAYMATRIX"), b"")
+    side_data: Any = frame.side_data  # PyAV types it as its keys
+    matrix = next((bytes(each) for each in side_data if each.type.name == "DISPLAYMATRIX"), b"")
     return matrix_orientation(matrix) if len(matrix) >= 36 else 1
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from facepipe import Pipeline
-from facepipe.classifier.inference.attributes import ClassValue, NumericValue, PointsValue
+from facepipe.classifier.inference.attributes import AttributeValue, ClassValue, NumericValue, PointsValue
 from facepipe.core.errors import FacepipeError
 from facepipe.pipeline.drawing.draw import DOT, FACE, HEAD, POINT, SMALL, Drawer, draw
 from facepipe.pipeline.drawing.options import DrawOptions
@@ -36,7 +36,7 @@ def group(count: int, width: int, height: int, seed: int = 0, track: bool = Fals
         side = min(across, down) * random.uniform(0.3, 0.45)
         x = (number % columns + random.uniform(0.2, 0.4)) * across
         y = (number // columns + random.uniform(0.2, 0.4)) * down
-        attributes = {
+        attributes: dict[str, AttributeValue] = {
             "age": NumericValue(value=31.0, unit="years", interval=(21.0, 47.0)),
             "gender": ClassValue(value="female", probability=0.9, probabilities={"female": 0.9, "male": 0.1}),
             "glasses": ClassValue(value="no", probability=0.9, probabilities={"no": 0.9, "yes": 0.1}),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facepipe import Pipeline
-from facepipe.classifier.inference.attributes import ClassValue, NumericValue
+from facepipe.classifier.inference.attributes import AttributeValue, ClassValue, NumericValue
 from facepipe.pipeline.drawing.labels import label, short_label
 from facepipe.pipeline.results import Box, Face
 
@@ -32,7 +32,7 @@ def test_label_tells_every_attribute_and_the_reason(face: Face) -> None:
 
 
 def test_the_short_form() -> None:
-    attributes = {
+    attributes: dict[str, AttributeValue] = {
         "age": NumericValue(value=31.4, unit="years", interval=(20.0, 40.0)),
         "gender": classes("female", "male"),
         "glasses": classes("no", "yes"),

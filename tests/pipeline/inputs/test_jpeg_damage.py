@@ -30,14 +30,14 @@ ASTRONAUT = Path(__file__).parents[3] / "examples" / "astronaut.jpg"
 
 def jpeg(kind: str, frame: np.ndarray | None = None) -> bytes:
     stored = io.BytesIO()
-    picture = cv2.imread(str(ASTRONAUT)) if frame is None else frame
+    picture = np.asarray(cv2.imread(str(ASTRONAUT)) if frame is None else frame)
     Image.fromarray(np.ascontiguousarray(picture[..., ::-1])).save(stored, "JPEG", **KINDS[kind])
     return stored.getvalue()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_whole_pictures_are_not_suspected(kind: str) -> None:
-    astronaut = cv2.imread(str(ASTRONAUT))
+    astronaut = np.asarray(cv2.imread(str(ASTRONAUT)))
     grey_end = astronaut.copy()
     grey_end[300:] = 128
     plain = np.full((65, 47, 3), 128, np.uint8)
