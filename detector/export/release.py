@@ -183,10 +183,7 @@ def export_run(
         run: the run's folder.
         checkpoint: its weights.
         description: of the data, for the threshold and the ranges of int8.
-        precisions: of the files, the default first.
-        confidence: threshold of the release; None chooses it by ``false_alarms``.
-        false_alarms: a picture without anybody, at the most.
-        version: of the release; None takes the run's trial version.
+        options: precisions, threshold and version.
 
     Raises:
         TrainingError: the run or its export folder cannot be used.

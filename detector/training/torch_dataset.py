@@ -73,7 +73,11 @@ class PartlyLabelledDataset(YOLODataset):
         return _verify, zip(self.im_files, self.label_files, repeat(self.prefix), repeat(self.description.reader))
 
     def get_labels(self) -> list[dict[str, Any]]:
-        """Ultralytics' labels, with the picture's ignore regions appended as boxes of class ``nc``."""
+        """Ultralytics' labels, with the picture's ignore regions appended as boxes of class ``nc``.
+
+        Raises:
+            TrainingError: ultralytics finds no labels, or cannot read them.
+        """
         try:
             labels = super().get_labels()
         except (RuntimeError, ValueError) as error:

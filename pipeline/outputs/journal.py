@@ -257,7 +257,11 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def lock(file: FileIO, path: Path) -> None:
-    """Claim the file for this process, where the system knows how; the claim goes with the process."""
+    """Claim the file for this process, where the system knows how; the claim goes with the process.
+
+    Raises:
+        FacepipeError: another process has claimed it.
+    """
     try:
         import fcntl
     except ImportError:  # Windows, where an open file cannot be removed by another process anyway
