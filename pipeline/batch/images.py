@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import FacepipeError
+from ...core.files import write_whole
 from ...core.version import __version__
 from ..console import WARNING, DetectScreen, note
 from ..outputs.images import PictureFolder
@@ -21,9 +22,12 @@ from ..pipeline import Pipeline
 from ..results import Result
 
 if TYPE_CHECKING:
+    from ..drawing.second_look import SecondLook
     from ..outputs.crops import CropFolder
 
 
+LISTED = 20
+"""Pictures without anything hidden that are named on the screen; ``--review`` lists all."""
 HOW_IT_RUNS = {"device", "confidence", "iou", "imgsz", "tiles"}
 
 
@@ -134,7 +138,7 @@ class DetectRun:
                 for name, crops in entry.files.get("crops", {}).items():
                     cut[name] += [crop["file"] for crop in crops if crop is not None]
         if outputs.save is not None:
-            self._folder = PictureFolder(outputs, inputs, saved)
+            self._folder = PictureFolder(outputs, inputs, saved, self.second_look())
         if outputs.crops is not None:
             from ..outputs.crops import CropFolder
 
@@ -145,6 +149,15 @@ class DetectRun:
 
     def __exit__(self, *_: object) -> None:
         self._let_go()
+
+    def second_look(self) -> SecondLook | None:
+        """What finds more to hide than results tell; None where nothing is hidden."""
+        outputs = self.outputs
+        if outputs.how is None or outputs.what is None:
+            return None
+        from ..drawing.second_look import SecondLook
+
+        return SecondLook(self.pipeline.parts()[0], outputs.what, outputs.hide_confidence)
 
     @property
     def names(self) -> FreeNames | None:
@@ -204,6 +217,8 @@ class DetectRun:
                 files: dict[str, Any] = {}
                 if frame is not None and self._folder is not None:
                     files["save"] = self._folder.save(frame, result)
+                    if outputs.how is not None:
+                        files["hidden"] = self._folder.hidden
                     result = result.model_copy(update={"saved": str(Path(outputs.save or "") / files["save"])})
                 if frame is not None and self._crops is not None:
                     files["crops"] = self._crops.save(frame, result)
@@ -256,7 +271,24 @@ class DetectRun:
             with self._telling(outputs.features), FeatureFile(outputs.features, self._widths) as rows:
                 for result in results():
                     rows.add(result)
+        self._review(journal)
         journal.remove()
+
+    def _review(self, journal: Journal) -> None:
+        """Say in which pictures nothing was hidden, and list them for a person to look at."""
+        outputs = self.outputs
+        if outputs.how is None:
+            return
+        saved = [entry for entry in journal.entries() if "hidden" in entry.files]
+        bare = [entry.source for entry in saved if not entry.files["hidden"]]
+        if outputs.review is not None:
+            listed = "".join(f"{source}\n" for source in bare).encode("utf-8", "surrogateescape")
+            with self._telling(outputs.review):
+                write_whole(outputs.review, listed)
+        if bare:
+            shown = ", ".join(bare[:LISTED]) + (", …" if len(bare) > LISTED else "")
+            told = f"nothing was hidden in {len(bare):,} of {len(saved):,}; look at them before they go out: {shown}"
+            note(told, WARNING)
 
     def _note(self) -> str:
         used = self.pipeline.models

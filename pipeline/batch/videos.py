@@ -122,6 +122,7 @@ class _Video:
     window: Show | None = None
     persons: list[TrackSummary] = field(default_factory=list)
     _faces: int = 0
+    _hidden: int = 0
     _frames: int = 0
     _last: Result | None = None
     _target: str | None = None
@@ -156,6 +157,8 @@ class _Video:
                     pass
             else:
                 files["save"] = self._save(video, update, self.names)
+                if self.run.outputs.how is not None:
+                    files["hidden"] = self._hidden
         self.persons = video.tracks()
         files["tracks"] = [person.model_dump_json() for person in self.persons]
         self._flush(files, last=video.error is None)
@@ -245,10 +248,12 @@ class _Video:
             return Drawer(outputs.drawing)
         from ..drawing.anonymize import hide
 
-        how, what = outputs.how, outputs.what
+        how, what, look = outputs.how, outputs.what, self.run.second_look()
 
         def hidden(frame: Frame, result: Result) -> Frame:
-            return hide(frame, result, how, what)
+            more = [] if look is None else look.find(frame, turns=False)
+            self._hidden += len(result.faces) + len(more) + (len(result.heads) if what == "heads" else 0)
+            return hide(frame, result, how, what, more)
 
         return hidden
 

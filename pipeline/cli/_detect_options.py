@@ -12,7 +12,7 @@ import typer
 from ...core.errors import ImageError
 from ...core.files import is_standard_output, is_stream
 from ..video.options import CLASSIFY_EVERY
-from ._options import EngineName
+from ._options import HIDE_CONFIDENCE, EngineName
 
 if TYPE_CHECKING:
     from ..batch.job import ModelOptions, SourceOptions
@@ -42,7 +42,7 @@ FORMATS = {
 } - {".txt"}
 """Endings that say what a file holds."""
 LOCAL_ONLY = (
-    *("json_target", "csv", "parquet", "coco", "crops", "save", "draw", "label_fields", "strict", "features"),
+    *("json_target", "csv", "parquet", "coco", "crops", "save", "draw", "label_fields", "review", "strict", "features"),
     *("retry_failed", "workers", "timing", "every", "classify_every", "no_tracks", "tracks", "seconds"),
     *("wide", "show"),
 )
@@ -69,6 +69,10 @@ def check_usage(given: Given) -> None:
             given["draw"] is not None or given["label_fields"] is not None
         )
         and (given["save"] is None or given["blur"] or given["pixelate"]),
+        "--review and --hide-conf need --blur or --pixelate": (
+            given["review"] is not None or given["hide_conf"] != HIDE_CONFIDENCE
+        )
+        and not (given["blur"] or given["pixelate"]),
         "--resume goes on and --restart begins anew: choose one of them": given["resume"] and given["restart"],
         "--tracks writes persons, and --no-tracks follows none: choose one of them": given["no_tracks"]
         and given["tracks"] is not None,
@@ -158,6 +162,8 @@ def output_options(given: Given) -> Outputs:
         how=None if hidden is None else ("blur" if given["blur"] else "pixelate"),
         what=None if hidden is None else hidden.value,
         drawing=DrawOptions.parse(given["draw"], given["label_fields"]),
+        hide_confidence=given["hide_conf"],
+        review=given["review"],
     )
     if given["resume"] and (live or live_csv or not outputs.journals):
         raise typer.BadParameter("--resume needs an output in a file or a folder, and not --json - or --csv -")

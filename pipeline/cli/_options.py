@@ -21,6 +21,8 @@ INPUT, OUTPUT, MODELS, SPEED, DRAWING, VIDEO, RAY = (
 LARGEST_INPUT, MOST_THREADS = 4096, 1024
 """Pixels of the detector's input, whose memory grows with their square; threads, each of which takes memory."""
 
+HIDE_CONFIDENCE = 0.1
+"""As ``drawing.second_look.CONFIDENCE``, which is loaded where something is hidden only."""
 Detector = Annotated[
     str | None,
     typer.Option(

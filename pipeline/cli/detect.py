@@ -13,6 +13,7 @@ from ..video.options import CLASSIFY_EVERY, VideoOptions
 from ._detect_options import check_usage, output_options, ray_options
 from ._options import (
     DRAWING,
+    HIDE_CONFIDENCE,
     INPUT,
     LARGEST_INPUT,
     MODELS,
@@ -173,6 +174,23 @@ def detect(
         Hidden | None,
         typer.Option(
             help="With --save: pixelate these, and draw nothing.", show_default=False, rich_help_panel=DRAWING
+        ),
+    ] = None,
+    hide_conf: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="With --blur and --pixelate: least confidence of what is hidden.",
+            rich_help_panel=DRAWING,
+        ),
+    ] = HIDE_CONFIDENCE,
+    review: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --blur and --pixelate: list there the pictures in which nothing was hidden.",
+            rich_help_panel=DRAWING,
         ),
     ] = None,
     conf: Confidence = None,

@@ -12,6 +12,7 @@ by.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import cv2
@@ -25,13 +26,13 @@ CELLS = 5
 MARGIN = 0.12
 """Added to a box on each side, as a fraction of its longer side: a box that is a little off leaves no ear or chin."""
 FEATHER = 0.08
-"""Width of a blurred patch's soft rim, outside of what is hidden whole, as a fraction of the longer side."""
+"""Width of a blurred patch's soft border, outside of what is hidden whole, as a fraction of the longer side."""
 
 How = Literal["blur", "pixelate"]
 What = Literal["faces", "heads"]
 
 
-def hide(frame: Frame, result: ResultData, how: How = "blur", what: What = "faces") -> Frame:
+def hide(frame: Frame, result: ResultData, how: How = "blur", what: What = "faces", more: Iterable[Box] = ()) -> Frame:
     """Hide what was found in a picture; what was not found stays as it is.
 
     Args:
@@ -39,6 +40,7 @@ def hide(frame: Frame, result: ResultData, how: How = "blur", what: What = "face
         result: its result.
         how: ``pixelate`` puts a mosaic over each box and its margin; ``blur`` puts a soft ellipse around both.
         what: ``faces``, or ``heads``: these and the faces that lie in none.
+        more: boxes that are hidden, too, see ``second_look``.
 
     Returns:
         A new picture of the same size, BGR, uint8, without any drawing.
@@ -49,6 +51,7 @@ def hide(frame: Frame, result: ResultData, how: How = "blur", what: What = "face
     boxes = [face.box for face in result.faces]
     if what == "heads":
         boxes += [head.box for head in result.heads]
+    boxes += more
     for box in boxes:
         if how == "blur":
             _blur(canvas, box)

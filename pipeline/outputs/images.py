@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 
@@ -14,6 +15,9 @@ from ..inputs.image_reader import Frame
 from ..results import Result
 from .names import FreeNames, put, stem_of
 from .options import Outputs
+
+if TYPE_CHECKING:
+    from ..drawing.second_look import SecondLook
 
 JPEG = (".jpg", ".jpeg")
 JPEG_SIDE = 65500
@@ -32,11 +36,19 @@ class PictureFolder:
         outputs: with the folder, which is there, or the one file in it; what is drawn, or hidden.
         inputs: paths of the pictures that are read, which are never overwritten.
         taken: names that this run has given out before it was interrupted.
+        look: finds more to hide than results tell.
+
+    Attributes:
+        names: gives out the names.
+        hidden: how many boxes were hidden in the picture that was saved last.
     """
 
-    def __init__(self, outputs: Outputs, inputs: Iterable[str], taken: Iterable[str] = ()):
+    def __init__(
+        self, outputs: Outputs, inputs: Iterable[str], taken: Iterable[str] = (), look: SecondLook | None = None
+    ):
         assert outputs.save is not None
-        self._outputs = outputs
+        self._outputs, self._look = outputs, look
+        self.hidden = 0
         self.names = FreeNames(outputs.save, inputs, taken, outputs.root)
 
     def save(self, frame: Frame, result: Result) -> str:
@@ -51,7 +63,9 @@ class PictureFolder:
         else:
             from ..drawing.anonymize import hide
 
-            picture = hide(frame, result, outputs.how, outputs.what)
+            more = [] if self._look is None else self._look.find(frame)
+            self.hidden = len(result.faces) + len(more) + (len(result.heads) if outputs.what == "heads" else 0)
+            picture = hide(frame, result, outputs.how, outputs.what, more)
         suffix = ".jpg" if max(picture.shape) <= JPEG_SIDE else ".png"
         if outputs.save_as is not None:
             suffix = Path(outputs.save_as).suffix.lower()

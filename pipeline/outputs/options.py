@@ -34,6 +34,8 @@ class Outputs:
         root: folder below which the folders of the sources are kept in ``save``; None keeps none.
         how, what: how faces or heads are hidden in these; None where they are drawn.
         drawing: what is drawn.
+        hide_confidence: least confidence of what is hidden.
+        review: a list of the pictures in which nothing was hidden.
     """
 
     json: Path | None = None
@@ -50,6 +52,8 @@ class Outputs:
     how: How | None = None
     what: What | None = None
     drawing: DrawOptions = field(default_factory=DrawOptions)
+    hide_confidence: float = 0.1
+    review: Path | None = None
 
     @property
     def talks(self) -> bool:
@@ -66,6 +70,7 @@ class Outputs:
             "--coco": self.coco,
             "--features": self.features,
             "--crops": None if self.crops is None else self.crops / "crops.csv",
+            "--review": self.review,
         }
         return {option: path for option, path in named.items() if path is not None}
 
@@ -97,7 +102,7 @@ class Outputs:
             "--features": self.features is not None,
             "--crops": None if self.crops is None else os.path.normpath(self.crops),
             "--save": None if self.save is None else os.path.normpath(self.save),
-            "hidden": None if self.how is None else f"{self.what}, {self.how}",
+            "hidden": None if self.how is None else f"{self.what}, {self.how}, from {self.hide_confidence:g}",
             "drawn": self.drawing.words,
             **({} if self.save_as is None else {"saved as": self.save_as}),
         }
