@@ -1,9 +1,9 @@
 """A look for what is to be hidden, by which too much is better than too little.
 
 For hiding, a face that is missed costs more than a box that holds none. So boxes are taken from a lower confidence on
-than results have; and where nothing is found at that of results, or something large that the border cuts off, the picture is looked at
-on a second scale (the large faces of close-ups are small there) and turned by quarters (a detector that learnt from
-upright faces misses lying ones).
+than results have; and where nothing is found at that of results, or something large that the border cuts off, the
+picture is looked at on a second scale (the large faces of close-ups are small there) and turned by quarters (a detector
+that learnt from upright faces misses lying ones).
 """
 
 from __future__ import annotations

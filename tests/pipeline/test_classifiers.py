@@ -12,7 +12,8 @@ from facepipe import AttributeClassifier, FaceDetector, Pipeline
 from facepipe.classifier.inference.attributes import ClassValue
 from facepipe.core.errors import WeightsError
 from facepipe.pipeline.console import console, print_result
-from facepipe.pipeline.drawing.draw import draw, label
+from facepipe.pipeline.drawing.draw import draw
+from facepipe.pipeline.drawing.labels import label
 from facepipe.pipeline.results import Face, Result
 from facepipe.weights.store import Release
 

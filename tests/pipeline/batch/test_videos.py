@@ -78,7 +78,7 @@ def test_blurred_video_has_no_frame_that_is_not_hidden(
     """Every third frame is looked at; in all of them the boxes of the tracks are given to ``hide``."""
     hidden: list[Result] = []
 
-    def hide(frame: np.ndarray, result: Result, how: str, what: str) -> np.ndarray:
+    def hide(frame: np.ndarray, result: Result, how: str, what: str, more: Any) -> np.ndarray:
         hidden.append(result)
         assert (how, what) == ("pixelate", "heads")
         return frame
