@@ -299,13 +299,13 @@ USES = {
     "video": "detect on videos and cameras with tracking",
     "heif": "HEIC pictures",
     "serve": "serve",
-    "remote": "weights pull, push and outdated",
+    "remote": "weights pull and push, weights list --from",
     "hub": "weights at the Hugging Face hub",
     "s3": "weights in S3, detect --engine ray on it",
     "gcs": "weights in Google Cloud Storage, detect --engine ray on it",
     "ray": "detect --engine ray",
-    "tensorboard": "train-detector --tensorboard",
-    "mlflow": "train-detector --mlflow",
+    "tensorboard": "train-detector --log tensorboard",
+    "mlflow": "train-detector --log mlflow",
     "roboflow": "data roboflow; see README for how to install it without a second OpenCV",
 }
 """Commands that need an extra."""

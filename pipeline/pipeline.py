@@ -85,7 +85,7 @@ class Pipeline(Stages):
         *,
         conf: float | None = None,
     ):
-        check_workers(workers)
+        check_workers(workers, threads)
         confidence = _one_confidence(confidence, conf)
         cpus = threads if threads is not None else usable_cpus()
         stopwatch = Stopwatch()

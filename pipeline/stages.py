@@ -163,14 +163,20 @@ class Stages:
         self._parts = self._shared = None
 
 
-def check_workers(workers: int | None) -> None:
-    """Check the number before any model is loaded.
+MOST_THREADS = 1024
+"""Threads, or workers, at most: each takes memory, 100,000 took 16 GB."""
+
+
+def check_workers(workers: int | None, threads: int | None = None) -> None:
+    """Check the numbers before any model is loaded.
 
     Raises:
-        DeviceError: it is less than one.
+        DeviceError: one is less than one, or more than ``MOST_THREADS``.
     """
-    if workers is not None and workers < 1:
-        raise DeviceError(f"workers must be at least 1, got {workers}")
+    for name, number in (("workers", workers), ("threads", threads)):
+        if number is not None and not 1 <= number <= MOST_THREADS:
+            wanted = "at least 1" if number < 1 else f"at most {MOST_THREADS}"
+            raise DeviceError(f"{name} must be {wanted}, got {number}")
 
 
 def closed() -> FacepipeError:

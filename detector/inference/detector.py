@@ -24,6 +24,10 @@ BATCH_PIXELS = BATCH * 640 * 640
 (float32) to 11 % (int8) quicker than eight at a time, and takes an eighth of the memory."""
 
 
+LARGEST_SIZE = 4096
+"""Pixels of the input's longer side at most: its memory grows with the square, 100,000 would take 112 GiB."""
+
+
 class FaceDetector:
     """Finds faces and heads in frames with a released model.
 
@@ -164,8 +168,8 @@ def usable_size(release: Release, imgsz: int | None) -> int:
     if imgsz is None:
         return spec.size
     size = -(-imgsz // STRIDE) * STRIDE
-    possible = f"any multiple of {STRIDE} from {STRIDE}" if spec.dynamic else f"{spec.size} only"
-    if size < STRIDE or not (spec.dynamic or size == spec.size):
+    possible = f"any multiple of {STRIDE} from {STRIDE} to {LARGEST_SIZE}" if spec.dynamic else f"{spec.size} only"
+    if not STRIDE <= size <= LARGEST_SIZE or not (spec.dynamic or size == spec.size):
         raise WeightsError(f"detector {release.version} cannot run at imgsz {imgsz}; it takes {possible}")
     return size
 
@@ -179,8 +183,9 @@ def tile_side(tiles: bool | int, imgsz: int) -> int | None:
     if tiles is False:
         return None
     side = imgsz if tiles is True else tiles
-    if side < STRIDE:
-        raise WeightsError(f"tiles of {side} px: they must have at least {STRIDE}")
+    if not STRIDE <= side <= LARGEST_SIZE:
+        wanted = f"at least {STRIDE}" if side < STRIDE else f"at most {LARGEST_SIZE}"
+        raise WeightsError(f"tiles of {side} px: they must have {wanted}")
     return side
 
 

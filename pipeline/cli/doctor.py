@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import chain
 from typing import Annotated
 
 import typer
 
+from ...core.errors import FacepipeError
 from ..doctor import Finding, examine
+from ._app import SETTINGS_FILE, settings_sources
 
 BROKEN = 1
 """Exit code where something that is needed does not work."""
@@ -32,7 +37,7 @@ def doctor(
     Exit codes: 0 healthy, 1 something that is needed is broken.
     """
     findings: list[Finding] = []
-    for finding in examine():
+    for finding in chain(settings_findings(), examine()):
         if not as_json:
             _tell(finding, new=not findings or findings[-1].section != finding.section)
         findings.append(finding)
@@ -46,6 +51,28 @@ def doctor(
         print("\nhealthy" + (f", with {notes} note{'s' * (notes > 1)}" if notes else ""))
     if wrong:
         raise typer.Exit(BROKEN)
+
+
+def settings_findings() -> Iterator[Finding]:
+    """Which settings files and variables there are, and what they set."""
+    section = "settings"
+    files, variables = settings_sources()
+    if not files and not variables:
+        yield Finding(section, SETTINGS_FILE, "ok", "no such file and no variable: options have their own defaults")
+        return
+    from .settings import read_settings
+
+    for path in files:
+        yield Finding(section, "file", "ok", str(path.absolute()))
+    for name in variables:
+        yield Finding(section, name, "ok", os.environ[name])
+    try:
+        found = read_settings(files)
+    except FacepipeError as error:
+        yield Finding(section, SETTINGS_FILE, "wrong", str(error), "put that line right, or remove it")
+        return
+    told = ", ".join(f"{name} = {value}" for name, value in found.items())
+    yield Finding(section, "in use", "ok", told or "nothing")
 
 
 def _tell(finding: Finding, new: bool) -> None:

@@ -141,6 +141,17 @@ def write_json(path: Path, lines: Iterable[bytes]) -> None:
         file.writelines(line + b"\n" for line in lines)
 
 
+@contextmanager
+def _at_once(target: str | None) -> Iterator[None]:
+    """Say of a stream that cannot be written which it is; a pipe that nobody reads any more is left to the command."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise FacepipeError(f"{target}: cannot be written ({error.strerror})") from error
+
+
 class LiveOutputs:
     """Results written at once, to standard output (``-``), or to a device or a pipe that is there.
 
@@ -156,11 +167,16 @@ class LiveOutputs:
     def __init__(self, json: str | None, csv: str | None, form: RowForm):
         self._stack = ExitStack()
         self._form = form
+        self._targets = json, csv
         self._json = None if json is None else self._stack.enter_context(output_stream(json))
         self._csv = None if csv is None else self._stack.enter_context(output_stream(csv))
         names = [column.name for column in form.columns]
         self._guarded = [names.index(name) for name in GUARDED if name in names]
-        self._put_rows([names])
+        try:
+            self._put_rows([names])
+        except BaseException:
+            self.close()
+            raise
 
     def add(self, result: Result) -> None:
         """Write one result, at once.
@@ -170,7 +186,8 @@ class LiveOutputs:
             BrokenPipeError: nobody reads any more.
         """
         if self._json is not None:
-            write_line(result, self._json)
+            with _at_once(self._targets[0]):
+                write_line(result, self._json)
         if self._csv is not None:
             self._put_rows(_guarded_rows(self._form, result, self._guarded))
 
@@ -179,8 +196,9 @@ class LiveOutputs:
             return
         text = io.StringIO(newline="")
         csv.writer(text).writerows(rows)
-        self._csv.write(text.getvalue().encode("utf-8"))
-        self._csv.flush()
+        with _at_once(self._targets[1]):
+            self._csv.write(text.getvalue().encode("utf-8"))
+            self._csv.flush()
 
     def close(self) -> None:
         """Let go of what was opened."""

@@ -153,7 +153,8 @@ def test_an_interrupted_run_goes_on_with_the_video_that_was_not_done(
     assert not any(thread.name == "facepipe-decode" for thread in threading.enumerate())
     detect(begun, one, two, resume=True, tracks=tmp_path / "o.csv")
     assert opened == [str(one), str(two), str(two)]
-    assert (tmp_path / "o.jsonl").read_bytes() == (tmp_path / "clean.jsonl").read_bytes()
+    lines, expected = (Path(tmp_path / name).read_text() for name in ("o.jsonl", "clean.jsonl"))
+    assert lines.replace(str(tmp_path / "saved"), str(tmp_path / "clean")) == expected
     assert (tmp_path / "o.csv").read_bytes() == (tmp_path / "clean.csv").read_bytes()
     assert sorted(path.name for path in (tmp_path / "saved").glob("[!.]*")) == ["one-faces.mp4", "two-faces.mp4"]
 
