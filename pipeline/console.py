@@ -118,7 +118,13 @@ def result_table(result: Result, wide: bool = False) -> Table:
 
 
 def print_result(result: Result, to: Console, wide: bool = False) -> None:
-    """Print one picture's table, or one line where no face was found; below it, what could not be read and why."""
+    """Print one picture's table, or one line where no face was found; below it, what could not be read and why.
+
+    Args:
+        result: of one picture.
+        to: the console.
+        wide: whether points are shown as well.
+    """
     to.print(Text(_title(result), style="bold"), soft_wrap=True)
     if not result.faces:
         return

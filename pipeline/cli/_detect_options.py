@@ -189,7 +189,17 @@ def ray_options(
     block: int | None,
     restart: bool,
 ) -> RayJob:
-    """The options as the Ray engine takes them."""
+    """The options as the Ray engine takes them.
+
+    Args:
+        sources: what is looked at.
+        models: which models, and how they run.
+        out: the results' folder.
+        address: of a cluster; None starts Ray here.
+        actors: workers; None takes what fits.
+        block: pictures in a block; None lets their number decide.
+        restart: begin anew.
+    """
     from ..distributed.job import RayJob
 
     return RayJob(
