@@ -176,57 +176,34 @@ def export_run(
 ) -> Release:
     """Export a run's checkpoint into its folder ``export``: a working release, neither measured nor installed.
 
-    An earlier export and its evaluation are replaced; if this one fails they stay. Arguments and errors are those of
-    :func:`release_run`; without a version it is called ``trial_version(run)`` until it is published.
+    An earlier export and its evaluation are replaced; if this one fails they stay. Without a
+    version it is called ``trial_version(run)`` until it is published.
 
     Args:
         run: the run's folder.
         checkpoint: its weights.
         description: of the data, for the threshold and the ranges of int8.
-        options: precisions, threshold and version.
+        options: what it is to be released as.
 
     Raises:
-        TrainingError: the run or its export folder cannot be used.
+        TrainingError: there is no such checkpoint, the data are not those that it was trained on, the export disagrees
+            with PyTorch, or no threshold can be chosen.
     """
     if not checkpoint.is_file():
         raise TrainingError(f"{checkpoint}: no such checkpoint; train the run first, or give another")
-    told = lineage(run)
+    training = lineage(run)
     trained_on = environment(run).get("data", {}).get("labels_sha256", description.labels_sha256)
     if trained_on != description.labels_sha256:
         raise TrainingError(
             f"{description.yaml}: not the labels that {run.name} was trained on (their SHA-256 differs); to measure "
             f"other data, use: facepipe evaluate-detector --detector {run / EXPORT} --data {description.yaml}"
         )
-    size = told["imgsz"]
     with tempfile.TemporaryDirectory(prefix=".export-", dir=run) as temporary:
         staged = Path(temporary) / EXPORT
         staged.mkdir()
-        difference = _write_files(staged, checkpoint, description, options.precisions, size)
-        manifest = Manifest(
-            stage="detector",
-            version=options.version or trial_version(run),
-            architecture="YOLOv8s",
-            files=tuple(file_entry(_file(staged, precision), precision) for precision in options.precisions),
-            input=InputSpec(
-                name="images",
-                size=size,
-                colour="RGB",
-                layout="NCHW",
-                scale=1 / 255,
-                padding=(114, 114, 114),
-                dynamic=True,
-            ),
-            output="(batch, 4 + classes, anchors): centre x, centre y, width, height in input pixels, then a score a "
-            "class",
-            decoder="yolov8",
-            classes=description.classes,
-            thresholds=Thresholds(confidence=CONFIDENCE, iou=NMS_IOU, max_detections=MAX_DETECTIONS),
-            data=description.training_data(),
-            training={**told, "export_difference": difference},
-            licence=LICENCE,
-            facepipe=__version__,
-            date=dt.date.today().isoformat(),
-        )
+        difference = _write_files(staged, checkpoint, description, options.precisions, training["imgsz"])
+        version = options.version or trial_version(run)
+        manifest = _manifest(staged, version, description, options, {**training, "export_difference": difference})
         manifest = _with_threshold(Release(staged, manifest), description, options)
         write_manifest(manifest, staged / MANIFEST)
         for old in (run / EVALUATION, run / EXPORT):
@@ -234,6 +211,44 @@ def export_run(
                 old.rename(Path(temporary) / f"old-{old.name}")
         staged.rename(run / EXPORT)
     return open_release(run / EXPORT)
+
+
+def _manifest(
+    folder: Path, version: str, description: DataDescription, options: ReleaseOptions, training: dict[str, Any]
+) -> Manifest:
+    """The manifest of exported files, with the usual threshold.
+
+    Args:
+        folder: of the files.
+        version: of the release.
+        description: of the data.
+        options: names the files.
+        training: how the model was trained.
+    """
+    return Manifest(
+        stage="detector",
+        version=version,
+        architecture="YOLOv8s",
+        files=tuple(file_entry(_file(folder, precision), precision) for precision in options.precisions),
+        input=InputSpec(
+            name="images",
+            size=training["imgsz"],
+            colour="RGB",
+            layout="NCHW",
+            scale=1 / 255,
+            padding=(114, 114, 114),
+            dynamic=True,
+        ),
+        output="(batch, 4 + classes, anchors): centre x, centre y, width, height in input pixels, then a score a class",
+        decoder="yolov8",
+        classes=description.classes,
+        thresholds=Thresholds(confidence=CONFIDENCE, iou=NMS_IOU, max_detections=MAX_DETECTIONS),
+        data=description.training_data(),
+        training=training,
+        licence=LICENCE,
+        facepipe=__version__,
+        date=dt.date.today().isoformat(),
+    )
 
 
 def evaluate_run(run: Path, description: DataDescription, split: str = "val") -> Release:
