@@ -104,7 +104,7 @@ def crop(
     from ...classifier.data.table import CropSet, read_faces
     from ...detector.inference.detector import FaceDetector
     from ...weights.manifest import CropRecipe
-    from ..datasets.crops import crop_table
+    from ..datasets.crops import CropOptions, crop_table
 
     if image_format not in ("jpg", "webp", "png"):
         raise typer.BadParameter(f"--format is jpg, webp or png, got {image_format!r}")
@@ -113,13 +113,8 @@ def crop(
         out,
         CropSet(recipe=CropRecipe(region=region.value, margin=margin, size=size), context=context),
         lambda: FaceDetector(detector, confidence=confidence),
-        pad,
-        missed.value,
-        tight or (),
-        across,
-        image_format,
-        workers,
-        report=lambda line: print(line, flush=True),
+        CropOptions(pad, missed.value, tuple(tight or ()), across, image_format, workers),
+        lambda line: print(line, flush=True),
     )
     for file, reason in result.missed:
         print(f"left out: {file}: {reason}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,30 @@ Place = tuple[np.ndarray, np.ndarray | None]
 """The labelled face's box and that of its head, None where none was found or the CSV gave the face's."""
 
 
+@dataclass(frozen=True)
+class CropOptions:
+    """How crops are cut.
+
+    Attributes:
+        pad: border around a picture in which no face was found, as a fraction of its longer side, for a second look.
+        missed: what happens to a picture in which none is found then: left out, or kept whole as a tight crop.
+        tight: sources whose pictures are tight crops already; rows with ``framing=tight`` are too.
+        across: small pictures are detected ``across * across`` at a time; 1 takes each alone.
+        extension: of the crops: jpg, webp or png.
+        workers: threads that read and write.
+    """
+
+    pad: float = 0.5
+    missed: Literal["drop", "whole"] = "drop"
+    tight: Sequence[str] = ()
+    across: int = 3
+    extension: str = "jpg"
+    workers: int = 2
+
+
+DEFAULTS = CropOptions()
+
+
 @dataclass
 class CropReport:
     """What became of the rows.
@@ -63,12 +87,7 @@ def crop_table(
     out: Path,
     crops: CropSet,
     detector: Callable[[], FaceDetector],
-    pad: float = 0.5,
-    missed: Literal["drop", "whole"] = "drop",
-    tight: Iterable[str] = (),
-    across: int = 3,
-    extension: str = "jpg",
-    workers: int = 2,
+    options: CropOptions = DEFAULTS,
     report: Callable[[str], None] = print,
 ) -> CropReport:
     """Write the crops of a table, a CSV in which the points moved along, and ``crop.json``.
@@ -78,11 +97,8 @@ def crop_table(
         out: folder for the results; must not hold a CSV of that name yet.
         crops: recipe, and context stored around it.
         detector: makes the detector, which is asked for only if some row needs it.
-        pad: border around a picture in which no face was found, as a fraction of its longer side, for a second look.
-        missed: what happens to a picture in which none is found then: left out, or kept whole as a tight crop.
-        tight: sources whose pictures are tight crops already; rows with ``framing=tight`` are too.
-        across: small pictures are detected ``across * across`` at a time; 1 takes each alone.
-        extension: of the crops: jpg, webp or png.
+        options: how.
+        report: takes a line after each part of the table.
 
     Returns:
         Counts, and the rows left out with reasons. A picture that cannot be read is one of these and stops nothing.
@@ -96,38 +112,66 @@ def crop_table(
     if (table.columns["framing"] == "crop").any():
         raise DataError(f"{table.path}: has rows with framing=crop: these are crops already")
     (out / "images").mkdir(parents=True, exist_ok=True)
-    kept = np.isin(table.columns["source"], list(tight)) | (table.columns["framing"] == "tight")
-    work = _Work(table, out, crops, missed, extension)
-    eyes: FaceDetector | None = None
-    with ThreadPoolExecutor(workers) as pool:
+    kept = np.isin(table.columns["source"], list(options.tight)) | (table.columns["framing"] == "tight")
+    work = _Work(table, out, crops, options.missed, options.extension)
+    made: list[FaceDetector] = []
+
+    def eyes() -> FaceDetector:
+        if not made:
+            made.append(detector())
+        return made[0]
+
+    with ThreadPoolExecutor(options.workers) as pool:
         for start in range(0, len(table), CHUNK):
             rows = range(start, min(start + CHUNK, len(table)))
-            frames = {
-                row: frame for row, frame in zip(rows, pool.map(work.read, rows), strict=True) if frame is not None
-            }
-            boxes: dict[int, Place | None] = {row: None for row in frames if kept[row]}
-            given = [row for row in frames if not kept[row] and np.isfinite(table.boxes[row]).all()]
-            boxes |= {row: (table.boxes[row], None) for row in given}
-            blind = [row for row in frames if row not in boxes]
-            if blind:
-                eyes = eyes or detector()
-                region = crops.recipe.region
-                boxes |= _detect(eyes, {row: frames[row] for row in blind}, table, across, CLEARANCE, region)
-                again = {row: frames[row] for row in blind if row not in boxes}
-                second = _detect(eyes, again, table, 1, pad, region) if again else {}
-                work.report.retried += len(second)
-                boxes |= second
+            read = zip(rows, pool.map(work.read, rows), strict=True)
+            frames = {row: frame for row, frame in read if frame is not None}
+            boxes, retried = _boxes(frames, table, kept, eyes, crops.recipe.region, options)
+            work.report.retried += retried
             list(pool.map(lambda row: work.write(row, frames[row], kept[row], boxes.get(row)), frames))  # noqa: B023
             done = work.report
             report(
                 f"{rows[-1] + 1}/{len(table)}: {done.cut} cut, {done.tight} tight, {done.whole} kept whole, "
                 f"{len(done.missed)} left out"
             )
-    if eyes is not None:
-        crops = crops.model_copy(update={"detector": eyes.release.version})
+    if made:
+        crops = crops.model_copy(update={"detector": made[0].release.version})
     (out / SIDECAR).write_text(crops.model_dump_json(indent=2) + "\n", encoding="utf-8")
     work.finish(target)
     return work.report
+
+
+def _boxes(
+    frames: dict[int, np.ndarray],
+    table: FaceTable,
+    kept: np.ndarray,
+    eyes: Callable[[], FaceDetector],
+    region: str,
+    options: CropOptions,
+) -> tuple[dict[int, Place | None], int]:
+    """Where the faces of some rows are.
+
+    Args:
+        frames: pictures by row, BGR, uint8, shape (height, width, 3).
+        table: that they are rows of.
+        kept: bool, shape (rows of the table,): rows whose pictures are crops already.
+        eyes: gives the detector.
+        region: what is to be cut.
+        options: how.
+
+    Returns:
+        The places that are known, None for a picture that is kept as it is; and how many a second look has found.
+    """
+    boxes: dict[int, Place | None] = {row: None for row in frames if kept[row]}
+    given = [row for row in frames if not kept[row] and np.isfinite(table.boxes[row]).all()]
+    boxes |= {row: (table.boxes[row], None) for row in given}
+    blind = {row: frame for row, frame in frames.items() if row not in boxes}
+    if not blind:
+        return boxes, 0
+    boxes |= _detect(eyes(), blind, table, options.across, CLEARANCE, region)
+    again = {row: frame for row, frame in blind.items() if row not in boxes}
+    second = _detect(eyes(), again, table, 1, options.pad, region) if again else {}
+    return boxes | second, len(second)
 
 
 def _detect(

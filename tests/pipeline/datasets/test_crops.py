@@ -15,7 +15,7 @@ from facepipe.classifier.inference.crop import cut_face
 from facepipe.core.errors import DataError
 from facepipe.detector.inference.boxes import Detections
 from facepipe.pipeline.cli import main
-from facepipe.pipeline.datasets.crops import crop_table
+from facepipe.pipeline.datasets.crops import CropOptions, crop_table
 from facepipe.pipeline.datasets.face_finder import find_boxes, pick_face
 from facepipe.weights.manifest import CropRecipe
 
@@ -96,8 +96,8 @@ def test_faces_are_found_cut_and_their_points_moved(tmp_path):
     )
     out = tmp_path / "out"
     report = crop_table(
-        read_faces(path, SCHEMA, must_exist=False), out, CROPS, DiscFinder, tight=["already"], extension="png",
-        report=lambda line: None,
+        read_faces(path, SCHEMA, must_exist=False), out, CROPS, DiscFinder,
+        CropOptions(tight=["already"], extension="png"), lambda line: None,
     )  # fmt: skip
     assert (report.cut, report.tight, report.whole) == (3, 1, 0)
     reasons = dict(report.missed)
@@ -136,7 +136,7 @@ def test_a_face_that_fills_its_picture_is_found_at_the_second_look(tmp_path):
             return Detections(found.boxes[keep], found.confidence[keep], found.labels[keep], found.classes)
 
     report = crop_table(
-        read_faces(path, SCHEMA), tmp_path / "out", CROPS, Careful, pad=0.5, across=1, report=lambda line: None
+        read_faces(path, SCHEMA), tmp_path / "out", CROPS, Careful, CropOptions(pad=0.5, across=1), lambda line: None
     )
     assert (report.cut, report.retried) == (1, 1)
 
@@ -147,7 +147,7 @@ def test_pictures_without_a_face(tmp_path, missed, kept):
     photo(tmp_path, "one.png", [(60, 60)])
     path = write_csv(tmp_path, [{"file": "none.png", "source": "s"}, {"file": "one.png", "source": "s"}])
     report = crop_table(
-        read_faces(path, SCHEMA), tmp_path / "out", CROPS, DiscFinder, missed=missed, report=lambda line: None
+        read_faces(path, SCHEMA), tmp_path / "out", CROPS, DiscFinder, CropOptions(missed=missed), lambda line: None
     )
     assert (report.cut, report.whole, len(report.missed)) == (1, kept, 1 - kept)
     assert len(read_faces(tmp_path / "out" / "faces.csv", SCHEMA)) == 1 + kept
@@ -214,7 +214,7 @@ def test_torsos_are_cut_below_the_face_and_their_points_move_along(tmp_path):
     crops = CropSet(recipe=CropRecipe(region="torso", margin=0.0, size=64), context=0.25)
     out = tmp_path / "out"
     report = crop_table(
-        read_faces(path, SCHEMA), out, crops, DiscFinder, across=1, extension="png", report=lambda line: None
+        read_faces(path, SCHEMA), out, crops, DiscFinder, CropOptions(across=1, extension="png"), lambda line: None
     )
     assert report.cut == 2
     assert [file for file, _ in report.missed] == ["low.png"]
@@ -249,9 +249,8 @@ def test_a_head_is_cut_where_the_detector_found_it(tmp_path):
         tmp_path / "out",
         crops,
         WithHeads,
-        across=1,
-        extension="png",
-        report=lambda line: None,
+        CropOptions(across=1, extension="png"),
+        lambda line: None,
     )
     stored = cv2.imread(str(tmp_path / "out" / "images" / "one-2.png"))
     red = (stored[..., 2] > 150).any(axis=1)
