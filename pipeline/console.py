@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -294,16 +295,40 @@ def exit_code(interruption: KeyboardInterrupt) -> int:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Have SIGTERM raise ``Terminated`` in the block, as Ctrl-C raises ``KeyboardInterrupt``; main thread only."""
+    """Have SIGTERM raise ``Terminated`` in the block, as Ctrl-C raises ``KeyboardInterrupt``; main thread only.
+
+    The first of either ends the block in order. One more ends the process at once, without the clean-up of libraries
+    whose threads are still at work, which could abort: what is in a journal is there line by line.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _terminate)
+    signals = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.getsignal(each) for each in signals}
+
+    def first(number: int, frame: FrameType | None) -> NoReturn:
+        for each in signals:
+            signal.signal(each, _at_once)
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    for each in signals:
+        signal.signal(each, first)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
+def _at_once(number: int, frame: FrameType | None) -> NoReturn:
+    os._exit(128 + number)
+
+
+def leave(code: int) -> NoReturn:
+    """Exit after an interruption: what was written is flushed, and no library cleans up under threads at work."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # nobody reads any more
+            continue
+    os._exit(code)

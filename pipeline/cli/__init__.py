@@ -10,7 +10,7 @@ import typer
 
 from ...core.errors import FacepipeError
 from ...core.version import __version__
-from ..console import DEBUG, ERROR, INFO, WARNING, Verbosity, exit_code, report
+from ..console import DEBUG, ERROR, INFO, WARNING, Verbosity, exit_code, leave, report
 from . import (
     benchmark,
     compare,
@@ -30,6 +30,8 @@ from ._app import App, ClickException, explain, settings_map, use_utf8
 
 USAGE = 2
 """Exit code of a command that could not start or go on."""
+INTERRUPTED = 128
+"""Exit codes above it are of a signal."""
 
 app = App(add_completion=True)
 
@@ -49,7 +51,10 @@ def main(arguments: list[str] | None = None) -> None:
     use_utf8()
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        sys.exit(app(args=given, prog_name="facepipe", standalone_mode=False, default_map=settings_map(given)) or 0)
+        code = app(args=given, prog_name="facepipe", standalone_mode=False, default_map=settings_map(given)) or 0
+        if arguments is None and code > INTERRUPTED:
+            leave(code)
+        sys.exit(code)
     except FacepipeError as error:
         report(str(error))
         sys.exit(USAGE)
