@@ -297,6 +297,10 @@ def _answers(manifest: Manifest) -> dict[str, Any]:
         "answers": classifier and (names & {"gender", "age"} or not torso or manifest.features is not None),
         "predicted": [name for name in SENSITIVE if name in names],
         "race_used": used,
+        "banded": any(attribute.bands for attribute in manifest.attributes),
+        "least": [
+            f"{each.name} from {each.min_side:g} px" for each in manifest.attributes if each.min_side is not None
+        ],
     }
 
 

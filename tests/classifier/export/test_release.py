@@ -162,6 +162,8 @@ def test_a_version_is_published_with_its_card(make_run: Run, tmp_path: Path) -> 
     gender = next(each for each in published.release.manifest.attributes if each.name == "gender")
     assert [band.side for band in gender.bands] == pytest.approx([12, 16, SIZE / 1.5])
     assert gender.min_side is not None
+    assert f"gender from {gender.min_side:g} px" in card
+    assert "temperature and interval follow the size of the box" in card
     with pytest.raises(WeightsError, match="exists"):
         release_run(folder, settings, table, root)
     assert publish_run(folder, Choices("1.1.0"), root).release.version == "1.1.0"
