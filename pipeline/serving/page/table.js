@@ -97,9 +97,9 @@ export class FaceTable {
       ...(crop ? [crop] : []),
       String(number),
     );
-    const cells = columns.slice(1).map(({ text, className = "" }) => {
+    const cells = columns.slice(1).map(({ name, text, className = "" }) => {
       const [said, remark] = text(each);
-      const cell = element("td", { className, title: className ? said : "" }, said);
+      const cell = element("td", { className, title: className ? said : "", data: { label: name } }, said);
       if (remark) cell.append(" ", element("small", {}, remark));
       return cell;
     });

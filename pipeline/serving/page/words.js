@@ -20,5 +20,24 @@ export function label(number, face) {
   return face.reason ? [...lines, face.reason] : lines;
 }
 
+/** `F 31 · smile`: initials and numbers, then what a face has; "" where there is nothing to say. */
+export function shortLabel(face) {
+  const [initials, numbers, marks] = [[], [], []];
+  for (const [name, value] of Object.entries(face.attributes ?? {})) {
+    if ("interval" in value) numbers.push(value.value.toFixed(0));
+    else if ("probability" in value && value.value !== null) {
+      const known = String(value.value).toLowerCase();
+      const classes = Object.keys(value.probabilities);
+      const distinct = classes.length === 2 && new Set(classes.map((each) => each[0].toLowerCase())).size === 2;
+      if (["yes", "true", "1"].includes(known)) marks.push(name);
+      else if (!["no", "false", "0", "none"].includes(known)) {
+        if (distinct) initials.push(known[0].toUpperCase());
+        else marks.push(known);
+      }
+    }
+  }
+  return [[...initials, ...numbers].join(" "), ...marks].filter((part) => part).join(" · ");
+}
+
 /** "1 face", "2 faces". */
 export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
