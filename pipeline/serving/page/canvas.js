@@ -10,6 +10,7 @@ const PAPER = "#181818";
 const SMALL = 640;
 const LIGHT = 0.45; // of a head that belongs to a face
 const DOT = 0.1; // largest point, of its face's shorter side; where it would have to be larger there is none
+export const LAYERS = ["boxes", "labels", "points", "heads"];
 const FEW = 6; // faces up to which a large one has its whole label
 const FAR = 0.4; // of the picture's longer side: how far a label may stand from its face
 
@@ -35,20 +36,23 @@ export function plain(canvas, bitmap, width, height) {
  * @param {number} width of the canvas in pixels.
  * @param {number} letter height of the labels' letters in pixels.
  * @param {number|null} chosen number of the face that is marked.
+ * @param {Set<string>} layers what is drawn, of LAYERS.
  */
-export function annotated(canvas, bitmap, result, width, letter, chosen = null) {
+export function annotated(canvas, bitmap, result, width, letter, chosen = null, layers = new Set(LAYERS)) {
   const zoom = width / result.width;
   const context = plain(canvas, bitmap, width, Math.max(1, Math.round(result.height * zoom)));
   const stroke = Math.max(1, Math.round(letter / 5));
   const owned = new Set(result.faces.map((face) => face.head));
   result.heads.forEach((head, number) => {
+    if (!layers.has("heads")) return;
     context.globalAlpha = owned.has(number) ? LIGHT : 1;
     outline(context, scaled(head.box, zoom), [HEAD, owned.has(number) ? Math.max(1, stroke / 2) : stroke]);
     context.globalAlpha = 1;
   });
   result.faces.forEach((face, number) => {
     const lines = number === chosen ? [[FACE, 3 * stroke], [CHOSEN, stroke]] : [[FACE, stroke]];
-    outline(context, scaled(face.box, zoom), ...lines);
+    if (layers.has("boxes")) outline(context, scaled(face.box, zoom), ...lines);
+    if (!layers.has("points")) return;
     for (const value of Object.values(face.attributes ?? {})) {
       const side = Math.min(face.box.x2 - face.box.x1, face.box.y2 - face.box.y1) * zoom;
       const radius = Math.max(1, (side * DOT) / 6);
@@ -56,6 +60,7 @@ export function annotated(canvas, bitmap, result, width, letter, chosen = null) 
       for (const [x, y] of Object.values(value.points ?? {})) dot(context, x * zoom, y * zoom, radius);
     }
   });
+  if (!layers.has("labels")) return;
   const taken = result.faces.map((face) => scaled(face.box, zoom));
   const area = (number) => taken[number].width * taken[number].height;
   const inOrder = [...result.faces.keys()].sort(

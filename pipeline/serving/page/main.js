@@ -184,9 +184,15 @@ async function lookThrough(blob) {
 /** How faces are hidden, null where boxes are drawn. */
 const look = () => (byId("look").value === "boxes" ? null : { hide: byId("look").value, what: byId("what").value });
 
+/** What is drawn where nothing is hidden. */
+const layers = () => new Set([...byId("layers").querySelectorAll(":checked")].map((box) => box.value));
+
+byId("layers").addEventListener("change", () => soon());
+
 for (const id of ["look", "what"]) {
   byId(id).addEventListener("change", () => {
     byId("what").hidden = !look();
+    byId("layers").hidden = Boolean(look());
     soon();
   });
 }
@@ -248,7 +254,8 @@ async function showPicture() {
   const item = pictures.selected;
   byId("view-title").textContent = camera.on ? "Camera" : (item?.name ?? "No picture yet");
   if (camera.on) {
-    if (live) viewer.show("camera", live.bitmap, live.result && namedOnly(live.result, pictures.least));
+    const seen = live?.result && namedOnly(live.result, pictures.least);
+    if (live) viewer.show("camera", live.bitmap, seen, null, layers());
     return;
   }
   if (!item) return viewer.say("Faces get a box, their points and what was read of them.");
@@ -256,7 +263,7 @@ async function showPicture() {
   try {
     const [bitmap, result] = look() ? [(await hiddenPicture(item)).bitmap, null] : [await item.bitmap(), pictures.shown(item)];
     const number = marked?.picture === item.id ? marked.number : null;
-    if (now === turn) viewer.show(item.name, bitmap, result, number);
+    if (now === turn) viewer.show(item.name, bitmap, result, number, layers());
   } catch (error) {
     if (now === turn) viewer.say(`The picture cannot be shown: ${error.message}`);
   }
@@ -282,7 +289,7 @@ byId("save-picture").addEventListener("click", async () => {
     const width = result.width * enlarged(result.width, result.height);
     const letter = Math.max(10, Math.round(Math.max(width, (width * result.height) / result.width) / 85));
     const canvas = document.createElement("canvas");
-    annotated(canvas, await item.bitmap(), result, width, letter);
+    annotated(canvas, await item.bitmap(), result, width, letter, null, layers());
     save(await jpeg(canvas), `${stem(item.name)}-faces.jpg`);
   } catch (error) {
     alarm(error.message);

@@ -36,8 +36,8 @@ export class Viewer {
   }
 
   /** A picture; with its result drawn upon it, if there is one. */
-  show(name, bitmap, result, chosen = null) {
-    this.#seen = { bitmap, result, chosen };
+  show(name, bitmap, result, chosen = null, layers = undefined) {
+    this.#seen = { bitmap, result, chosen, layers };
     this.words.hidden = true;
     this.canvas.hidden = false;
     this.canvas.ariaLabel = result ? `${name}: ${counted(result.faces.length, "face")}` : name;
@@ -46,13 +46,13 @@ export class Viewer {
 
   #draw() {
     if (!this.#seen) return;
-    const { bitmap, result, chosen } = this.#seen;
+    const { bitmap, result, chosen, layers } = this.#seen;
     const { width, height } = result ?? bitmap;
     const zoom = Math.min(this.stage.clientWidth / width, (HEIGHT * innerHeight) / height, LARGEST);
     const wide = Math.max(1, Math.round(width * zoom));
     const dense = Math.round(wide * devicePixelRatio);
     this.canvas.style.width = `${wide}px`;
-    if (result) annotated(this.canvas, bitmap, result, dense, LETTER * devicePixelRatio, chosen);
+    if (result) annotated(this.canvas, bitmap, result, dense, LETTER * devicePixelRatio, chosen, layers);
     else plain(this.canvas, bitmap, dense, Math.max(1, Math.round((dense * height) / width)));
   }
 }

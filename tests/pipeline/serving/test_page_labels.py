@@ -29,7 +29,9 @@ const context = new Proxy({}, {
 const canvas = { getContext: () => context };
 context.canvas = canvas;
 annotated(canvas, null, result, result.width, 10);
-console.log(JSON.stringify({ filled, texts }));
+const all = filled.length;
+annotated(canvas, null, result, result.width, 10, null, new Set(["boxes", "points", "heads"]));
+console.log(JSON.stringify({ filled, texts, more: filled.length - all }));
 """
 
 
@@ -66,6 +68,7 @@ def test_labels_keep_off_faces_and_each_other(count: int, tmp_path: Path) -> Non
     done = subprocess.run([node, "run.js"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
+    assert told["more"] == 0, "labels were switched off"
     assert len(told["filled"]) == count, "there is room for all of them"
     if count > 6:
         assert set(told["texts"]) <= {"F 31 · smile", *map(str, range(count))}
