@@ -1,12 +1,10 @@
-"""A run's boxes as one COCO file for re-labelling, and beside it the labels for a CVAT task (``coco_entries.py``).
+"""A run's boxes as one COCO file for re-labelling, and beside it the labels for a CVAT task.
 
 ``file_name`` is the picture's path below the deepest folder that holds all of the run's pictures, with forward slashes:
 hand that folder to the labelling tool. Pictures that could not be read are left out.
 
-The parts of a COCO file, and of what CVAT needs beside it, as every command writes them.
-
-They are as CVAT (through Datumaro) and Roboflow read them: ``info`` and ``licenses`` are there, category ids begin at 1
-(Datumaro takes 0 for no class), ``segmentation`` is empty so that CVAT makes a rectangle, and the values of a face's
+The file is as CVAT (through Datumaro) and Roboflow read it: ``info`` and ``licenses`` are there, category ids begin at
+1 (Datumaro takes 0 for no class), ``segmentation`` is empty so that CVAT makes a rectangle, and the values of a face's
 attributes stand in the annotation's ``attributes``, Datumaro's extension, which CVAT imports for labels that have
 attributes of those names. :func:`cvat_labels` defines such labels; it goes into the field *Raw* where a CVAT task is
 made. No such tool moves points with a box, so points are left out.

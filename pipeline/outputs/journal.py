@@ -1,17 +1,13 @@
-"""The journal of a run over pictures: one line of JSON for each that is done, the truth that every output is made from.
+"""The journal of a run: one line of JSON for each picture that is done, the truth that every output is made from.
 
 The file lies beside the run's first output, as ``faces.csv.partial.jsonl``. Its first line is a header with the run's
-settings; each other line is one picture: ``source`` as it was given, ``files`` (what was saved of it), ``features``
-(base64 of float32, where they were asked for) and, last, ``result``. A picture that was tried again has two lines, and
-the later one holds. When a run has written its outputs, the journal goes.
+settings, in which alone it is gone on with; each other line is one picture: ``source`` as it was given, ``files`` (what
+was saved of it), ``features`` (base64 of float32, where they were asked for) and, last, ``result``. A picture that was
+tried again has two lines, and the later one holds. When a run has written its outputs, the journal goes.
 
 Each line is one write to the file as soon as the picture is done, so a killed process loses at most the line in hand;
 the disk is asked to keep them every ``SYNC`` seconds. Lines that are torn are cut when a run is resumed, and their
 pictures are done again.
-
-One line of the journal: a picture that is done, as JSON with its result last.
-
-Whether an interrupted run is gone on with in the settings that it was begun in.
 """
 
 from __future__ import annotations

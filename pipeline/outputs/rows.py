@@ -1,4 +1,4 @@
-"""Results as rows of a table: one row a face, columns from the attributes of the classifiers in use.
+"""Results as rows of a table, one row a face, and rows back into results.
 
 A picture without a face has one row whose ``face`` is empty; a picture that could not be read has one row with its
 ``error``. What is missing is None. The columns, in this order:
@@ -9,22 +9,13 @@ A picture without a face has one row whose ``face`` is empty; a picture that cou
 - for each attribute: of classes ``gender`` (None where the classifier is unsure), ``gender_probability`` of the
   likeliest, and ``gender_female``, ``gender_male``; of numbers ``age``, ``age_low``, ``age_high``; of points
   ``eyes_left_eye_x``, ``eyes_left_eye_y`` and so on;
-- what made the row (``columns.py``): for the detector ``version_detector``, ``sha256_detector``, ``device_detector``,
-  ``confidence_detector``, ``iou_detector``, ``imgsz_detector``, ``tiles_detector``; for each classifier
-  ``version_NAME``, ``sha256_NAME``, ``device_NAME``, ``crop_sha256_NAME``; ``facepipe``, its version; and
-  ``source_sha256``, that of the picture; ``warning``, what is wrong with it.
+- what made the row, the fields of ``DetectorUsed`` and ``ClassifierUsed`` as ``FIELD_MODEL``: ``version_detector``,
+  ``sha256_face``, …; then ``facepipe``, its version, ``source_sha256``, that of the picture, and what the module's
+  constants name after it.
 
 A name that is taken already gets ``_2`` at its end. Numbers are rounded: pixels to hundredths, probabilities to six
-decimals, an attribute's number to two more decimals than tell its bins apart. JSON has them whole.
-
-Columns of tables, and those that name what made a row.
-
-For the detector and for each classifier a table has the fields of ``results.DetectorUsed`` and ``ClassifierUsed`` as
-columns, ``FIELD_MODEL``: ``version_detector``, ``sha256_face``. After them stands ``facepipe``, its version.
-
-Rows of a table back into the result that they were made from, as far as they tell it (``rows.py`` is the way there).
-
-Rows have rounded numbers and no heads, and the reasons of several classifiers in one text.
+decimals, an attribute's number to two more decimals than tell its bins apart; JSON has them whole. On the way back a
+result has rounded numbers, no heads, and the reasons of several classifiers in one text.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""Rows as CSV: UTF-8, RFC 4180 (commas, quotation marks doubled, lines end in CR LF), empty where a cell is None.
+"""Results as files of rows or lines: CSV, Parquet and JSON lines, whole from the journal or at once to a stream.
 
-A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a return for a formula, and a picture's
-name can begin so. Such a cell of ``source`` or ``error`` gets ``./`` in front, which is still the path of that file.
-
-Rows as Parquet, with types: text, int32 and float64; null where a cell is None. Needs the extra ``parquet``.
-
-Results as lines of JSON: whole files from the journal, or at once to standard output.
+CSV is UTF-8 after RFC 4180 (commas, quotation marks doubled, lines end in CR LF), empty where a cell is None. A
+spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a return for a formula, and a picture's
+name can begin so: such a cell of ``source`` or ``error`` gets ``./`` in front, which is still the path of that file.
+Parquet has types (text, int32, float64; null where a cell is None) and needs the extra ``parquet``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Videos written: H.264 in MP4 with each frame's own time, the sound of the source, whole or not at all.
+"""Videos written: H.264 in MP4 with each frame's own time, whole or not at all.
 
-The sound of a video taken over into another file: as it is where the file can hold it, else anew as AAC.
+The sound of the source goes along: as it is where the file can hold it, else anew as AAC.
 """
 
 from __future__ import annotations
@@ -227,11 +227,11 @@ class Sound:
         self._damaged = 0
         self._made_anew = False
         streams = [each for each in self._input.streams.audio if each.codec_context is not None]
-        self._ways = {stream.index: self._way(stream) for stream in streams}
+        self._carriers = {stream.index: self._carrier(stream) for stream in streams}
         if streams:
             self._packets = self._input.demux(streams)
 
-    def _way(self, stream: Any) -> _Copy | _Encode:
+    def _carrier(self, stream: Any) -> _Copy | _Encode:
         if stream.codec_context.name in PLAYED and stream.codec_context.name in self._output.supported_codecs:
             return _Copy(stream, self._output)
         self._made_anew = True
@@ -239,7 +239,7 @@ class Sound:
 
     @property
     def told(self) -> str:
-        if not self._ways:
+        if not self._carriers:
             return "the video has no sound"
         kept = "sound kept" + (", encoded anew as AAC" if self._made_anew else "")
         return kept + (f"; {self._damaged} damaged packets of it are left out" if self._damaged else "")
@@ -261,7 +261,7 @@ class Sound:
                 return
             self._held = None
             try:
-                self._ways[packet.stream.index].take(packet, self._start)
+                self._carriers[packet.stream.index].take(packet, self._start)
             except av.FFmpegError:
                 self._damaged += 1
 
@@ -271,8 +271,8 @@ class Sound:
 
     def finish(self) -> None:
         """Write what encoders still hold."""
-        for way in self._ways.values():
-            way.finish()
+        for carrier in self._carriers.values():
+            carrier.finish()
 
     def close(self) -> None:
         """Let go of the input."""
