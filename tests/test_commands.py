@@ -240,6 +240,7 @@ def test_setting_up_as_typed(tmp_path: Path) -> None:
             "PATH": "/usr/bin:/bin",
             "HOME": str(tmp_path),
             "LANG": "C.UTF-8",
+            "COLUMNS": "80",
             "PIP_NO_INDEX": "1",
             "PIP_NO_DEPS": "1",
             "PIP_NO_BUILD_ISOLATION": "0",
@@ -250,6 +251,10 @@ def test_setting_up_as_typed(tmp_path: Path) -> None:
         timeout=600,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "examples/astronaut.jpg  512 x 512: 1 face, 1 head" in done.stdout
+    readme = (ROOT / "README.md").read_text("utf-8")
+    shown = readme[readme.index("```\nexamples/astronaut.jpg  512 x 512") :].split("```")[1].strip().splitlines()
+    printed = [line.rstrip() for line in done.stdout.splitlines()]
+    assert [line for line in shown if line not in printed] == []
+    assert max(map(len, shown)) <= 80
     installed = list((tmp_path / "facepipe" / ".venv").glob("lib/*/site-packages/facepipe/pipeline/pipeline.py"))
     assert len(installed) == 1
