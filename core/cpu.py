@@ -16,8 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
-
 VNNI = frozenset({"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})
 """Names in ``/proc/cpuinfo`` of the instructions for sums of products of 8-bit integers, on x86 and on ARM."""
 CGROUPS = Path("/sys/fs/cgroup")
@@ -149,6 +147,8 @@ def one_opencv_thread() -> Iterator[None]:
     Two workers on two cores get 1.02 times as much done so (pictures of 1 megapixel with ten faces): the threads of
     ``cv2.resize`` would take the processor from the other worker's model.
     """
+    import cv2  # not above: the doctor counts processors where OpenCV cannot be imported
+
     with _Held.lock:
         if _Held.blocks == 0:
             _Held.before = cv2.getNumThreads()

@@ -37,7 +37,7 @@ def doctor(
     Exit codes: 0 healthy, 1 something that is needed is broken.
     """
     findings: list[Finding] = []
-    for finding in chain(settings_findings(), examine()):
+    for finding in chain(examine(), settings_findings()):
         if not as_json:
             _tell(finding, new=not findings or findings[-1].section != finding.section)
         findings.append(finding)

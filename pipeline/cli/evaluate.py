@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from ...core.extras import require
-from ...weights.session import AUTO, choose_file
 from ...weights.store import find
 from ..console import report
 from ._options import (
@@ -50,7 +49,7 @@ def evaluate(
     conf: Confidence = None,
     precision: Annotated[
         str, typer.Option(help="auto (what detect takes), int8, float16 or float32, of both models.")
-    ] = AUTO,
+    ] = "auto",
     imgsz: InputSize = None,
     tiles: Annotated[bool, typer.Option("--tiles", help="Look at larger pictures in tiles, too.")] = False,
     device: Device = "cpu",
@@ -70,6 +69,7 @@ def evaluate(
     """
     from ...classifier.inference.classifier import AttributeClassifier
     from ...detector.inference.detector import FaceDetector
+    from ...weights.session import choose_file
     from ..classifiers import Classifiers
     from ..console import console, progress
     from ..evaluation.data import read_photos

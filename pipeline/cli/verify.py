@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,9 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..console import printable
-from ..verify.compare import Difference
-from ..verify.verify import GOOD, SHORT, VERDICTS, Checked, Report
 from ._options import Threads
+
+if TYPE_CHECKING:
+    from ..verify.compare import Difference
+    from ..verify.verify import Checked, Report
 
 MOST = 40
 """Rows of the table; --json has all."""
@@ -31,6 +33,8 @@ STYLES = {"different": "red", "changed": "yellow", "missing": "yellow"}
 
 def print_report(report: Report, to: Console) -> None:
     """Print the table of what is not as it was, the notes (why something was not run, too), and the summary."""
+    from ..verify.verify import GOOD
+
     rows = [row for each in report.checked if each.verdict not in (*GOOD, "not run") for row in _rows(each)]
     if rows:
         table = Table()
@@ -49,6 +53,8 @@ def print_report(report: Report, to: Console) -> None:
 
 def summary(report: Report) -> Iterator[str]:
     """The last lines: how many were looked at, what came of them, and the largest differences."""
+    from ..verify.verify import VERDICTS
+
     seed = "" if report.seed is None else f" (seed {report.seed})"
     yield f"{printable(report.results)}: {len(report.checked):,} of {_counted(report.pictures, 'picture')}{seed}"
     for reason, count in report.skipped.items():
@@ -98,6 +104,8 @@ def _texts(*cells: str) -> tuple[Text, ...]:
 
 
 def _shown(value: str | float | None) -> str:
+    from ..verify.verify import SHORT
+
     if value is None:
         return "–"
     if isinstance(value, str):
