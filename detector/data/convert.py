@@ -19,7 +19,7 @@ from .exif import Seen, look
 from .folder import YAML, DataSet, building, free_name, link_or_copy, merge_terms, open_set, put
 from .formats import Annotations, Record
 from .formats.records import IMAGE_SUFFIXES, SPLITS
-from .splits import DEFAULT_SHARES, group_alike, leakage, new_splits, own_splits
+from .splits import DEFAULT_SHARES, group_alike, leakage, new_splits, own_splits, too_few
 
 NAMED = 5
 """Broken pictures that an error names."""
@@ -143,7 +143,17 @@ def convert(
         raise DataError(f"{annotations.path}: no picture left to convert")
     groups, fixed = group_alike(prepared, target)
     keep = own_splits(annotations.path, prepared, options.add, options.keep_splits)
-    splits = keep or new_splits(prepared, groups, fixed, len(classes.classes), options.shares, options.seed)
+    few, notes = None if keep else too_few(groups, fixed, options.shares), annotations.notes
+    if few is None:
+        splits = keep or new_splits(prepared, groups, fixed, len(classes.classes), options.shares, options.seed)
+    elif len(prepared) >= len(options.shares):
+        alone = range(len(prepared))
+        splits = new_splits(prepared, alone, {}, len(classes.classes), options.shares, options.seed)
+        notes = (*notes, f"{few}, so that near-duplicates are in several of them")
+    else:
+        splits = ["train"] * len(prepared)
+        target.content["val"] = target.place("train")
+        notes = (*notes, f"{few}, so that val is train: figures measured on it say nothing of other pictures")
     sizes = Counter([*groups, *fixed])
     _write(out, target, prepared, splits, classes, annotations, options, extra)
     return Conversion(
@@ -155,7 +165,7 @@ def convert(
         broken=tuple(broken),
         alike=sum(sizes[group] > 1 for group in groups),
         leakage=leakage(groups, fixed, splits),
-        notes=annotations.notes,
+        notes=notes,
     )
 
 

@@ -65,10 +65,8 @@ def assign_splits(
     np.add.at(totals, index, counts)
     whole = totals[free].sum(axis=0)
     weights = totals / np.where(whole > 0, whole, 1)  # each kind counts alike
-    if free.any() and not fixed and free.sum() < len(names):
-        raise DataError(
-            f"{len(groups)} pictures make {free.sum()} groups of near-duplicates: too few for {', '.join(names)}"
-        )
+    if (reason := too_few(groups, fixed, shares)) is not None:
+        raise DataError(reason)
     order = np.random.default_rng(seed).permutation(np.flatnonzero(free))
     size = np.floor(np.log2(np.maximum(weights[order].sum(axis=1), 1e-12)))
     order = order[np.argsort(-size, kind="stable")]
@@ -81,6 +79,20 @@ def assign_splits(
     if not fixed:
         _fill_empty(chosen, order[::-1], len(names))
     return [fixed.get(int(number[at])) or names[chosen[at]] for at in index]
+
+
+def too_few(groups: Sequence[int], fixed: Mapping[int, str], shares: Mapping[str, float]) -> str | None:
+    """Why :func:`assign_splits` cannot share out the groups, or None where it can.
+
+    Args:
+        groups: number of each picture's group.
+        fixed: groups whose split is given.
+        shares: of the splits, by name.
+    """
+    free = set(groups) - set(fixed)
+    if not free or fixed or len(free) >= len(shares):
+        return None
+    return f"{len(groups)} pictures make {len(free)} groups of near-duplicates: too few for {', '.join(shares)}"
 
 
 def _fill_empty(chosen: np.ndarray, order: np.ndarray, splits: int) -> None:

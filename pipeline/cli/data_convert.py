@@ -242,7 +242,8 @@ def _show(done: Conversion) -> None:
     for name, number in done.classes.left_out.items():
         print(f"{number} boxes of class {printable(name)} left out")
     if done.alike:
-        print(f"{done.alike} pictures are near-duplicates of another; each such group is on one side of the split")
+        kept = "" if done.leakage else "; each such group is on one side of the split"
+        print(f"{done.alike} pictures are near-duplicates of another{kept}")
     if done.leakage:
         print(f"warning: {done.leakage} groups of near-duplicates are on more than one side of the split")
     for note in done.notes:

@@ -380,10 +380,20 @@ def test_folders_that_are_taken(source: Callable[..., Path], tmp_path: Path) -> 
         run(folder, tmp_path / "other", source="a/b")
 
 
-def test_too_few_pictures(source: Callable[..., Path], tmp_path: Path) -> None:
-    folder = source(plain(1), pictures=1)
-    with pytest.raises(DataError, match="1 pictures make 1 groups of near-duplicates: too few for train, val"):
-        run(folder, tmp_path / "set")
+def test_too_few_pictures_for_a_split(source: Callable[..., Path], tmp_path: Path) -> None:
+    done, description = run(source(plain(1), pictures=1), tmp_path / "set")
+    assert done.notes[-1].startswith("1 pictures make 1 groups of near-duplicates: too few for train, val, so that val")
+    only = [table(description.root)[0]["file"]]
+    assert [[picture.file for picture in pictures] for pictures in description.pictures.values()] == [only, only]
+
+
+def test_too_few_groups_are_parted_picture_by_picture(source: Callable[..., Path], tmp_path: Path) -> None:
+    folder = source(plain(2), pictures=2)
+    (folder / "p1.png").write_bytes((folder / "p0.png").read_bytes())
+    done, description = run(folder, tmp_path / "set")
+    assert "too few for train, val" in done.notes[-1]
+    assert {split: len(pictures) for split, pictures in description.pictures.items()} == {"train": 1, "val": 1}
+    assert done.leakage == 1
 
 
 def test_a_set_converted_again(source: Callable[..., Path], tmp_path: Path) -> None:
