@@ -45,6 +45,13 @@ class Rows:
     lines: tuple[int, ...]
     root: Path
 
+    def __post_init__(self) -> None:
+        """Paths that were written on Windows get slashes, where no picture has the name as it stands."""
+        for cells in self.cells:
+            file = cells.get("file", "")
+            if "\\" in file and not (self.root / file).exists():
+                cells["file"] = file.replace("\\", "/")
+
 
 def read_table_file(path: Path) -> Rows:
     """Read a label file by its suffix: ``.parquet``, else CSV.

@@ -147,3 +147,19 @@ def test_faces_of_the_tests(faces: Path):
     table = read_faces(faces, SCHEMA)
     assert set(table.columns["source"]) == {"ages", "ranges", "points"}
     assert len(table.split("train")) + len(table.split("val")) == 48
+
+
+def test_paths_written_on_windows_are_found(tmp_path):
+    (tmp_path / "photos" / "in").mkdir(parents=True)
+    for name in ("photos/a.jpg", "photos/in/b.jpg", "odd\\name.jpg"):
+        (tmp_path / name).write_bytes(b"picture")
+    (tmp_path / "faces.csv").write_text(
+        "file,gender\nphotos\\a.jpg,male\nphotos\\in\\b.jpg,female\nodd\\name.jpg,male\n"
+    )
+    table = read_faces(tmp_path / "faces.csv", SCHEMA)
+    assert [str(file.relative_to(tmp_path)) for file in table.files] == [
+        "photos/a.jpg",
+        "photos/in/b.jpg",
+        "odd\\name.jpg",
+    ]
+    assert table.columns["file"].tolist()[0] == "photos/a.jpg"
