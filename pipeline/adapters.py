@@ -91,8 +91,11 @@ def _objects(values: list[Any], length: int) -> np.ndarray:
 def to_df(results: ResultData | Iterable[ResultData | tuple[ResultData, Any]]) -> DataFrame:
     """One or many results as a pandas DataFrame.
 
-    >>> with Pipeline() as pipeline:
-    ...     table = facepipe.to_df(pipeline.stream("photos"))
+    >>> import facepipe
+    >>> with facepipe.Pipeline() as pipeline:
+    ...     table = facepipe.to_df(pipeline.stream("examples"))
+    >>> table["gender"].tolist()
+    ['female']
 
     Args:
         results: a result, any number of them, or a stream, whose frames are passed over.

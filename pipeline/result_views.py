@@ -6,6 +6,7 @@ import base64
 import os
 import sys
 from html import escape
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import cv2
 import numpy as np
 
 from ..core.errors import FacepipeError, ImageError
-from ..core.extras import require
 from ..core.files import write_whole
 from .drawing.draw import draw
 from .drawing.labels import in_words
@@ -135,7 +135,7 @@ def show(picture: Frame, title: str) -> None:
         FacepipeError: there is no display.
     """
     if "ipykernel" in sys.modules:
-        display = require("IPython.display")
+        display = import_module("IPython.display")  # a kernel is never without it
         display.display(display.Image(cv2.imencode(".png", picture)[1].tobytes()))
         return
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):

@@ -39,7 +39,7 @@ NOT_TYPED = {
     r"facepipe (data|recipes show|weights (push|pull|publish|remove|gc))": "needs files of the reader's own",
     r"facepipe serve|curl ": "a server, see tests/pipeline/serving",
     r"facepipe (benchmark|verify|--install|--show)|benchmarks/|tests/run.sh|pytest|pre-commit|mkdocs": "takes minutes",
-    r"shirt|beard|others|missing|one\.heic|clip\.mp4|cut\.mp4|--from -|list\.txt|\.heic": "needs what is not here",
+    r"shirt|beard|others|missing|broken\.jpg|one\.heic|clip\.mp4|cut\.mp4|--from -|list\.txt|\.heic": "not here",
     r"--tiles": "needs the extra tiles",
     r"/srv/|runs/": "a folder of the reader's own",
     r"--show|--restart|--resume|\^C": "a run that was interrupted, see tests/pipeline/batch",

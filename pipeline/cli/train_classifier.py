@@ -12,7 +12,7 @@ from ..console import console, exit_code, terminable
 from ._app import App
 from ._options import Region, read_terms, typed
 from .train_detector import tell_exported
-from .weights import print_comparison, print_published
+from .weights import exported_at, print_comparison, print_published
 
 if TYPE_CHECKING:
     from ...classifier.config.recipe import Recipe
@@ -145,6 +145,7 @@ def train_classifier(
         )
         new = NewRun(attributes, learns, start, seed, precision.value, margin, None if region is None else region.value)
     folder = RUNS / (name or Path(recipe).stem)
+    before = exported_at(folder)
     try:
         with terminable():
             published = train(folder, options, new, ending, lambda line: print(line, flush=True))
@@ -152,7 +153,7 @@ def train_classifier(
         raise typer.Exit(exit_code(interruption)) from None
     if published is None:
         tell_exported(folder)
-        print_comparison(folder)
+        print_comparison(folder, before)
     else:
         print_published(published)
     print(f"its curves: {folder / 'curves.png'}; beside other runs: facepipe compare {folder.name} OTHER")

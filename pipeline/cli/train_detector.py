@@ -11,7 +11,7 @@ import typer
 
 from ...core.errors import TrainingError
 from ._options import typed
-from .weights import print_comparison, print_published
+from .weights import exported_at, print_comparison, print_published
 
 RUNS = Path("runs") / "detector"
 RESUMING = {
@@ -101,6 +101,7 @@ def train_detector(
     run = (RUNS / name).resolve()
     release: dict[str, Any] = {"version": version, "replace": replace, "confidence": confidence(conf)}
     release |= {"precisions": tuple(export)} if export else {}
+    before = exported_at(run)
     try:
         with terminable():
             if resume:
@@ -131,7 +132,7 @@ def train_detector(
     except KeyboardInterrupt as interruption:
         raise typer.Exit(exit_code(interruption)) from None
     if published is None:
-        print_comparison(run)
+        print_comparison(run, before)
     else:
         print_published(published)
 

@@ -13,7 +13,7 @@ import typer
 
 from ...core.errors import FacepipeError, WeightsError
 from ...weights.manifest import Manifest, Metric, Stage
-from ...weights.release import split_name, split_release
+from ...weights.release import MANIFEST, split_name, split_release
 from ...weights.store import Broken, Release, find, installed
 from ...weights.store import use as use_version
 from . import weights_registry
@@ -244,11 +244,25 @@ def print_published(published: Published) -> None:
         )
 
 
-def print_comparison(run: Path) -> None:
+def exported_at(run: Path) -> int | None:
+    """When a run was exported, in nanoseconds; None where it was not yet."""
+    from ...weights.publish import EXPORT
+
+    manifest = run / EXPORT / MANIFEST
+    return manifest.stat().st_mtime_ns if manifest.is_file() else None
+
+
+def print_comparison(run: Path, before: int | None = None) -> None:
     """Measure the version in use and the start of a run on its rows, and print their figures beside the run's.
 
     The run is over and whole: where this fails, a note says so.
+
+    Args:
+        run: its folder.
+        before: what :func:`exported_at` said before; a run that was not exported since is left as it is.
     """
+    if exported_at(run) == before:
+        return
     from ...weights.publish import compared
     from ..evaluation.baselines import measure_baselines
 

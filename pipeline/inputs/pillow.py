@@ -49,7 +49,7 @@ def decode_by_pillow(content: bytes, format: str, most: int) -> np.ndarray | Non
             if format == "AVIF":
                 return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
             return as_frame(image)
-    except (*FAULTS, module.DecompressionBombError):
+    except (*FAULTS, ImportError, module.DecompressionBombError):  # ultralytics' own Image.open asks for pi_heif
         return None
 
 

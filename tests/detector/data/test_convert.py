@@ -288,7 +288,7 @@ def test_joining_a_second_source(source: Callable[..., Path], tmp_path: Path) ->
 def test_joining_to_a_set_of_ones_own_making(detection_data: Path, source: Callable[..., Path], tmp_path: Path) -> None:
     """A set with other names for its CSV, without hashes, and with terms."""
     out = tmp_path / "set"
-    shutil.copytree(detection_data.parent, out)
+    shutil.copytree(detection_data.parent, out, ignore=shutil.ignore_patterns("*.cache"))  # of trainings before
     before = tree(out)
     _, description = run(source(plain()), out, add=True, terms="mine")
     assert sum(map(len, description.pictures.values())) == 18 + 12

@@ -67,7 +67,7 @@ def test_rows_saved_video_persons_and_table(
         assert len(list(saved)) == 12  # every frame, not only those that were looked at
         assert (saved.info.width, saved.info.height) == (640, 480)  # 160 x 120 is enlarged, for the text
     told = capsys.readouterr()
-    assert f"{len(numbers)} persons in 4 frames" in told.out
+    assert f"{len(numbers)} persons in 4 frames" in " ".join(told.out.split())
     assert "sound kept" in told.err
     assert not list(tmp_path.glob("*.partial.jsonl"))
 
