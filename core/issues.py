@@ -103,7 +103,6 @@ FACE_KINDS: dict[str, Kind] = {
     "group-across": Kind(ERROR, "group in two splits"),
     "alike-differs": Kind(WARNING, "pictures alike, labelled differently"),
     "attribute-untaught": Kind(WARNING, "attribute that the training rows cannot teach"),
-    "attribute-absent": Kind(NOTE, "attribute of the schema that has no column"),
     "class-missing": Kind(WARNING, "class without a row"),
     "class-few": Kind(NOTE, "class with few rows"),
     "unlabelled": Kind(WARNING, "row without any label"),

@@ -17,7 +17,7 @@ from ...core.errors import DataError
 from ...core.issues import Finding, in_chunks, in_order, read_stored, together
 from ...core.near_duplicates import near_duplicates, perceptual_hash
 from ...weights.manifest import Attribute, ClassesBase, NumericAttribute, PointsAttribute
-from ..config.schema import label_columns
+from ..config.schema import label_columns, read_schema
 from .readers import parse_source, read_rows
 from .splits import SPLITS
 from .statistics import by_group, by_label, splits_of, untrainable
@@ -126,12 +126,16 @@ def _groups(report: FaceReport) -> Iterator[Finding]:
 
 
 def _untaught(report: FaceReport) -> Iterator[Finding]:
-    """Attributes without a label, or of one class only."""
-    columns = {each.name: label_columns(each) for each in report.table.attributes}
-    for name, fault in untrainable(report.table).items():
-        there = any(column in report.table.columns for column in columns[name])
+    """Attributes without a label, or of one class only; those of the shipped schema need no column."""
+    table, shipped = report.table, read_schema()
+    for name, fault in untrainable(table).items():
+        attribute = next(each for each in table.attributes if each.name == name)
+        if attribute in shipped and not any(
+            column in table.columns and (table.columns[column] != "").any() for column in label_columns(attribute)
+        ):
+            continue
         text = f"{name}: {fault}, so training leaves it out; label rows of it, or take it out of the schema"
-        yield Finding("attribute-untaught" if there else "attribute-absent", report.table.path.name, text)
+        yield Finding("attribute-untaught", table.path.name, text)
 
 
 def _classes(report: FaceReport) -> Iterator[Finding]:

@@ -25,7 +25,14 @@ def faces(tmp_path: Path) -> Path:
         for index in range(120):
             blocks = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
             cv2.imwrite(str(tmp_path / f"{index}.png"), cv2.resize(blocks, (32, 32), interpolation=cv2.INTER_NEAREST))
-            writer.writerow([f"{index}.png", "val" if index < 16 else "train", ("female", "male")[index % 2], 30])
+            writer.writerow(
+                [
+                    f"{index}.png",
+                    "val" if index < 16 else "train",
+                    ("female", "male")[index % 2],
+                    30 + (index >= 16) * index % 3,
+                ]
+            )
     return path
 
 
