@@ -1,5 +1,5 @@
 """``python -m facepipe``: the command ``facepipe``."""
 
-from .pipeline.cli import main
+from facepipe.pipeline.cli import main
 
 main()

@@ -14,7 +14,9 @@ from typer.core import TyperCommand
 
 from ...core.errors import FacepipeError
 
-UsageError, ClickException = typer.BadParameter.__mro__[1:3]
+_BASES: Any = typer.BadParameter.__mro__[1:3]
+UsageError: type[Exception] = _BASES[0]
+ClickException: type[Exception] = _BASES[1]
 LARGEST = 2**53
 """Largest whole number that an option takes."""
 NAME_BYTES, PATH_BYTES = 255, 4096
@@ -34,13 +36,14 @@ class Command(TyperCommand):
         paragraphs = (self.help or "").split("\n\n")
         self.help = "\n\n".join(" ".join(each.split()) for each in paragraphs).replace("[", r"\[")
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Check the values, then run.
 
         Raises:
             typer.BadParameter: a value is out of every bound.
         """
-        for parameter in self.params:
+        parameters: list[Any] = list(self.params)
+        for parameter in parameters:
             value = ctx.params.get(parameter.name or "")
             for each in value if isinstance(value, list | tuple) else (value,):
                 if problem := out_of_bounds(each):

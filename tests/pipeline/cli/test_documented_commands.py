@@ -25,7 +25,8 @@ SOURCES = [
 def problem(rest: str) -> str | None:
     """What is wrong with the words after ``facepipe``; None of prose, and of what the app has."""
     words = re.split(r" \| | && | ; |;|#|\)|, ", rest)[0].split()
-    command, path = ROOT_COMMAND, []
+    command = ROOT_COMMAND
+    path: list[str] = []
     while words and words[0].startswith("--") and words[0] in {"--log-level", "--quiet", "--verbose", "--version"}:
         words = words[2 if words[0] == "--log-level" else 1 :]
     for word in (each.strip("'\"") for each in words):
