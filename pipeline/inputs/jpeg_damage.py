@@ -9,7 +9,6 @@ well, but its libjpeg prints a line for each such picture.)
 
 from __future__ import annotations
 
-import io
 import re
 import struct
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...core.extras import optional
-from .pillow import FAULTS
+from .pillow import FAULTS, open_by_pillow
 
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 START_OF_SCAN, END_OF_IMAGE, RESTART_INTERVAL = 0xDA, 0xD9, 0xDD
@@ -229,7 +228,7 @@ def _decode_small_grey(content: bytes) -> np.ndarray | None:
     if module is None:
         return None
     try:
-        with module.open(io.BytesIO(content), formats=["JPEG"]) as image:
+        with open_by_pillow(module, content, "JPEG") as image:
             if image.mode not in ("L", "RGB"):
                 return None
             width, height = image.size
@@ -237,5 +236,5 @@ def _decode_small_grey(content: bytes) -> np.ndarray | None:
             if image.mode != "L" or image.size != (-(-width // 8), -(-height // 8)):
                 return None
             return np.asarray(image)
-    except (*FAULTS, module.DecompressionBombError):
+    except FAULTS:
         return None

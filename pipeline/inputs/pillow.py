@@ -24,6 +24,28 @@ def is_pillow_image(source: object) -> TypeGuard[Image]:
     return kind is not None and isinstance(source, kind)
 
 
+def open_by_pillow(module: Any, content: bytes, format: str) -> Any:
+    """Pillow's image of a file, which is decoded on first use.
+
+    The plugin is asked, not ``Image.open``: ultralytics, once loaded, has put a function of its own there, which prints
+    of a damaged picture what it would like to have installed.
+
+    Args:
+        module: ``PIL.Image``.
+        content: the file.
+        format: as Pillow calls it, such as ``TIFF``.
+
+    Raises:
+        OSError, SyntaxError and others of ``FAULTS``: it is damaged, or of another format.
+    """
+    if format in PLUGINS:
+        optional(f"PIL.{PLUGINS[format]}")
+    if format not in module.OPEN:
+        module.init()
+    factory, _ = module.OPEN[format]
+    return factory(io.BytesIO(content), "")
+
+
 def decode_by_pillow(content: bytes, format: str, most: int) -> np.ndarray | None:
     """Decode the first picture of a file that OpenCV does not read, and turn it upright.
 
@@ -38,10 +60,8 @@ def decode_by_pillow(content: bytes, format: str, most: int) -> np.ndarray | Non
     module: Any = optional("PIL.Image")
     if module is None:
         return None
-    if format in PLUGINS:
-        optional(f"PIL.{PLUGINS[format]}")
     try:
-        with module.open(io.BytesIO(content), formats=[format]) as image:
+        with open_by_pillow(module, content, format) as image:
             if image.width * image.height > most:
                 return None
             if image.mode == "F" or (image.mode == "I" and format != "PNG"):
@@ -49,7 +69,7 @@ def decode_by_pillow(content: bytes, format: str, most: int) -> np.ndarray | Non
             if format == "AVIF":
                 return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
             return as_frame(image)
-    except (*FAULTS, ImportError, module.DecompressionBombError):  # ultralytics' own Image.open asks for pi_heif
+    except FAULTS:
         return None
 
 

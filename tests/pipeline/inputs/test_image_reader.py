@@ -191,3 +191,20 @@ def test_the_log_is_held_back_while_any_thread_reads_and_no_longer(encode: Calla
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(read, range(400)))
     assert cv2.utils.logging.getLogLevel() == before
+
+
+def test_what_ultralytics_puts_in_place_of_pillows_open_is_not_asked(
+    encode: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It prints what it would like to have installed where a picture is damaged, and fails where that is not there."""
+    image = pytest.importorskip("PIL.Image", reason="needs Pillow")
+
+    def patched(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'pi_heif'")
+
+    monkeypatch.setattr(image, "open", patched)
+    for suffix in (".tiff", ".bmp", ".gif", ".jpg"):
+        content = encode(suffix)
+        assert read_frame(content).ndim == 3
+        with pytest.raises(ImageError):
+            read_frame(content[: len(content) * 2 // 3])
