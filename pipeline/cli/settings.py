@@ -62,14 +62,9 @@ def read_settings(files: Sequence[Path]) -> dict[str, Any]:
     class Found(Settings):
         @classmethod
         def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
+            cls, settings_cls: type[BaseSettings], *_: Any, **sources: Any
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return env_settings, TomlConfigSettingsSource(settings_cls, list(files))
+            return sources["env_settings"], TomlConfigSettingsSource(settings_cls, list(files))
 
     where = " and ".join([*map(str, files), "FACEPIPE_* variables"])
     try:
