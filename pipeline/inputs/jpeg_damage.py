@@ -9,6 +9,7 @@ well, but its libjpeg prints a line for each such picture.)
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ...core.extras import optional
-from .pillow import FAULTS, open_by_pillow
+from .pillow import FAULTS
 
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 START_OF_SCAN, END_OF_IMAGE, RESTART_INTERVAL = 0xDA, 0xD9, 0xDD
@@ -228,7 +229,7 @@ def _decode_small_grey(content: bytes) -> np.ndarray | None:
     if module is None:
         return None
     try:
-        with open_by_pillow(module, content, "JPEG") as image:
+        with module.OPEN["JPEG"][0](io.BytesIO(content), "") as image:  # see ``pillow.open_by_pillow``
             if image.mode not in ("L", "RGB"):
                 return None
             width, height = image.size
