@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,14 @@ import numpy as np
 import pytest
 from facepipe.core.errors import DataError
 from facepipe.pipeline.evaluation.data import read_photos
-from facepipe.weights.manifest import BinaryAttribute, NumericAttribute, PointsAttribute
+from facepipe.weights.manifest import NumericAttribute, PointsAttribute
 
-GENDER = BinaryAttribute(name="gender", classes=("female", "male"))
-
+from .conftest import GENDER, write
 
 AGE = NumericAttribute(name="age", unit="years", low=0.0, high=100.0, bins=None)
 
 
 EYES = PointsAttribute(name="eyes", points=("left_eye", "right_eye"), mirror=(("left_eye", "right_eye"),))
-
-
-HEADER = "file,x1,y1,x2,y2,gender,age,age_lo,age_hi,left_eye_x,left_eye_y,right_eye_x,right_eye_y"
-
-
-def write(path: Path, lines: Sequence[str], header: str = HEADER) -> Path:
-    path.write_text("\n".join([header, *lines]) + "\n")
-    return path
 
 
 @pytest.mark.parametrize(

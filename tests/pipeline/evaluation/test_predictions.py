@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +11,6 @@ from facepipe import AttributeClassifier, FaceDetector
 from facepipe.pipeline.evaluation.data import read_photos
 from facepipe.pipeline.evaluation.metrics import Figures
 from facepipe.pipeline.evaluation.predictions import EndToEnd, predict_end_to_end
-
-HEADER = "file,x1,y1,x2,y2,gender,age,age_lo,age_hi,left_eye_x,left_eye_y,right_eye_x,right_eye_y"
-
-
-def write(path: Path, lines: Sequence[str], header: str = HEADER) -> Path:
-    path.write_text("\n".join([header, *lines]) + "\n")
-    return path
 
 
 def observed(path: Path, least: float = 0.5) -> EndToEnd:

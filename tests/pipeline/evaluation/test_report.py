@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import pytest
 from facepipe.pipeline.cli import main
-
-HEADER = "file,x1,y1,x2,y2,gender,age,age_lo,age_hi,left_eye_x,left_eye_y,right_eye_x,right_eye_y"
-
-
-def write(path: Path, lines: Sequence[str], header: str = HEADER) -> Path:
-    path.write_text("\n".join([header, *lines]) + "\n")
-    return path
 
 
 def run(*arguments: object) -> int | str | None:
