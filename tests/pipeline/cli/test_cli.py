@@ -11,21 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from facepipe import __version__
-from facepipe.pipeline.cli import main
 from facepipe.pipeline.inputs.image_reader import read_frame
-
-
-@pytest.fixture
-def run(tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """``run("detect", path, ...)`` gives the exit code, standard output and standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture
