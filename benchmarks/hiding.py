@@ -18,6 +18,7 @@ from facepipe.pipeline.drawing.anonymize import MARGIN
 from facepipe.pipeline.drawing.second_look import CONFIDENCE, SecondLook
 from facepipe.pipeline.inputs.image_reader import read_frame
 from facepipe.pipeline.results import Box
+from facepipe.pipeline.two_stage import box_of
 
 COVERED = 0.7
 SIZES = ((0, 16), (16, 32), (32, 96), (96, float("inf")))
@@ -31,7 +32,7 @@ def looks(detector: Detector) -> dict[str, Look]:
 
     def at(confidence: float) -> Look:
         once = detector.with_confidence(confidence)
-        return lambda frame: [Box.of(row) for row in once.detect([frame])[0].of("face").boxes]
+        return lambda frame: [box_of(row) for row in once.detect([frame])[0].of("face").boxes]
 
     second = SecondLook(detector, "faces")
     return {

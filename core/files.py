@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from .errors import DataError
 
 
 @contextmanager
@@ -41,6 +44,18 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     with replacing(path) as part:
         part.write_bytes(content)
+
+
+def write_figures(path: Path, content: object) -> None:
+    """Write figures as JSON.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+    except OSError as error:
+        raise DataError(f"{path}: the figures cannot be written ({error.strerror})") from error
 
 
 def is_stream(target: str | os.PathLike[str]) -> bool:

@@ -1,7 +1,7 @@
 """Both stages joined: reading, results, drawing, streams, the server, the command line. The only room that knows both.
 
 ``two_stage`` is the chain of both stages, written once; ``stages`` holds the loaded models; ``pipeline`` is what a
-program calls; ``stream`` schedules many pictures, with ``queues`` and ``pixel_budget``; ``results`` is what all of them
+program calls; ``stream`` schedules many pictures, with ``queues``; ``results`` is what all of them
 give. In folders:
 
 - ``inputs``: how a picture becomes a frame; ``video``: the same for videos, and persons followed in them.

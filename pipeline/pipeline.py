@@ -43,7 +43,7 @@ class Pipeline(Stages):
             release's own.
         tiles: True, or the side of a tile in pixels, has larger pictures looked at in tiles too, see ``FaceDetector``.
         precision: ``auto``, ``int8``, ``float16`` or ``float32``: which of each release's files runs, see
-            ``weights.precision.choose_file``.
+            ``weights.session.choose_file``.
         workers: pictures that a stream works on at a time, sharing the ``threads``; None takes as many as there are
             threads, four at most.
         allow_url: let ``http://`` and ``https://`` sources be fetched.

@@ -5,9 +5,6 @@ Drawing and the adapters for other libraries take ``ResultData``, for ``Result``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..classifier.inference.attributes import AttributeValue
@@ -26,12 +23,6 @@ class Box(Part):
     y1: float
     x2: float
     y2: float
-
-    @classmethod
-    def of(cls, row: Iterable[np.float32]) -> Box:
-        """The box of one row of ``Detections.boxes``."""
-        x1, y1, x2, y2 = (shortest(value) for value in row)
-        return cls(x1=x1, y1=y1, x2=x2, y2=y2)
 
 
 class Face(Part):
@@ -129,8 +120,3 @@ class ResultData(Part):
     """``damaged: …`` of a picture that is damaged within: parts of it are grey or wrong. Else None."""
     saved: str | None = Field(default=None, exclude_if=lambda value: value is None)
     """The file that ``--save`` has drawn it in; not written where there is none."""
-
-
-def shortest(value: np.float32) -> float:
-    """The float with the fewest digits that still is this float32: 0.1 and not 0.10000000149011612."""
-    return float(str(np.float32(value)))

@@ -18,7 +18,7 @@ from ..core.files import write_whole
 from .drawing.draw import draw
 from .drawing.labels import in_words
 from .inputs.image_reader import Frame, read_frame
-from .inputs.url import is_url
+from .inputs.sources import is_url
 from .result_data import Face, ResultData
 
 LINES = 3

@@ -19,7 +19,6 @@ from .result_data import (
     ModelUsed,
     Part,
     ResultData,
-    shortest,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ __all__ = [
     "Models",
     "Part",
     "Result",
-    "shortest",
 ]
 
 

@@ -6,7 +6,7 @@ between: the stream collects the crops of several pictures for one call, videos 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..detector.inference.boxes import Detections, area, share_inside
 from ..detector.inference.detector import FaceDetector
 from .classifiers import Classifiers, Cut, Placed, Reading
 from .inputs.image_reader import Frame, Picture, Source, source_name
-from .results import Box, Face, Head, Models, Result, shortest
+from .results import Box, Face, Head, Models, Result
 from .stages import Stages, Stopwatch
 
 SHARE_IN_HEAD = 0.7
@@ -167,7 +167,7 @@ def assemble(
         height=found.frame.shape[0],
         faces=tuple(
             Face(
-                box=Box.of(box),
+                box=box_of(box),
                 confidence=shortest(confidence),
                 head=head,
                 attributes=read.attributes or None,
@@ -178,7 +178,7 @@ def assemble(
             for box, confidence, head, read in zip(faces.boxes, faces.confidence, found.head_of, readings, strict=True)
         ),
         heads=tuple(
-            Head(box=Box.of(box), confidence=shortest(confidence))
+            Head(box=box_of(box), confidence=shortest(confidence))
             for box, confidence in zip(heads.boxes, heads.confidence, strict=True)
         ),
         models=models,
@@ -186,6 +186,17 @@ def assemble(
         source_sha256=None if picture is None else picture.sha256,
         warning=None if picture is None else picture.warning,
     )
+
+
+def box_of(row: Iterable[np.float32]) -> Box:
+    """The box of one row of ``Detections.boxes``."""
+    x1, y1, x2, y2 = (shortest(value) for value in row)
+    return Box(x1=x1, y1=y1, x2=x2, y2=y2)
+
+
+def shortest(value: np.float32) -> float:
+    """The float with the fewest digits that still is this float32: 0.1 and not 0.10000000149011612."""
+    return float(str(np.float32(value)))
 
 
 def failed(models: Models, source: str | None, error: Exception | str) -> Result:

@@ -23,6 +23,7 @@ import onnx
 import pytest
 from facepipe.weights import store
 from facepipe.weights.manifest import Manifest
+from facepipe.weights.release import Release, file_entry, open_release
 from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 
@@ -274,7 +275,7 @@ def _manifest(stage: str, version: str, file: Path, **fields: Any) -> Manifest:
             "stage": stage,
             "version": version,
             "architecture": "random",
-            "files": [store.file_entry(file, "float32")],
+            "files": [file_entry(file, "float32")],
             "output": "random weights",
             "data": [],
             "training": {"seed": 0},
@@ -290,12 +291,10 @@ def _manifest(stage: str, version: str, file: Path, **fields: Any) -> Manifest:
 
 
 @pytest.fixture(scope="session")
-def publish_detector(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., store.Release]:
+def publish_detector(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Release]:
     """``publish_detector(root, version=..., seed=..., dynamic=...)`` puts a random detector under a root."""
 
-    def publish(
-        root: Path, version: str = VERSION, seed: int = 11, dynamic: bool = False, **fields: Any
-    ) -> store.Release:
+    def publish(root: Path, version: str = VERSION, seed: int = 11, dynamic: bool = False, **fields: Any) -> Release:
         write = _dynamic_detector_onnx if dynamic else _detector_onnx
         file = write(tmp_path_factory.mktemp("detector") / "model.onnx", seed)
         manifest = _manifest(
@@ -322,10 +321,10 @@ def publish_detector(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
 
 
 @pytest.fixture(scope="session")
-def publish_classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., store.Release]:
+def publish_classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Release]:
     """``publish_classifier(root, version=..., seed=...)`` puts a classifier with random weights under a root."""
 
-    def publish(root: Path, version: str = VERSION, seed: int = 2, **fields: Any) -> store.Release:
+    def publish(root: Path, version: str = VERSION, seed: int = 2, **fields: Any) -> Release:
         file = _classifier_onnx(tmp_path_factory.mktemp("classifier") / "model.onnx", seed)
         manifest = _manifest(
             "classifier",
@@ -354,7 +353,7 @@ COLOURS = ("blue", "green", "red")
 
 
 @pytest.fixture(scope="session")
-def publish_colours(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., store.Release]:
+def publish_colours(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Release]:
     """``publish_colours(root, "shirt", region="torso")``: a classifier made by hand that names the crop's main colour.
 
     It is called ``shirt`` and reads the attribute ``shirt_colour``; its features are the crop's mean blue, green, red.
@@ -369,7 +368,7 @@ def publish_colours(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., s
         features: int | None = 3,
         abstain_below: float = 0.0,
         called: str | None = None,
-    ) -> store.Release:
+    ) -> Release:
         attribute = attribute or f"{name}_colour"
         outputs: dict[str, tuple] = {attribute: ("n", len(COLOURS))}
         if features:
@@ -403,8 +402,8 @@ def publish_colours(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., s
 @pytest.fixture(scope="session")
 def _tiny_root(
     tmp_path_factory: pytest.TempPathFactory,
-    publish_detector: Callable[..., store.Release],
-    publish_classifier: Callable[..., store.Release],
+    publish_detector: Callable[..., Release],
+    publish_classifier: Callable[..., Release],
 ) -> Path:
     root = tmp_path_factory.mktemp("weights")
     publish_detector(root)
@@ -413,23 +412,21 @@ def _tiny_root(
 
 
 @pytest.fixture(scope="session")
-def detector_release(_tiny_root: Path) -> store.Release:
+def detector_release(_tiny_root: Path) -> Release:
     """A detector of 64 px with random weights and two classes. Read only."""
-    return store.open_release(_tiny_root / "detector" / VERSION)
+    return open_release(_tiny_root / "detector" / VERSION)
 
 
 @pytest.fixture(scope="session")
-def dynamic_release(
-    tmp_path_factory: pytest.TempPathFactory, publish_detector: Callable[..., store.Release]
-) -> store.Release:
+def dynamic_release(tmp_path_factory: pytest.TempPathFactory, publish_detector: Callable[..., Release]) -> Release:
     """The same detector with a free height and width. Read only."""
     return publish_detector(tmp_path_factory.mktemp("dynamic"), "98.0.0", dynamic=True)
 
 
 @pytest.fixture(scope="session")
-def classifier_release(_tiny_root: Path) -> store.Release:
+def classifier_release(_tiny_root: Path) -> Release:
     """A classifier of 32 px with random weights and the attributes of the default schema. Read only."""
-    return store.open_release(_tiny_root / "classifier" / VERSION)
+    return open_release(_tiny_root / "classifier" / VERSION)
 
 
 @pytest.fixture

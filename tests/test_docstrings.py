@@ -41,7 +41,8 @@ class Function:
     @property
     def command(self) -> bool:
         """Whether it is one of typer's."""
-        return any("Annotated[" in ast.unparse(each.annotation) for each in self.parameters if each.annotation)
+        annotated = any("Annotated[" in ast.unparse(each.annotation) for each in self.parameters if each.annotation)
+        return annotated or self.place.endswith(f"/cli/{self.node.name}.py: {self.node.name}")
 
     @property
     def raised(self) -> set[str]:

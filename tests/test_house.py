@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-BOUNDS = {"Pipeline.run": 14, "detect": 38}
+BOUNDS = {"Pipeline.run": 13, "detect": 28}
 """Files that a picture passes at the most; 17 and 38 before the rooms."""
 
 

@@ -20,6 +20,7 @@ import pytest
 from facepipe.pipeline.cli import main
 from facepipe.weights import store
 from facepipe.weights.manifest import Manifest
+from facepipe.weights.release import Release, file_entry
 from onnx import TensorProto, helper, numpy_helper
 
 pytestmark = pytest.mark.train
@@ -62,7 +63,7 @@ def draw_photo(bearded: bool, random: np.random.Generator) -> np.ndarray:
     return cv2.add(photo, random.integers(0, 12, photo.shape).astype(np.uint8))
 
 
-def publish_fixed_detector(folder: Path, root: Path, publish_detector: Callable[..., store.Release]) -> None:
+def publish_fixed_detector(folder: Path, root: Path, publish_detector: Callable[..., Release]) -> None:
     """A detector that finds the face of every drawn photo, and nothing else, whatever it is shown."""
     scale = SIDE / PHOTO
     x1, y1, x2, y2 = (value * scale for value in BOX)
@@ -86,7 +87,7 @@ def publish_fixed_detector(folder: Path, root: Path, publish_detector: Callable[
     file = folder / "fixed.onnx"
     onnx.save(model, file)
     pattern = publish_detector(folder / "pattern").manifest
-    entry = store.file_entry(file, "float32")
+    entry = file_entry(file, "float32")
     store.publish(Manifest.model_validate(pattern.model_dump() | {"files": (entry,)}), [file], root)
 
 
@@ -128,8 +129,8 @@ def beard(printed: str) -> dict[str, Any]:
 def test_from_labels_to_detect(
     run: Callable[..., str],
     tmp_path: Path,
-    publish_detector: Callable[..., store.Release],
-    publish_classifier: Callable[..., store.Release],
+    publish_detector: Callable[..., Release],
+    publish_classifier: Callable[..., Release],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     weights = tmp_path / "weights"

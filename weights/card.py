@@ -21,19 +21,9 @@ from .manifest import (
     NumericAttribute,
     PointsAttribute,
 )
-from .metrics import (
-    BY_SIZE,
-    EVERYTHING,
-    FEW,
-    LOWER_IS_BETTER,
-    comparable,
-    losses,
-    measure_and_subject,
-    metrics_of,
-    values_of,
-)
+from .metrics import BY_SIZE, EVERYTHING, LOWER_IS_BETTER, comparable, measure_and_subject
 from .records import is_version
-from .release import joined, label
+from .release import FEW, joined, label, losses, metrics_of, values_of
 
 CARD = "MODEL_CARD.md"
 TEMPLATE = "model_card.md.j2"
@@ -69,7 +59,7 @@ def model_card(manifest: Manifest, plots: Sequence[str] = (), most_loss: float |
     Args:
         manifest: of the release, metrics included.
         plots: names of the pictures in the release's folder, such as ``card/pr.png``.
-        most_loss: the limit on the loss by int8, where it was set (``metrics.losses``).
+        most_loss: the limit on the loss by int8, where it was set (``release.losses``).
 
     Raises:
         WeightsError: the release's files cannot be compared.

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 
 from .manifest import FileEntry, Manifest, Metric, Metrics, Stage
-from .metrics import LOWER_IS_BETTER, RULES, comparable, limit, measure_and_subject, metrics_of
-from .release import Release
+from .metrics import LOWER_IS_BETTER, comparable, measure_and_subject
+from .release import RULES, Release, limit, metrics_of
 
 OPEN = ("answered", "n_")
 """Measures of which neither more nor less is better by itself."""

@@ -22,21 +22,35 @@ from ..core.extras import require
 from .card import CARD, PLOT_TITLES, model_card
 from .comparison import Baseline, headline, side_by_side
 from .manifest import FileEntry, Manifest, Stage
-from .metrics import EVALUATION, RULES, Loss, losses, metrics_of, read_evaluations
-from .pins import pin_key, read_pins, write_pin
+from .metrics import EVALUATION, read_evaluations
 from .records import is_version, shortened
 from .release import (
     FACE,
     MANIFEST,
+    RULES,
+    Loss,
     Release,
     document,
     joined,
     label,
+    losses,
+    metrics_of,
     open_release,
     place,
     split_name,
 )
-from .store import find, publish, refuse_existing, use, user_root, version_key, writable_root
+from .store import (
+    find,
+    pin_key,
+    publish,
+    read_pins,
+    refuse_existing,
+    use,
+    user_root,
+    version_key,
+    writable_root,
+    write_pin,
+)
 
 EXPORT = "export"
 PLOT_BYTES = 400_000

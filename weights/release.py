@@ -1,4 +1,4 @@
-"""One released model in its folder: its checked bytes, and what it is called.
+"""One released model in its folder: its checked bytes, what it is called, and what its smaller files lose.
 
 Its label is ``1.0.0``, or ``shirt@0.1.0`` where several classifiers stand beside each other. The classifier of faces
 and the detector need no name; ``face`` is another word for the classifier without one. Named classifiers lie a folder
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from ..core.errors import WeightsError
-from .manifest import Document, FileEntry, Manifest, Stage, read_manifest
+from .manifest import Document, FileEntry, Manifest, Metric, Metrics, NumericAttribute, Stage, read_manifest
 from .records import is_version, read_regular, shortened
 
 MANIFEST = "manifest.json"
@@ -22,6 +22,33 @@ FACE = "face"
 """The classifier without a name, where it stands beside others."""
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,99}")
 """Of a whole name (``fullmatch``)."""
+FEW = 100
+"""A figure of fewer boxes, pictures or rows is rough, and no loss is judged by it."""
+EXACT = ("float32", "float16", "int8")
+"""Precisions, the most exact first."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How much worse the smaller file of a release may be in the figures whose names fit."""
+
+    names: re.Pattern[str]
+    what: str
+    higher_is_better: bool
+    most: float
+    of_range: bool = False
+    """``most`` is a share of the range of the attribute that the figure's name begins with."""
+
+
+RULES: dict[Stage, tuple[Rule, ...]] = {
+    "detector": (Rule(re.compile(r"AP50, .*>= 16 px"), "AP50 of boxes of at least 16 px", True, 0.01),),
+    "classifier": (
+        Rule(re.compile(r"\w+\.accuracy$"), "accuracy", True, 0.003),
+        Rule(re.compile(r"\w+\.mae$"), "mean absolute error", False, 0.001, of_range=True),
+    ),
+}
+"""The project's limits on the loss by int8: 0.3 points of accuracy, and 0.1 years for an age of 0 to 100. ``most`` of a
+stage's first rule can be set when a run is published."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +74,7 @@ class Release:
     @property
     def label(self) -> str:
         """What it is called among those of its stage: ``1.0.0`` or ``shirt@0.1.0``."""
-        return joined(self.name, self.version)
+        return label(self.manifest)
 
     def entry(self, precision: str | None = None) -> FileEntry:
         """The file stored in ``precision``, or the release's default file.
@@ -63,7 +90,7 @@ class Release:
 
     def finest(self) -> FileEntry:
         """The file whose weights are the most exact: float32, else float16, else int8."""
-        return min(self.manifest.files, key=lambda entry: ("float32", "float16", "int8").index(entry.precision))
+        return min(self.manifest.files, key=lambda entry: EXACT.index(entry.precision))
 
     def read(self, precision: str | None = None) -> bytes:
         """The bytes of a model file, given out only after its size and SHA-256 agree with the manifest.
@@ -194,9 +221,123 @@ def place(root: Path, stage: Stage, name: str, version: str) -> Path:
         stage: detector or classifier.
         name: of a classifier with a name, else empty.
         version: such as ``1.0.0``.
-        root: the folder of all releases.
-        stage: ``detector`` or ``classifier``.
-        name: of a classifier; empty for the one of faces.
-        version: such as ``1.0.0``.
     """
     return root / stage / name / version if name else root / stage / version
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One figure in two files of a release."""
+
+    name: str
+    exact: FileEntry
+    small: FileEntry
+    exact_value: float
+    small_value: float
+    loss: float
+    """By how much the smaller file is worse; negative where it is better."""
+    most: float
+    count: int
+    """Boxes or rows measured."""
+    share: bool = True
+    """The figure is a share of them, so that each can change it by 1 / ``count``."""
+
+    @property
+    def judged(self) -> bool:
+        """Whether the limit holds: one box or row alone must not be able to break it."""
+        return self.count >= max(FEW, 1 / self.most if self.most and self.share else 0)
+
+    @property
+    def too_great(self) -> bool:
+        """Whether it is judged, and above the limit."""
+        return self.judged and round(self.loss, 6) > self.most
+
+    @property
+    def limit(self) -> str:
+        """The limit in words."""
+        return f"at most {self.most:g}" if self.judged else f"not judged: only {self.count}"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {self.exact.precision} {self.exact_value:.4f}, {self.small.precision} "
+            f"{self.small_value:.4f}, loss {self.loss:.4f} ({self.limit})"
+        )
+
+
+def metrics_of(manifest: Manifest, entry: FileEntry) -> list[Metrics]:
+    """The measurements of one file. Older manifests do not name it; theirs are of the only file there is."""
+    alone = len(manifest.files) == 1
+    return [
+        metrics
+        for metrics in manifest.metrics
+        if metrics.file_sha256 == entry.sha256 or (metrics.file_sha256 is None and alone)
+    ]
+
+
+def values_of(manifest: Manifest, entry: FileEntry) -> dict[str, Metric]:
+    """All figures of one file by name; where several measurements have one, the first one's."""
+    found: dict[str, Metric] = {}
+    for metrics in metrics_of(manifest, entry):
+        found = {metric.name: metric for metric in metrics.values} | found
+    return found
+
+
+def losses(manifest: Manifest, most: float | None = None) -> list[Loss]:
+    """What each smaller file of a release loses against its most exact one, in the figures that the rules are about.
+
+    Args:
+        manifest: of a release whose files are all measured.
+        most: takes the place of the first rule's limit.
+
+    Raises:
+        WeightsError: the files were measured on different rows, or no rule fits any figure of theirs.
+    """
+    files = sorted(manifest.files, key=lambda entry: EXACT.index(entry.precision))
+    exact = files[0]
+    found: list[Loss] = []
+    reference = values_of(manifest, exact)
+    rules = RULES[manifest.stage]
+    for small in files[1:]:
+        mine = values_of(manifest, small)
+        known = len(found)
+        for number, rule in enumerate(rules):
+            names = [name for name in reference if rule.names.match(name) and reference[name].value is not None]
+            for name in names:
+                allowed = most if most is not None and number == 0 else limit(manifest, name, rule)
+                if name not in mine or mine[name].value is None or mine[name].count != reference[name].count:
+                    raise WeightsError(
+                        f"{manifest.stage} {manifest.version}: {exact.name} and {small.name} were not measured on the "
+                        f"same rows ({name}); measure both anew"
+                    )
+                values = float(reference[name].value or 0), float(mine[name].value or 0)
+                worse = values[0] - values[1] if rule.higher_is_better else values[1] - values[0]
+                count = reference[name].count or 0
+                found.append(Loss(name, exact, small, *values, worse, allowed, count, not rule.of_range))
+        if len(found) == known:
+            raise WeightsError(
+                f"{manifest.stage} {manifest.version}: no {' or '.join(rule.what for rule in rules)} was measured of "
+                f"{exact.name}; what {small.name} loses is not known"
+            )
+    return found
+
+
+def limit(manifest: Manifest, name: str, rule: Rule) -> float:
+    """What a figure may lose by a rule.
+
+    Args:
+        manifest: of the release.
+        name: of the figure.
+        rule: one of the stage's ``RULES`` that the name fits.
+
+    Returns:
+        In the figure's own unit: of a number's error the rule's share of the number's range.
+    """
+    return rule.most * _range(manifest, name, rule)
+
+
+def _range(manifest: Manifest, name: str, rule: Rule) -> float:
+    """What ``Rule.most`` is multiplied by for a figure."""
+    for attribute in manifest.attributes:
+        if rule.of_range and isinstance(attribute, NumericAttribute) and name.startswith(f"{attribute.name}."):
+            return attribute.high - attribute.low
+    return 1.0

@@ -16,8 +16,7 @@ import onnxruntime as ort
 from ..core.cpu import has_vnni
 from ..core.errors import DeviceError, WeightsError
 from .manifest import FileEntry
-from .metrics import losses
-from .release import Release
+from .release import Release, losses
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -172,7 +171,7 @@ def choose_file(release: Release, precision: str | None = AUTO, device: str = "c
         release: the release.
         precision: ``int8``, ``float16`` (or ``fp16``), ``float32`` (``fp32``); None for the manifest's first file; or
             ``auto``. That is the int8 file on a processor that has instructions for it (:func:`has_vnni`), if the
-            manifest's figures show that it loses no more against the float file than ``figures.RULES`` allows; on
+            manifest's figures show that it loses no more against the float file than ``release.RULES`` allows; on
             another processor or an accelerator the first float file; where it is not known what the processor can,
             the manifest's first file. A release with one file has no choice.
         device: as for ``weights.session.open_session``.

@@ -5,7 +5,8 @@ from a run holds a ``MODEL_CARD.md`` too. A classifier with a name of its own (`
 ``<root>/classifier/<name>/<version>/``. Two roots are searched: the user's (``FACEPIPE_WEIGHTS``, else the platform's
 data folder) and the one inside the package. Where both hold a version, the user's wins.
 
-Where no version is named, the pinned one is used (``pins``), else the newest.
+Where no version is named, the pinned one is used, else the newest. ``current.json`` in the user's root holds the pinned
+version by stage, or by stage and name: ``{"detector": "1.0.0", "classifier/shirt": "0.1.0"}``.
 """
 
 from __future__ import annotations
@@ -17,47 +18,18 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, get_args
+
+from pydantic import ConfigDict, Field, RootModel, ValidationError
 
 from ..core.errors import WeightsError
+from ..core.files import write_whole
 from .manifest import Manifest, Stage, write_manifest
-from .pins import CURRENT, pin_key, read_pins, write_pin
-from .records import shortened, warn_once
-from .release import (
-    FACE,
-    MANIFEST,
-    NAME_PATTERN,
-    Release,
-    file_entry,
-    joined,
-    open_release,
-    place,
-    split_name,
-)
+from .records import JSON_BYTES, Version, first_error, parse_json, read_regular, shortened, warn_once
+from .release import FACE, MANIFEST, NAME_PATTERN, Release, joined, open_release, place, split_name
 
-__all__ = [
-    "CURRENT",
-    "MANIFEST",
-    "Broken",
-    "Release",
-    "file_entry",
-    "find",
-    "installed",
-    "move_into_place",
-    "open_release",
-    "pin_key",
-    "publish",
-    "read_pins",
-    "refuse_existing",
-    "releases",
-    "use",
-    "user_root",
-    "version_key",
-    "writable_root",
-    "write_pin",
-]
-
-
+CURRENT = "current.json"
+Key = Annotated[str, Field(pattern=r"^(detector|classifier(/[a-z][a-z0-9_]*)?)$")]
 PACKAGE_ROOT = Path(__file__).parent
 NO_HOME = Path("/nonexistent/facepipe/weights")
 """In place of the user's root where there is no home folder: nothing is read or written there."""
@@ -257,6 +229,72 @@ def _newest(stage: Stage, name: str, known: list[Release], broken: list[Broken])
         )
     final = [release for release in known if version_key(release.version)[3]]
     return (final or known)[-1]
+
+
+class Pins(RootModel[dict[Key, Version]]):
+    """The content of ``current.json``: a version by what :func:`pin_key` gives."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+def pin_key(stage: Stage, name: str = "") -> str:
+    """``detector``, ``classifier`` or ``classifier/shirt``."""
+    return f"{stage}/{name}" if name else stage
+
+
+def read_pins(root: Path) -> dict[str, str]:
+    """The pinned version by :func:`pin_key`; empty where nothing is pinned.
+
+    Args:
+        root: the user's folder of releases.
+
+    Raises:
+        WeightsError: the file cannot be read or is not as described above; the message says how to mend it.
+    """
+    path = root / CURRENT
+    try:
+        content = read_regular(path, JSON_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        if not os.access(root, os.X_OK):
+            warn_once(f"{root}: cannot be read ({error.strerror}); which versions it says to use is not known")
+            return {}
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        parse_json(content)
+        return Pins.model_validate_json(content).root
+    except ValueError as error:
+        cause = first_error(error) if isinstance(error, ValidationError) else str(error)
+        raise WeightsError(
+            f"{path}: does not say which versions to use, {cause}; "
+            f"remove the file, and the newest versions are used again"
+        ) from error
+
+
+def write_pin(root: Path, stage: Stage, version: str | None, name: str = "") -> None:
+    """Pin a stage, or one name in it, to a version. The file is replaced as one step.
+
+    Args:
+        root: the user's folder of releases.
+        stage: detector or classifier.
+        version: None lets the newest be used again.
+        name: of a classifier with a name.
+
+    Raises:
+        WeightsError: the file that is there is damaged, or the folder cannot be written to.
+    """
+    pins = read_pins(root)
+    if version is None:
+        pins.pop(pin_key(stage, name), None)
+    else:
+        pins[pin_key(stage, name)] = version
+    path = root / CURRENT
+    content = Pins(dict(sorted(pins.items()))).model_dump_json(indent=2) + "\n"
+    try:
+        write_whole(path, content.encode())
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def use(stage: Stage, version: str | None) -> Release:

@@ -65,7 +65,7 @@ def release_run(
 
     Raises:
         TrainingError: the export failed.
-        WeightsError: the version exists, or int8 loses too much (``weights.metrics``).
+        WeightsError: the version exists, or int8 loses too much (``weights.release``).
         MissingExtraError: scipy, fairlearn or matplotlib is not installed.
     """
     options = settings.release

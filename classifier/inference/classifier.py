@@ -11,8 +11,9 @@ import numpy as np
 
 from ...core.errors import FrameError, WeightsError
 from ...weights.manifest import Attribute, CropRecipe, FileEntry, InputSpec
+from ...weights.release import Release
 from ...weights.session import choose_file, open_session
-from ...weights.store import Release, find
+from ...weights.store import find
 from .attributes import AttributeValue, decode, output_width
 from .crop import too_small
 
@@ -49,7 +50,7 @@ class AttributeClassifier:
         device: see :func:`facepipe.weights.session.open_session`.
         threads: threads within one operator; None leaves it to ONNX Runtime.
         release: a release at hand, in place of ``version``.
-        precision: which of the release's files runs, see ``weights.precision.choose_file``; None takes its first.
+        precision: which of the release's files runs, see ``weights.session.choose_file``; None takes its first.
 
     Attributes:
         crop: the recipe that training cut its crops by.

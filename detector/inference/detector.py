@@ -12,8 +12,9 @@ import numpy as np
 from ...core.errors import WeightsError
 from ...core.extras import require
 from ...weights.manifest import FileEntry
+from ...weights.release import Release
 from ...weights.session import choose_file, open_session
-from ...weights.store import Release, find
+from ...weights.store import find
 from .boxes import Detections, strongest
 from .preprocessing import STRIDE, InputBuffer, fit
 
@@ -43,7 +44,7 @@ class FaceDetector:
         confidence: boxes below it are dropped; None takes the release's own threshold.
         iou: overlap at which the weaker box of one class is dropped; None takes the release's own.
         release: a release already found; ``version`` is then not looked at.
-        precision: which of the release's files runs, see ``weights.precision.choose_file``; None takes its first.
+        precision: which of the release's files runs, see ``weights.session.choose_file``; None takes its first.
         imgsz: pixels that a frame's longer side is scaled to, rounded up to a multiple of 32; None takes the release's
             own. A larger one finds smaller faces and takes longer (by the square). Only a release whose input size is
             free (``input.dynamic`` in its manifest) takes another than its own.

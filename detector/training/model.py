@@ -27,7 +27,7 @@ from ultralytics.utils.tal import make_anchors
 
 from ...core.errors import ImageError, TrainingError
 from ...weights.manifest import InputSpec
-from ...weights.store import Release
+from ...weights.release import Release
 from ..data.exif import read_upright
 from ..inference.preprocessing import STRIDE, InputBuffer, fit
 from .torch_dataset import split_ignored

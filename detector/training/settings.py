@@ -10,7 +10,8 @@ from typing import Any
 
 from ...core.errors import TrainingError, WeightsError
 from ...core.files import write_whole
-from ...weights.store import Release, find
+from ...weights.release import Release
+from ...weights.store import find
 from .augmentation import AFFINE, DEFAULT, Recipe, as_recipe, read_recipe
 from .overrides import RESUMABLE, check_overrides
 

@@ -116,7 +116,8 @@ class DetectRun:
         detector, classifiers = pipeline.parts()
         self._classes = detector.classes
         self._classifiers = classifiers.by_name
-        outputs.drawing.check(each.name for found in self._classifiers.values() for each in found.attributes)
+        if outputs.drawing is not None:
+            outputs.drawing.check(each.name for found in self._classifiers.values() for each in found.attributes)
         self._widths = None if outputs.features is None else pipeline.feature_widths
         if before is not None:
             self.journal = Journal.resume(before, settings)

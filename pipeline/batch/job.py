@@ -87,8 +87,16 @@ class RunOptions:
 class VideoJob:
     """How videos are looked at, and a file for one row a person."""
 
-    options: VideoOptions
+    every: int
+    classify_every: int
+    track: bool
+    seconds: float | None
     tracks: Path | None = None
+
+    @property
+    def options(self) -> VideoOptions:
+        """The same as the run over videos takes it."""
+        return VideoOptions(self.every, self.classify_every, self.track, self.seconds)
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,35 @@
-"""The app's own kind of command: bounded values, defaults from settings, errors of one line."""
+"""The app, its own kind of command, and the one place where errors become exit codes.
+
+Values are bounded, defaults come from settings, errors are one line.
+"""
 
 from __future__ import annotations
 
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from enum import StrEnum
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
 from ...core.errors import FacepipeError
+from ...core.version import __version__
+from ..console import DEBUG, ERROR, INFO, WARNING, Verbosity, exit_code, leave, report
 
 _BASES: Any = typer.BadParameter.__mro__[1:3]
 UsageError: type[Exception] = _BASES[0]
 ClickException: type[Exception] = _BASES[1]
+USAGE = 2
+"""Exit code of a command that could not start or go on."""
+INTERRUPTED = 128
+"""Exit codes above it are of a signal."""
 LARGEST = 2**53
 """Largest whole number that an option takes."""
 NAME_BYTES, PATH_BYTES = 255, 4096
@@ -59,8 +72,103 @@ class App(typer.Typer):
         super().__init__(rich_markup_mode="rich", **usual | options)
 
     def command(self, name: str | None = None, **options: Any) -> Any:
-        """Add a command, of the class :class:`Command`."""
-        return super().command(name, **{"cls": Command} | options)
+        """Add a command, of the class :class:`Command`; a parameter that is a dataclass stands for its fields."""
+        add = super().command(name, **{"cls": Command} | options)
+
+        def added(function: Callable[..., Any]) -> Callable[..., Any]:
+            add(with_options_of_groups(function))
+            return function
+
+        return added
+
+
+def with_options_of_groups(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A command that takes the fields of its parameters that are dataclasses as options, and hands on the dataclasses.
+
+    Typer reads a command's options from its signature, and knows no groups.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters = []
+    for name, parameter in signature(function).parameters.items():
+        if name in groups:
+            types = get_type_hints(groups[name], include_extras=True)
+            for option in fields(groups[name]):
+                default = Parameter.empty if option.default is MISSING else option.default
+                parameters.append(
+                    Parameter(option.name, Parameter.KEYWORD_ONLY, default=default, annotation=types[option.name])
+                )
+        else:
+            parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name]))
+
+    @wraps(function)
+    def command(**values: Any) -> Any:
+        for name, group in groups.items():
+            values[name] = group(**{option.name: values.pop(option.name) for option in fields(group)})
+        return function(**values)
+
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+app = App(add_completion=True)
+
+
+class LogLevel(StrEnum):
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+LEVELS = {LogLevel.debug: DEBUG, LogLevel.info: INFO, LogLevel.warning: WARNING, LogLevel.error: ERROR}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit: 0 all done, 1 some input failed, 2 wrong usage or a set-up that does not work."""
+    use_utf8()
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(args=given, prog_name="facepipe", standalone_mode=False, default_map=settings_map(given)) or 0
+        if arguments is None and code > INTERRUPTED:
+            leave(code)
+        sys.exit(code)
+    except FacepipeError as error:
+        report(str(error))
+        sys.exit(USAGE)
+    except ClickException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+        else:
+            report(explain(error))
+        sys.exit(USAGE)
+    except typer.Abort:
+        report("aborted")
+        sys.exit(1)
+    except KeyboardInterrupt as interruption:
+        sys.exit(exit_code(interruption))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"facepipe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def facepipe(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes, bars and summaries: only errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more: where the time went.")] = False,
+    log_level: Annotated[LogLevel, typer.Option(help="The same by name; info is the default.")] = LogLevel.info,
+) -> None:
+    """Find faces in photos, and read attributes of each."""
+    if quiet and verbose:
+        raise typer.BadParameter("--quiet and --verbose: choose one of them")
+    Verbosity.level = WARNING if quiet else DEBUG if verbose else LEVELS[log_level]
 
 
 def out_of_bounds(value: object) -> str | None:

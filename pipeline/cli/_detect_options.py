@@ -1,219 +1,305 @@
-"""The options of ``facepipe detect``: which go together, and the groups that the run takes."""
+"""The options of ``facepipe detect`` in groups, beside those of the models that all commands share."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
 import typer
 
-from ...core.errors import ImageError
-from ...core.files import is_standard_output, is_stream
 from ..video.options import CLASSIFY_EVERY
-from ._options import HIDE_CONFIDENCE, EngineName
+from ._options import LARGEST_INPUT, MODELS, MOST_THREADS, SPEED, Precision
 
-if TYPE_CHECKING:
-    from ..batch.job import ModelOptions, SourceOptions
-    from ..distributed.job import RayJob
-    from ..outputs.options import Outputs
-
-Given = Mapping[str, Any]
-"""The command's options, by the name of its parameters."""
-JPEG, OTHERS = (".jpg", ".jpeg"), (".png", ".webp", ".bmp", ".tif", ".tiff")
-SAVED = (*JPEG, *OTHERS, ".mp4")
-"""Suffixes of ``--save`` that name a file."""
-SUFFIXES = {
-    "json_target": (".jsonl", ".json", ".ndjson"),
-    "csv": (".csv", ".tsv", ".txt"),
-    "parquet": (".parquet", ".pq"),
-    "coco": (".json",),
-    "features": (".npz", ".parquet"),
-    "tracks": (".csv", ".parquet", ".jsonl"),
-    "save": SAVED,
-    "crops": (),
-}
-"""What the names of outputs may end in, by option; other endings are taken unless they stand for another format."""
-FORMATS = {
-    *(suffix for suffixes in SUFFIXES.values() for suffix in suffixes),
-    *(".gif", ".heic", ".avif", ".mov", ".avi", ".mkv", ".webm", ".npy", ".xlsx", ".xls", ".html", ".xml", ".yaml"),
-    *(".zip", ".gz", ".bz2", ".xz", ".zst", ".tar"),
-} - {".txt"}
-"""Endings that say what a file holds."""
-LOCAL_ONLY = (
-    *("json_target", "csv", "parquet", "coco", "crops", "save", "draw", "label_fields", "review", "strict", "features"),
-    *("retry_failed", "workers", "timing", "every", "classify_every", "no_tracks", "tracks", "seconds"),
-    *("wide", "show"),
-)
-RAY_ONLY = ("out", "address", "actors", "block")
+INPUT, OUTPUT, DRAWING, VIDEO, RAY = "Input", "Output", "Drawing", "Video", "With --engine ray"
+"""Panels of ``--help``."""
+HIDE_CONFIDENCE = 0.1
+"""As ``drawing.second_look.CONFIDENCE``, which is loaded where something is hidden only."""
 
 
-def option(name: str) -> str:
-    """How a parameter is typed."""
-    return "--json" if name == "json_target" else f"--{name.replace('_', '-')}"
+class Hidden(StrEnum):
+    faces = "faces"
+    heads = "heads"
 
 
-def check_usage(given: Given) -> None:
-    """Refuse options that do not go together.
-
-    Raises:
-        typer.BadParameter: the message names them.
-        ImageError: a source in a bucket, which only ``--engine ray`` reads.
-    """
-    wrong = {
-        "--blur and --pixelate: choose one of them": given["blur"] and given["pixelate"],
-        "--blur and --pixelate need --save, where the pictures go": (given["blur"] or given["pixelate"])
-        and given["save"] is None,
-        "--draw and --label-fields need --save, and draw nothing where faces are hidden": (
-            given["draw"] is not None or given["label_fields"] is not None
-        )
-        and (given["save"] is None or given["blur"] or given["pixelate"]),
-        "--review and --hide-conf need --blur or --pixelate": (
-            given["review"] is not None or given["hide_conf"] != HIDE_CONFIDENCE
-        )
-        and not (given["blur"] or given["pixelate"]),
-        "--resume goes on and --restart begins anew: choose one of them": given["resume"] and given["restart"],
-        "--tracks writes persons, and --no-tracks follows none: choose one of them": given["no_tracks"]
-        and given["tracks"] is not None,
-        "--retry-failed needs --resume": given["retry_failed"] and not given["resume"],
-        "--quiet and --verbose: choose one of them": given["quiet"] and given["verbose"],
-        "name at least one SOURCE, or a list of them with --from": not given["sources"] and given["from_list"] is None,
-    }
-    for message, holds in wrong.items():
-        if holds:
-            raise typer.BadParameter(message)
-    _check_engine(given)
-    for name, allowed in SUFFIXES.items():
-        if given[name] is not None:
-            check_suffix(option(name), Path(given[name]), allowed)
-    if given["engine"] is EngineName.local:
-        from ..inputs.url import is_store
-
-        for source in given["sources"] or ():
-            if is_store(source):
-                told = "lies in a bucket; --engine ray reads it, and writes to --out FOLDER.parquet"
-                raise ImageError(f"{source}: {told}")
+class EngineName(StrEnum):
+    local = "local"
+    ray = "ray"
 
 
-def _check_engine(given: Given) -> None:
-    """Refuse options of the other engine, and Ray without its output."""
-    defaults = {"every": 1, "classify_every": CLASSIFY_EVERY}
-    ray = given["engine"] is EngineName.ray
-    others = [
-        option(name)
-        for name in (LOCAL_ONLY if ray else RAY_ONLY)
-        if given[name] is not None and given[name] is not False and given[name] != defaults.get(name)
-    ]
-    if others and ray:
-        told = "not with --engine ray, which writes rows to --out FOLDER.parquet"
-        raise typer.BadParameter(f"{', '.join(others)}: {told}")
-    if others:
-        raise typer.BadParameter(f"{', '.join(others)}: only with --engine ray")
-    if ray and not given["out"]:
-        raise typer.BadParameter("--engine ray needs --out FOLDER.parquet")
+@dataclass(frozen=True)
+class Given:
+    """What is looked at."""
+
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SOURCE", help="Pictures, folders of them, globs, videos.", show_default=False),
+    ] = None
+    from_list: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FILE|-",
+            help="A list of sources, one a line; - is standard input.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    allow_url: Annotated[
+        bool, typer.Option("--allow-url", help="Sources may be http and https addresses.", rich_help_panel=INPUT)
+    ] = False
+    no_recursive: Annotated[
+        bool,
+        typer.Option(
+            "--no-recursive", help="Of a folder take what lies in it, not in folders below.", rich_help_panel=INPUT
+        ),
+    ] = False
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="A picture that is damaged within is an error, not a warning in its row.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False
 
 
-def check_suffix(name: str, path: Path, allowed: tuple[str, ...]) -> None:
-    """Refuse an output whose name says that it holds something else.
+@dataclass(frozen=True)
+class Written:
+    """What is written, and from where a run goes on."""
 
-    Args:
-        name: the option.
-        path: what was given; a folder that is there may be called anything.
-        allowed: suffixes that fit.
-
-    Raises:
-        typer.BadParameter: the suffix contradicts the option.
-    """
-    suffix = path.suffix.lower()
-    if suffix in allowed or suffix not in FORMATS or os.path.isdir(path):
-        return
-    wanted = f"a name that ends in {' or '.join(allowed)}" if allowed else "a folder"
-    raise typer.BadParameter(f"{name} {path}: {name} writes {wanted}")
-
-
-def output_options(given: Given) -> Outputs:
-    """What the run writes.
-
-    Raises:
-        typer.BadParameter: ``--resume`` without an output that is kept.
-    """
-    from ..drawing.options import DrawOptions
-    from ..outputs.options import Outputs
-
-    hidden, save = given["blur"] or given["pixelate"], given["save"]
-    name = None
-    if save is not None and save.suffix.lower() in SAVED and not os.path.isdir(save):
-        save, name = save.parent, save.name
-    live, live_csv = _live(given["json_target"]), _live(given["csv"])
-    if live == live_csv == "-":
-        raise typer.BadParameter("--json and --csv both go to standard output: give one of them a file")
-    outputs = Outputs(
-        json=None if given["json_target"] is None or live else Path(given["json_target"]),
-        live=live,
-        live_csv=live_csv,
-        csv=None if given["csv"] is None or live_csv else Path(given["csv"]),
-        parquet=given["parquet"],
-        coco=given["coco"],
-        features=given["features"],
-        crops=given["crops"],
-        save=save,
-        save_as=name,
-        how=None if hidden is None else ("blur" if given["blur"] else "pixelate"),
-        what=None if hidden is None else hidden.value,
-        drawing=DrawOptions.parse(given["draw"], given["label_fields"]),
-        hide_confidence=given["hide_conf"],
-        review=given["review"],
-    )
-    if given["resume"] and (live or live_csv or not outputs.journals):
-        raise typer.BadParameter("--resume needs an output in a file or a folder, and not --json - or --csv -")
-    return outputs
-
-
-def _live(target: str | None) -> str | None:
-    """Where an output goes that is written at once, ``-`` for standard output; None of one that goes to a file."""
-    try:
-        if target is None or not is_stream(target):
-            return None
-    except OSError:  # a name that no file system takes, which the check of the outputs tells
-        return None
-    return "-" if is_standard_output(target) else target
+    json_target: Annotated[
+        str | None,
+        typer.Option(
+            "--json",
+            metavar="FILE|-",
+            help="Write one JSON object a line; - is standard output.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    csv: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|-", help="Write a table, one row a face; - is standard output.", rich_help_panel=OUTPUT
+        ),
+    ] = None
+    parquet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The same as Parquet, with types (extra 'parquet').", rich_help_panel=OUTPUT),
+    ] = None
+    coco: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write COCO JSON, to correct the boxes.", rich_help_panel=OUTPUT),
+    ] = None
+    crops: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Cut the faces out into this folder, with a CSV of labels.", rich_help_panel=OUTPUT
+        ),
+    ] = None
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz|.parquet",
+            help="Write each face's pooled numbers before the heads there.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with a run that was interrupted; what is done is skipped.", rich_help_panel=OUTPUT
+        ),
+    ] = False
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="With --resume: try pictures again that could not be read.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart", help="Begin anew, and drop what an interrupted run has done.", rich_help_panel=OUTPUT
+        ),
+    ] = False
 
 
-def ray_options(
-    sources: SourceOptions,
-    models: ModelOptions,
-    out: str,
-    address: str | None,
-    actors: int | None,
-    block: int | None,
-    restart: bool,
-) -> RayJob:
-    """The options as the Ray engine takes them.
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn into pictures, or hidden in them."""
 
-    Args:
-        sources: what is looked at.
-        models: which models, and how they run.
-        out: the results' folder.
-        address: of a cluster; None starts Ray here.
-        actors: workers; None takes what fits.
-        block: pictures in a block; None lets their number decide.
-        restart: begin anew.
-    """
-    from ..distributed.job import RayJob
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR|FILE",
+            help="Save annotated pictures and videos in this folder; of one picture or video, a file.",
+            rich_help_panel=DRAWING,
+        ),
+    ] = None
+    draw: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYERS",
+            help="With --save: draw these of boxes,labels,points,heads. Default: all.",
+            rich_help_panel=DRAWING,
+        ),
+    ] = None
+    label_fields: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="With --save: attributes that labels name, as in age,gender.",
+            rich_help_panel=DRAWING,
+        ),
+    ] = None
+    blur: Annotated[
+        Hidden | None,
+        typer.Option(help="With --save: blur these, and draw nothing.", show_default=False, rich_help_panel=DRAWING),
+    ] = None
+    pixelate: Annotated[
+        Hidden | None,
+        typer.Option(
+            help="With --save: pixelate these, and draw nothing.", show_default=False, rich_help_panel=DRAWING
+        ),
+    ] = None
+    hide_conf: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="With --blur and --pixelate: least confidence of what is hidden.",
+            rich_help_panel=DRAWING,
+        ),
+    ] = HIDE_CONFIDENCE
+    review: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --blur and --pixelate: list there the pictures in which nothing was hidden.",
+            rich_help_panel=DRAWING,
+        ),
+    ] = None
 
-    return RayJob(
-        sources=sources.texts,
-        from_list=sources.from_list,
-        allow_url=sources.allow_url,
-        recursive=sources.recursive,
-        out=out,
-        detector=models.detector,
-        classifier=models.classifier,
-        decisive=models.decisive,
-        address=address,
-        actors=actors,
-        threads=models.threads,
-        block=block,
-        restart=restart,
-    )
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the models run, beside what all commands have."""
+
+    tiles: Annotated[
+        bool,
+        typer.Option(
+            "--tiles",
+            help="Look at pictures larger than that in tiles too, for small faces.",
+            rich_help_panel=MODELS,
+        ),
+    ] = False
+    tile_size: Annotated[
+        int | None,
+        typer.Option(
+            min=32,
+            max=LARGEST_INPUT,
+            help="Side of such a tile, in pixels; implies --tiles. Default: --imgsz.",
+            rich_help_panel=MODELS,
+        ),
+    ] = None
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="Of the models. auto: the fastest on this machine within the releases' bounds.",
+            rich_help_panel=SPEED,
+        ),
+    ] = Precision.auto
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_THREADS,
+            help="Pictures that are worked on at once. Default: by the machine.",
+            rich_help_panel=SPEED,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Videos:
+    """How videos are looked at."""
+
+    every: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Look at every N-th frame only.", rich_help_panel=VIDEO)
+    ] = 1
+    classify_every: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Read a person's face in every N-th frame that has it.", rich_help_panel=VIDEO
+        ),
+    ] = CLASSIFY_EVERY
+    no_tracks: Annotated[
+        bool,
+        typer.Option(
+            "--no-tracks", help="Do not follow persons; each frame's faces stand alone.", rich_help_panel=VIDEO
+        ),
+    ] = False
+    tracks: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv|.parquet|.jsonl", help="Write one row a person there.", rich_help_panel=VIDEO),
+    ] = None
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=31_536_000, metavar="S", help="Stop after S seconds.", rich_help_panel=VIDEO),
+    ] = None
+    show: Annotated[
+        bool,
+        typer.Option("--show", help="Show videos and cameras in a window; q closes it.", rich_help_panel=VIDEO),
+    ] = False
+
+
+@dataclass(frozen=True)
+class Ray:
+    """Many cores or machines."""
+
+    engine: Annotated[
+        EngineName,
+        typer.Option(
+            help="ray: workers on many cores or machines, sources in buckets, too (extra 'ray').", rich_help_panel=SPEED
+        ),
+    ] = EngineName.local
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER.parquet",
+            help="Write rows as Parquet parts into this folder, on a disk or in a bucket; what is there is not done "
+            "again.",
+            rich_help_panel=RAY,
+        ),
+    ] = None
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|HOST:PORT", help="Join this Ray cluster. Default: start Ray here.", rich_help_panel=RAY
+        ),
+    ] = None
+    actors: Annotated[
+        int | None, typer.Option(min=1, help="Workers. Default: one a core, or one a GPU.", rich_help_panel=RAY)
+    ] = None
+    block: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="PICTURES", help="Pictures a part. Default: 25 to 500.", rich_help_panel=RAY),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What the screen shows."""
+
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Tables on the screen with points, too.", rich_help_panel=OUTPUT)
+    ] = False
+    timing: Annotated[
+        bool,
+        typer.Option("--timing", help="Print where the time went, on standard error.", rich_help_panel=SPEED),
+    ] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes, bars and summaries: only errors.")] = False
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more: where the time went.")] = False

@@ -1,28 +1,19 @@
-"""Options and choices that commands share, each written once: models, speed, videos, many machines."""
+"""Options and choices that commands share, each written once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-INPUT, OUTPUT, MODELS, SPEED, DRAWING, VIDEO, RAY = (
-    "Input",
-    "Output",
-    "Models",
-    "Speed",
-    "Drawing",
-    "Video",
-    "With --engine ray",
-)
-"""Panels of ``detect --help``."""
+MODELS, SPEED = "Models", "Speed"
+"""Panels of ``--help``."""
 LARGEST_INPUT, MOST_THREADS = 4096, 1024
 """Pixels of the detector's input, whose memory grows with their square; threads, each of which takes memory."""
-
-HIDE_CONFIDENCE = 0.1
-"""As ``drawing.second_look.CONFIDENCE``, which is loaded where something is hidden only."""
 Detector = Annotated[
     str | None,
     typer.Option(
@@ -57,6 +48,13 @@ Threads = Annotated[
     int | None, typer.Option(min=1, max=MOST_THREADS, help="Threads. Default: one a core.", rich_help_panel=SPEED)
 ]
 
+PrecisionName = Annotated[
+    str, typer.Option(help="auto (what detect takes), int8, float16 or float32: which of each release's files runs.")
+]
+FiguresFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")]
+
+ReportFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the report there: figures and plots.")]
+
 
 class Precision(StrEnum):
     auto = "auto"
@@ -65,9 +63,22 @@ class Precision(StrEnum):
     float32 = "float32"
 
 
-class Hidden(StrEnum):
-    faces = "faces"
-    heads = "heads"
+class Region(StrEnum):
+    face = "face"
+    head = "head"
+    torso = "torso"
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which models run, and how."""
+
+    detector: Detector = None
+    classifier: Classifier = None
+    conf: Confidence = None
+    imgsz: InputSize = None
+    device: Device = "cpu"
+    threads: Threads = None
 
 
 def typed(context: typer.Context, option: str) -> bool:
@@ -76,74 +87,11 @@ def typed(context: typer.Context, option: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-class EngineName(StrEnum):
-    local = "local"
-    ray = "ray"
-
-
-Engine = Annotated[
-    EngineName,
-    typer.Option(
-        help="ray: workers on many cores or machines, sources in buckets, too (extra 'ray').", rich_help_panel=SPEED
-    ),
-]
-Out = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FOLDER.parquet",
-        help="Write rows as Parquet parts into this folder, on a disk or in a bucket; what is there is not done again.",
-        rich_help_panel=RAY,
-    ),
-]
-Address = Annotated[
-    str | None,
-    typer.Option(metavar="auto|HOST:PORT", help="Join this Ray cluster. Default: start Ray here.", rich_help_panel=RAY),
-]
-Actors = Annotated[
-    int | None, typer.Option(min=1, help="Workers. Default: one a core, or one a GPU.", rich_help_panel=RAY)
-]
-Block = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="PICTURES", help="Pictures a part. Default: 25 to 500.", rich_help_panel=RAY),
-]
-
-
-Every = Annotated[
-    int,
-    typer.Option("--every", min=1, metavar="N", help="Look at every N-th frame only.", rich_help_panel=VIDEO),
-]
-ClassifyEvery = Annotated[
-    int,
-    typer.Option(
-        "--classify-every",
-        min=1,
-        metavar="N",
-        help="Read a person's face in every N-th frame that has it.",
-        rich_help_panel=VIDEO,
-    ),
-]
-NoTracks = Annotated[
-    bool,
-    typer.Option("--no-tracks", help="Do not follow persons; each frame's faces stand alone.", rich_help_panel=VIDEO),
-]
-Tracks = Annotated[
-    Path | None,
-    typer.Option(
-        "--tracks", metavar="FILE.csv|.parquet|.jsonl", help="Write one row a person there.", rich_help_panel=VIDEO
-    ),
-]
-Seconds = Annotated[
-    float | None,
-    typer.Option(
-        "--seconds", min=0.001, max=31_536_000, metavar="S", help="Stop after S seconds.", rich_help_panel=VIDEO
-    ),
-]
-
-
-class Region(StrEnum):
-    face = "face"
-    head = "head"
-    torso = "torso"
+def report_folders(out: Path, names: Sequence[str]) -> list[Path]:
+    """One model's report goes to the folder itself, those of several into folders of their names."""
+    if len(names) == 1:
+        return [out]
+    return [out / "".join(c if c.isalnum() or c in "._-" else "-" for c in name) for name in names]
 
 
 def read_terms(given: list[str]) -> dict[str, str]:

@@ -10,11 +10,6 @@ import typer
 from ._options import Classifier, Detector, Device, Precision, Threads
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(benchmark)
-
-
 def benchmark(
     folder: Annotated[
         Path | None,

@@ -36,11 +36,6 @@ BESIDE = 4
 """Most runs that get a column each; more get a row each."""
 
 
-def register_compare(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("compare")(compare)
-
-
 def compare(
     runs: Annotated[
         list[str],

@@ -15,27 +15,13 @@ from typing import Annotated
 
 import typer
 
-from . import data_check, data_convert, data_export
 from ._app import App
 from ._options import Region, read_terms
+from .data_check import check, prelabel, upload
+from .data_convert import convert, roboflow
+from .data_export import export
 
 app = App(help="Training data: get, convert, check, cut, label.")
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the commands to the app."""
-    register_crop(app)
-    data_convert.register(app)
-    register_closeups(app)
-    data_check.register(app)
-    data_export.register(app)
-    register_augmented(app)
-    parent.add_typer(app, name="data")
-
-
-def register_augmented(app: typer.Typer) -> None:
-    """Add the command to ``facepipe data``."""
-    app.command("augmented")(augmented)
 
 
 def augmented(
@@ -65,11 +51,6 @@ def augmented(
 class Missed(StrEnum):
     drop = "drop"
     whole = "whole"
-
-
-def register_crop(app: typer.Typer) -> None:
-    """Add the command to ``facepipe data``."""
-    app.command("crop")(crop)
 
 
 def crop(
@@ -124,11 +105,6 @@ def crop(
     )
 
 
-def register_closeups(app: typer.Typer) -> None:
-    """Add the command to ``facepipe data``."""
-    app.command("closeups")(closeups)
-
-
 def closeups(
     faces: Annotated[Path, typer.Argument(metavar="FACES.csv", help="CSV of pictures of one face each.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The new data set's folder.")],
@@ -160,3 +136,7 @@ def closeups(
         table, rows, FaceDetector(detector, confidence=SEEN), out, read_terms(terms or []), across, seed
     )
     print(f"{out / 'data.yaml'}: " + ", ".join(f"{count} {what}" for what, count in counts.items() if count))
+
+
+for command in (crop, convert, roboflow, closeups, check, prelabel, upload, export, augmented):
+    app.command()(command)

@@ -25,13 +25,6 @@ class Format(StrEnum):
     coco = "coco"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``facepipe data``."""
-    app.command("check")(check)
-    app.command("prelabel")(prelabel)
-    app.command("upload")(upload)
-
-
 def check(
     data: Annotated[
         Path,

@@ -63,12 +63,6 @@ SkipBroken = Annotated[
 Workers = Annotated[int, typer.Option(min=1, help="Threads that read pictures.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``facepipe data``."""
-    app.command("convert")(convert)
-    app.command("roboflow")(roboflow)
-
-
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The labels' file, or the data set's folder.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the new data set.")],

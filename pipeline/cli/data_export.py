@@ -22,11 +22,6 @@ class Tool(StrEnum):
     coco = "coco"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``facepipe data``."""
-    app.command("export")(export)
-
-
 def export(
     results: Annotated[
         Path, typer.Argument(metavar="RESULTS.jsonl", help="What detect --json FILE wrote.", show_default=False)

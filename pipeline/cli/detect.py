@@ -2,256 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ...core.errors import ImageError
+from ...core.files import is_standard_output, is_stream
 from ..console import DEBUG, WARNING, Verbosity, exit_code, terminable
-from ..video.options import CLASSIFY_EVERY, VideoOptions
-from ._detect_options import check_usage, output_options, ray_options
-from ._options import (
-    DRAWING,
+from ..video.options import CLASSIFY_EVERY
+from ._detect_options import (
     HIDE_CONFIDENCE,
-    INPUT,
-    LARGEST_INPUT,
-    MODELS,
-    MOST_THREADS,
-    OUTPUT,
-    SPEED,
-    VIDEO,
-    Actors,
-    Address,
-    Block,
-    Classifier,
-    ClassifyEvery,
-    Confidence,
-    Detector,
-    Device,
-    Engine,
+    Drawn,
     EngineName,
-    Every,
-    Hidden,
-    InputSize,
-    NoTracks,
-    Out,
-    Precision,
-    Seconds,
-    Threads,
-    Tracks,
+    Given,
+    Ray,
+    Screen,
+    Tuning,
+    Videos,
+    Written,
 )
+from ._options import ModelChoice
 
+if TYPE_CHECKING:
+    from ..outputs.options import Outputs
+
+Options = Mapping[str, Any]
+"""The command's options, by the names of their fields in the groups."""
 FAILED = 1
 """Exit code where some input failed."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(detect)
+JPEG, OTHERS = (".jpg", ".jpeg"), (".png", ".webp", ".bmp", ".tif", ".tiff")
+SAVED = (*JPEG, *OTHERS, ".mp4")
+"""Suffixes of ``--save`` that name a file."""
+SUFFIXES = {
+    "json_target": (".jsonl", ".json", ".ndjson"),
+    "csv": (".csv", ".tsv", ".txt"),
+    "parquet": (".parquet", ".pq"),
+    "coco": (".json",),
+    "features": (".npz", ".parquet"),
+    "tracks": (".csv", ".parquet", ".jsonl"),
+    "save": SAVED,
+    "crops": (),
+}
+"""What the names of outputs may end in, by option; other endings are taken unless they stand for another format."""
+FORMATS = {
+    *(suffix for suffixes in SUFFIXES.values() for suffix in suffixes),
+    *(".gif", ".heic", ".avif", ".mov", ".avi", ".mkv", ".webm", ".npy", ".xlsx", ".xls", ".html", ".xml", ".yaml"),
+    *(".zip", ".gz", ".bz2", ".xz", ".zst", ".tar"),
+} - {".txt"}
+"""Endings that say what a file holds."""
+LOCAL_ONLY = (
+    *("json_target", "csv", "parquet", "coco", "crops", "save", "draw", "label_fields", "review", "strict", "features"),
+    *("retry_failed", "workers", "timing", "every", "classify_every", "no_tracks", "tracks", "seconds"),
+    *("wide", "show"),
+)
+RAY_ONLY = ("out", "address", "actors", "block")
 
 
 def detect(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="SOURCE", help="Pictures, folders of them, globs, videos.", show_default=False),
-    ] = None,
-    from_list: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="FILE|-",
-            help="A list of sources, one a line; - is standard input.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    allow_url: Annotated[
-        bool, typer.Option("--allow-url", help="Sources may be http and https addresses.", rich_help_panel=INPUT)
-    ] = False,
-    no_recursive: Annotated[
-        bool,
-        typer.Option(
-            "--no-recursive", help="Of a folder take what lies in it, not in folders below.", rich_help_panel=INPUT
-        ),
-    ] = False,
-    json_target: Annotated[
-        str | None,
-        typer.Option(
-            "--json",
-            metavar="FILE|-",
-            help="Write one JSON object a line; - is standard output.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    csv: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|-", help="Write a table, one row a face; - is standard output.", rich_help_panel=OUTPUT
-        ),
-    ] = None,
-    parquet: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The same as Parquet, with types (extra 'parquet').", rich_help_panel=OUTPUT),
-    ] = None,
-    coco: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write COCO JSON, to correct the boxes.", rich_help_panel=OUTPUT),
-    ] = None,
-    crops: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Cut the faces out into this folder, with a CSV of labels.", rich_help_panel=OUTPUT
-        ),
-    ] = None,
-    features: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.npz|.parquet",
-            help="Write each face's pooled numbers before the heads there.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict",
-            help="A picture that is damaged within is an error, not a warning in its row.",
-            rich_help_panel=INPUT,
-        ),
-    ] = False,
-    wide: Annotated[
-        bool, typer.Option("--wide", help="Tables on the screen with points, too.", rich_help_panel=OUTPUT)
-    ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Go on with a run that was interrupted; what is done is skipped.", rich_help_panel=OUTPUT
-        ),
-    ] = False,
-    retry_failed: Annotated[
-        bool,
-        typer.Option(
-            "--retry-failed",
-            help="With --resume: try pictures again that could not be read.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False,
-    restart: Annotated[
-        bool,
-        typer.Option(
-            "--restart", help="Begin anew, and drop what an interrupted run has done.", rich_help_panel=OUTPUT
-        ),
-    ] = False,
-    save: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR|FILE",
-            help="Save annotated pictures and videos in this folder; of one picture or video, a file.",
-            rich_help_panel=DRAWING,
-        ),
-    ] = None,
-    draw: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LAYERS",
-            help="With --save: draw these of boxes,labels,points,heads. Default: all.",
-            rich_help_panel=DRAWING,
-        ),
-    ] = None,
-    label_fields: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="With --save: attributes that labels name, as in age,gender.",
-            rich_help_panel=DRAWING,
-        ),
-    ] = None,
-    blur: Annotated[
-        Hidden | None,
-        typer.Option(help="With --save: blur these, and draw nothing.", show_default=False, rich_help_panel=DRAWING),
-    ] = None,
-    pixelate: Annotated[
-        Hidden | None,
-        typer.Option(
-            help="With --save: pixelate these, and draw nothing.", show_default=False, rich_help_panel=DRAWING
-        ),
-    ] = None,
-    hide_conf: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="With --blur and --pixelate: least confidence of what is hidden.",
-            rich_help_panel=DRAWING,
-        ),
-    ] = HIDE_CONFIDENCE,
-    review: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="With --blur and --pixelate: list there the pictures in which nothing was hidden.",
-            rich_help_panel=DRAWING,
-        ),
-    ] = None,
-    conf: Confidence = None,
-    detector: Detector = None,
-    classifier: Classifier = None,
-    imgsz: InputSize = None,
-    tiles: Annotated[
-        bool,
-        typer.Option(
-            "--tiles",
-            help="Look at pictures larger than that in tiles too, for small faces.",
-            rich_help_panel=MODELS,
-        ),
-    ] = False,
-    tile_size: Annotated[
-        int | None,
-        typer.Option(
-            min=32,
-            max=LARGEST_INPUT,
-            help="Side of such a tile, in pixels; implies --tiles. Default: --imgsz.",
-            rich_help_panel=MODELS,
-        ),
-    ] = None,
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            help="Of the models. auto: the fastest on this machine within the releases' bounds.",
-            rich_help_panel=SPEED,
-        ),
-    ] = Precision.auto,
-    device: Device = "cpu",
-    threads: Threads = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=MOST_THREADS,
-            help="Pictures that are worked on at once. Default: by the machine.",
-            rich_help_panel=SPEED,
-        ),
-    ] = None,
-    timing: Annotated[
-        bool,
-        typer.Option("--timing", help="Print where the time went, on standard error.", rich_help_panel=SPEED),
-    ] = False,
-    every: Every = 1,
-    classify_every: ClassifyEvery = CLASSIFY_EVERY,
-    no_tracks: NoTracks = False,
-    tracks: Tracks = None,
-    seconds: Seconds = None,
-    show: Annotated[
-        bool,
-        typer.Option("--show", help="Show videos and cameras in a window; q closes it.", rich_help_panel=VIDEO),
-    ] = False,
-    engine: Engine = EngineName.local,
-    out: Out = None,
-    address: Address = None,
-    actors: Actors = None,
-    block: Block = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes, bars and summaries: only errors.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more: where the time went.")] = False,
+    given: Given,
+    written: Written,
+    drawn: Drawn,
+    models: ModelChoice,
+    tuning: Tuning,
+    videos: Videos,
+    ray: Ray,
+    screen: Screen,
 ) -> None:
     """Find the faces in pictures and videos and read the attributes of each.
 
@@ -271,31 +89,40 @@ def detect(
     """
     from ..batch.job import DetectJob, ModelOptions, RunOptions, SourceOptions, VideoJob, run_job
 
-    given = {name: value for name, value in locals().items() if name not in ("DetectJob", "run_job")}
-    check_usage(given)
-    if quiet or verbose:
-        Verbosity.level = WARNING if quiet else DEBUG
+    groups = (given, written, drawn, models, tuning, videos, ray, screen)
+    options = {name: value for group in groups for name, value in vars(group).items()}
+    check_usage(options)
+    if screen.quiet or screen.verbose:
+        Verbosity.level = WARNING if screen.quiet else DEBUG
     decisive = {
-        "device": device,
-        "precision": precision.value,
-        "confidence": conf,
-        "imgsz": imgsz,
-        "tiles": tile_size or tiles,
+        "device": models.device,
+        "precision": tuning.precision.value,
+        "confidence": models.conf,
+        "imgsz": models.imgsz,
+        "tiles": tuning.tile_size or tuning.tiles,
     }
-    chosen = SourceOptions(tuple(sources or ()), from_list, allow_url, not no_recursive)
-    models = ModelOptions(detector, classifier, decisive, threads, workers)
-    if out is not None:  # which only --engine ray takes, and needs
-        from ..distributed.job import run_ray_job
+    sources = SourceOptions(tuple(given.sources or ()), given.from_list, given.allow_url, not given.no_recursive)
+    chosen = ModelOptions(models.detector, models.classifier, decisive, models.threads, tuning.workers)
+    if ray.out is not None:  # which only --engine ray takes, and needs
+        from ..distributed.job import RayJob, run_ray_job
 
-        ray_job = ray_options(chosen, models, out, address, actors, block, restart)
+        ray_job = RayJob(sources, chosen, ray.out, ray.address, ray.actors, ray.block, written.restart)
         end(lambda: run_ray_job(ray_job))
         return
     job = DetectJob(
+        sources,
         chosen,
-        models,
-        output_options(given),
-        RunOptions(resume, retry_failed, restart, timing, strict, wide, show),
-        VideoJob(VideoOptions(every, classify_every, not no_tracks, seconds), tracks),
+        output_options(options),
+        RunOptions(
+            written.resume,
+            written.retry_failed,
+            written.restart,
+            screen.timing,
+            given.strict,
+            screen.wide,
+            videos.show,
+        ),
+        VideoJob(videos.every, videos.classify_every, not videos.no_tracks, videos.seconds, videos.tracks),
     )
     end(lambda: run_job(job))
 
@@ -309,3 +136,137 @@ def end(run: Callable[[], bool]) -> None:
         raise typer.Exit(exit_code(interruption)) from None
     if failed:
         raise typer.Exit(FAILED)
+
+
+def option(name: str) -> str:
+    """How a parameter is typed."""
+    return "--json" if name == "json_target" else f"--{name.replace('_', '-')}"
+
+
+def check_usage(given: Options) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        typer.BadParameter: the message names them.
+        ImageError: a source in a bucket, which only ``--engine ray`` reads.
+    """
+    wrong = {
+        "--blur and --pixelate: choose one of them": given["blur"] and given["pixelate"],
+        "--blur and --pixelate need --save, where the pictures go": (given["blur"] or given["pixelate"])
+        and given["save"] is None,
+        "--draw and --label-fields need --save, and draw nothing where faces are hidden": (
+            given["draw"] is not None or given["label_fields"] is not None
+        )
+        and (given["save"] is None or given["blur"] or given["pixelate"]),
+        "--review and --hide-conf need --blur or --pixelate": (
+            given["review"] is not None or given["hide_conf"] != HIDE_CONFIDENCE
+        )
+        and not (given["blur"] or given["pixelate"]),
+        "--resume goes on and --restart begins anew: choose one of them": given["resume"] and given["restart"],
+        "--tracks writes persons, and --no-tracks follows none: choose one of them": given["no_tracks"]
+        and given["tracks"] is not None,
+        "--retry-failed needs --resume": given["retry_failed"] and not given["resume"],
+        "--quiet and --verbose: choose one of them": given["quiet"] and given["verbose"],
+        "name at least one SOURCE, or a list of them with --from": not given["sources"] and given["from_list"] is None,
+    }
+    for message, holds in wrong.items():
+        if holds:
+            raise typer.BadParameter(message)
+    _check_engine(given)
+    for name, allowed in SUFFIXES.items():
+        if given[name] is not None:
+            check_suffix(option(name), Path(given[name]), allowed)
+    if given["engine"] is EngineName.local:
+        from ..inputs.sources import is_store
+
+        for source in given["sources"] or ():
+            if is_store(source):
+                told = "lies in a bucket; --engine ray reads it, and writes to --out FOLDER.parquet"
+                raise ImageError(f"{source}: {told}")
+
+
+def _check_engine(given: Options) -> None:
+    """Refuse options of the other engine, and Ray without its output."""
+    defaults = {"every": 1, "classify_every": CLASSIFY_EVERY}
+    ray = given["engine"] is EngineName.ray
+    others = [
+        option(name)
+        for name in (LOCAL_ONLY if ray else RAY_ONLY)
+        if given[name] is not None and given[name] is not False and given[name] != defaults.get(name)
+    ]
+    if others and ray:
+        told = "not with --engine ray, which writes rows to --out FOLDER.parquet"
+        raise typer.BadParameter(f"{', '.join(others)}: {told}")
+    if others:
+        raise typer.BadParameter(f"{', '.join(others)}: only with --engine ray")
+    if ray and not given["out"]:
+        raise typer.BadParameter("--engine ray needs --out FOLDER.parquet")
+
+
+def check_suffix(name: str, path: Path, allowed: tuple[str, ...]) -> None:
+    """Refuse an output whose name says that it holds something else.
+
+    Args:
+        name: the option.
+        path: what was given; a folder that is there may be called anything.
+        allowed: suffixes that fit.
+
+    Raises:
+        typer.BadParameter: the suffix contradicts the option.
+    """
+    suffix = path.suffix.lower()
+    if suffix in allowed or suffix not in FORMATS or os.path.isdir(path):
+        return
+    wanted = f"a name that ends in {' or '.join(allowed)}" if allowed else "a folder"
+    raise typer.BadParameter(f"{name} {path}: {name} writes {wanted}")
+
+
+def output_options(given: Options) -> Outputs:
+    """What the run writes.
+
+    Raises:
+        typer.BadParameter: ``--resume`` without an output that is kept.
+    """
+    from ..outputs.options import Outputs
+
+    hidden, save, drawing = given["blur"] or given["pixelate"], given["save"], None
+    if save is not None:
+        from ..drawing.options import DrawOptions
+
+        drawing = DrawOptions.parse(given["draw"], given["label_fields"])
+    name = None
+    if save is not None and save.suffix.lower() in SAVED and not os.path.isdir(save):
+        save, name = save.parent, save.name
+    live, live_csv = _live(given["json_target"]), _live(given["csv"])
+    if live == live_csv == "-":
+        raise typer.BadParameter("--json and --csv both go to standard output: give one of them a file")
+    outputs = Outputs(
+        json=None if given["json_target"] is None or live else Path(given["json_target"]),
+        live=live,
+        live_csv=live_csv,
+        csv=None if given["csv"] is None or live_csv else Path(given["csv"]),
+        parquet=given["parquet"],
+        coco=given["coco"],
+        features=given["features"],
+        crops=given["crops"],
+        save=save,
+        save_as=name,
+        how=None if hidden is None else ("blur" if given["blur"] else "pixelate"),
+        what=None if hidden is None else hidden.value,
+        drawing=drawing,
+        hide_confidence=given["hide_conf"],
+        review=given["review"],
+    )
+    if given["resume"] and (live or live_csv or not outputs.journals):
+        raise typer.BadParameter("--resume needs an output in a file or a folder, and not --json - or --csv -")
+    return outputs
+
+
+def _live(target: str | None) -> str | None:
+    """Where an output goes that is written at once, ``-`` for standard output; None of one that goes to a file."""
+    try:
+        if target is None or not is_stream(target):
+            return None
+    except OSError:  # a name that no file system takes, which the check of the outputs tells
+        return None
+    return "-" if is_standard_output(target) else target

@@ -24,11 +24,6 @@ MARKS = {"ok": "ok", "absent": "–", "note": "note", "wrong": "WRONG"}
 STYLES = {"ok": "green", "absent": "dim", "note": "yellow", "wrong": "bold red"}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command()(doctor)
-
-
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -87,11 +82,6 @@ def _tell(finding: Finding, new: bool) -> None:
     screen.print(line.append(f"  {finding.what}: {finding.told}"))
     if finding.remedy:
         screen.print(Text(f"         → {finding.remedy}", style="cyan"))
-
-
-def register_schema(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command()(schema)
 
 
 def schema() -> None:

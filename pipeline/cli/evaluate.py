@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...core.extras import require
+from ...core.files import write_figures
 from ...weights.store import find
 from ..console import report
-from ._options import (
-    Classifier,
-    Confidence,
-    Detector,
-    Device,
-    InputSize,
-    Threads,
-)
+from ._options import FiguresFile, ModelChoice, PrecisionName
+
+if TYPE_CHECKING:
+    from ...classifier.inference.classifier import AttributeClassifier
+    from ...detector.inference.detector import FaceDetector
+    from ...weights.manifest import Attribute
+    from ..evaluation.metrics import Figures
+    from ..evaluation.predictions import EndToEnd
 
 SPLITS = ("train", "val", "test", "all")
 FAILED = 1
 """Exit code where some pictures could not be read."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command()(evaluate)
+@dataclass(frozen=True)
+class Measured:
+    """Which photos are measured, and how a found box is a face's."""
+
+    split: Annotated[
+        str, typer.Option(help="train, val, test or all. Data without such a column are measured whole.")
+    ] = "val"
+    iou: Annotated[
+        float, typer.Option(min=0.05, max=0.95, help="Overlap from which a found box is the labelled face's.")
+    ] = 0.5
 
 
 def evaluate(
@@ -38,27 +47,15 @@ def evaluate(
             "columns, a row a face) or COCO; may be repeated.",
         ),
     ],
-    detector: Detector = None,
-    classifier: Classifier = None,
-    split: Annotated[
-        str, typer.Option(help="train, val, test or all. Data without such a column are measured whole.")
-    ] = "val",
-    iou: Annotated[
-        float, typer.Option(min=0.05, max=0.95, help="Overlap from which a found box is the labelled face's.")
-    ] = 0.5,
-    conf: Confidence = None,
-    precision: Annotated[
-        str, typer.Option(help="auto (what detect takes), int8, float16 or float32, of both models.")
-    ] = "auto",
-    imgsz: InputSize = None,
+    chosen: ModelChoice,
+    measured: Measured,
+    precision: PrecisionName = "auto",
     tiles: Annotated[bool, typer.Option("--tiles", help="Look at larger pictures in tiles, too.")] = False,
-    device: Device = "cpu",
-    threads: Threads = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write the report there: figures, the chart, every face, the worst cases."),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")] = None,
+    json_file: FiguresFile = None,
 ) -> None:
     """Measure both models together: what is lost to the classifier, to missed faces and to shifted boxes.
 
@@ -67,39 +64,74 @@ def evaluate(
 
     Exit codes: 0 all done, 1 some pictures could not be read (the others are measured), 2 wrong usage or set-up.
     """
+    from ..console import progress
+    from ..evaluation.data import read_photos
+    from ..evaluation.metrics import Figures
+    from ..evaluation.predictions import predict_end_to_end
+    from ..evaluation.report import as_json, evaluation_command, write_report
+
+    if measured.split not in SPLITS:
+        raise typer.BadParameter(f"--split is one of {', '.join(SPLITS)}, got {measured.split!r}")
+    if out is not None:
+        require("matplotlib.figure")
+    eyes, stored, models, attributes = _open(chosen, precision, tiles)
+    photos = read_photos(data, attributes, measured.split)
+    with progress("pictures") as update:
+        seen = predict_end_to_end(eyes, models, photos, measured.iou, stored, progress=update)
+    for reason in seen.failed:
+        report(reason)
+    figures = Figures(seen)
+    _print(seen, figures)
+    command = evaluation_command(
+        seen,
+        [
+            f"--detector {eyes.release.label}",
+            *(f"--classifier {each.release.label}" for each in models),
+            f"--precision {precision}",
+            *([] if chosen.imgsz is None else [f"--imgsz {chosen.imgsz}"]),
+            *(["--tiles"] if tiles else []),
+            *([] if chosen.conf is None else [f"--conf {chosen.conf:g}"]),
+            f"--iou {measured.iou:g}",
+        ],
+    )
+    if json_file is not None:
+        write_figures(json_file, as_json(seen, figures, command))
+    if out is not None:
+        write_report(seen, figures, command, out)
+        print(f"report: {out}")
+    if seen.failed:
+        raise typer.Exit(FAILED)
+
+
+def _open(
+    chosen: ModelChoice, precision: str, tiles: bool
+) -> tuple[FaceDetector, str, list[AttributeClassifier], tuple[Attribute, ...]]:
+    """The detector and the precision of its file, the classifiers, and the attributes that they read."""
     from ...classifier.inference.classifier import AttributeClassifier
     from ...detector.inference.detector import FaceDetector
     from ...weights.session import choose_file
     from ..classifiers import Classifiers
-    from ..console import console, progress
-    from ..evaluation.data import read_photos
-    from ..evaluation.metrics import Figures
-    from ..evaluation.predictions import predict_end_to_end
-    from ..evaluation.report import as_json, evaluation_command, write_figures, write_report
+
+    device, threads = chosen.device, chosen.threads
+    wanted: list[str] | list[None] = chosen.classifier or [None]
+    models = []
+    for release in [find("classifier", each) for each in wanted]:
+        kind = choose_file(release, precision, device).precision
+        models.append(AttributeClassifier(None, device, threads, release=release, precision=kind))
+    attributes = tuple(attribute for each in Classifiers(models).by_name.values() for attribute in each.attributes)
+    release = find("detector", chosen.detector)
+    stored = choose_file(release, precision, device).precision
+    eyes = FaceDetector(
+        None, device, threads, chosen.conf, release=release, precision=stored, imgsz=chosen.imgsz, tiles=tiles
+    )
+    return eyes, stored, models, attributes
+
+
+def _print(seen: EndToEnd, figures: Figures) -> None:
+    from ..console import console
     from ..evaluation.tables import error_table, headline, loss_table, part_table, sentences
 
-    if split not in SPLITS:
-        raise typer.BadParameter(f"--split is one of {', '.join(SPLITS)}, got {split!r}")
-    if out is not None:
-        require("matplotlib.figure")
-    wanted: list[str] | list[None] = classifier or [None]
-    releases = [find("classifier", each) for each in wanted]
-    models = [
-        AttributeClassifier(
-            None, device, threads, release=each, precision=choose_file(each, precision, device).precision
-        )
-        for each in releases
-    ]
-    attributes = tuple(attribute for each in Classifiers(models).by_name.values() for attribute in each.attributes)
-    release = find("detector", detector)
-    stored = choose_file(release, precision, device).precision
-    eyes = FaceDetector(None, device, threads, conf, release=release, precision=stored, imgsz=imgsz, tiles=tiles)
-    photos = read_photos(data, attributes, split)
-    with progress("pictures") as update:
-        seen = predict_end_to_end(eyes, models, photos, iou, stored, progress=update)
-    for reason in seen.failed:
-        report(reason)
-    figures, screen = Figures(seen), console()
+    screen = console()
     for line in headline(seen, figures):
         print(line)
     screen.print(loss_table(figures))
@@ -110,22 +142,3 @@ def evaluate(
         screen.print(part_table(figures, sizes=False))
     for line in sentences(seen, figures):
         print(line)
-    command = evaluation_command(
-        seen,
-        [
-            f"--detector {eyes.release.label}",
-            *(f"--classifier {each.release.label}" for each in models),
-            f"--precision {precision}",
-            *([] if imgsz is None else [f"--imgsz {imgsz}"]),
-            *(["--tiles"] if tiles else []),
-            *([] if conf is None else [f"--conf {conf:g}"]),
-            f"--iou {iou:g}",
-        ],
-    )
-    if json_file is not None:
-        write_figures(json_file, as_json(seen, figures, command))
-    if out is not None:
-        write_report(seen, figures, command, out)
-        print(f"report: {out}")
-    if seen.failed:
-        raise typer.Exit(FAILED)

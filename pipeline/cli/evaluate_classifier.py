@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...core.errors import DataError
 from ...core.extras import require
-from ...core.files import write_whole
+from ...core.files import write_figures
+from ._options import Device, FiguresFile, ReportFolder, Threads, report_folders
 
 if TYPE_CHECKING:
     from ...classifier.evaluation.evaluate import Evaluation
 
-PRECISIONS = ("float32", "float16", "int8")
+
+@dataclass(frozen=True)
+class Beside:
+    """What is measured beside the split."""
+
+    training_rows: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Training rows to measure beside, which tell of overfitting. Default: 600; 0 for none."
+        ),
+    ] = None
+    size_rows: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Rows to measure at every size of the face, from 12 px on. Default: 2000; 0 for none."
+        ),
+    ] = None
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("evaluate-classifier")(evaluate_classifier)
+@dataclass(frozen=True)
+class Speed:
+    """Where it runs."""
+
+    device: Device = "cpu"
+    threads: Threads = None
+    workers: Annotated[int, typer.Option(min=1, help="Threads that read and cut crops.")] = 2
 
 
 def evaluate_classifier(
@@ -33,6 +52,8 @@ def evaluate_classifier(
             "repeated.",
         ),
     ],
+    beside: Beside,
+    speed: Speed,
     classifier: Annotated[
         list[str] | None,
         typer.Option(
@@ -44,27 +65,13 @@ def evaluate_classifier(
     precision: Annotated[
         str | None, typer.Option(help="float32, float16 or int8; else the release's default file.")
     ] = None,
-    training_rows: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Training rows to measure beside, which tell of overfitting. Default: 600; 0 for none."
-        ),
-    ] = None,
-    size_rows: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Rows to measure at every size of the face, from 12 px on. Default: 2000; 0 for none."
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml or directml.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads. Default: one a core.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that read and cut crops.")] = 2,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the report there: figures and plots.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")] = None,
+    out: ReportFolder = None,
+    json_file: FiguresFile = None,
 ) -> None:
     """Measure a released classifier through the ONNX file that serves: by attribute, by group, and its calibration."""
     from ...classifier.evaluation.evaluate import Rows, evaluate, read_as_trained
     from ...classifier.inference.classifier import AttributeClassifier
+    from ...weights.session import PRECISIONS
     from ..console import progress
 
     if precision is not None and precision not in PRECISIONS:
@@ -75,24 +82,23 @@ def evaluate_classifier(
     require("fairlearn.metrics")
     if out is not None:
         require("matplotlib.figure")
-    models = [AttributeClassifier(each, device, threads, precision=precision) for each in wanted]
-    usual = Rows()
-    rows = Rows(
-        usual.training if training_rows is None else training_rows, usual.sizes if size_rows is None else size_rows
-    )
+    models = [AttributeClassifier(each, speed.device, speed.threads, precision=precision) for each in wanted]
+    usual, training, sizes = Rows(), beside.training_rows, beside.size_rows
+    rows = Rows(usual.training if training is None else training, usual.sizes if sizes is None else sizes)
     evaluations = []
     for model in models:
         table = read_as_trained(model, data)
         with progress("crops") as count:
-            evaluations.append(evaluate(model, table, split, workers, data, rows, count))
+            evaluations.append(evaluate(model, table, split, speed.workers, data, rows, count))
     _print(evaluations)
     if json_file is not None:
         dumps = [_figures(evaluation) for evaluation in evaluations]
-        _write_json(json_file, dumps[0] if len(dumps) == 1 else {"classifiers": dumps})
+        write_figures(json_file, dumps[0] if len(dumps) == 1 else {"classifiers": dumps})
     if out is not None:
         from ...classifier.evaluation.report import write_report
 
-        for evaluation, folder in zip(evaluations, _folders(out, evaluations), strict=True):
+        folders = report_folders(out, [each.name for each in evaluations])
+        for evaluation, folder in zip(evaluations, folders, strict=True):
             write_report(evaluation, folder)
             print(f"report: {folder}")
 
@@ -129,18 +135,3 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
 
     dump = evaluation.metrics().model_dump(mode="json")
     return {"classifier": evaluation.name, **dump, "sentences": sentences(evaluation)}
-
-
-def _folders(out: Path, evaluations: Sequence[Evaluation]) -> list[Path]:
-    """One classifier's report goes to the folder itself, those of several into folders of their names."""
-    if len(evaluations) == 1:
-        return [out]
-    return [out / "".join(c if c.isalnum() or c in "._-" else "-" for c in each.name) for each in evaluations]
-
-
-def _write_json(path: Path, content: Any) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
-    except OSError as error:
-        raise DataError(f"{path}: the figures cannot be written ({error.strerror})") from error

@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...core.errors import DataError
 from ...core.extras import require
+from ...core.files import write_figures
+from ..console import console, progress
+from ._options import Device, FiguresFile, ReportFolder, Threads, report_folders
 
 if TYPE_CHECKING:
     from ...detector.evaluation.closeups import Closeups
     from ...detector.evaluation.evaluate import Evaluation
     from ...detector.evaluation.predictions import Detector
 
-PRECISIONS = ("float32", "float16", "int8")
+
+@dataclass(frozen=True)
+class How:
+    """How our releases run; baselines have their own size."""
+
+    precision: Annotated[str | None, typer.Option(help="float32, float16 or int8; else the release's default.")] = None
+    imgsz: Annotated[int | None, typer.Option(help="Input size of our releases. Default: their own.")] = None
+    tiles: Annotated[bool, typer.Option("--tiles", help="Our releases look at large pictures in tiles, too.")] = False
+    device: Device = "cpu"
+    threads: Threads = None
+
+    @property
+    def words(self) -> str:
+        """Those options that were given and that figures depend on."""
+        given = (("--precision", self.precision), ("--imgsz", self.imgsz))
+        return "".join(f" {option} {value}" for option, value in given if value) + " --tiles" * self.tiles
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("evaluate-detector")(evaluate_detector)
+@dataclass(frozen=True)
+class Further:
+    """What is measured besides the pictures of ``--data``."""
+
+    wider_splits: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="WIDER FACE's four .mat files: its easy, medium and hard AP.")
+    ] = None
+    closeups: Annotated[
+        Path | None, typer.Option(metavar="FACES.csv", help="Pictures that a face fills: how often it is found.")
+    ] = None
+    closeup_sources: Annotated[str, typer.Option(help="Sources of that CSV, with commas.")] = "utkface,fairface"
 
 
 def evaluate_detector(
+    how: How,
+    further: Further,
     data: Annotated[
         Path | None, typer.Option(help="DATA.yaml of the pictures to measure on; --closeups alone needs none.")
     ] = None,
@@ -40,103 +65,98 @@ def evaluate_detector(
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
-    precision: Annotated[str | None, typer.Option(help="float32, float16 or int8; else the release's default.")] = None,
-    imgsz: Annotated[int | None, typer.Option(help="Input size of our releases. Default: their own.")] = None,
-    tiles: Annotated[bool, typer.Option("--tiles", help="Our releases look at large pictures in tiles, too.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml or directml.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads. Default: one a core.")] = None,
-    wider_splits: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="WIDER FACE's four .mat files: its easy, medium and hard AP.")
-    ] = None,
-    closeups: Annotated[
-        Path | None, typer.Option(metavar="FACES.csv", help="Pictures that a face fills: how often it is found.")
-    ] = None,
-    closeup_sources: Annotated[str, typer.Option(help="Sources of that CSV, with commas.")] = "utkface,fairface",
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the report there: figures and plots.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")] = None,
+    out: ReportFolder = None,
+    json_file: FiguresFile = None,
 ) -> None:
     """Measure a detector as it serves: AP, recall by size, false alarms, by a protocol that is printed."""
-    if data is None and (closeups is None or out or wider_splits):
+    if data is None and (further.closeups is None or out or further.wider_splits):
         raise typer.BadParameter("--data is needed")
-    named = _open_all(detector or [None], precision, imgsz, tiles, device, threads)
-    sources = tuple(source for source in closeup_sources.split(",") if source)
-    near = None if closeups is None else _closeups(named, closeups, sources, split)
+    named = _open_all(detector or [None], how)
+    near = _CloseUps.measure(named, further, split)
     if data is None:
-        assert closeups is not None  # checked above
-        _tell_closeups(named, near or [], closeups, split, json_file)
+        assert near is not None  # checked above
+        near.tell(named, json_file)
         return
-    from ...detector.data.dataset import read_description
-    from ...detector.evaluation.evaluate import evaluate_all
-    from ...detector.evaluation.wider import read_splits, wider_metrics
-
-    description = read_description(data)
-    if wider_splits is not None:
-        read_splits(wider_splits)  # what is wrong with them is told before the pictures are looked at
     if out is not None:
         require("matplotlib.figure")
-    with _bar("pictures") as progress:
-        evaluations = evaluate_all([each for _, each in named], description, split, progress, [n for n, _ in named])
-    options = (
-        "".join(f" {option} {value}" for option, value in (("--precision", precision), ("--imgsz", imgsz)) if value)
-        + " --tiles" * tiles
-    )
-    for index, (evaluation, (_, one)) in enumerate(zip(evaluations, named, strict=True)):
-        evaluation = replace(
-            evaluation,
-            command=f"{evaluation.command}{options}",
-            file_sha256=_sha256(one, evaluation.name, precision),
-        )
-        if wider_splits is not None and "face" in evaluation.classes:
-            evaluation = evaluation.with_further(*wider_metrics(evaluation, wider_splits))
-        if near is not None and closeups is not None:
-            evaluation = evaluation.with_further(*_closeup_figures(near[index], one, closeups, split))
-        evaluations[index] = evaluation
+    evaluations = _evaluate(named, data, split, how, further, near)
     _tell(evaluations)
     if json_file is not None:
         dumps = [evaluation.metrics().model_dump(mode="json") for evaluation in evaluations]
         named_dumps = [{"detector": each.name, **dump} for each, dump in zip(evaluations, dumps, strict=True)]
-        _write_json(json_file, dumps[0] if len(dumps) == 1 else {"detectors": named_dumps})
+        write_figures(json_file, dumps[0] if len(dumps) == 1 else {"detectors": named_dumps})
     if out is not None:
         from ...detector.evaluation.report import write_report
 
-        for evaluation, folder in zip(evaluations, _folders(out, evaluations), strict=True):
+        folders = report_folders(out, [each.name for each in evaluations])
+        for evaluation, folder in zip(evaluations, folders, strict=True):
             write_report(evaluation, folder)
             print(f"report: {folder}")
 
 
-def _open_all(
-    wanted: Sequence[str | None],
-    precision: str | None,
-    imgsz: int | None,
-    tiles: bool,
-    device: str,
-    threads: int | None,
-) -> list[tuple[str, Detector]]:
-    """The detectors with a name each, no two the same."""
+def _evaluate(
+    named: dict[str, Detector], data: Path, split: str, how: How, further: Further, near: _CloseUps | None
+) -> list[Evaluation]:
+    from ...detector.data.dataset import read_description
+    from ...detector.evaluation.evaluate import evaluate_all
+    from ...detector.evaluation.wider import read_splits, wider_metrics
+
+    description, splits = read_description(data), further.wider_splits
+    if splits is not None:
+        read_splits(splits)  # what is wrong with them is told before the pictures are looked at
+    with progress("pictures") as bar:
+        evaluations = evaluate_all([*named.values()], description, split, bar, [*named])
+    found = []
+    for evaluation, (name, one) in zip(evaluations, named.items(), strict=True):
+        evaluation = replace(
+            evaluation,
+            command=f"{evaluation.command}{how.words}",
+            file_sha256=_sha256(one, evaluation.name, how.precision),
+        )
+        if splits is not None and "face" in evaluation.classes:
+            evaluation = evaluation.with_further(*wider_metrics(evaluation, splits))
+        if near is not None:
+            evaluation = evaluation.with_further(*near.figures(name, one))
+        found.append(evaluation)
+    return found
+
+
+def _open_all(wanted: Sequence[str | None], how: How) -> dict[str, Detector]:
+    """The detectors by name, no two the same."""
     from ...detector.evaluation.baselines import is_baseline, open_baseline
     from ...detector.evaluation.evaluate import detector_name
     from ...detector.inference.detector import FaceDetector
+    from ...weights.session import PRECISIONS
 
-    found: list[tuple[str, Detector]] = []
+    found: dict[str, Detector] = {}
     for text in wanted:
         one: Detector
         if text is not None and is_baseline(text):
-            one = open_baseline(text, device, threads)
+            one = open_baseline(text, how.device, how.threads)
             name = detector_name(one)
         else:
             version, at, told = (text or "").rpartition("@")
             if not at or told not in PRECISIONS:
                 version, told = text or "", ""
-            one = FaceDetector(version or None, device, threads, precision=told or precision, imgsz=imgsz, tiles=tiles)
+            one = FaceDetector(
+                version or None,
+                how.device,
+                how.threads,
+                precision=told or how.precision,
+                imgsz=how.imgsz,
+                tiles=how.tiles,
+            )
             name = detector_name(one) + (f"@{told}" if told else "")
-        if name in [other for other, _ in found]:
+        if name in found:
             raise typer.BadParameter(f"--detector {text}: given twice")
-        found.append((name, one))
+        found[name] = one
     return found
 
 
 def _sha256(detector: Detector, name: str, precision: str | None) -> str | None:
     """Of the file that ran."""
+    from ...weights.session import PRECISIONS
+
     release = getattr(detector, "release", None)
     if release is None:
         return getattr(detector, "sha256", None)
@@ -144,43 +164,48 @@ def _sha256(detector: Detector, name: str, precision: str | None) -> str | None:
     return str(release.entry(told if told in PRECISIONS else precision).sha256)
 
 
-def _closeups(
-    named: Sequence[tuple[str, Detector]], faces: Path, sources: Sequence[str], split: str
-) -> list[list[Closeups]]:
-    from ...detector.evaluation.closeups import closeup_recall
+@dataclass(frozen=True)
+class _CloseUps:
+    """What the detectors find in pictures that a face fills, by name."""
 
-    with _bar("close-ups") as progress:
-        return closeup_recall([each for _, each in named], faces, sources, split, progress)
+    results: dict[str, list[Closeups]]
+    faces: Path
+    split: str
 
+    @classmethod
+    def measure(cls, named: dict[str, Detector], further: Further, split: str) -> _CloseUps | None:
+        """None where there are no such pictures."""
+        if further.closeups is None:
+            return None
+        from ...detector.evaluation.closeups import closeup_recall
 
-def _closeup_figures(results: Sequence[Closeups], detector: Detector, faces: Path, split: str) -> tuple[Any, str]:
-    from ...detector.evaluation.closeups import closeup_metrics
+        sources = tuple(source for source in further.closeup_sources.split(",") if source)
+        with progress("close-ups") as bar:
+            found = closeup_recall([*named.values()], further.closeups, sources, split, bar)
+        return cls(dict(zip(named, found, strict=True)), further.closeups, split)
 
-    return closeup_metrics(results, detector.confidence, faces, split)
+    def figures(self, name: str, detector: Detector) -> tuple[Any, str]:
+        """One detector's metrics and their protocol."""
+        from ...detector.evaluation.closeups import closeup_metrics
 
+        return closeup_metrics(self.results[name], detector.confidence, self.faces, self.split)
 
-def _tell_closeups(
-    named: Sequence[tuple[str, Detector]],
-    results: Sequence[Sequence[Closeups]],
-    faces: Path,
-    split: str,
-    json_file: Path | None,
-) -> None:
-    dumps = []
-    for (name, detector), each in zip(named, results, strict=True):
-        metrics, protocol = _closeup_figures(each, detector, faces, split)
-        print(f"{name}: {protocol}")
-        for metric in metrics:
-            print(f"{metric.value:.4f}  {metric.name} (n = {metric.count:,})")
-        values = [metric.model_dump(mode="json") for metric in metrics]
-        dumps.append({"detector": name, "protocol": protocol, "values": values})
-    if json_file is not None:
-        _write_json(json_file, {"detectors": dumps})
+    def tell(self, named: dict[str, Detector], json_file: Path | None) -> None:
+        """Print all, where nothing else was measured."""
+        dumps = []
+        for name, detector in named.items():
+            metrics, protocol = self.figures(name, detector)
+            print(f"{name}: {protocol}")
+            for metric in metrics:
+                print(f"{metric.value:.4f}  {metric.name} (n = {metric.count:,})")
+            values = [metric.model_dump(mode="json") for metric in metrics]
+            dumps.append({"detector": name, "protocol": protocol, "values": values})
+        if json_file is not None:
+            write_figures(json_file, {"detectors": dumps})
 
 
 def _tell(evaluations: Sequence[Evaluation]) -> None:
     from ...detector.evaluation.report import further_lines, side_by_side, size_table, source_table
-    from ..console import console
 
     screen = console()
     for evaluation in evaluations:
@@ -192,34 +217,3 @@ def _tell(evaluations: Sequence[Evaluation]) -> None:
     screen.print(source_table(evaluations[0]))
     for line in further_lines(evaluations[0]):
         print(line)
-
-
-def _folders(out: Path, evaluations: Sequence[Evaluation]) -> list[Path]:
-    """One detector's report goes to the folder itself, those of several into folders of their names."""
-    if len(evaluations) == 1:
-        return [out]
-    return [out / "".join(c if c.isalnum() or c in "._-" else "-" for c in each.name) for each in evaluations]
-
-
-def _write_json(path: Path, content: Any) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: the figures cannot be written ({error.strerror})") from error
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, where that is a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from ..console import console
-
-    screen = console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +13,7 @@ from typing import Annotated
 import typer
 
 from ...core.extras import require
-from ._options import (
-    Classifier,
-    Confidence,
-    Detector,
-    Device,
-    InputSize,
-    Threads,
-)
+from ._options import ModelChoice, PrecisionName
 
 KEY_VARIABLE = "FACEPIPE_API_KEY"
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -27,40 +21,20 @@ LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 MIB = 2**20
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(serve)
+@dataclass(frozen=True)
+class Access:
+    """Who may call."""
 
-
-def serve(
-    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for every network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    detector: Detector = None,
-    classifier: Classifier = None,
-    allow_version: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="STAGE@VERSION",
-            help="A further version that requests may name: detector@0.1.0, classifier@0.1.0, shirt@0.1.0; repeatable.",
-        ),
-    ] = None,
-    device: Device = "cpu",
-    threads: Threads = None,
-    conf: Confidence = None,
-    imgsz: InputSize = None,
-    precision: Annotated[
-        str, typer.Option(help="auto, int8, float16 or float32: which of each release's files runs.")
-    ] = "auto",
     key_file: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE", help=f"API keys, one a line; requests must bring one. Or one key in ${KEY_VARIABLE}."
         ),
-    ] = None,
+    ] = None
     cors: Annotated[
         list[str] | None,
         typer.Option(metavar="ORIGIN", help="Web origin whose pages may call the API; repeatable. Default: none."),
-    ] = None,
+    ] = None
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -68,26 +42,48 @@ def serve(
             help="Name by which the server may be called, beside localhost; repeatable. Default: any, but on loopback "
             "none.",
         ),
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, max=128, help="Most pictures in one call of a GPU's detector.")] = 8,
+    ] = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The fields of the server's settings that are numbers; ``window`` in milliseconds."""
+
+    batch: Annotated[int, typer.Option(min=1, max=128, help="Most pictures in one call of a GPU's detector.")] = 8
     window: Annotated[
         float,
         typer.Option(min=0, max=1000, help="Milliseconds that such a call waits for others; 0 takes what is there."),
-    ] = 5,
-    queue: Annotated[int, typer.Option(min=1, help="Pictures that may wait; more are answered 503.")] = 64,
-    decoders: Annotated[int, typer.Option(min=1, max=64, help="Threads that decode pictures.")] = 2,
-    max_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one picture.")] = 20 * MIB,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Pixels of one picture.")] = 50_000_000,
-    max_files: Annotated[int, typer.Option(min=1, help="Pictures in one request.")] = 32,
-    max_faces: Annotated[int, typer.Option(min=1, help="Faces that are classified of one picture.")] = 200,
-    max_request_faces: Annotated[int, typer.Option(min=1, help="The same of all pictures of one request.")] = 800,
-    max_request_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one request.")] = 64 * MIB,
-    max_memory: Annotated[int, typer.Option(min=1, help="Bytes of all uploads held at one time.")] = 512 * MIB,
-    max_connections: Annotated[int, typer.Option(min=1, help="Open connections.")] = 512,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds from the end of an upload to its answer.")] = 30,
-    upload_timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an upload may take.")] = 30,
-    header_timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request's headers may take.")] = 10,
-    drain_timeout: Annotated[float, typer.Option(min=0, help="Seconds for what is in flight at a stop.")] = 30,
+    ] = 5
+    queue: Annotated[int, typer.Option(min=1, help="Pictures that may wait; more are answered 503.")] = 64
+    decoders: Annotated[int, typer.Option(min=1, max=64, help="Threads that decode pictures.")] = 2
+    max_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one picture.")] = 20 * MIB
+    max_pixels: Annotated[int, typer.Option(min=1, help="Pixels of one picture.")] = 50_000_000
+    max_files: Annotated[int, typer.Option(min=1, help="Pictures in one request.")] = 32
+    max_faces: Annotated[int, typer.Option(min=1, help="Faces that are classified of one picture.")] = 200
+    max_request_faces: Annotated[int, typer.Option(min=1, help="The same of all pictures of one request.")] = 800
+    max_request_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one request.")] = 64 * MIB
+    max_memory: Annotated[int, typer.Option(min=1, help="Bytes of all uploads held at one time.")] = 512 * MIB
+    max_connections: Annotated[int, typer.Option(min=1, help="Open connections.")] = 512
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds from the end of an upload to its answer.")] = 30
+    upload_timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an upload may take.")] = 30
+    header_timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request's headers may take.")] = 10
+    drain_timeout: Annotated[float, typer.Option(min=0, help="Seconds for what is in flight at a stop.")] = 30
+
+
+def serve(
+    access: Access,
+    limits: Limits,
+    models: ModelChoice,
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for every network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    allow_version: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STAGE@VERSION",
+            help="A further version that requests may name: detector@0.1.0, classifier@0.1.0, shirt@0.1.0; repeatable.",
+        ),
+    ] = None,
+    precision: PrecisionName = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", help="No line a request on standard error.")] = False,
 ) -> None:
     """Serve the pipeline over HTTP: POST /v1/detect takes pictures and answers with results.
@@ -107,31 +103,25 @@ def serve(
     from ..serving.settings import Settings
 
     settings = Settings(
-        max_bytes=max_bytes,
-        max_request_bytes=max_request_bytes,
-        max_pixels=max_pixels,
-        max_files=max_files,
-        max_memory=max_memory,
-        max_faces=max_faces,
-        max_request_faces=max_request_faces,
-        queue=queue,
-        batch=batch,
-        window=window / 1000,
-        decoders=decoders,
-        timeout=timeout,
-        upload_timeout=upload_timeout,
-        header_timeout=header_timeout,
-        drain_timeout=drain_timeout,
-        max_connections=max_connections,
-        keys=read_keys(key_file),
-        origins=tuple(cors or ()),
-        hosts=allowed_hosts(host, allow_host or ()),
+        **{**vars(limits), "window": limits.window / 1000},
+        keys=read_keys(access.key_file),
+        origins=tuple(access.cors or ()),
+        hosts=allowed_hosts(host, access.allow_host or ()),
     )
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("facepipe.serve").setLevel(logging.WARNING if quiet else logging.INFO)
     disable_created_metrics()
     with listen(host, port) as socket:
-        served = load(detector, classifier or (), allow_version or (), device, threads, conf, imgsz, precision)
+        served = load(
+            models.detector,
+            models.classifier or (),
+            allow_version or (),
+            models.device,
+            models.threads,
+            models.conf,
+            models.imgsz,
+            precision,
+        )
         server = Server(create_app(served, settings), settings)
         print(f"facepipe serves at {address(socket)}; Ctrl+C stops", flush=True)
         if not is_loopback(host) and not settings.keys:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import console, exit_code, terminable
+from ..console import console
 from ._app import App
 from ._options import Region, read_terms, typed
-from .train_detector import tell_exported
-from .weights import exported_at, print_comparison, print_published
+from .train_detector import refuse_closed, tell_exported, train_and_tell
 
 if TYPE_CHECKING:
     from ...classifier.config.recipe import Recipe
@@ -21,19 +21,8 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs") / "classifier"
 RESUMING = {
-    "classifier_name",
-    "data",
-    "devices",
-    "export",
-    "licence",
-    "memory",
-    "minutes",
-    "name",
-    "replace",
-    "resume",
-    "terms",
-    "version",
-    "workers",
+    *("classifier_name", "data", "devices", "export", "licence", "memory", "minutes"),
+    *("name", "replace", "resume", "terms", "version", "workers"),
 }
 """Options that go with ``--resume``."""
 
@@ -44,13 +33,44 @@ class Precision(StrEnum):
     bfloat16 = "bfloat16"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("train-classifier")(train_classifier)
+@dataclass(frozen=True)
+class Learnt:
+    """What is trained, and in which steps."""
+
+    recipe: Annotated[str, typer.Option(help="A shipped recipe (facepipe recipes list), or a YAML file.")] = "resnet50"
+    schema: Annotated[Path | None, typer.Option(help="A shipped schema, or a YAML file. Default: the recipe's.")] = None
+    epochs: Annotated[float | None, typer.Option(min=0.001, help="All stages together. Default: the recipe's.")] = None
+    batch: Annotated[int | None, typer.Option(min=2, help="Crops a step. Default: the recipe's.")] = None
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Epochs without a better validation that end a stage.")
+    ] = None
+    size: Annotated[int | None, typer.Option(min=32, help="Side of the crops that are served, in pixels.")] = None
 
 
-def train_classifier(
-    context: typer.Context,
+@dataclass(frozen=True)
+class Begun:
+    """What else decides a new run and never changes."""
+
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="An .npz of arrays, a run's folder, a released version, imagenet or none. Default: the recipe's."
+        ),
+    ] = None
+    margin: Annotated[
+        float | None, typer.Option(min=0, help="Crop margin to serve with, where no crop.json says it.")
+    ] = None
+    region: Annotated[
+        Region | None, typer.Option(help="What the crops show, where no crop.json says it. Default: the face.")
+    ] = None
+    precision: Annotated[Precision, typer.Option()] = Precision.auto
+    seed: Annotated[int, typer.Option(min=0, help="Of every random number.")] = 0
+
+
+@dataclass(frozen=True)
+class Changeable:
+    """What a resumed run may be given anew."""
+
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,58 +78,48 @@ def train_classifier(
             help="Labelled crops: a CSV or Parquet file, a folder of class folders or a Roboflow export; may be "
             "repeated. With --resume only if they have moved.",
         ),
-    ] = None,
-    recipe: Annotated[str, typer.Option(help="A shipped recipe (facepipe recipes list), or a YAML file.")] = "resnet50",
-    start: Annotated[
-        str | None,
-        typer.Option(
-            help="An .npz of arrays, a run's folder, a released version, imagenet or none. Default: the recipe's."
-        ),
-    ] = None,
-    schema: Annotated[
-        Path | None, typer.Option(help="A shipped schema, or a YAML file. Default: the recipe's.")
-    ] = None,
-    epochs: Annotated[float | None, typer.Option(min=0.001, help="All stages together. Default: the recipe's.")] = None,
-    batch: Annotated[int | None, typer.Option(min=2, help="Crops a step. Default: the recipe's.")] = None,
-    patience: Annotated[
-        int | None, typer.Option(min=1, help="Epochs without a better validation that end a stage.")
-    ] = None,
-    size: Annotated[int | None, typer.Option(min=32, help="Side of the crops that are served, in pixels.")] = None,
+    ] = None
     minutes: Annotated[
         float | None,
         typer.Option(min=0.01, help="Train no longer; rates fall to their end within it. The release comes after it."),
-    ] = None,
+    ] = None
     devices: Annotated[
         str | None,
         typer.Option(help="cpu, 0 (the first GPU), or several that share each batch: 0,1. Default: the backend's own."),
-    ] = None,
+    ] = None
+    classifier_name: Annotated[
+        str | None,
+        typer.Option(help="Which of several classifiers it becomes: shirt for shirt@0.1.0. Default: that of faces."),
+    ] = None
+    workers: Annotated[int, typer.Option(min=1, help="Threads that prepare crops.")] = 2
+    memory: Annotated[float, typer.Option(min=0, help="GB that decoded pictures may take.")] = 4.0
+
+
+@dataclass(frozen=True)
+class Released:
+    """What the run becomes."""
+
+    version: Annotated[str | None, typer.Option(help="Publish the run as this version when it is done.")] = None
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a version of that name.")] = False
+    export: Annotated[
+        list[str] | None, typer.Option(help="Files to ship, the default first: float32, float16, int8. Default: int8.")
+    ] = None
+    terms: Annotated[
+        list[str] | None, typer.Option(metavar="[SOURCE=]TEXT", help="Terms of the data, of a source or of all.")
+    ] = None
+    licence: Annotated[str | None, typer.Option(help="Licence of the released model.")] = None
+
+
+def train_classifier(
+    context: typer.Context,
+    learnt: Learnt,
+    begun: Begun,
+    changeable: Changeable,
+    released: Released,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of that --name.")] = False,
     name: Annotated[
         str | None, typer.Option(help="The run's name; its folder is runs/classifier/NAME. Default: the recipe's.")
     ] = None,
-    version: Annotated[str | None, typer.Option(help="Publish the run as this version when it is done.")] = None,
-    classifier_name: Annotated[
-        str | None,
-        typer.Option(help="Which of several classifiers it becomes: shirt for shirt@0.1.0. Default: that of faces."),
-    ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a version of that name.")] = False,
-    export: Annotated[
-        list[str] | None, typer.Option(help="Files to ship, the default first: float32, float16, int8. Default: int8.")
-    ] = None,
-    terms: Annotated[
-        list[str] | None, typer.Option(metavar="[SOURCE=]TEXT", help="Terms of the data, of a source or of all.")
-    ] = None,
-    licence: Annotated[str | None, typer.Option(help="Licence of the released model.")] = None,
-    margin: Annotated[
-        float | None, typer.Option(min=0, help="Crop margin to serve with, where no crop.json says it.")
-    ] = None,
-    region: Annotated[
-        Region | None, typer.Option(help="What the crops show, where no crop.json says it. Default: the face.")
-    ] = None,
-    precision: Annotated[Precision, typer.Option()] = Precision.auto,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that prepare crops.")] = 2,
-    memory: Annotated[float, typer.Option(min=0, help="GB that decoded pictures may take.")] = 4.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of every random number.")] = 0,
 ) -> None:
     """Train the classifier on labelled crops, export it to ONNX and measure the files.
 
@@ -119,43 +129,44 @@ def train_classifier(
     from ...classifier.train import train_classifier as train
 
     given = {key for key in context.params if typed(context, key)}
+    devices, kept = changeable.devices, resume and "workers" not in given
     options = RunOptions(
-        data=tuple(data) if data else None,
+        data=tuple(changeable.data) if changeable.data else None,
         devices=None if devices is None else tuple(each for each in devices.split(",") if each),
-        workers=workers if "workers" in given or not resume else None,
-        minutes=minutes,
-        memory_gb=memory if "memory" in given or not resume else None,
-        classifier_name=classifier_name,
+        workers=None if kept else changeable.workers,
+        minutes=changeable.minutes,
+        memory_gb=None if resume and "memory" not in given else changeable.memory,
+        classifier_name=changeable.classifier_name,
     )
     ending = Ending(
-        version=version,
-        exports=tuple(export) if export else None,  # type: ignore[arg-type]  # checked as it is stored
-        terms=read_terms(terms) if terms else None,
-        licence=licence,
-        replace=replace or None,
+        version=released.version,
+        exports=tuple(released.export) if released.export else None,  # type: ignore[arg-type]  # checked as it is stored
+        terms=read_terms(released.terms) if released.terms else None,
+        licence=released.licence,
+        replace=released.replace or None,
     )
     new: NewRun | None = None
     if resume:
         _check_resumed(name, given)
+    elif not changeable.data:
+        raise typer.BadParameter("--data is needed for a new run")
     else:
-        if not data:
-            raise typer.BadParameter("--data is needed for a new run")
-        learns, attributes = _recipe_and_schema(
-            recipe, schema, {"epochs": epochs, "batch": batch, "patience": patience, "size": size}
+        recipe, attributes = _recipe_and_schema(learnt)
+        new = NewRun(
+            attributes,
+            recipe,
+            begun.start,
+            begun.seed,
+            begun.precision.value,
+            begun.margin,
+            None if begun.region is None else begun.region.value,
         )
-        new = NewRun(attributes, learns, start, seed, precision.value, margin, None if region is None else region.value)
-    folder = RUNS / (name or Path(recipe).stem)
-    before = exported_at(folder)
-    try:
-        with terminable():
-            published = train(folder, options, new, ending, lambda line: print(line, flush=True))
-    except KeyboardInterrupt as interruption:
-        raise typer.Exit(exit_code(interruption)) from None
+    folder = RUNS / (name or Path(learnt.recipe).stem)
+    published = train_and_tell(
+        folder, lambda: train(folder, options, new, ending, lambda line: print(line, flush=True))
+    )
     if published is None:
         tell_exported(folder)
-        print_comparison(folder, before)
-    else:
-        print_published(published)
     print(f"its curves: {folder / 'curves.png'}; beside other runs: facepipe compare {folder.name} OTHER")
 
 
@@ -164,27 +175,23 @@ def _check_resumed(name: str | None, given: set[str]) -> None:
     if name is None:
         there = ", ".join(sorted(path.parent.name for path in RUNS.glob("*/settings.json")))
         raise typer.BadParameter(f"--resume needs the run's --name; there are: {there or 'none'}")
-    if closed := sorted(given - RESUMING):
-        options = ", ".join(f"--{key.replace('_', '-')}" for key in closed)
-        raise typer.BadParameter(f"{options}: a resumed run keeps its settings; start a new one from its weights")
+    refuse_closed(given - RESUMING)
 
 
-def _recipe_and_schema(name: str, schema: Path | None, changes: dict[str, Any]) -> tuple[Recipe, tuple[Attribute, ...]]:
+def _recipe_and_schema(learnt: Learnt) -> tuple[Recipe, tuple[Attribute, ...]]:
     """The recipe with what the command line changes, and the schema that it learns."""
     from ...classifier.config.recipe import read_recipe, recipe_path
     from ...classifier.config.schema import find_schema, read_schema
 
-    recipe = read_recipe(name).changed(**changes)
-    file = find_schema(str(schema)) if schema else find_schema(recipe.schema_file, recipe_path(name).parent)
-    return recipe, read_schema(file)
+    recipe = read_recipe(learnt.recipe).changed(
+        epochs=learnt.epochs, batch=learnt.batch, patience=learnt.patience, size=learnt.size
+    )
+    if learnt.schema:
+        return recipe, read_schema(find_schema(str(learnt.schema)))
+    return recipe, read_schema(find_schema(recipe.schema_file, recipe_path(learnt.recipe).parent))
 
 
 app = App(help="Recipes of train-classifier: list, show.")
-
-
-def register_recipes(parent: typer.Typer) -> None:
-    """Add the commands to the app."""
-    parent.add_typer(app, name="recipes")
 
 
 @app.command("list")

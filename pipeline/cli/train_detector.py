@@ -3,82 +3,114 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...core.errors import TrainingError
+from ..console import exit_code, terminable
 from ._options import typed
 from .weights import exported_at, print_comparison, print_published
 
+if TYPE_CHECKING:
+    from ...weights.publish import Published
+
 RUNS = Path("runs") / "detector"
 RESUMING = {
-    "conf",
-    "data",
-    "device",
-    "export",
-    "log",
-    "minutes",
-    "name",
-    "replace",
-    "resume",
-    "settings",
-    "version",
+    *("conf", "data", "device", "export", "log", "minutes"),
+    *("name", "replace", "resume", "settings", "version"),
 }
 """Options that go with ``--resume``."""
 RELEASE_OPTIONS = {"version": "version", "replace": "replace", "confidence": "conf", "precisions": "export"}
 """The option that gives each field of ``ReleaseOptions``."""
+Name = Annotated[str, typer.Option(help="The run's name; its folder is runs/detector/NAME.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run of that name.")]
+Export = Annotated[list[str] | None, typer.Option(help="Files to ship, the default first: float32, float16, int8.")]
+Threshold = Annotated[str, typer.Option(help="The release's default confidence threshold, or auto.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("train-detector")(train_detector)
+@dataclass(frozen=True)
+class Fixed:
+    """What decides a run and never changes."""
 
-
-def train_detector(
-    context: typer.Context,
-    data: Annotated[
-        Path | None, typer.Option(help="DATA.yaml; with --resume only if it has moved.", show_default=False)
-    ] = None,
     start: Annotated[
         str, typer.Option(help="Starting weights: an ultralytics .pt, a .npz of arrays, a released version, or none.")
-    ] = "none",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")] = 50,
-    imgsz: Annotated[int, typer.Option(min=32, help="Side of the input in pixels.")] = 640,
-    batch: Annotated[str, typer.Option(help="Pictures a step, or auto.")] = "auto",
-    device: Annotated[str, typer.Option(help="cpu, 0, 0,1, ...; empty: the first GPU, else the CPU.")] = "",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16 (a CPU's).")] = "auto",
+    ] = "none"
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")] = 50
+    imgsz: Annotated[int, typer.Option(min=32, help="Side of the input in pixels.")] = 640
+    batch: Annotated[str, typer.Option(help="Pictures a step, or auto.")] = "auto"
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16 (a CPU's).")] = "auto"
+    rect: Annotated[bool, typer.Option(help="Batches of like aspect ratio: less padding, no mosaic.")] = False
+    augmentation: Annotated[
+        str, typer.Option(help="A recipe's name (ultralytics, roboflow, views), or its FILE.yaml.")
+    ] = "ultralytics"
+    frozen_statistics: Annotated[
+        bool, typer.Option(help="Leave batch norms' statistics as they are: quicker on a CPU, from trained weights.")
+    ] = False
+    seed: Annotated[int, typer.Option(min=0, help="Of every random number.")] = 0
+
+
+@dataclass(frozen=True)
+class Changeable:
+    """What a run may be given anew when it is resumed."""
+
+    data: Annotated[
+        Path | None, typer.Option(help="DATA.yaml; with --resume only if it has moved.", show_default=False)
+    ] = None
+    device: Annotated[str, typer.Option(help="cpu, 0, 0,1, ...; empty: the first GPU, else the CPU.")] = ""
     minutes: Annotated[
         float | None,
         typer.Option(min=0, help="Train for this long in all, resumed parts counted in, whatever --epochs says."),
-    ] = None,
-    rect: Annotated[bool, typer.Option(help="Batches of like aspect ratio: less padding, no mosaic.")] = False,
-    augmentation: Annotated[
-        str, typer.Option(help="A recipe's name (ultralytics, roboflow, views), or its FILE.yaml.")
-    ] = "ultralytics",
-    frozen_statistics: Annotated[
-        bool, typer.Option(help="Leave batch norms' statistics as they are: quicker on a CPU, from trained weights.")
-    ] = False,
-    log: Annotated[
-        list[str] | None, typer.Option(help="Whom else to tell: tensorboard, mlflow; may be repeated.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of that name.")] = False,
-    name: Annotated[str, typer.Option(help="The run's name; its folder is runs/detector/NAME.")] = "default",
-    version: Annotated[str | None, typer.Option(help="Publish the run as this version when it is done.")] = None,
-    export: Annotated[
-        list[str] | None, typer.Option(help="Files to ship, the default first: float32, float16, int8.")
-    ] = None,
-    conf: Annotated[str, typer.Option(help="The release's default confidence threshold, or auto.")] = "0.25",
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a version of that name.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of every random number.")] = 0,
+    ] = None
+    log: Annotated[list[str] | None, typer.Option(help="Whom else to tell: tensorboard, mlflow; may be repeated.")] = (
+        None
+    )
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set", help="KEY=VALUE for ultralytics' trainer (freeze=10, cos_lr=True, ...); may be repeated."
         ),
-    ] = None,
+    ] = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The same as settings of the run."""
+        return {
+            "data": str(self.data and self.data.resolve()),
+            "device": self.device,
+            "minutes": self.minutes,
+            "log": tuple(self.log or ()),
+            "overrides": dict(_setting(text) for text in self.settings or ()),
+        }
+
+
+@dataclass(frozen=True)
+class Released:
+    """What the run becomes."""
+
+    version: Annotated[str | None, typer.Option(help="Publish the run as this version when it is done.")] = None
+    export: Export = None
+    conf: Threshold = "0.25"
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a version of that name.")] = False
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The same as fields of ``ReleaseOptions``."""
+        found = {"version": self.version, "replace": self.replace, "confidence": confidence(self.conf)}
+        return {**found, "precisions": tuple(self.export)} if self.export else found
+
+
+def train_detector(
+    context: typer.Context,
+    fixed: Fixed,
+    changeable: Changeable,
+    released: Released,
+    resume: Resume = False,
+    name: Name = "default",
 ) -> None:
     """Train YOLOv8s on partly labelled faces and heads, export it to ONNX and measure the files.
 
@@ -89,67 +121,45 @@ def train_detector(
     from ...detector.train import train_detector as train
     from ...detector.training.augmentation import read_recipe
     from ...detector.training.settings import DetectorSettings
-    from ..console import exit_code, terminable
 
     given = {key for key in context.params if typed(context, key)}
-    if data is None and not resume:
+    if changeable.data is None and not resume:
         raise typer.BadParameter("--data is needed for a new run")
-    if resume and (closed := sorted(given - RESUMING)):
-        options = ", ".join(f"--{key}" for key in closed)
-        raise typer.BadParameter(f"{options}: a resumed run keeps its settings; start a new one from its weights")
-    overrides = dict(_setting(text) for text in settings or ())
     run = (RUNS / name).resolve()
-    release: dict[str, Any] = {"version": version, "replace": replace, "confidence": confidence(conf)}
-    release |= {"precisions": tuple(export)} if export else {}
+    settings, release = changeable.values, released.values
+    if resume:
+        refuse_closed(given - RESUMING)
+        changes = {key: value for key, value in settings.items() if key in given or key == "overrides"}
+        anew = {key: release[key] for key in release if RELEASE_OPTIONS[key] in given}
+        train_and_tell(run, lambda: resume_detector(run, changes, anew))
+        return
+    settings |= vars(fixed)
+    settings["start"] = str(Path(fixed.start).resolve()) if Path(fixed.start).exists() else fixed.start
+    settings["batch"] = None if fixed.batch == "auto" else _whole_number("--batch", fixed.batch)
+    settings["augmentation"] = read_recipe(fixed.augmentation).to_dict()
+    train_and_tell(run, lambda: train(run, DetectorSettings(**settings), ReleaseOptions(**release)))
+
+
+def refuse_closed(options: set[str]) -> None:
+    """Refuse options that a resumed run keeps."""
+    if options:
+        names = ", ".join(f"--{key.replace('_', '-')}" for key in sorted(options))
+        raise typer.BadParameter(f"{names}: a resumed run keeps its settings; start a new one from its weights")
+
+
+def train_and_tell(run: Path, train: Callable[[], Published | None]) -> Published | None:
+    """Train, and print what was published, or how the export compares; an interruption becomes its exit code."""
     before = exported_at(run)
     try:
         with terminable():
-            if resume:
-                changes: dict[str, Any] = {"device": device, "minutes": minutes, "log": tuple(log or ())}
-                changes = {key: value for key, value in changes.items() if key in given}
-                if data is not None:
-                    changes["data"] = str(data.resolve())
-                anew = {key: release[key] for key in release if RELEASE_OPTIONS[key] in given}
-                published = resume_detector(run, {**changes, "overrides": overrides}, anew)
-            else:
-                chosen = DetectorSettings(
-                    data=str(data and data.resolve()),
-                    start=str(Path(start).resolve()) if Path(start).exists() else start,
-                    epochs=epochs,
-                    imgsz=imgsz,
-                    batch=None if batch == "auto" else _whole_number("--batch", batch),
-                    device=device,
-                    precision=precision,
-                    minutes=minutes,
-                    rect=rect,
-                    augmentation=read_recipe(augmentation).to_dict(),
-                    frozen_statistics=frozen_statistics,
-                    log=tuple(log or ()),
-                    seed=seed,
-                    overrides=overrides,
-                )
-                published = train(run, chosen, ReleaseOptions(**release))
+            published = train()
     except KeyboardInterrupt as interruption:
         raise typer.Exit(exit_code(interruption)) from None
     if published is None:
         print_comparison(run, before)
     else:
         print_published(published)
-
-
-def _whole_number(option: str, text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise typer.BadParameter(f"{option} takes a whole number or auto, got {text!r}")
-    return int(text)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    from ...core.yaml import parse_yaml
-
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise TrainingError(f"--set takes KEY=VALUE, got {text!r}")
-    return key, parse_yaml(value, f"--set {key}", TrainingError)
+    return published
 
 
 class Checkpoint(StrEnum):
@@ -159,17 +169,10 @@ class Checkpoint(StrEnum):
     last = "last"
 
 
-def register_export(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("export-detector")(export_detector)
-
-
 def export_detector(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/detector/NAME.")],
-    export: Annotated[
-        list[str] | None, typer.Option(help="Files to ship, the default first: float32, float16, int8.")
-    ] = None,
-    conf: Annotated[str, typer.Option(help="The release's default confidence threshold, or auto.")] = "0.25",
+    export: Export = None,
+    conf: Threshold = "0.25",
     false_alarms: Annotated[
         float | None, typer.Option(min=0, help="With --conf auto: most a training picture without anybody.")
     ] = None,
@@ -208,3 +211,18 @@ def confidence(text: str) -> float | None:
     if not 0 <= value <= 1:
         raise typer.BadParameter(f"--conf takes a number from 0 to 1 or auto, got {text!r}")
     return value
+
+
+def _whole_number(option: str, text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise typer.BadParameter(f"{option} takes a whole number or auto, got {text!r}")
+    return int(text)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    from ...core.yaml import parse_yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise TrainingError(f"--set takes KEY=VALUE, got {text!r}")
+    return key, parse_yaml(value, f"--set {key}", TrainingError)

@@ -125,11 +125,6 @@ def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(verify)
-
-
 def verify(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="JSON lines, CSV or Parquet of facepipe detect.")],
     sample: Annotated[int, typer.Option(min=1, help="Pictures to look at again, drawn at random.")] = 50,

@@ -13,18 +13,31 @@ import typer
 
 from ...core.errors import FacepipeError, WeightsError
 from ...weights.manifest import Manifest, Metric, Stage
-from ...weights.release import MANIFEST, split_name, split_release
-from ...weights.store import Broken, Release, find, installed
+from ...weights.release import MANIFEST, Release, split_name, split_release
+from ...weights.store import Broken, find, installed
 from ...weights.store import use as use_version
-from . import weights_registry
 from ._app import App
-from .weights_registry import FROM, LocalhostOption, OfflineOption, values, verdict
+from .weights_registry import (
+    FROM,
+    LocalhostOption,
+    OfflineOption,
+    diff,
+    gc,
+    list_source,
+    pull,
+    push,
+    remove,
+    values,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from ...weights.comparison import Baseline
     from ...weights.publish import Published
 
 app = App(help="Released models: what is here, what is elsewhere.")
+for command in (pull, push, diff, remove, gc):
+    app.command()(command)
 HEADLINE = 6
 """Most metrics of a release that ``list`` shows; ``show`` shows all."""
 LISTED = ("mae", "accuracy", "eye_error")
@@ -39,12 +52,6 @@ StageArgument = Annotated[
 ]
 
 
-def register(parent: typer.Typer) -> None:
-    """Add the commands to the app."""
-    weights_registry.register(app)
-    parent.add_typer(app, name="weights")
-
-
 @app.command("list")
 def list_releases(
     source: Annotated[
@@ -55,7 +62,7 @@ def list_releases(
 ) -> None:
     """List the models that can be used; * marks the one that is used when no version is named."""
     if source is not None:
-        weights_registry.list_source(source, offline, insecure_localhost)
+        list_source(source, offline, insecure_localhost)
         return
     from rich.table import Table
     from rich.text import Text

@@ -38,12 +38,6 @@ FEW = 24
 FROM = "https://, file://, hf://OWNER/REPO[@REVISION], s3://, gs://, or a folder. Default: FACEPIPE_INDEX."
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``facepipe weights``."""
-    for command in (pull, push, diff, remove, gc):
-        app.command()(command)
-
-
 def pull(
     model: ModelArgument,
     version: VersionArgument = None,

@@ -18,8 +18,8 @@ from ...detector.data.formats.records import pictures_below
 from ...detector.inference.detector import BATCH, FaceDetector
 from ..inputs.image_reader import read_frame
 from ..pipeline import Pipeline
-from ..results import Box, Result, shortest
-from ..two_stage import match_heads
+from ..results import Box, Result
+from ..two_stage import box_of, match_heads, shortest
 
 UNSURE = 0.6
 """Probability of an attribute's class below which it is to be looked at."""
@@ -136,7 +136,7 @@ def _boxes_only(paths: Sequence[Path], detector: FaceDetector) -> Iterator[Prela
                 continue
             seen = next(found)
             boxes = [
-                FoundBox(seen.classes[label], Box.of(box), shortest(confidence))
+                FoundBox(seen.classes[label], box_of(box), shortest(confidence))
                 for label, box, confidence in zip(seen.labels, seen.boxes, seen.confidence, strict=True)
             ]
             yield _labelled(path, frame, boxes, len(boxes) >= detector.max_detections)

@@ -7,7 +7,7 @@ import os
 import pickle
 import re
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from typing import Any
 from ...core.errors import FacepipeError
 from ...core.extras import require
 from ...core.version import __version__
+from ..batch.job import ModelOptions, SourceOptions
 from ..console import FEW, console, counted, note, progress, report
-from ..inputs.sources import read_list
-from ..inputs.url import is_store
+from ..inputs.sources import is_store
 from ..outputs.rows import RowForm
 from .cluster import Workers, choose_models, cluster, fit, ray_module
 from .listing import Block, block_size, cut_blocks, list_hash, list_pictures
@@ -51,25 +51,19 @@ class RayJob:
     """The command's options.
 
     Attributes:
-        sources: as they were given; ``from_list`` names a file with more of them.
+        sources: what is looked at.
+        models: of the pipelines; their ``threads`` are processors of each worker, None takes what fits.
         out: path or address of the results' folder.
-        decisive: ``device``, ``precision``, ``confidence``, ``imgsz`` and ``tiles`` of the pipelines.
         address: of a cluster; None starts Ray here.
-        actors, threads: workers, and processors of each; None takes what fits.
+        actors: workers; None takes what fits.
         block: pictures in a block; None lets the number of pictures decide.
     """
 
-    sources: tuple[str, ...]
-    from_list: str | None
-    allow_url: bool
-    recursive: bool
+    sources: SourceOptions
+    models: ModelOptions
     out: str
-    detector: str | None
-    classifier: Sequence[str] | None
-    decisive: Mapping[str, Any]
     address: str | None = None
     actors: int | None = None
-    threads: int | None = None
     block: int | None = None
     restart: bool = False
 
@@ -86,14 +80,12 @@ def run_ray_job(job: RayJob) -> bool:
     """
     ray_module()
     require("pyarrow")
-    if job.decisive["device"] not in ("cpu", "cuda", "tensorrt"):
+    if (device := job.models.decisive["device"]) not in ("cpu", "cuda", "tensorrt"):
         raise FacepipeError(
-            f"--device {job.decisive['device']}: with --engine ray it is cpu, cuda or tensorrt; Ray "
-            "gives each worker a GPU of its own"
+            f"--device {device}: with --engine ray it is cpu, cuda or tensorrt; Ray gives each worker a GPU of its own"
         )
     folder = ResultsFolder(job.out)
-    texts = [*job.sources, *(read_list(job.from_list) if job.from_list is not None else ())]
-    listing = list_pictures(texts, job.allow_url, job.recursive)
+    listing = list_pictures(job.sources.named(), job.sources.allow_url, job.sources.recursive)
     for problem in listing.problems:
         report(problem)
     if listing.passed_over:
@@ -123,8 +115,11 @@ class _Run:
 
     def __init__(self, job: RayJob, folder: ResultsFolder, sizes: dict[str, int | None]):
         self._job, self._folder = job, folder
-        self._models = choose_models(job.detector, job.classifier, job.decisive["precision"], job.decisive["device"])
-        options = {f"--{name}": value for name, value in job.decisive.items() if name != "precision"}
+        decisive = job.models.decisive
+        self._models = choose_models(
+            job.models.detector, job.models.classifier, decisive["precision"], decisive["device"]
+        )
+        options = {f"--{name}": value for name, value in decisive.items() if name != "precision"}
         settings = {
             "facepipe": __version__,
             **self._models.settings,
@@ -153,9 +148,8 @@ class _Run:
             note(f"done already: {before.pictures:,} of {counted(total, 'picture')}")
         if self.to_do:
             with cluster(self._job.address) as ray, progress("detect", "pictures") as update:
-                workers = fit(
-                    ray, self._job.decisive["device"], self._job.actors, self._job.threads, self._job.address is None
-                )
+                job = self._job
+                workers = fit(ray, job.models.decisive["device"], job.actors, job.models.threads, job.address is None)
                 self._dispatch(ray, workers, lambda: update(before.pictures + self._new.pictures, total))
         counts = before + self._new
         if missing := {block.name for block in self._blocks} - self._folder.names():
@@ -169,12 +163,12 @@ class _Run:
     def _dispatch(self, ray: ModuleType, workers: Workers, update: Callable[[], None]) -> None:
         job, shown = self._job, 0
         out = job.out if is_store(job.out) else str(Path(job.out).expanduser().absolute())
-        options = {name: job.decisive[name] for name in ("device", "confidence", "imgsz", "tiles")}
+        options = {name: job.models.decisive[name] for name in ("device", "confidence", "imgsz", "tiles")}
         task = Task(
             facepipe=__version__,
             models=self._models,
             threads=workers.cpus,
-            allow_url=job.allow_url,
+            allow_url=job.sources.allow_url,
             out=out,
             base=os.getcwd() if self._paths else None,
             tries=_tries(ray),

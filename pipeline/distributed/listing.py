@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 from ...core.errors import FacepipeError, ImageError, MissingExtraError, RemoteError, WeightsError
 from ...weights.registry.source import described, offline, redacted
 from ...weights.registry.sources import open_store
-from ..inputs.sources import PICTURE_SUFFIXES, VIDEO_SUFFIXES, gather
-from ..inputs.url import is_store
+from ..inputs.sources import PICTURE_SUFFIXES, VIDEO_SUFFIXES, gather, is_store
 
 FEWEST, MOST = 25, 500
 """Pictures in a block, where the user does not say. A worker that is lost loses as much; each is a file."""

@@ -23,7 +23,7 @@ from ...core.errors import FacepipeError, RemoteError
 from ...core.files import write_whole
 from ...weights.registry.push import FLAT
 from ...weights.registry.source import described, redacted
-from ..inputs.url import is_store
+from ..inputs.sources import is_store
 from ..outputs.journal import require_same_settings
 from .listing import Stores, scheme_of
 

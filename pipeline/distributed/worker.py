@@ -18,7 +18,7 @@ from ...core.errors import FacepipeError, ImageError, ImageTooLargeError, Remote
 from ...core.version import __version__
 from ...weights.registry.source import described, redacted
 from ..inputs.image_reader import Limits, Picture, Source, read_picture
-from ..inputs.url import is_store
+from ..inputs.sources import is_store
 from ..outputs.rows import RowForm
 from ..outputs.tabular import COMPRESSION, schema_of, table_of
 from ..pipeline import Pipeline

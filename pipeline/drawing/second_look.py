@@ -16,6 +16,7 @@ from ...detector.inference.boxes import Detections
 from ...detector.inference.detector import FaceDetector
 from ..inputs.image_reader import Frame
 from ..result_data import Box
+from ..two_stage import box_of
 from .anonymize import What
 
 CONFIDENCE = 0.1
@@ -68,7 +69,7 @@ class SecondLook:
         return boxes
 
     def _boxes(self, found: Detections) -> list[Box]:
-        return [Box.of(row) for label in self._labels for row in found.of(label).boxes]
+        return [box_of(row) for label in self._labels for row in found.of(label).boxes]
 
 
 def _large_at_border(found: Detections, frame: Frame) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from ...classifier.inference.attributes import decode
 from ...core.contact_sheet import Cell, Mark, contact_sheet, write_sheet
 from ...core.errors import DataError
 from ...core.extras import require
-from ...core.files import write_whole
+from ...core.files import write_figures, write_whole
 from ...core.plotting import save_figure
 from ...core.version import __version__
 from ...detector.evaluation.worst_cases import AROUND, LEAST_SIDE, MISSED, RIGHT, WRONG
@@ -109,18 +108,6 @@ def write_report(seen: EndToEnd, figures: Figures, command: str, folder: Path) -
     except OSError as error:
         raise DataError(f"{folder}: the report cannot be written ({error.strerror})") from error
     write_sheet(folder / WORST, contact_sheet(worst_cells(seen)))
-
-
-def write_figures(path: Path, content: dict[str, Any]) -> None:
-    """Write the JSON.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    try:
-        write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
-    except OSError as error:
-        raise DataError(f"{path}: the figures cannot be written ({error.strerror})") from error
 
 
 def worst_cells(seen: EndToEnd, most: int = MOST) -> list[Cell]:

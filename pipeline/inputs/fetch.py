@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from ...core.errors import ImageError, ImageTooLargeError
-from .url import printable, shown
+from .sources import printable, shown
 
 REDIRECTS, SECONDS, CHUNK = 5, 30.0, 65_536
 MOVED = (301, 302, 303, 307, 308)

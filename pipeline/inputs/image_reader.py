@@ -19,7 +19,7 @@ from ...core.extras import optional
 from .image_header import ImageHeader, check_whole, read_header, webp_exif
 from .orientation import exif_orientation, turned
 from .pillow import as_frame, decode_by_pillow, is_pillow_image
-from .url import is_url, shown, without_credentials
+from .sources import is_url, shown, without_credentials
 
 if TYPE_CHECKING:
     from PIL.Image import Image

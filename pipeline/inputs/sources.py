@@ -1,4 +1,7 @@
-"""What a user names becomes a list of pictures and videos: files, folders, globs, URLs, cameras, streams."""
+"""What a user names becomes a list of pictures and videos: files, folders, globs, URLs, cameras, streams.
+
+What is a URL, and how one is shown. Fetching is apart (``fetch``): it has all of HTTP and TLS imported.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from ...core.errors import DataError, ImageError, ImageTypeError
-from .heif_boxes import is_boxed, is_still
+from .heif_boxes import is_still
 from .image_header import read_header
-from .url import is_url, shown
 
 PICTURES = "jpg jpeg jpe jfif png webp bmp dib gif tif tiff heic heif hif avif"
 VIDEOS = "mp4 m4v mov avi mkv webm mpg mpeg wmv flv 3gp ogv ts mts m2ts"
@@ -24,6 +27,7 @@ PICTURE_SUFFIXES = frozenset(f".{each}" for each in PICTURES.split())
 VIDEO_SUFFIXES = frozenset(f".{each}" for each in VIDEOS.split())
 LIVE = re.compile(r"(?i:rtsps?://.)|camera:\d+\Z", re.ASCII)
 """A stream or a camera."""
+STORE = re.compile(r"(?!https?://|rtsps?://)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 VIDEO_MARKS = (
     (0, b"\x1a\x45\xdf\xa3"),
     (8, b"AVI LIST"),
@@ -231,6 +235,43 @@ def read_list(path: str | os.PathLike[str]) -> list[str]:
     return paths
 
 
+def is_url(source: object) -> TypeGuard[str]:
+    """Whether a source is the text of an http or https URL."""
+    return isinstance(source, str) and source[:8].lower().startswith(("http://", "https://"))
+
+
+def is_store(text: str) -> bool:
+    """Whether a text is the address of a store, such as ``s3://bucket/a.jpg``: not a path, a web page or a stream."""
+    return STORE.match(text) is not None
+
+
+def shown(url: str) -> str:
+    """A URL fit for a message: without user, password, fragment and its query, which may hold a key.
+
+    >>> shown("https://ann:secret@example.org/a.jpg?key=1234")
+    'https://example.org/a.jpg?…'
+    """
+    bare, asked, _ = without_credentials(url).partition("?")
+    return bare + ("?…" if asked else "")
+
+
+def without_credentials(url: str) -> str:
+    """A URL without user, password and fragment; its query tells one picture from another and stays.
+
+    >>> without_credentials("https://ann:secret@example.org/a.jpg?page=1")
+    'https://example.org/a.jpg?page=1'
+    """
+    scheme, _, rest = url.partition("://")
+    end = min((place for mark in "/?#\\" if (place := rest.find(mark)) >= 0), default=len(rest))
+    bare = rest[:end].rpartition("@")[2] + rest[end:]
+    return printable(f"{scheme}://{bare.partition('#')[0]}")
+
+
+def printable(text: str) -> str:
+    """Text of others' making without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
 def _is_picture(content: bytes) -> bool:
     try:
         read_header(content)
@@ -246,7 +287,7 @@ def _is_video(path: str) -> bool:
             content = file.read(4096) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
     except (OSError, ValueError):
         content = b""
-    if is_boxed(content):
+    if content[4:8] == b"ftyp":
         return not is_still(content)
     if any(content[place : place + len(mark)] == mark for place, mark in VIDEO_MARKS):
         return True

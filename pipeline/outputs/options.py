@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ class Outputs:
         save_as: name of the one file in it, of a run over one picture or video; None gives names by the sources.
         root: folder below which the folders of the sources are kept in ``save``; None keeps none.
         how, what: how faces or heads are hidden in these; None where they are drawn.
-        drawing: what is drawn.
+        drawing: what is drawn; None of what is usual.
         hide_confidence: least confidence of what is hidden.
         review: a list of the pictures in which nothing was hidden.
     """
@@ -51,7 +51,7 @@ class Outputs:
     root: str | None = None
     how: How | None = None
     what: What | None = None
-    drawing: DrawOptions = field(default_factory=DrawOptions)
+    drawing: DrawOptions | None = None
     hide_confidence: float = 0.1
     review: Path | None = None
 
@@ -103,7 +103,7 @@ class Outputs:
             "--crops": None if self.crops is None else os.path.normpath(self.crops),
             "--save": None if self.save is None else os.path.normpath(self.save),
             "hidden": None if self.how is None else f"{self.what}, {self.how}, from {self.hide_confidence:g}",
-            "drawn": self.drawing.words,
+            "drawn": None if self.drawing is None else self.drawing.words,
             **({} if self.save_as is None else {"saved as": self.save_as}),
         }
 

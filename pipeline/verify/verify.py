@@ -18,10 +18,9 @@ from ...core.errors import DataError, DeviceError, MissingExtraError, WeightsErr
 from ...core.version import __version__
 from ...detector.inference.detector import FaceDetector
 from ...weights.manifest import FileEntry, Stage
-from ...weights.release import FACE, joined
-from ...weights.store import Release, find
-from ..inputs.sources import LIVE, VIDEO_SUFFIXES
-from ..inputs.url import is_url
+from ...weights.release import FACE, Release, joined
+from ...weights.store import find
+from ..inputs.sources import LIVE, VIDEO_SUFFIXES, is_url
 from ..pipeline import Pipeline
 from ..results import Models, ModelUsed, Result
 from .compare import Difference, Tolerance, compare, tolerance_of

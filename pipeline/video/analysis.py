@@ -14,9 +14,9 @@ import numpy as np
 from ...core.extras import require
 from ..classifiers import Reading
 from ..inputs.image_reader import Frame, source_name
-from ..results import Box, Result, shortest
+from ..results import Box, Result
 from ..stages import Stages
-from ..two_stage import Found, assemble, classify, detect, failed
+from ..two_stage import Found, assemble, box_of, classify, detect, failed, shortest
 from .decoders import is_live, without_password
 from .options import VideoOptions
 from .reader import VideoFrame, VideoInfo, VideoReader
@@ -192,7 +192,7 @@ class VideoRun:
             if number is None:
                 readings.append(reading or Reading())
                 continue
-            person, box = self._persons[number], Box.of(scene.found.faces.boxes[index])
+            person, box = self._persons[number], box_of(scene.found.faces.boxes[index])
             worth = quality(frame.image, box)
             if reading is not None:
                 person.reasons, person.unread = reading.reasons, not reading.attributes

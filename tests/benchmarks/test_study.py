@@ -17,7 +17,7 @@ import typer
 from facepipe import AttributeClassifier, FaceDetector, Pipeline
 from facepipe.core.errors import FacepipeError, MissingExtraError
 from facepipe.detector.inference.preprocessing import STRIDE, fit
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 from study import notebook as benchmark_notebook
 from study import rounds as benchmark_rounds
 from study.bound import BareSessions, files_of, tensors_of

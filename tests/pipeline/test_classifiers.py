@@ -15,7 +15,7 @@ from facepipe.pipeline.console import console, print_result
 from facepipe.pipeline.drawing.draw import draw
 from facepipe.pipeline.drawing.labels import label
 from facepipe.pipeline.results import Face, Result
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 
 from .test_pipeline import Finds, all_at_hand
 

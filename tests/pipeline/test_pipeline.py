@@ -21,7 +21,7 @@ from facepipe.pipeline.inputs.image_reader import Limits
 from facepipe.pipeline.results import Result
 from facepipe.pipeline.stream import WINDOW
 from facepipe.weights.manifest import CropRecipe
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 from pydantic import ValidationError
 
 Photo = Callable[..., np.ndarray]

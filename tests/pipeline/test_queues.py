@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from facepipe.pipeline.queues import PATIENCE, Classification, Detection, Queues, Ticket
+from facepipe.pipeline import queues as module
+from facepipe.pipeline.queues import PATIENCE, Classification, Detection, PixelBudget, Queues, Ticket
 
 ALL, SHARED = "sessions with every thread", "sessions for several"
 
@@ -148,3 +149,33 @@ def test_withdrawn_pictures_leave_nothing() -> None:
     (busy,) = add(queues, stages)
     assert queues.next_task() is not None
     assert not queues.withdraw(busy), "a thread is at it"
+
+
+@pytest.fixture
+def budget(monkeypatch: pytest.MonkeyPatch) -> PixelBudget:
+    """One of 100 pixels."""
+    monkeypatch.setattr(module, "PIXELS", 100)
+    return PixelBudget()
+
+
+def test_turns_go_by_number(budget: PixelBudget) -> None:
+    assert not budget.admits(1, 10, first=False)
+    assert budget.admits(0, 10, first=False)
+    budget.settle(1)  # it needs no room
+    assert not budget.admits(2, 10, first=False)
+    budget.settle(0)
+    assert budget.admits(2, 10, first=False)
+    budget.settle(0)  # once more changes nothing
+    assert budget.admits(2, 10, first=False)
+
+
+def test_what_is_over_the_budget_waits_unless_it_is_first(budget: PixelBudget) -> None:
+    budget.take(60)
+    assert budget.left
+    assert not budget.admits(0, 41, first=False)
+    assert budget.admits(0, 40, first=False)
+    assert budget.admits(0, 4000, first=True)
+    budget.take(4000)
+    assert not budget.left
+    budget.give_back(4060)
+    assert budget.pixels == 0

@@ -9,7 +9,7 @@ from facepipe import AttributeClassifier, FaceDetector, FacepipeError
 from facepipe.core.errors import DeviceError, WeightsError
 from facepipe.pipeline.classifiers import Classifiers
 from facepipe.pipeline.stages import Parts, Stages, Stopwatch
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 
 
 @pytest.fixture

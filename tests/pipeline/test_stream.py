@@ -16,11 +16,11 @@ import pytest
 from facepipe import AttributeClassifier, FaceDetector, FacepipeError, Pipeline
 from facepipe.core.cpu import one_opencv_thread
 from facepipe.core.errors import DeviceError, ImageError, WeightsError
-from facepipe.pipeline import pixel_budget as room
+from facepipe.pipeline import queues
 from facepipe.pipeline import stream as engine
 from facepipe.pipeline.inputs.image_reader import Picture
 from facepipe.pipeline.results import Result
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -111,7 +111,7 @@ def test_pixels_in_flight_are_bounded_whatever_the_pictures_sizes(
         cv2.imwrite(str(sources[-1]), np.full((height, width, 3), 7 * number, np.uint8))
     cap, held, most = 25_000, 0, 0
     lock = threading.Lock()
-    monkeypatch.setattr(room, "PIXELS", cap)
+    monkeypatch.setattr(queues, "PIXELS", cap)
     read = pipeline.read
 
     def counting(source: Any, admit: Any = None) -> Picture:
@@ -142,7 +142,7 @@ def test_large_pictures_do_not_wait_for_each_other_for_ever(
     detector_release: Release, classifier_release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One face each: their crops would fill a batch only with those of pictures for which there is no room."""
-    monkeypatch.setattr(room, "PIXELS", 25_000)
+    monkeypatch.setattr(queues, "PIXELS", 25_000)
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), np.zeros((100, 100, 3), np.uint8))
     pipeline = Pipeline(Finds(detector_release, [[10, 10, 60, 60]]), classifier_release.folder, workers=2)
@@ -178,7 +178,7 @@ def test_the_last_of_several_streams_gives_opencv_its_threads_back(three_opencv_
 
 
 def test_arrays_in_flight_are_bounded_too(pipeline: Pipeline, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "PIXELS", 3 * 120 * 160)
+    monkeypatch.setattr(queues, "PIXELS", 3 * 120 * 160)
     taken: list[int] = []
 
     def sources() -> Iterator[np.ndarray]:
@@ -196,7 +196,7 @@ def test_a_batch_that_cannot_fill_goes_on_as_it_is(
     tiny_weights: Path, photo: Photo, workers: int, accelerated: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pictures so large that no further one may be decoded, with fewer faces than make a batch: neither waits."""
-    monkeypatch.setattr(room, "PIXELS", 2 * 120 * 160)
+    monkeypatch.setattr(queues, "PIXELS", 2 * 120 * 160)
     sources = [cv2.imencode(".png", photo(seed))[1].tobytes() for seed in range(20)]
     done: list[Result] = []
     with Pipeline(workers=workers) as pipeline:

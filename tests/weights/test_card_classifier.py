@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from facepipe.weights.card import model_card
 from facepipe.weights.manifest import Manifest, Metric, Metrics, read_manifest
-from facepipe.weights.metrics import losses
+from facepipe.weights.release import losses
 
 MakeRun = Callable[..., Path]
 

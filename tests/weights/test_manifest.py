@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from facepipe.core.errors import WeightsError
 from facepipe.weights.manifest import CropRecipe, Manifest, Metric, read_manifest, write_manifest
-from facepipe.weights.store import PACKAGE_ROOT, Release
+from facepipe.weights.release import Release
+from facepipe.weights.store import PACKAGE_ROOT
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 MUTATIONS = 300

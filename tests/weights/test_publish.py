@@ -17,8 +17,8 @@ from facepipe.weights import publish as publishing
 from facepipe.weights import store
 from facepipe.weights.manifest import Manifest
 from facepipe.weights.publish import PLOT_BYTES, Choices, WorseError, publish_run
-from facepipe.weights.release import Release
-from facepipe.weights.store import find, open_release
+from facepipe.weights.release import Release, open_release
+from facepipe.weights.store import find
 
 AP = "AP50, face boxes >= 16 px at 640"
 MakeRun = Callable[..., Path]
@@ -221,7 +221,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
     if step == "rename":
         monkeypatch.setattr(Path, "rename", rename)
     elif step == "verify":
-        monkeypatch.setattr(store.Release, "verify", fail)
+        monkeypatch.setattr(Release, "verify", fail)
         monkeypatch.setattr(publishing, "exported_release", lambda run: open_release(run / "export"))
     else:
         monkeypatch.setattr(store, "write_manifest", fail)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from facepipe.core.errors import DeviceError, WeightsError
 from facepipe.weights import session
+from facepipe.weights.release import Release
 from facepipe.weights.session import open_session
-from facepipe.weights.store import Release
 
 
 def test_a_verified_model_runs(detector_release: Release) -> None:

@@ -12,16 +12,8 @@ import pytest
 from facepipe import Pipeline
 from facepipe.core.errors import WeightsError
 from facepipe.weights import records, store
-from facepipe.weights.store import (
-    Release,
-    find,
-    installed,
-    open_release,
-    publish,
-    releases,
-    use,
-    version_key,
-)
+from facepipe.weights.release import Release, open_release
+from facepipe.weights.store import find, installed, publish, releases, use, version_key
 
 Publish = Callable[..., Release]
 

@@ -14,10 +14,9 @@ from typing import get_args
 
 from ...core.errors import WeightsError
 from ..manifest import Stage
-from ..pins import pin_key, read_pins, write_pin
 from ..records import shortened
 from ..release import MANIFEST, NAME_PATTERN, joined, place, split_name
-from ..store import PACKAGE_ROOT, find, installed, user_root
+from ..store import PACKAGE_ROOT, find, installed, pin_key, read_pins, user_root, write_pin
 
 REMOVING = ".remove-"
 LEFTOVERS = {

@@ -7,7 +7,7 @@ import pytest
 from facepipe.classifier.inference.classifier import BATCH, AttributeClassifier, prepare
 from facepipe.core.errors import DeviceError, FrameError, WeightsError
 from facepipe.weights.manifest import InputSpec
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 
 
 @pytest.fixture(scope="module")

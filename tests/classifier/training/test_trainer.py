@@ -31,7 +31,8 @@ from facepipe.core.errors import TrainingError
 from facepipe.pipeline.cli import main
 from facepipe.weights.manifest import CropRecipe
 from facepipe.weights.publish import Choices, publish_run
-from facepipe.weights.store import find, open_release
+from facepipe.weights.release import open_release
+from facepipe.weights.store import find
 
 TAUGHT = ["age", "gender", "glasses", "eyes"]
 """The attributes of the schema that the drawn faces label."""

@@ -17,7 +17,7 @@ from facepipe.detector.evaluation.evaluate import evaluate, evaluate_all
 from facepipe.detector.evaluation.matching import BIG, CLEAR, EVERY
 from facepipe.detector.inference.boxes import Detections
 from facepipe.weights.manifest import Metric
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 
 
 class Oracle:

@@ -27,7 +27,7 @@ from facepipe.detector.evaluation.worst_cases import (
 )
 from facepipe.detector.inference.boxes import Detections
 from facepipe.weights.manifest import Metrics
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 
 
 @pytest.fixture

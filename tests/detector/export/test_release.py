@@ -24,8 +24,8 @@ from facepipe.detector.training.model import FaceDetectionModel
 from facepipe.detector.training.run_folder import lineage, training_command
 from facepipe.detector.training.settings import DetectorSettings
 from facepipe.pipeline.cli import main
-from facepipe.weights.release import Release
-from facepipe.weights.store import find, open_release
+from facepipe.weights.release import Release, open_release
+from facepipe.weights.store import find
 
 
 @pytest.fixture(scope="module")

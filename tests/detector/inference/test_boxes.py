@@ -8,7 +8,7 @@ from facepipe import FaceDetector
 from facepipe.detector.inference.boxes import Detections, area, from_yolo, iou, share_inside
 from facepipe.detector.inference.detector import decode
 from facepipe.detector.inference.preprocessing import letterbox
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from facepipe.pipeline.cli import main
 from facepipe.weights.manifest import Metric, Metrics, write_manifest
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 
 HISTORY = """epoch,stage,size,step,minutes,rate,train_loss,val_loss,age.mae,gender.accuracy,eyes.eye_error
 1,first,32,4,0.1,0.001,9,7,20,0.5,0.3

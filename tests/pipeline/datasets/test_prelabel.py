@@ -27,7 +27,7 @@ from facepipe.pipeline.inputs.image_reader import read_frame
 from facepipe.pipeline.outputs.coco import cvat_labels, plain_values
 from facepipe.pipeline.results import Box
 from facepipe.weights.manifest import NumericAttribute
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 
 from ...detector.data.roboflow_server import KEY, Service, serve
 

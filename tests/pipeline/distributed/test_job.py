@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from facepipe import __version__
 from facepipe.core.errors import FacepipeError
+from facepipe.pipeline.batch.job import ModelOptions, SourceOptions
 from facepipe.pipeline.distributed import worker as worker_module
 from facepipe.pipeline.distributed.cluster import choose_models, cluster
 from facepipe.pipeline.distributed.job import RayJob, run_ray_job
@@ -30,7 +31,7 @@ from facepipe.pipeline.distributed.worker import (
 from facepipe.pipeline.outputs.rows import RowForm
 from facepipe.pipeline.outputs.tabular import write_parquet
 from facepipe.pipeline.pipeline import Pipeline
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 
 pytest.importorskip("ray", reason="needs the extra 'ray'")
 dataset = pytest.importorskip("pyarrow.dataset")
@@ -107,7 +108,7 @@ def _there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def job(*sources: str, out: str | Path, **options: Any) -> RayJob:
     decisive = {"device": "cpu", "precision": "auto", "confidence": None, "imgsz": None, "tiles": False}
     decisive |= {name: options.pop(name) for name in tuple(options) if name in decisive}
-    return RayJob(sources, None, False, True, str(out), None, None, decisive, **options)
+    return RayJob(SourceOptions(sources), ModelOptions(None, None, decisive), str(out), **options)
 
 
 def rows(out: Path) -> Any:

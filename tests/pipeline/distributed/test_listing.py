@@ -13,7 +13,7 @@ from facepipe.core.errors import (
     WeightsError,
 )
 from facepipe.pipeline.distributed.listing import Stores, address_of, block_size, cut_blocks, list_pictures
-from facepipe.pipeline.inputs.url import is_store
+from facepipe.pipeline.inputs.sources import is_store
 
 SETTINGS = {"detector": "1.0.0", "--confidence": None, "--tiles": False}
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facepipe.core.errors import DataError, ImageError
-from facepipe.pipeline.inputs.image_reader import read_frame
-from facepipe.pipeline.inputs.sources import gather, read_list
+from facepipe.pipeline.inputs.image_reader import read_frame, source_name
+from facepipe.pipeline.inputs.sources import gather, read_list, shown
 
 UNDECODABLE = os.fsdecode(b"caf\xe9.jpg")
 
@@ -231,3 +231,10 @@ def test_what_is_no_url_is_an_error_of_its_own() -> None:
     for url in ("http://[", "http://[::1/a.mp4", "https://[x]/"):
         with pytest.raises(ImageError, match="is not a URL"):
             read_frame(url, allow_url=True)
+
+
+def test_names_of_urls_have_no_credentials() -> None:
+    url = "https://ann:se@cret@example.org:8443/a@b.jpg?key=1#x"
+    assert source_name(url) == "https://example.org:8443/a@b.jpg?key=1"
+    assert shown(url) == "https://example.org:8443/a@b.jpg?…"
+    assert shown("http://example.org/\x1b[2J") == "http://example.org/\ufffd[2J"

@@ -16,7 +16,7 @@ from facepipe.pipeline.cli import main
 from facepipe.pipeline.inputs.image_reader import read_frame
 from facepipe.pipeline.outputs.coco import common_folder
 from facepipe.pipeline.results import Result
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 
 LABELLED = {"age", "gender", "glasses", "smile", "mask"}
 """Attributes that a labelling tool takes: all but the points."""

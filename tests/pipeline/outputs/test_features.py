@@ -21,7 +21,7 @@ from facepipe.pipeline.results import (
     Models,
     Result,
 )
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 
 USED = ClassifierUsed(version="1.0.0", sha256="ab" * 32)
 WIDTHS = {"face": 4, "shirt": 3}

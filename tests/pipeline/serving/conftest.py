@@ -20,7 +20,7 @@ from facepipe.pipeline.serving.models import Choice, Served, load
 from facepipe.pipeline.serving.server import Server, listen
 from facepipe.pipeline.serving.settings import Settings
 from facepipe.pipeline.stages import Parts, Stages, Stopwatch
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 from starlette.testclient import TestClient
 
 NO_PAGE = Path("no-page")

@@ -16,7 +16,7 @@ from facepipe.pipeline.drawing.draw import draw
 from facepipe.pipeline.results import Result
 from facepipe.pipeline.serving.endpoint import Answer, example
 from facepipe.pipeline.serving.models import Served, load
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 from starlette.testclient import TestClient
 
 from .conftest import alike

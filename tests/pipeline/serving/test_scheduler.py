@@ -11,12 +11,12 @@ import httpx2
 import numpy as np
 import pytest
 from facepipe import Pipeline
-from facepipe.pipeline import pixel_budget
+from facepipe.pipeline import queues
 from facepipe.pipeline.serving.endpoint import Answer
 from facepipe.pipeline.serving.models import Served, load
 from facepipe.pipeline.serving.scheduler import FaceBudget
 from facepipe.pipeline.stream import UNREAD
-from facepipe.weights.store import Release
+from facepipe.weights.release import Release
 
 from .conftest import Gated, Live, alike
 
@@ -141,7 +141,7 @@ def test_a_fault_takes_only_its_own_request_down(
 def test_frames_of_large_pictures_are_not_decoded_ahead(
     live: Callable[..., Live], gated: Gated, encode: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pixel_budget, "PIXELS", 40_000)  # a picture has 19,200
+    monkeypatch.setattr(queues, "PIXELS", 40_000)  # a picture has 19,200
     here = live(gated, decoders=2)
     with ThreadPoolExecutor(6) as clients:
         asked = [

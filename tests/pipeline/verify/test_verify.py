@@ -26,8 +26,8 @@ from facepipe.pipeline.results import (
 from facepipe.pipeline.verify import verify as verify_models
 from facepipe.pipeline.verify.compare import TOLERANCES, compare
 from facepipe.pipeline.verify.verify import VerifyOptions, verify
-from facepipe.weights import store
 from facepipe.weights.manifest import Attribute, BinaryAttribute, read_manifest, write_manifest
+from facepipe.weights.release import MANIFEST, Release
 
 Run = Callable[..., tuple[int, str, str]]
 COUNT = 6
@@ -297,7 +297,7 @@ def test_a_crop_recipe_that_was_changed(
 ) -> None:
     copied = detected / "weights"
     shutil.copytree(tiny_weights, copied)
-    path = copied / "classifier" / "99.0.0" / store.MANIFEST
+    path = copied / "classifier" / "99.0.0" / MANIFEST
     manifest = read_manifest(path)
     assert manifest.crop is not None
     crop = manifest.crop.model_copy(update={"margin": 0.5})
@@ -461,9 +461,9 @@ def test_larger_pictures_and_smaller_precisions_may_differ_by_more() -> None:
 def test_every_setting_that_numbers_depend_on_is_taken_from_the_results(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    publish_detector: Callable[..., store.Release],
-    publish_classifier: Callable[..., store.Release],
-    publish_colours: Callable[..., store.Release],
+    publish_detector: Callable[..., Release],
+    publish_classifier: Callable[..., Release],
+    publish_colours: Callable[..., Release],
     photo: Callable[..., np.ndarray],
 ) -> None:
     """Version, input size, tiles, classifiers: nothing of this is named on the command line of verify."""

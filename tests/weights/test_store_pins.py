@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from facepipe.core.errors import WeightsError
 from facepipe.weights import records, store
-from facepipe.weights.pins import pin_key, read_pins, write_pin
-from facepipe.weights.store import Release, find, use
+from facepipe.weights.release import Release
+from facepipe.weights.store import find, pin_key, read_pins, use, write_pin
 
 Publish = Callable[..., Release]
 
