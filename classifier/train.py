@@ -17,7 +17,7 @@ from ..weights.manifest import Attribute, CropRecipe
 from ..weights.publish import EXPORT, Published
 from ..weights.records import is_version
 from ..weights.release import MANIFEST, place, split_name
-from ..weights.store import refuse_existing, user_root
+from ..weights.store import check_target, user_root, writable_root
 from .config.recipe import Recipe
 from .data.readers import read_data
 from .data.statistics import untrainable
@@ -220,14 +220,14 @@ def _check_release(name: str, wanted: ReleaseOptions) -> None:
     """Refuse before the work what would be refused after it.
 
     Raises:
-        WeightsError: the classifier's name or the version is none, or the version exists.
+        WeightsError: the classifier's name or the version is none, or the version exists or cannot be written.
     """
     if name:
         split_name("classifier", f"{name}@0.0.0")
     if wanted.version is not None:
         if not is_version(wanted.version):
             raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {wanted.version!r}")
-        refuse_existing(place(user_root(), "classifier", name, wanted.version), wanted.replace)
+        check_target(place(writable_root(), "classifier", name, wanted.version), wanted.replace)
 
 
 def _same_data(settings: Settings, report: Callable[[str], None]) -> FaceTable:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from .errors import MissingExtraError
+from .library_homes import WRITERS, keep_out_of_home
 
 PACKAGES = {
     "PIL": ("Pillow", "train"),
@@ -36,7 +37,8 @@ def require(module: str, extra: str | None = None) -> Any:
 
     The module is looked up anew at each call, which costs a microsecond once it is loaded. One thread at a time imports
     here: packages whose modules import each other in circles would otherwise be handed over half made, for that is how
-    Python breaks the tie of two threads that wait for each other's modules.
+    Python breaks the tie of two threads that wait for each other's modules. What writes into the user's home as it is
+    imported is kept out of it.
 
     Args:
         module: its full name, such as ``scipy.stats``.
@@ -51,6 +53,8 @@ def require(module: str, extra: str | None = None) -> Any:
     name = module.partition(".")[0]
     try:
         with _importing:
+            if name in WRITERS:
+                keep_out_of_home()
             import_module(name)
             return import_module(module)
     except ImportError as error:

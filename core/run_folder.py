@@ -100,7 +100,7 @@ def _commit() -> str | None:
         return None
 
     def git(*words: str) -> str:
-        command = ["git", "-C", str(ROOT), *words]
+        command = ["git", "--no-optional-locks", "-C", str(ROOT), *words]  # a look writes nothing
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
     try:

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..classifier.inference.attributes import AttributeValue, ClassValue, NumericValue, PointsValue
+from ..core.library_homes import forget
 from .results import Result
 
 if TYPE_CHECKING:
@@ -326,6 +327,7 @@ def _at_once(number: int, frame: FrameType | None) -> NoReturn:
 
 def leave(code: int) -> NoReturn:
     """Exit after an interruption: what was written is flushed, and no library cleans up under threads at work."""
+    forget()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

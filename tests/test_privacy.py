@@ -13,11 +13,26 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
 ASTRONAUT = ROOT / "examples" / "astronaut.jpg"
 OPENED = re.compile(r'open(?:at)?\((?:AT_FDCWD, )?"([^"]+)", [^)]*(?:O_WRONLY|O_RDWR|O_CREAT)[^)]*\)\s*= \d+')
+MADE = re.compile(r'mkdir(?:at)?\((?:AT_FDCWD, )?"([^"]+)", \w+\)\s*= 0')
+SPOKEN = re.compile(r"\b(connect|sendto|sendmsg|sendmmsg)\(.*AF_INET|\bsocket\(AF_(PACKET|NETLINK)")
+"""What goes to another machine, or asks for the network's state."""
+CODE = "import sys; from facepipe.pipeline.cli import main; main(sys.argv[1:])"
+TINY_RECIPE = """
+backbone: resnet14
+schema: gender
+start: none
+batch: 8
+recalibration: 2
+stages:
+  - {name: all, size: 32, epochs: 1, learning_rate: 1.0e-3}
+"""
 OTHERS = ("/dev/null", "/dev/tty", "/dev/shm/", "/proc/self/", "/dev/nvidia", "/dev/urandom")
 """What a process may open for writing anywhere without leaving a trace."""
 
@@ -39,19 +54,21 @@ def surroundings(tmp_path: Path, tiny_weights: Path) -> Iterator[dict[str, str]]
     """A home of its own, whose traces can be counted."""
     home = tmp_path / "home"
     home.mkdir()
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "ORT_"))}
+    own = ("XDG_", "ORT_", "KERAS_HOME", "MPL", "YOLO_", "TORCH", "TF_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(own)}
     yield {**kept, "HOME": str(home), "TMPDIR": str(tmp_path / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
     assert list(home.rglob("*")) == []
 
 
 def traced(trace: Path, given: Path) -> tuple[list[str], list[str]]:
-    """The sockets of a traced run other than those between its own processes, and the files outside of ``given``."""
+    """The sockets of a traced run other than those between its own processes, and what it wrote or made outside of
+    ``given``, where it stands."""
     sockets, files = [], []
     for line in trace.read_text(errors="replace").splitlines():
         if re.search(r"\bsocket\(AF_(INET|INET6|PACKET|NETLINK)", line) or re.search(r"\bconnect\(", line):
             sockets.append(line)
-        found = OPENED.search(line)
-        if found and not found[1].startswith((str(given), *OTHERS)):
+        found = OPENED.search(line) or MADE.search(line)
+        if found and found[1].startswith("/") and not found[1].startswith((str(given), *OTHERS)):
             files.append(line)
     return sockets, files
 
@@ -62,8 +79,7 @@ def test_detect_opens_no_socket_and_writes_only_where_it_was_told_to(
     out, scratch = tmp_path / "out", tmp_path / "tmp"
     scratch.mkdir()
     options = ["--csv", str(out / "f.csv"), "--json", str(out / "f.jsonl"), "--save", str(out / "s"), "--workers", "2"]
-    code = "import sys; from facepipe.pipeline.cli import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", code, "detect", str(ROOT / "examples"), *options]
+    command = [sys.executable, "-c", CODE, "detect", str(ROOT / "examples"), *options]
     done = subprocess.run([*strace, *command], env=surroundings, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert (out / "f.csv").exists()
@@ -77,8 +93,7 @@ def test_serve_opens_its_own_socket_only(strace: list[str], surroundings: dict[s
     pytest.importorskip("fastapi")
     pytest.importorskip("uvicorn")
     (tmp_path / "tmp").mkdir()
-    code = "import sys; from facepipe.pipeline.cli import main; main(sys.argv[1:])"
-    command = [*strace, sys.executable, "-c", code, "serve", "--port", "0"]
+    command = [*strace, sys.executable, "-c", CODE, "serve", "--port", "0"]
     with subprocess.Popen(
         command, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as server:
@@ -116,6 +131,90 @@ def test_serve_opens_its_own_socket_only(strace: list[str], surroundings: dict[s
     assert bound == [], "looks up no name and connects to nothing"
     assert len(sockets) <= 2
     assert files == []
+
+
+def write_training_data(folder: Path) -> None:
+    """Pictures with a bright disc each, labelled for a detector, and crops of two colours for a classifier."""
+    random = np.random.default_rng(5)
+
+    def write(path: Path, side: int, colour: tuple[int, int, int]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame = random.integers(0, 60, (side, side, 3)).astype(np.uint8)
+        cv2.imwrite(str(path), cv2.circle(frame, (side // 2, side // 2), side // 3, colour, -1))
+
+    for split, count in (("train", 6), ("val", 3)):
+        (folder / "boxes" / "labels" / split).mkdir(parents=True)
+        for number in range(count):
+            write(folder / "boxes" / "images" / split / f"{number}.png", 96, (150, 180, 230))
+            (folder / "boxes" / "labels" / split / f"{number}.txt").write_text("0 0.5 0.5 0.67 0.67\n")
+    (folder / "boxes" / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [face]\n")
+    for label, colour in (("female", (0, 0, 255)), ("male", (255, 0, 0))):
+        for number in range(20):
+            write(folder / "crops" / label / f"{number}.png", 48, colour)
+    (folder / "tiny.yaml").write_text(TINY_RECIPE)
+
+
+TRAININGS = {
+    "detector": [
+        "train-detector --data boxes/data.yaml --epochs 1 --imgsz 64 --batch 4 --device cpu --name tiny "
+        "--export float32",
+        "evaluate-detector --data boxes/data.yaml --detector runs/detector/tiny/export --out report",
+        "data check boxes/data.yaml",
+    ],
+    "classifier": [
+        "train-classifier --data gender:crops --recipe tiny.yaml --name tiny --export float32",
+        "evaluate-classifier --data gender:crops --classifier runs/classifier/tiny/export --out report",
+        "compare tiny --no-timing --out curves.png",
+    ],
+}
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("stage", TRAININGS)
+def test_a_training_speaks_to_nobody_and_writes_only_where_it_stands(
+    strace: list[str], surroundings: dict[str, str], tmp_path: Path, stage: str
+) -> None:
+    """Keras' gRPC looks whether there is an IPv6 loopback, ultralytics what the network card is called: neither sends
+    a byte."""
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    write_training_data(tmp_path)
+    for line in TRAININGS[stage]:
+        command = [*strace, sys.executable, "-c", CODE, *line.split()]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=600, check=False
+        )
+        assert done.returncode == 0, (line, done.stderr)
+        _, files = traced(tmp_path / "trace", tmp_path)
+        assert files == [], line
+        assert SPOKEN.findall((tmp_path / "trace").read_text(errors="replace")) == [], line
+        assert list(scratch.iterdir()) == [], line
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("stage", TRAININGS)
+def test_a_training_needs_no_home(surroundings: dict[str, str], tmp_path: Path, stage: str) -> None:
+    """Where HOME is no folder, a run is trained; a version that could not be kept is refused before the work."""
+    (tmp_path / "tmp").mkdir()
+    write_training_data(tmp_path)
+    nowhere = {**surroundings, "HOME": f"{os.devnull}/home"}
+    del nowhere["FACEPIPE_WEIGHTS"]
+
+    def call(line: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", CODE, *line.split()]
+        return subprocess.run(
+            command, cwd=tmp_path, env=nowhere, capture_output=True, text=True, timeout=600, check=False
+        )
+
+    refused = call(f"{TRAININGS[stage][0]} --version 9.0.0")
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert "cannot be written; name another folder of weights with FACEPIPE_WEIGHTS" in line
+    assert not (tmp_path / "runs").exists()
+    done = call(TRAININGS[stage][0])
+    assert done.returncode == 0, done.stderr
+    assert "not writable" not in done.stderr
+    assert (tmp_path / "runs" / stage / "tiny" / "export" / "manifest.json").is_file()
 
 
 @pytest.mark.parametrize("first", ["facepipe", "onnxruntime"])

@@ -40,11 +40,11 @@ from .release import (
     split_name,
 )
 from .store import (
+    check_target,
     find,
     pin_key,
     publish,
     read_pins,
-    refuse_existing,
     use,
     user_root,
     version_key,
@@ -130,7 +130,7 @@ def publish_run(run: Path, choices: Choices, root: Path | None = None) -> Publis
     """
     exported = exported_release(run)
     name, number = _named(exported, choices.version)
-    refuse_existing(place(root or writable_root(), exported.stage, name, number), choices.replace)
+    check_target(place(root or writable_root(), exported.stage, name, number), choices.replace)
     manifest = _described(run, exported, name, number, choices.notes)
     found = _losses(run, manifest, choices.most_loss)
     used = _in_use(exported.stage, name)

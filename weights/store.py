@@ -344,7 +344,7 @@ def publish(
     if manifest.name == FACE:
         manifest = manifest.model_copy(update={"name": ""})
     target = place(root or writable_root(), manifest.stage, manifest.name, manifest.version)
-    refuse_existing(target, replace)
+    check_target(target, replace)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".publish-", dir=target.parent) as temporary:
@@ -363,14 +363,17 @@ def publish(
     return open_release(target)
 
 
-def refuse_existing(target: Path, replace: bool) -> None:
-    """Raise WeightsError where a version is there already and must not be replaced.
+def check_target(target: Path, replace: bool) -> None:
+    """Check before the work that a version can be written.
 
     Raises:
-        WeightsError: the version is there already and must not be replaced.
+        WeightsError: it is there already and must not be replaced, or nothing can be written there.
     """
     if os.path.exists(target) and not replace:  # unlike Path.exists, nothing is forbidden to it
         raise WeightsError(f"{target}: this version exists; choose another, or --replace it")
+    nearest = next(parent for parent in target.absolute().parents if os.path.lexists(parent))
+    if not os.path.isdir(nearest) or not os.access(nearest, os.W_OK):
+        raise WeightsError(f"{target}: cannot be written; name another folder of weights with FACEPIPE_WEIGHTS")
 
 
 def move_into_place(staged: Path, target: Path, replaced: Path) -> None:

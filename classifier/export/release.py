@@ -18,7 +18,7 @@ from ...weights.metrics import EVALUATION
 from ...weights.publish import EXPORT, Choices, Published, publish_run
 from ...weights.release import MANIFEST, Release, file_entry, place
 from ...weights.session import open_session
-from ...weights.store import refuse_existing, user_root
+from ...weights.store import check_target, writable_root
 from ..data.loader import BrokenPictures, CropSource, exact_batches
 from ..data.table import FaceTable
 from ..evaluation.evaluate import assemble
@@ -70,8 +70,8 @@ def release_run(
     """
     options = settings.release
     if options.version is not None:  # before the work, not after it
-        refuse_existing(
-            place(root or user_root(), "classifier", settings.classifier_name, options.version), options.replace
+        check_target(
+            place(root or writable_root(), "classifier", settings.classifier_name, options.version), options.replace
         )
     train = table.split("train")
     differences = _export(folder, settings, train, report)

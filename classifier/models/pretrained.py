@@ -15,6 +15,7 @@ import numpy as np
 
 from ...core.errors import TrainingError, WeightsError
 from ...core.extras import require
+from ...core.library_homes import keep_keras_downloads
 from ...weights.store import find
 from ..config.recipe import Recipe
 from .backbones import ALL, BACKBONES, Backbone, find_backbone
@@ -96,6 +97,7 @@ def _imagenet(backbone: Backbone) -> dict[str, np.ndarray]:
             f"there are no ImageNet weights of {backbone.name}, only of {having} and resnet18; --start none trains it "
             f"from scratch"
         )
+    keep_keras_downloads()
     try:
         return imagenet_arrays(getattr(keras.applications, backbone.application))
     except Exception as error:  # Keras raises whatever its downloader and its reader do

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.extras import require
 from ...core.files import write_whole
 from ...weights.manifest import Attribute
 from .run_folder import Row, read_history
@@ -130,12 +131,8 @@ def _again(colours: tuple[str, ...]) -> Iterable[str]:
 
 def new_figure(columns: int, rows: int) -> Figure:
     """An empty figure for so many panels, which needs no screen."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.6 * columns + 0.6, 2.9 * rows + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    size = (3.6 * columns + 0.6, 2.9 * rows + 0.5)
+    return require("matplotlib.figure").Figure(figsize=size, layout="constrained")
 
 
 def finish(axis: Any, title: str, epochs: float, top: float | None = None) -> None:
@@ -147,12 +144,10 @@ def finish(axis: Any, title: str, epochs: float, top: float | None = None) -> No
         epochs: where the axis of epochs ends.
         top: of the other axis; None leaves it.
     """
-    from matplotlib.ticker import MaxNLocator
-
     axis.set_title(title, fontsize=10)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axis.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True, min_n_ticks=1))
     axis.set_xlim(0, epochs * 1.02 or 1)
     axis.set_xlabel("epoch", fontsize=8)
     axis.tick_params(labelsize=8)

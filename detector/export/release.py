@@ -25,7 +25,7 @@ from ...weights.metrics import EVALUATION
 from ...weights.publish import EXPORT, Choices, Published, publish_run
 from ...weights.records import is_version
 from ...weights.release import MANIFEST, Release, file_entry, open_release
-from ...weights.store import refuse_existing, user_root
+from ...weights.store import check_target, writable_root
 from ..data.dataset import DataDescription, Picture, read_description
 from ..evaluation.evaluate import Evaluation, evaluate
 from ..inference.detector import FaceDetector
@@ -113,7 +113,7 @@ class ReleaseOptions:
 
         Raises:
             TrainingError: a precision is unknown or given twice.
-            WeightsError: the version exists or has a bad name.
+            WeightsError: the version exists, has a bad name, or cannot be written.
         """
         if unknown := set(self.precisions) - set(PRECISIONS):
             raise TrainingError(f"unknown precision {', '.join(sorted(unknown))}; one of {', '.join(PRECISIONS)}")
@@ -122,7 +122,7 @@ class ReleaseOptions:
         if self.version is not None:
             if not is_version(self.version):
                 raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {self.version!r}")
-            refuse_existing((root or user_root()) / "detector" / self.version, self.replace)
+            check_target((root or writable_root()) / "detector" / self.version, self.replace)
 
 
 DEFAULTS = ReleaseOptions()

@@ -24,6 +24,7 @@ from typing import Any
 
 from ...core import run_folder as run_record
 from ...core.errors import DataError, TrainingError
+from ...core.extras import require
 from ...core.files import write_whole
 from ...core.run_folder import ENVIRONMENT
 from ..data.dataset import DataDescription
@@ -228,16 +229,12 @@ def draw_curves(run: Path) -> Path:
     Raises:
         DataError: the history is damaged.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     rows = read_history(run)
     path = run / CURVES
     if not rows:
         return path
-    figure = Figure(figsize=(12, 6.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    locator = require("matplotlib.ticker").MaxNLocator
+    figure = require("matplotlib.figure").Figure(figsize=(12, 6.6), layout="constrained")
     panels = figure.subplots(2, 3).ravel()
     rates = [name for name in rows[-1] if name.startswith("lr/")]
     drawn: list[list[tuple[str, str, str]]] = [
@@ -257,7 +254,7 @@ def draw_curves(run: Path) -> Path:
         panel.set_title(title, fontsize=10)
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        panel.xaxis.set_major_locator(locator(integer=True, min_n_ticks=1))
         panel.set_xlim(0.5, max((row["epoch"] or 0) for row in rows) + 0.5)
         if len(lines) > 1 and measured:
             panel.legend(fontsize=8, frameon=False)

@@ -1,4 +1,4 @@
-"""Import ultralytics on our terms: no telemetry, no installs, no downloads, no noise, its settings in our own folder.
+"""Import ultralytics on our terms: no telemetry, no installs, no downloads, no noise, nothing in the user's home.
 
 Every module that imports ultralytics imports this one first.
 """
@@ -10,9 +10,6 @@ import io
 import logging
 import os
 import sys
-from pathlib import Path
-
-import platformdirs
 
 from ...core.extras import require
 
@@ -23,21 +20,19 @@ def set_up() -> None:
     Raises:
         MissingExtraError: the ``train`` extra is not installed.
     """
-    home = Path(platformdirs.user_config_dir("facepipe", appauthor=False)) / "ultralytics"
-    home.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(home))
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_OFFLINE", "true")
-    said = io.StringIO()
+    said, heard = io.StringIO(), logging.root.manager.disable
+    logging.disable(max(heard, logging.INFO))  # it tells of the settings that it makes anew each time
     try:
         with contextlib.redirect_stdout(said):
             require("ultralytics")
             from ultralytics import settings
             from ultralytics.utils import LOGGER, tqdm
     finally:
+        logging.disable(heard)
         sys.stderr.write(said.getvalue())
-    if settings["sync"]:
-        settings.update({"sync": False})
+    dict.__setitem__(settings, "sync", False)  # its own would write the file, which may be the user's
     LOGGER.setLevel(max(LOGGER.level, logging.WARNING))  # training says more (FaceTrainer.train)
     for handler in LOGGER.handlers:
         if isinstance(handler, logging.StreamHandler):

@@ -19,7 +19,7 @@ from ...core.errors import RemoteError, WeightsError
 from ..manifest import Stage, read_manifest
 from ..records import read_regular
 from ..release import FACE, MANIFEST, Release, joined, open_release, place
-from ..store import PACKAGE_ROOT, move_into_place, refuse_existing, version_key, writable_root
+from ..store import PACKAGE_ROOT, check_target, move_into_place, version_key, writable_root
 from .download import USUAL, RetryPolicy, fetch_file, fetch_small
 from .index import INDEX, INDEX_BYTES, Index, Offer, differing, read_index
 from .source import Source
@@ -132,7 +132,7 @@ def pull(
         if (here := _installed(folder, offer)) is not None:
             progress(offer.bytes, offer.bytes)
             return Pulled(here, 0)
-    refuse_existing(target, replace)
+    check_target(target, replace)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _refuse_full_disk(target.parent, offer.bytes)
@@ -142,7 +142,7 @@ def pull(
             _fetch(source, offer, staged, retry, progress)
             open_release(staged).verify()
             if not replace:
-                refuse_existing(target, replace)
+                check_target(target, replace)
             move_into_place(staged, target, Path(temporary) / "replaced")
     except OSError as error:
         raise WeightsError(f"{target}: cannot be written: {error}") from error
