@@ -7,8 +7,12 @@ measured the other's very file (by its SHA-256) beside it on the same labels, as
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from ..core.bootstrap import central
 from .manifest import FileEntry, Manifest, Metric, Metrics, Stage
 from .metrics import LOWER_IS_BETTER, comparable, measure_and_subject
 from .release import RULES, Release, limit, metrics_of
@@ -28,6 +32,8 @@ class Figure:
     name: str
     first: Metric
     second: Metric
+    drawn: tuple[float, float] | None = None
+    """95 % interval of the difference, where both were resampled in pairs."""
 
     @property
     def difference(self) -> float | None:
@@ -48,9 +54,12 @@ class Figure:
     def interval(self) -> tuple[float, float] | None:
         """95 % confidence interval of the difference; None where the two figures have none.
 
-        From the intervals of both, by the method of variance estimates recovery (Newcombe, Statistics in Medicine 1998;
-        Zou and Donner, ibid. 2008). It takes them for independent: on the same rows the truth is narrower.
+        Of resampling in pairs; else from the intervals of both, by the method of variance estimates recovery (Newcombe,
+        Statistics in Medicine 1998; Zou and Donner, ibid. 2008). That takes them for independent: on the same rows the
+        truth is narrower.
         """
+        if self.drawn is not None:
+            return self.drawn
         first, second = _interval(self.first), _interval(self.second)
         if self.difference is None or first is None or second is None:
             return None
@@ -141,6 +150,27 @@ def headline(figures: tuple[Figure, ...], stage: Stage) -> tuple[Figure, ...]:
         for figure in figures
         if figure.difference is not None and any(names.match(figure.second.name) for names in rules)
     )
+
+
+def drawn_in_pairs(
+    figures: tuple[Figure, ...],
+    first: Mapping[str, Sequence[float | None]],
+    second: Mapping[str, Sequence[float | None]],
+) -> tuple[Figure, ...]:
+    """The figures, with the interval of the difference of those that were resampled of both models.
+
+    Args:
+        figures: of the same rows.
+        first: resampled figures of the first model by name, each draw of the same rows as the second's.
+        second: of the second.
+    """
+    found = []
+    for figure in figures:
+        one, other = (np.array(each.get(figure.first.name, ()), float) for each in (first, second))
+        if figure.difference is not None and len(one) == len(other):
+            figure = replace(figure, drawn=central(other - one))
+        found.append(figure)
+    return tuple(found)
 
 
 def side_by_side(first: Release, second: Release) -> tuple[tuple[SideBySide, ...], tuple[Apart, ...]]:

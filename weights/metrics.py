@@ -12,12 +12,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ..core.errors import WeightsError
 from .manifest import Beside, FileEntry, Metrics
 
 EVALUATION, EVALUATION_FILE = "evaluation", "evaluation.json"
+DRAWS = TypeAdapter(dict[str, list[float | None]])
+"""The key ``resampled`` of that file."""
+Measured = tuple[str | None, str | None]
+"""The SHA-256 of the file that was measured, and of the labels."""
 BY_SIZE = "by size of the face:"
 """How the protocol of figures by the size of the face begins; they are a card's first table."""
 EVERYTHING = "all"
@@ -54,10 +58,13 @@ class Evaluations:
     Attributes:
         metrics: of the files of the export: first one evaluation of each file, in their order, then all further ones.
         beside: other models that were measured.
+        resampled: by the SHA-256 of the file that was measured and that of the labels, figures of resamplings by name;
+            those of two files on the same labels have the same rows in each draw.
     """
 
     metrics: tuple[Metrics, ...]
     beside: tuple[Beside, ...]
+    resampled: dict[Measured, dict[str, list[float | None]]]
 
 
 def read_evaluations(run: Path, files: tuple[FileEntry, ...], how: str) -> Evaluations:
@@ -76,23 +83,26 @@ def read_evaluations(run: Path, files: tuple[FileEntry, ...], how: str) -> Evalu
     if not any(path.is_file() for path in first):
         raise WeightsError(f"{run}: this run was not evaluated; {how}")
     metrics: list[Metrics] = []
+    resampled: dict[Measured, dict[str, list[float | None]]] = {}
     for entry, path in zip(files, first, strict=True):
         if not path.is_file():
             raise WeightsError(f"{path}: not there, so {entry.name} was not evaluated; {how}")
-        found = _read(path, how)[1]
+        _, found, draws = _read(path, how)
+        resampled[found[0].file_sha256, found[0].labels_sha256] = draws
         if any(each.file_sha256 != entry.sha256 for each in found):
             raise WeightsError(f"{path}: the figures of another file than {entry.name} (SHA-256 differs); {how}")
         metrics += found
     beside: list[Beside] = []
     own = {entry.sha256 for entry in files}
     for path in sorted(set(folder.rglob(EVALUATION_FILE)) - set(first)):
-        name, found = _read(path, how)
+        name, found, draws = _read(path, how)
+        resampled.setdefault((found[0].file_sha256, found[0].labels_sha256), draws)
         for each in found:
             if each.file_sha256 not in own:
                 beside.append(Beside(name=name, metrics=each))
             elif (new := _news(each, metrics)) is not None:
                 metrics.append(new)
-    return Evaluations(tuple(metrics), tuple(beside))
+    return Evaluations(tuple(metrics), tuple(beside), resampled)
 
 
 def _news(further: Metrics, known: list[Metrics]) -> Metrics | None:
@@ -109,17 +119,18 @@ def _news(further: Metrics, known: list[Metrics]) -> Metrics | None:
     return further
 
 
-def _read(path: Path, how: str) -> tuple[str, list[Metrics]]:
-    """Name of what was measured, and the figures."""
+def _read(path: Path, how: str) -> tuple[str, list[Metrics], dict[str, list[float | None]]]:
+    """Name of what was measured, the figures, and what was resampled of them."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         given = content["metrics"]
         records = given if isinstance(given, list) else [given]
         found = [Metrics.model_validate_json(json.dumps(record)) for record in records]
         name = str(content.get("detector") or content.get("classifier") or path.parent.name)
+        draws = DRAWS.validate_python(content.get("resampled", {}))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         why = f"{error.errors()[0]['msg']}" if isinstance(error, ValidationError) else f"{error!r}"
         raise WeightsError(f"{path}: not an evaluation ({why}); {how}") from error
     if not found or any(each.file_sha256 is None for each in found):
         raise WeightsError(f"{path}: does not say which file was measured; {how}")
-    return name, found
+    return name, found, draws

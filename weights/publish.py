@@ -13,14 +13,14 @@ import io
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import WeightsError
 from ..core.extras import require
 from .card import CARD, PLOT_TITLES, model_card
-from .comparison import Baseline, headline, side_by_side
+from .comparison import Baseline
 from .manifest import FileEntry, Manifest, Stage
 from .metrics import EVALUATION, read_evaluations
 from .records import is_version, shortened
@@ -39,6 +39,7 @@ from .release import (
     place,
     split_name,
 )
+from .rivals import Resampled, baselines, refuse_worse
 from .store import (
     check_target,
     find,
@@ -103,14 +104,6 @@ class Published:
     baselines: tuple[Baseline, ...] = ()
 
 
-class WorseError(WeightsError):
-    """A model that is worse than its start or than the version in use, and was not to be published by force."""
-
-    def __init__(self, message: str, baselines: tuple[Baseline, ...]):
-        super().__init__(message)
-        self.baselines = baselines
-
-
 def publish_run(run: Path, choices: Choices, root: Path | None = None) -> Published:
     """Release what a run exported as a version of its stage, with a card. It happens as a whole or not at all.
 
@@ -131,12 +124,12 @@ def publish_run(run: Path, choices: Choices, root: Path | None = None) -> Publis
     exported = exported_release(run)
     name, number = _named(exported, choices.version)
     check_target(place(root or writable_root(), exported.stage, name, number), choices.replace)
-    manifest = _described(run, exported, name, number, choices.notes)
+    manifest, resampled = _described(run, exported, name, number, choices.notes)
     found = _losses(run, manifest, choices.most_loss)
     used = _in_use(exported.stage, name)
-    compared = baselines(Release(exported.folder, manifest), name)
+    compared = baselines(Release(exported.folder, manifest), name, resampled)
     if not choices.force:
-        _refuse_worse(run, manifest, compared)
+        refuse_worse(run, manifest, compared)
     plots = _plots(run, exported.manifest.files[0])
     documents = {CARD: model_card(manifest, [*plots], choices.most_loss).encode(), **plots}
     listed = tuple(document(name, content) for name, content in documents.items())
@@ -157,11 +150,11 @@ def _named(exported: Release, version: str) -> tuple[str, str]:
     return (name if "@" in version else exported.name), number
 
 
-def _described(run: Path, exported: Release, name: str, number: str, notes: str) -> Manifest:
-    """The manifest of the new version, with the run's figures."""
+def _described(run: Path, exported: Release, name: str, number: str, notes: str) -> tuple[Manifest, Resampled]:
+    """The manifest of the new version with the run's figures, and what was resampled of them."""
     before = exported.manifest
     evaluations = read_evaluations(run, before.files, f"measure it with: {_evaluated_by(run, before.stage)}")
-    return before.model_copy(
+    described = before.model_copy(
         update={
             "version": number,
             "name": name,
@@ -174,6 +167,7 @@ def _described(run: Path, exported: Release, name: str, number: str, notes: str)
             "beside": evaluations.beside,
         }
     )
+    return described, evaluations.resampled
 
 
 def _losses(run: Path, manifest: Manifest, most_loss: float | None) -> tuple[Loss, ...]:
@@ -198,39 +192,6 @@ def _in_use(stage: Stage, name: str) -> Release | None:
         return None
 
 
-def rivals(new: Release, name: str) -> list[tuple[str, Release]]:
-    """The versions that a new model is measured against, by what they are to it: the one in use, and its start.
-
-    Args:
-        new: the new model; its manifest says what its training started from.
-        name: of the classifier that it becomes, else empty.
-    """
-    found: dict[str, tuple[str, Release]] = {}
-    start = new.manifest.training.get("start")
-    wanted = [("in use", name or None), ("start", start.rpartition("/")[2] if isinstance(start, str) else "")]
-    for role, version in wanted:
-        if version != "":
-            with suppress(WeightsError):  # there is none yet, or the start is a file, or no longer here
-                release = find(new.stage, version)
-                found.setdefault(release.label, (role, release))
-    return list(found.values())
-
-
-def baselines(new: Release, name: str) -> tuple[Baseline, ...]:
-    """What a new model is measured against, with the figures of the same rows.
-
-    Args:
-        new: with its figures and those of other models that were measured beside it.
-        name: of the classifier that it becomes, else empty.
-    """
-    found = []
-    for role, release in rivals(new, name):
-        measured = reversed(side_by_side(release, new)[0])  # what the run itself measured comes last
-        judged = (headline(each.figures, new.stage) for each in measured)
-        found.append(Baseline(role, release.label, next((figures for figures in judged if figures), ())))
-    return tuple(found)
-
-
 def compared(run: Path) -> tuple[Baseline, ...]:
     """What a run's model is measured against, with the figures of the same rows, as publishing it would find them.
 
@@ -238,22 +199,8 @@ def compared(run: Path) -> tuple[Baseline, ...]:
         WeightsError: the folder is no run, or was not exported or measured.
     """
     exported = exported_release(run)
-    manifest = _described(run, exported, exported.name, exported.version, "")
-    return baselines(Release(exported.folder, manifest), exported.name)
-
-
-def _refuse_worse(run: Path, manifest: Manifest, compared: tuple[Baseline, ...]) -> None:
-    for baseline in compared:
-        if bad := baseline.worse(manifest):
-            worse = "; ".join(
-                f"{figure.name} {figure.first.value:.4f} -> {figure.second.value:.4f} ({figure.difference:+.4f})"
-                for figure in bad[:5]
-            )
-            raise WorseError(
-                f"{run}: worse than {manifest.stage} {baseline.label} ({baseline.role}): {worse}. Publish it "
-                f"anyway with: facepipe weights publish {shlex.quote(str(run))} --version {label(manifest)} --force",
-                compared,
-            )
+    manifest, resampled = _described(run, exported, exported.name, exported.version, "")
+    return baselines(Release(exported.folder, manifest), exported.name, resampled)
 
 
 def _rank(version: str) -> tuple[bool, tuple[int, int, int, bool, str]]:

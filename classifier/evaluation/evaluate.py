@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from ...core.bootstrap import central, resampled_means
 from ...weights.manifest import ClassesBase, CropRecipe, Metric, Metrics
 from ...weights.metrics import BY_SIZE
 from ..config.recipe import Split
@@ -74,8 +75,20 @@ class Evaluation:
         )
 
     @cached_property
+    def resampled(self) -> dict[str, np.ndarray]:
+        """The measure that tells most of each attribute, in resamplings of the rows that label it: (n,), by name."""
+        seen, found = self.seen, {}
+        for attribute in seen.attributes:
+            errors = row_errors(attribute, seen.outputs[attribute.name], seen.targets[attribute.name])
+            errors = errors[~np.isnan(errors)]
+            if len(errors):
+                means, measure = resampled_means(errors), measure_of(attribute)
+                found[f"{attribute.name}.{measure}"] = 1 - means if measure == "accuracy" else means
+        return found
+
+    @cached_property
     def overall(self) -> tuple[Metric, ...]:
-        """Of all rows."""
+        """Of all rows; errors with the interval of a bootstrap, that of an accuracy follows from its rows."""
         seen, found = self.seen, []
         for attribute in seen.attributes:
             output, target = seen.outputs[attribute.name], seen.targets[attribute.name]
@@ -83,7 +96,12 @@ class Evaluation:
             if isinstance(attribute, ClassesBase) and len((given := answers(attribute, output, target)).right):
                 name = f"{attribute.name}.ece"
                 found.append(Metric(name=name, value=reliability(given).error, count=len(given.right)))
-        return tuple(found)
+        return tuple(map(self._with_interval, found))
+
+    def _with_interval(self, metric: Metric) -> Metric:
+        if metric.name.endswith(".accuracy") or metric.name not in self.resampled:
+            return metric
+        return metric.model_copy(update={"interval": central(self.resampled[metric.name])})
 
     @cached_property
     def sizes(self) -> tuple[Metric, ...]:

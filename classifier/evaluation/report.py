@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.bootstrap import listed
 from ...core.errors import DataError
 from ...core.extras import require
 from ...weights.manifest import Attribute, ClassesBase, Metrics, NumericAttribute, PointsAttribute
@@ -206,6 +207,7 @@ def content(evaluation: Evaluation, further: tuple[Metrics, ...] = ()) -> dict[s
         "rows": len(seen.table),
         "milliseconds_a_crop": round(seen.milliseconds, 2),
         "metrics": [record.model_dump(mode="json") for record in (*evaluation.records(), *further)],
+        "resampled": {name: listed(values) for name, values in evaluation.resampled.items()},
         "sentences": sentences(evaluation),
         "confusions": matrices,
         "reliability": bins,

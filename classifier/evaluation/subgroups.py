@@ -1,8 +1,8 @@
 """Figures by group of people: gender, age and race where they are labelled, and the data's sources.
 
 Groups are cut by fairlearn's ``MetricFrame``. Shares get Wilson's interval (Wilson, JASA 1927), which stays within 0 to
-1 in small groups that are all right. Means of errors get a bootstrap's, which scipy makes: the frame's own takes
-minutes for a few thousand rows, since it calls each metric for each group in each resampling. Labels of race serve this
+1 in small groups that are all right. Means of errors get a bootstrap's of our own: the frame's takes minutes for a few
+thousand rows, since it calls each metric for each group in each resampling. Labels of race serve this
 report and the balance of training; nothing predicts them.
 """
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...core.bootstrap import BOOTS, resampled_means
 from ...core.extras import require
 from ...weights.manifest import Attribute, ClassesBase, Metric, NumericAttribute
 from ..data.table import FaceTable
@@ -29,8 +30,6 @@ BANDS = 10
 """Numbers are grouped in so many bands of their range: decades, for an age of 0 to 100."""
 SMALLEST = 30
 """Groups of fewer rows are left out."""
-BOOTS = 1000
-"""Resamplings for the interval of a mean error."""
 Z = 1.959964
 """Standard deviations of a 95 % interval."""
 
@@ -231,14 +230,9 @@ def mean_interval(values: np.ndarray, boots: int = BOOTS) -> tuple[float, float]
         values: (n,), finite.
         boots: resamplings.
 
-    Raises:
-        MissingExtraError: scipy is not installed.
     """
-    bootstrap = require("scipy.stats").bootstrap
-    if len(values) < 2:
-        return float(values.mean()), float(values.mean())
-    found = bootstrap((values,), np.mean, n_resamples=boots, method="percentile", rng=np.random.default_rng(0))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    low, high = np.percentile(resampled_means(values, boots), (2.5, 97.5))
+    return float(low), float(high)
 
 
 def _framed(attribute: str, measure: str, errors: np.ndarray, frame: pd.DataFrame, boots: int) -> list[GroupFigure]:

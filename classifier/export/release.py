@@ -6,6 +6,7 @@ import datetime as dt
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from ...weights.manifest import Attribute, Manifest, Metrics, SizeBand, Training
 from ...weights.metrics import EVALUATION
 from ...weights.publish import EXPORT, Choices, Published, publish_run
 from ...weights.release import MANIFEST, Release, file_entry, place
+from ...weights.rivals import measure_rivals
 from ...weights.session import open_session
 from ...weights.store import check_target, writable_root
 from ..data.loader import BrokenPictures, CropSource, exact_batches
+from ..data.readers import read_data
 from ..data.table import FaceTable
-from ..evaluation.evaluate import assemble
+from ..evaluation.evaluate import Rows, assemble, evaluate
 from ..evaluation.generalisation import ROWS, training_sample
 from ..evaluation.predictions import Predictions, predict, predict_sizes
 from ..evaluation.report import write_report
@@ -65,6 +68,7 @@ def release_run(
 
     Raises:
         TrainingError: the export failed.
+        WorseError: a version is given, and it is worse than its start or than the version in use on the same rows.
         WeightsError: the version exists, or int8 loses too much (``weights.release``).
         MissingExtraError: scipy, fairlearn or matplotlib is not installed.
     """
@@ -94,7 +98,25 @@ def release_run(
             new.rename(folder / new.name)
     if options.version is None:
         return None
+    for remark in measure_rivals(folder, release, partial(measure_rival, settings)):
+        report(f"note: {remark}")
     return publish_run(folder, Choices(options.version, replace=options.replace), root)
+
+
+def measure_rival(settings: Settings, release: Release, folder: Path) -> None:
+    """Measure another release on the validation rows of a run, and write its report.
+
+    Args:
+        settings: of the run.
+        release: the other one.
+        folder: for the report.
+
+    Raises:
+        DataError: the run's data are not what the release reads, or were cut by another recipe.
+    """
+    model = AttributeClassifier(release=release, precision=release.entry().precision)
+    table = read_data(settings.data, model.attributes, settings.recipe.split, settings.seed)
+    write_report(evaluate(model, table, "val", settings.workers, settings.data, Rows(0, 0)), folder)
 
 
 def _export(folder: Path, settings: Settings, train: FaceTable, report: Callable[[str], None]) -> dict[str, float]:

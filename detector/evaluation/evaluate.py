@@ -15,16 +15,17 @@ from functools import cached_property
 
 import numpy as np
 
+from ...core.bootstrap import central
 from ...core.errors import DataError
 from ...core.extras import require
 from ...weights.manifest import Metric, Metrics
 from ..data.dataset import DataDescription
 from .coco_ap import CocoScore, coco_scores
-from .matching import BIG, CLEAR, EVERY, IOU, RANGES, REFERENCE, Match, Scored, Sizes
+from .matching import BIG, CLEAR, EVERY, IOU, RANGES, REFERENCE, Match, Scored, Sizes, resampled_precision
 from .predictions import CONFIDENCE, MAX_DETECTIONS, Detector, Prediction, predict
 
 RATES = (EVERY, BIG)
-"""Ranges of sizes whose precision and COCO score are told, too."""
+"""Ranges of sizes whose precision and COCO score are told, too, and the interval of their average precision."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,16 @@ class Evaluation:
         return {
             key: Scored.joined((confidence, match) for _, confidence, match in value)
             for key, value in self.matches.items()
+        }
+
+    @cached_property
+    def resampled(self) -> dict[str, np.ndarray]:
+        """Average precision of resamplings of the pictures by the figure's name, (n,), for each class and ``RATES``."""
+        return {
+            _ap50(name, sizes): resampled_precision([(found, match) for _, found, match in self.matches[name, sizes]])
+            for name in self.classes
+            for sizes in RATES
+            if self.scores[name, sizes].positives
         }
 
     @cached_property
@@ -147,7 +158,11 @@ class Evaluation:
 
     def _average(self, name: str, sizes: Sizes) -> Metric:
         scored = self.scores[name, sizes]
-        return _metric(f"AP50, {name} boxes {sizes}", scored.average_precision(), scored.positives)
+        metric = _metric(_ap50(name, sizes), scored.average_precision(), scored.positives)
+        interval = central(self.resampled[metric.name]) if metric.name in self.resampled else None
+        if interval is None:
+            return metric
+        return metric.model_copy(update={"interval": (round(interval[0], 4), round(interval[1], 4))})
 
     def _coco(self, name: str, sizes: Sizes) -> Metric:
         return _metric(f"AP50-95, {name} boxes {sizes}", self.coco[name, sizes].ap, self.scores[name, sizes].positives)
@@ -170,6 +185,10 @@ class Evaluation:
         known = [value for value in each if value is not None]
         count = sum(self.scores[name, sizes].positives for name in self.classes)
         return _metric(f"{what}, {' and '.join(self.classes)} boxes {sizes}", _average(known), count)
+
+
+def _ap50(name: str, sizes: Sizes) -> str:
+    return f"AP50, {name} boxes {sizes}"
 
 
 def _average(values: Sequence[float]) -> float | None:

@@ -5,12 +5,13 @@ Sizes are those of the picture scaled to a longest side of ``REFERENCE`` pixels;
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
 import numpy as np
 
+from ...core.bootstrap import BOOTS, draws
 from ..inference.boxes import iou, share_inside
 
 IOU = 0.5
@@ -143,3 +144,26 @@ class Scored:
             float(kept.mean()) if len(kept) else None,
             float(kept.sum() / self.positives) if self.positives else None,
         )
+
+
+def resampled_precision(parts: Sequence[tuple[np.ndarray, Match]], boots: int = BOOTS) -> np.ndarray:
+    """The average precision of each resampling of the pictures, shape (boots,); NaN where none has a box to find.
+
+    Args:
+        parts: for each picture the confidence of its found boxes, (n,), and their match.
+        boots: resamplings.
+    """
+    scored = Scored.joined(parts)
+    picture = np.repeat(np.arange(len(parts)), [int(match.counts.sum()) for _, match in parts])
+    wanted = np.array([int(match.wanted.sum()) for _, match in parts])
+    order = np.argsort(-scored.confidence, kind="stable")
+    order = order[: int(np.flatnonzero(scored.correct[order]).max(initial=-1)) + 1]  # nothing right comes behind it
+    picture, correct = picture[order], scored.correct[order]
+    found = np.full(boots, np.nan)
+    for number, times in enumerate(draws(len(parts), boots)):
+        if positives := times @ wanted:
+            boxes = times[picture]
+            hits = boxes * correct
+            precision = np.cumsum(hits) / np.maximum(np.cumsum(boxes), 1)
+            found[number] = np.maximum.accumulate(precision[::-1])[::-1] @ hits / positives
+    return found

@@ -16,6 +16,7 @@ import cv2
 from rich.table import Table
 from rich.text import Text
 
+from ...core.bootstrap import listed
 from ...core.contact_sheet import contact_sheet
 from ...core.errors import DataError
 from ...core.extras import require
@@ -70,7 +71,8 @@ def figures(evaluation: Evaluation, command: str | None = None) -> dict[str, Any
     """The content of ``evaluation.json``.
 
     ``metrics`` is what a manifest holds (``weights.manifest.Metrics``); ``by_source``, ``curves`` (boxes of at least
-    16 px) and ``worst`` are what the tables, plots and the sheet are made of.
+    16 px) and ``worst`` are what the tables, plots and the sheet are made of. ``resampled`` holds figures of
+    resamplings of the pictures, the same ones for every detector.
     """
     return {
         "detector": evaluation.name,
@@ -79,6 +81,7 @@ def figures(evaluation: Evaluation, command: str | None = None) -> dict[str, Any
         "pictures": evaluation.pictures,
         "milliseconds_a_picture": evaluation.milliseconds,
         "metrics": evaluation.metrics(command).model_dump(mode="json"),
+        "resampled": {name: listed(values) for name, values in evaluation.resampled.items()},
         "coco": [
             {"class": name, "boxes": str(sizes), "ap50": _rounded(score.ap50), "ap50_95": _rounded(score.ap)}
             for (name, sizes), score in evaluation.coco.items()

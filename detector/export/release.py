@@ -12,6 +12,7 @@ import datetime as dt
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ...weights.metrics import EVALUATION
 from ...weights.publish import EXPORT, Choices, Published, publish_run
 from ...weights.records import is_version
 from ...weights.release import MANIFEST, Release, file_entry, open_release
+from ...weights.rivals import measure_rivals
 from ...weights.store import check_target, writable_root
 from ..data.dataset import DataDescription, Picture, read_description
 from ..evaluation.evaluate import Evaluation, evaluate
@@ -150,15 +152,29 @@ def release_run(
         TrainingError: the run folder is not one of ours, a precision is unknown, the export disagrees with PyTorch, or
             no threshold can be chosen.
         DataError: the data set is not as its description says.
+        WorseError: a version is given, and it is worse than its start or than the version in use on the same rows.
         WeightsError: the version exists or has a bad name, or int8 loses too much.
     """
     options.check(root)
     description = read_description(data or Path(read_settings(run).data))
     export_run(run, checkpoint, description, options)
-    evaluate_run(run, description)
+    exported = evaluate_run(run, description)
     if options.version is None:
         return None
+    for remark in measure_rivals(run, exported, partial(measure_rival, description)):
+        print(f"note: {remark}")
     return publish_run(run, Choices(options.version, notes, options.replace), root)
+
+
+def measure_rival(description: DataDescription, release: Release, folder: Path) -> None:
+    """Measure another release as the files of a run are, and write its report.
+
+    Args:
+        description: of the run's data.
+        release: the other one.
+        folder: for the report.
+    """
+    measure(release, None, description, "val", folder)
 
 
 def is_measured(run: Path) -> bool:

@@ -99,7 +99,12 @@ class Changeable:
 class Released:
     """What the run becomes."""
 
-    version: Annotated[str | None, typer.Option(help="Publish the run as this version when it is done.")] = None
+    version: Annotated[
+        str | None,
+        typer.Option(
+            help="Publish the run as this version when it is done, unless it is worse than its start or the one in use."
+        ),
+    ] = None
     replace: Annotated[bool, typer.Option("--replace", help="Replace a version of that name.")] = False
     export: Annotated[
         list[str] | None, typer.Option(help="Files to ship, the default first: float32, float16, int8. Default: int8.")

@@ -14,7 +14,7 @@ import typer
 from ...core.errors import TrainingError
 from ..console import exit_code, terminable
 from ._options import typed
-from .weights import exported_at, print_comparison, print_published
+from .weights import exported_at, print_comparison, print_published, telling_worse
 
 if TYPE_CHECKING:
     from ...weights.publish import Published
@@ -92,7 +92,12 @@ class Changeable:
 class Released:
     """What the run becomes."""
 
-    version: Annotated[str | None, typer.Option(help="Publish the run as this version when it is done.")] = None
+    version: Annotated[
+        str | None,
+        typer.Option(
+            help="Publish the run as this version when it is done, unless it is worse than its start or the one in use."
+        ),
+    ] = None
     export: Export = None
     conf: Threshold = "0.25"
     replace: Annotated[bool, typer.Option("--replace", help="Replace a version of that name.")] = False
@@ -151,7 +156,7 @@ def train_and_tell(run: Path, train: Callable[[], Published | None]) -> Publishe
     """Train, and print what was published, or how the export compares; an interruption becomes its exit code."""
     before = exported_at(run)
     try:
-        with terminable():
+        with terminable(), telling_worse():
             published = train()
     except KeyboardInterrupt as interruption:
         raise typer.Exit(exit_code(interruption)) from None

@@ -6,6 +6,8 @@ The other commands of ``facepipe weights`` are in ``weights_registry``.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -201,17 +203,14 @@ def publish(
     The version in use, and the released one that the run started from, are measured on the run's rows, if they were not
     yet. The version in use stays in use, unless --use is given.
     """
-    from ...weights.publish import Choices, WorseError, publish_run
+    from ...weights.publish import Choices, publish_run
     from ..evaluation.baselines import measure_baselines
 
     for remark in measure_baselines(run, split_name("classifier", version)[0] if "@" in version else None):
         print(f"note: {remark}")
     choices = Choices(version, _notes(notes), replace, most_loss, force, use)
-    try:
+    with telling_worse():
         print_published(publish_run(run, choices))
-    except WorseError as error:
-        _print_baselines(error.baselines)
-        raise
 
 
 def _notes(given: str) -> str:
@@ -249,6 +248,18 @@ def print_published(published: Published) -> None:
             f"{release.stage} {used.label} stays the one that is used where none is named; "
             f"to change that: facepipe weights use {release.stage} {release.label}"
         )
+
+
+@contextmanager
+def telling_worse() -> Iterator[None]:
+    """Within it, a model that is refused for being worse is shown beside those that it is measured against."""
+    from ...weights.rivals import WorseError
+
+    try:
+        yield
+    except WorseError as error:
+        _print_baselines(error.baselines)
+        raise
 
 
 def exported_at(run: Path) -> int | None:

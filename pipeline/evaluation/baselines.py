@@ -1,16 +1,17 @@
 """The version in use, and the released one that a run started from, measured on the run's own validation rows.
 
-The reports lie beside those of the run's files (``RUN/evaluation/<version>``), where publishing reads them.
+The reports lie beside those of the run's files (``RUN/evaluation/<version>``), where publishing reads them. A training
+that publishes does the same at its end (``weights.rivals``).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from ...core.errors import FacepipeError
-from ...weights.metrics import EVALUATION, EVALUATION_FILE
-from ...weights.publish import exported_release, rivals
+from ...weights.publish import exported_release
 from ...weights.release import Release
+from ...weights.rivals import measure_rivals
 
 
 def measure_baselines(run: Path, name: str | None = None) -> list[str]:
@@ -28,35 +29,20 @@ def measure_baselines(run: Path, name: str | None = None) -> list[str]:
         WeightsError: the folder is no run, or was not exported.
     """
     exported = exported_release(run)
-    remarks = []
-    for role, release in rivals(exported, exported.name if name is None else name):
-        folder = run / EVALUATION / release.label
-        if (folder / EVALUATION_FILE).is_file() or release.entry().sha256 == exported.entry().sha256:
-            continue
-        try:
-            (_measure_detector if exported.stage == "detector" else _measure_classifier)(run, release, folder)
-        except (FacepipeError, OSError) as error:
-            remarks.append(f"{release.stage} {release.label} ({role}) was not measured on the run's rows: {error}")
-    return remarks
+    measure = _measure_detector if exported.stage == "detector" else _measure_classifier
+    return measure_rivals(run, exported, partial(measure, run), name)
 
 
 def _measure_detector(run: Path, release: Release, folder: Path) -> None:
     from ...detector.data.dataset import read_description
-    from ...detector.export.release import measure
+    from ...detector.export.release import measure_rival
     from ...detector.training.run_folder import read_settings
 
-    measure(release, None, read_description(Path(read_settings(run).data)), "val", folder)
+    measure_rival(read_description(Path(read_settings(run).data)), release, folder)
 
 
 def _measure_classifier(run: Path, release: Release, folder: Path) -> None:
-    from ...classifier.data.readers import read_data
-    from ...classifier.evaluation.evaluate import Rows, evaluate
-    from ...classifier.evaluation.report import write_report
-    from ...classifier.inference.classifier import AttributeClassifier
+    from ...classifier.export.release import measure_rival
     from ...classifier.training.run_folder import read_settings
 
-    settings = read_settings(run)
-    model = AttributeClassifier(release=release, precision=release.entry().precision)
-    table = read_data(settings.data, model.attributes, settings.recipe.split, settings.seed)
-    evaluation = evaluate(model, table, "val", settings.workers, settings.data, Rows(0, 0))
-    write_report(evaluation, folder)
+    measure_rival(read_settings(run), release, folder)

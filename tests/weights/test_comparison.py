@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from facepipe.weights.comparison import Baseline, Figure, headline
+from facepipe.weights.comparison import Baseline, Figure, drawn_in_pairs, headline
 from facepipe.weights.manifest import Metric
 from facepipe.weights.release import Release
 
@@ -43,6 +43,25 @@ def test_given_intervals_are_used() -> None:
     assert figure("age.mae", 5.0, 4.9, intervals=((4.9, 5.1), (4.8, 5.0))).significant is False
 
 
+def test_of_the_same_rows_the_differences_of_the_draws_tell() -> None:
+    """Two models whose errors go up and down with the rows; the second is always half a year worse, then sometimes."""
+    first: list[float | None] = [4.0, 4.5, 5.0, 5.5, 6.0, None]
+    worse: list[float | None] = [4.5, 5.0, 5.5, 6.0, 6.5, None]
+    mixed: list[float | None] = [4.5, 4.3, 5.5, 5.3, 6.5, 7.0]
+    alone = figure("age.mae", 5.0, 5.5, intervals=((4.0, 6.0), (4.5, 6.5)))
+    assert alone.significant is False
+    (paired,) = drawn_in_pairs((alone,), {"age.mae": first}, {"age.mae": worse})
+    assert paired.interval == pytest.approx((0.5, 0.5))
+    assert (paired.significant, paired.better) == (True, False)
+    (unsure,) = drawn_in_pairs((alone,), {"age.mae": first}, {"age.mae": mixed})
+    assert unsure.interval == pytest.approx((-0.2, 0.5))
+    assert unsure.significant is False
+    for other in ({}, {"age.mae": worse[:3]}, {"age.cs5": worse}):
+        assert drawn_in_pairs((alone,), {"age.mae": first}, other) == (alone,)
+    of_other_rows = Figure("age.mae", alone.first, Metric(name="age.mae", value=5.5, count=7))
+    assert drawn_in_pairs((of_other_rows,), {"age.mae": first}, {"age.mae": worse}) == (of_other_rows,)
+
+
 def test_without_intervals() -> None:
     assert figure("AP50, face boxes >= 16 px at 640", 0.9, 0.8).interval is None
     assert figure("AP50, face boxes >= 16 px at 640", 0.9, 0.8).significant is None
@@ -59,6 +78,8 @@ def test_without_intervals() -> None:
         (figure("age.mae", 5.0, 5.05), False),  # 0.05 years of 100: below the limit
         (figure("age.mae", 5.0, 5.2), True),
         (figure("age.mae", 5.2, 5.0), False),
+        (figure("eyes.eye_error", 0.06, 0.062), False),  # 0.2 % of the eyes' distance: below the limit
+        (figure("eyes.eye_error", 0.06, 0.064), True),
     ],
 )
 def test_what_counts_as_worse(

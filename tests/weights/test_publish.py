@@ -16,8 +16,9 @@ from facepipe.core.errors import WeightsError
 from facepipe.weights import publish as publishing
 from facepipe.weights import store
 from facepipe.weights.manifest import Manifest
-from facepipe.weights.publish import PLOT_BYTES, Choices, WorseError, publish_run
+from facepipe.weights.publish import PLOT_BYTES, Choices, publish_run
 from facepipe.weights.release import Release, open_release
+from facepipe.weights.rivals import WorseError
 from facepipe.weights.store import find
 
 AP = "AP50, face boxes >= 16 px at 640"
@@ -365,6 +366,33 @@ def test_a_worse_model_is_published_by_force_only(root: Path, make_run: MakeRun)
     (figure,) = baseline.figures
     assert (baseline.role, baseline.label, figure.difference) == ("in use", "1.0.0", pytest.approx(-0.138))
     assert find("detector").version == "1.0.0"
+
+
+@pytest.mark.parametrize(("draws", "refused"), [([0.7, 0.8, 0.9, 1.0], True), ([0.7, 0.99, 0.9, 1.0], False)])
+def test_what_was_drawn_of_the_same_rows_decides(
+    root: Path, make_run: MakeRun, draws: list[float], refused: bool
+) -> None:
+    """The version in use was drawn 0.01 better each time, or not each time; other labels' draws do not count."""
+    used = publish_run(make_run(float16=0.86), Choices("1.0.0")).release
+    run = make_run(name="b", float16=0.85)
+    beside(run, used, 0.86)
+    beside(run, used, 0.86, "another")
+    for path, values in (("float16", draws), ("in use", [0.71, 0.81, 0.91, 1.01])):
+        file = report(run, path)
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"resampled": {AP: values}}))
+    change_report(report(run, "another"), labels_sha256="d" * 64)
+    if refused:
+        with pytest.raises(WorseError, match=r"worse than detector 1\.0\.0 \(in use\)") as caught:
+            publish_run(run, Choices("1.1.0"))
+        (figure,) = caught.value.baselines[0].figures
+        assert figure.interval == pytest.approx((-0.01, -0.01))
+    else:
+        (figure,) = publish_run(run, Choices("1.1.0")).baselines[0].figures
+        assert figure.significant is False
+    file = report(run)
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"resampled": {AP: "many"}}))
+    with pytest.raises(WeightsError, match="not an evaluation"):
+        publish_run(run, Choices("1.2.0"))
 
 
 def test_a_better_model_is_published_and_the_other_stays_in_use(root: Path, make_run: MakeRun) -> None:

@@ -19,9 +19,11 @@ from facepipe.classifier.inference.classifier import AttributeClassifier
 from facepipe.classifier.training.run_folder import ReleaseOptions, Settings, lineage, training_command
 from facepipe.core.errors import WeightsError
 from facepipe.core.run_folder import trial_version
+from facepipe.weights import store
 from facepipe.weights.manifest import CropRecipe
 from facepipe.weights.publish import Choices, publish_run
 from facepipe.weights.release import Release, open_release
+from facepipe.weights.rivals import WorseError
 from pydantic import ValidationError
 
 SIZE = 32
@@ -130,7 +132,29 @@ def test_the_figures_are_of_the_calibrated_release(make_run: Run) -> None:
     assert made.manifest.metrics[0].command == again.command
 
 
-def test_a_version_is_published_with_its_card(make_run: Run, tmp_path: Path) -> None:
+def test_the_version_in_use_is_measured_on_the_same_rows_first(
+    make_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publish_classifier: Callable[..., Release]
+) -> None:
+    """A random one is worse in one thing or the other than another random one."""
+    folder, settings, table = make_run
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "weights"))
+    used = publish_classifier(tmp_path / "weights", seed=5)
+    with pytest.raises(WorseError, match=rf"worse than classifier {used.version} \(in use\)") as caught:
+        release_run(folder, ending(settings, "float16", version="1.0.0"), table, report=lambda line: None)
+    (baseline,) = caught.value.baselines
+    assert {figure.name for figure in baseline.figures} == {
+        "age.mae",
+        "eyes.eye_error",
+        "gender.accuracy",
+        "glasses.accuracy",
+    }
+    assert all(figure.interval is not None for figure in baseline.figures)
+    assert all(figure.first.interval is not None for figure in baseline.figures if "accuracy" not in figure.name)
+    assert [path.name for path in (tmp_path / "weights" / "classifier").iterdir()] == [used.version]
+
+
+def test_a_version_is_published_with_its_card(make_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PACKAGE_ROOT", tmp_path / "package")
     folder, settings, table = make_run
     root, lines = tmp_path / "weights", list[str]()
     settings = settings.model_copy(update={"classifier_name": "face"})

@@ -29,6 +29,7 @@ from facepipe.classifier.training.run_folder import LICENCE, Settings, read_sett
 from facepipe.classifier.training.trainer import checkpoint
 from facepipe.core.errors import TrainingError
 from facepipe.pipeline.cli import main
+from facepipe.weights import store
 from facepipe.weights.manifest import CropRecipe
 from facepipe.weights.publish import Choices, publish_run
 from facepipe.weights.release import open_release
@@ -51,6 +52,7 @@ def trained(tmp_path_factory, faces, tiny_recipe):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("FACEPIPE_WEIGHTS", str(folder / "weights"))
+        patch.setattr(store, "PACKAGE_ROOT", folder / "package")  # nothing that it could be worse than
         code = run(
             *("--data", str(faces), "--recipe", str(tiny_recipe), "--start", "none", "--epochs", "10", "--name", "a"),
             *("--version", "1.0.0", "--export", "int8", "--export", "float16", "--export", "float32"),

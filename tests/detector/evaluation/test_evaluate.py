@@ -80,8 +80,9 @@ def test_the_figures(description: DataDescription) -> None:
     values = {metric.name: metric for metric in evaluation.metrics("a command").values}
     # The corner's false faces come after all right ones, so they cost no precision that counts.
     assert values["AP50, face boxes >= 16 px at 640"] == Metric(
-        name="AP50, face boxes >= 16 px at 640", value=1.0, count=2
+        name="AP50, face boxes >= 16 px at 640", value=1.0, count=2, interval=(1.0, 1.0)
     )
+    assert values["AP50, face boxes >= 32 px at 640"].interval is None
     assert values["AP50, head boxes of every size"].value == 1
     assert values["AP50-95, face boxes >= 16 px at 640"].value == 1
     assert values["mAP50-95, face and head boxes of every size"].count == 4

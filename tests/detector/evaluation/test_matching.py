@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from facepipe.detector.evaluation.matching import BANDS, BIG, EVERY, Scored, Sizes, match
+from facepipe.core.bootstrap import draws
+from facepipe.detector.evaluation.matching import BANDS, BIG, EVERY, Match, Scored, Sizes, match, resampled_precision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -141,3 +142,34 @@ def test_scores_are_joined_over_pictures() -> None:
     assert joined.confidence.tolist() == [0.5, 0.8]
     assert joined.average_precision() == pytest.approx(0.25)
     assert Scored.joined([]).positives == 0
+
+
+def picture(confidence: list[float], correct: list[bool], wanted: int) -> tuple[np.ndarray, Match]:
+    """A picture of a hand-made table: found boxes, all of which count, and how many boxes there are to find."""
+    right = np.array(correct, bool)
+    return np.array(confidence), Match(np.full(len(right), -1), right, np.ones(len(right), bool), np.ones(wanted, bool))
+
+
+TABLE = [
+    picture([0.9, 0.8, 0.3], [True, False, True], 2),
+    picture([0.95, 0.2], [False, False], 1),
+    picture([], [], 1),
+    picture([0.7, 0.6, 0.5, 0.1], [True, True, False, False], 3),
+    picture([0.4], [False], 0),
+]
+"""Of five pictures; the last has nothing to find."""
+
+
+def test_resampling_draws_whole_pictures() -> None:
+    drawn = resampled_precision(TABLE, 60)
+    for value, times in zip(drawn, draws(len(TABLE), 60), strict=True):
+        parts = [part for part, count in zip(TABLE, times, strict=True) for _ in range(count)]
+        wanted = Scored.joined(parts).average_precision()
+        assert value == pytest.approx(np.nan if wanted is None else wanted, nan_ok=True)
+    assert len(set(drawn.tolist())) > 20
+
+
+def test_resampling_of_nothing_right_and_of_nothing_to_find() -> None:
+    assert resampled_precision([TABLE[1], TABLE[2]], 5).tolist() == [0.0] * 5
+    assert np.isnan(resampled_precision([TABLE[4]], 5)).all()
+    assert resampled_precision([picture([0.9], [True], 1)] * 3, 5).tolist() == [1.0] * 5

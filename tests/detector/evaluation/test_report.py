@@ -47,6 +47,15 @@ def test_the_files(evaluation: Evaluation, tmp_path: Path) -> None:
     content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     metrics = Metrics.model_validate(content["metrics"])
     assert metrics == evaluation.metrics("the command")
+    assert set(content["resampled"]) == {
+        f"AP50, {name} boxes {sizes}" for name in ("face", "head") for sizes in ("of every size", ">= 16 px at 640")
+    }
+    for name, values in content["resampled"].items():
+        metric = next(metric for metric in metrics.values if metric.name == name)
+        assert len(values) == 1000
+        assert metric.interval is not None
+        assert min(filter(None, values)) <= metric.interval[1]
+        assert metric.interval[0] <= metric.value <= metric.interval[1]
     assert content["detector"] == evaluation.name
     assert set(content["curves"]) == {"face", "head"}
     assert len(content["curves"]["face"]["threshold"]) == len(content["curves"]["face"]["recall"]) == 99

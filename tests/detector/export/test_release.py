@@ -24,7 +24,9 @@ from facepipe.detector.training.model import FaceDetectionModel
 from facepipe.detector.training.run_folder import lineage, training_command
 from facepipe.detector.training.settings import DetectorSettings
 from facepipe.pipeline.cli import main
+from facepipe.weights import store
 from facepipe.weights.release import Release, open_release
+from facepipe.weights.rivals import WorseError
 from facepipe.weights.store import find
 
 
@@ -48,7 +50,22 @@ def run(untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return Path(shutil.copytree(untrained, tmp_path / "runs" / "detector" / untrained.name))
 
 
-def test_one_call_exports_measures_and_publishes(run: Path, detection_data: Path, tmp_path: Path) -> None:
+def test_a_worse_one_is_measured_beside_the_one_in_use_and_not_published(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        WorseError, match=r"(?s)worse than detector 1\.0\.0 \(in use\): AP50.*--version 7\.0\.0 --force"
+    ) as caught:
+        release_run(run, run / "weights" / "best.pt", ReleaseOptions("7.0.0", ("float32",)))
+    (baseline,) = caught.value.baselines
+    assert all(figure.interval is not None for figure in baseline.figures)
+    assert (run / "evaluation" / "1.0.0" / "evaluation.json").is_file()
+    assert open_release(run / "export").manifest.metrics
+    assert not (tmp_path / "weights").exists()
+
+
+def test_one_call_exports_measures_and_publishes(
+    run: Path, detection_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "PACKAGE_ROOT", tmp_path / "package")
     published = release_run(
         run, run / "weights" / "best.pt", ReleaseOptions("7.0.0", ("int8", "float16")), notes="From a test."
     )

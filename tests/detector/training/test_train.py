@@ -24,6 +24,7 @@ from facepipe.detector.training.torch_dataset import PartlyLabelledDataset, Shuf
 from facepipe.detector.training.train import DetectorSettings, train
 from facepipe.detector.training.trainer import FaceTrainer, rectangle_loader
 from facepipe.pipeline.cli import app
+from facepipe.weights import store
 from facepipe.weights.store import releases
 from typer.testing import CliRunner
 from ultralytics.cfg import get_cfg
@@ -181,6 +182,7 @@ def test_the_command_trains_dies_resumes_and_releases(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr(store, "PACKAGE_ROOT", tmp_path / "package")  # nothing that it could be worse than
     run = tmp_path / "runs" / "detector" / "tiny"
     arguments = ["train-detector", "--name", "tiny"]
     asked = ["--version", "7.0.0", "--export", "float16", "--export", "int8"]

@@ -11,8 +11,9 @@ from facepipe.core.errors import DataError, WeightsError
 from facepipe.pipeline.evaluation import baselines
 from facepipe.pipeline.evaluation.baselines import measure_baselines
 from facepipe.weights import store
-from facepipe.weights.publish import Choices, WorseError, compared, publish_run
+from facepipe.weights.publish import Choices, compared, publish_run
 from facepipe.weights.release import Release
+from facepipe.weights.rivals import WorseError
 
 from ...weights import conftest as runs
 
