@@ -46,6 +46,8 @@ NOT_TYPED = {
     r"[A-Z]{3,}(?!S)|…|<|\bSOURCE\b": "a placeholder",
 }
 """Commands that are parsed only, and why."""
+PLACEHOLDER = re.compile(r"\b[A-Z]+\b|…|\.\.\.|<")
+"""What stands for a value of the reader's own, as in ``--minutes N``."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,10 @@ def _lines(page: str, before: int, body: str, prompt: str) -> Iterator[Command]:
 
 
 def check(words: list[str]) -> None:
-    """Parse a call as far as its words go: subcommands, options, and that each option has its value.
+    """Parse a call as far as its words go: subcommands, options, and that each value is of the option's type.
 
     Raises:
-        click.UsageError: there is no such command or option.
+        click.UsageError: there is no such command or option, or it does not take that value.
     """
     command = COMMAND
     context = typer.Context(command, info_name="facepipe")
@@ -119,7 +121,13 @@ def check(words: list[str]) -> None:
         words = words[1:]
     if hasattr(command, "commands") and words and not words[0].startswith("-"):
         raise AssertionError(f"no command {words[0]!r}")
-    command.make_parser(context).parse_args(list(words))
+    given = command.make_parser(context).parse_args(list(words))[0]
+    for parameter in command.params:
+        value = given.get(parameter.name)
+        if not isinstance(value, str | list | tuple) or None in list(value) or PLACEHOLDER.search(str(value)):
+            continue
+        for each in value.split("|") if isinstance(value, str) else [value]:
+            parameter.handle_parse_result(context, {parameter.name: each}, [])
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -143,6 +151,14 @@ def test_commands_are_found() -> None:
         check(["detect", "a.jpg", "--outt", "b"])
     with pytest.raises(AssertionError, match="detekt"):
         check(["detekt", "a.jpg"])
+    for option, value, message in (
+        ("--workers", "many", "valid integer"),
+        ("--conf", "1.5", "less than or equal to 1"),
+        ("--engine", "spark", "spark"),
+    ):
+        with pytest.raises(Exception, match=message):
+            check(["detect", "a.jpg", option, value])
+    check(["detect", "a.jpg", "--workers", "N"])
 
 
 @pytest.mark.parametrize("page", PAGES)
