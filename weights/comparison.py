@@ -7,6 +7,7 @@ measured the other's very file (by its SHA-256) beside it on the same labels, as
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,8 +16,12 @@ import numpy as np
 from ..core.bootstrap import central
 from .manifest import FileEntry, Manifest, Metric, Metrics, Stage
 from .metrics import LOWER_IS_BETTER, comparable, measure_and_subject
-from .release import RULES, Release, limit, metrics_of
+from .release import RULES, Release, Rule, limit, metrics_of
 
+POINTS = Rule(re.compile(r"\w+\.(eye_error|point_error_of_side)$"), "error of the points", False, 0.003)
+JUDGED: dict[Stage, tuple[Rule, ...]] = {**RULES, "classifier": (*RULES["classifier"], POINTS)}
+"""By what a model is judged against another: what int8 may lose, and an error of points of 0.3 % of the distance of the
+eyes."""
 OPEN = ("answered", "n_")
 """Measures of which neither more nor less is better by itself."""
 SHARES = ("accuracy", "recall")
@@ -138,13 +143,13 @@ class Baseline:
 def _matters(figure: Figure, manifest: Manifest) -> bool:
     if figure.significant is not None:
         return figure.significant
-    rule = next(rule for rule in RULES[manifest.stage] if rule.names.match(figure.second.name))
+    rule = next(rule for rule in JUDGED[manifest.stage] if rule.names.match(figure.second.name))
     return round(abs(figure.difference or 0.0), 6) > limit(manifest, figure.second.name, rule)
 
 
 def headline(figures: tuple[Figure, ...], stage: Stage) -> tuple[Figure, ...]:
-    """The figures that a release is judged by (``metrics.RULES``), of those that compare."""
-    rules = [rule.names for rule in RULES[stage]]
+    """The figures that a release is judged by (``metrics.JUDGED``), of those that compare."""
+    rules = [rule.names for rule in JUDGED[stage]]
     return tuple(
         figure
         for figure in figures

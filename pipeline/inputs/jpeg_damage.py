@@ -3,8 +3,10 @@
 Two ways, after ITU-T T.81. The markers: restarts come in order (E.1.4), every scan of a progressive picture is there
 (G.1), and nothing but tables stands between scans. And the amount of data, where Pillow is installed: the picture is
 decoded once more, at an eighth of its size in grey, as if it were some rows higher. Of a sound picture the rows that
-were added come out as the grey that libjpeg fills with, and the picture's own last blocks do not. (OpenCV would do as
-well, but its libjpeg prints a line for each such picture.)
+were added come out as the grey that libjpeg fills with, and the picture's own last blocks do not. A progressive picture
+is rather blurred than grey where data are missing: it is decoded in grey at half its size, with noise behind each
+scan's data and without, and a whole scan never reads that noise. (OpenCV would do as well, but its libjpeg prints a
+line for each such picture.)
 """
 
 from __future__ import annotations
@@ -95,9 +97,13 @@ def jpeg_damage(content: bytes) -> str | None:
         return None
     if frame.odd_marker or not _restarts_fit(content, frame):
         return "damaged: the JPEG's picture data are broken"
-    if frame.kind == 0xC2 and not _scans_complete(frame):
+    if frame.kind != 0xC2:
+        return _amount(content, frame)
+    if not _scans_complete(frame):
         return "damaged: the JPEG's later scans are missing, so it is blurred"
-    return _amount(content, frame)
+    if frame.height * frame.width <= LARGE and _reads_noise(content, frame, 2):
+        return "damaged: data are missing within the JPEG; a part of it is blurred or grey"
+    return None
 
 
 def _markers(content: bytes) -> _Frame:
@@ -175,14 +181,12 @@ def _amount(content: bytes, frame: _Frame) -> str | None:
     own = small[: frame.down * down]
     blocks = _filled(small, across, down)
     added = blocks[frame.down :].ravel()[2:]  # the first gets the bits that fill the last byte
-    if frame.interval == 0 and frame.kind != 0xC2 and len(added) and not added.all():
+    if frame.interval == 0 and len(added) and not added.all():
         return "damaged: the JPEG's picture data do not fit its size"
     ends = _last_of_each_interval(frame)
     if not blocks[: frame.down].ravel()[ends[ends < frame.across * frame.down]].any():
         return None
-    again = _decode_small_grey(_with_noise(content, frame))
-    before = _decode_small_grey(content)
-    if again is None or before is None or again.shape != before.shape or (again == before).all():
+    if not _reads_noise(content, frame):
         return None
     grey = np.asarray(_filled(own, across, down).all(axis=1))
     lost = 0 if not grey[-1] else len(grey) - int(np.flatnonzero(~grey)[-1] if not grey.all() else -1) - 1
@@ -201,19 +205,21 @@ def _filled(small: np.ndarray, across: int, down: int) -> np.ndarray:
 
 def _last_of_each_interval(frame: _Frame) -> np.ndarray:
     total = frame.across * frame.down
-    step = frame.interval if frame.interval and frame.kind != 0xC2 else total
+    step = frame.interval or total
     return np.append(np.arange(step - 1, total - 1, step), total - 1)
 
 
-def _with_noise(content: bytes, frame: _Frame) -> bytes:
-    """A picture with noise before the end of each run of data, where only a picture that lacks some would read it."""
-    begin, end = frame.data[0]
-    places = [each.start() for each in RESTART.finditer(content, begin, end)] + [end]
+def _reads_noise(content: bytes, frame: _Frame, scale: int = 8) -> bool:
+    """Whether the picture, at a fraction of its size, is another one with noise before the end of each run of data:
+    only where data are missing would it be read."""
     pieces, before = [], 0
-    for place in places:
-        pieces += [content[before:place], NOISE]
-        before = place
-    return b"".join([*pieces, content[before:]])
+    for begin, end in frame.data:
+        for place in [*(each.start() for each in RESTART.finditer(content, begin, end)), end]:
+            pieces += [content[before:place], NOISE]
+            before = place
+    noisy = _decode_small_grey(b"".join([*pieces, content[before:]]), scale)
+    plain = _decode_small_grey(content, scale)
+    return noisy is not None and plain is not None and noisy.shape == plain.shape and bool((noisy != plain).any())
 
 
 @cache
@@ -223,8 +229,8 @@ def _pillow() -> Any:
     return optional("PIL.Image")
 
 
-def _decode_small_grey(content: bytes) -> np.ndarray | None:
-    """A JPEG's brightness at an eighth of its size, uint8 (height, width); None without Pillow, or where it fails."""
+def _decode_small_grey(content: bytes, scale: int = 8) -> np.ndarray | None:
+    """A JPEG's brightness at a fraction of its size, uint8 (height, width); None without Pillow, or where it fails."""
     module = _pillow()
     if module is None:
         return None
@@ -233,8 +239,8 @@ def _decode_small_grey(content: bytes) -> np.ndarray | None:
             if image.mode not in ("L", "RGB"):
                 return None
             width, height = image.size
-            image.draft("L", (max(1, width // 8), max(1, height // 8)))
-            if image.mode != "L" or image.size != (-(-width // 8), -(-height // 8)):
+            image.draft("L", (max(1, width // scale), max(1, height // scale)))
+            if image.mode != "L" or image.size != (-(-width // scale), -(-height // scale)):
                 return None
             return np.asarray(image)
     except FAULTS:

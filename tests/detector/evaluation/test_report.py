@@ -54,6 +54,7 @@ def test_the_files(evaluation: Evaluation, tmp_path: Path) -> None:
         metric = next(metric for metric in metrics.values if metric.name == name)
         assert len(values) == 1000
         assert metric.interval is not None
+        assert metric.value is not None
         assert min(filter(None, values)) <= metric.interval[1]
         assert metric.interval[0] <= metric.value <= metric.interval[1]
     assert content["detector"] == evaluation.name

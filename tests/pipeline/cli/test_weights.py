@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from facepipe.pipeline.cli import main
-from facepipe.weights.manifest import Manifest
+from facepipe.weights.comparison import Baseline, Figure
+from facepipe.weights.manifest import Manifest, Metric
+from facepipe.weights.rivals import WorseError
 
 from ...weights import conftest
 
@@ -200,3 +202,21 @@ def test_names_that_are_too_long(run: Callable, letter: str, length: int) -> Non
         assert code == 2, arguments[0]
         assert err.count("\n") == 1
         assert err.startswith("error: ")
+
+
+@pytest.mark.parametrize("stage", ["detector", "classifier"])
+def test_a_training_that_is_not_published_shows_what_it_was_compared_with(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(*_: object, **__: object) -> None:
+        now, then = (Metric(name="gender.accuracy", value=value, count=1000) for value in (0.8, 0.9))
+        raise WorseError("worse", (Baseline("in use", "1.0.0", (Figure("gender.accuracy", then, now),)),))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(f"facepipe.{stage}.train.train_{stage}", train)
+    with pytest.raises(SystemExit) as ended:
+        main([f"train-{stage}", "--data", "x", "--version", "1.1.0"])
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert all(word in out for word in ("1.0.0 (in use)", "0.9000", "0.8000", "-0.1000", "worse"))
+    assert err == "error: worse\n"
