@@ -157,13 +157,13 @@ def resampled_precision(parts: Sequence[tuple[np.ndarray, Match]], boots: int = 
     picture = np.repeat(np.arange(len(parts)), [int(match.counts.sum()) for _, match in parts])
     wanted = np.array([int(match.wanted.sum()) for _, match in parts])
     order = np.argsort(-scored.confidence, kind="stable")
-    order = order[: int(np.flatnonzero(scored.correct[order]).max(initial=-1)) + 1]  # nothing right comes behind it
-    picture, correct = picture[order], scored.correct[order]
+    right = np.flatnonzero(scored.correct[order])
+    picture = picture[order][: right.max(initial=-1) + 1]  # nothing right comes behind it
     found = np.full(boots, np.nan)
     for number, times in enumerate(draws(len(parts), boots)):
         if positives := times @ wanted:
             boxes = times[picture]
-            hits = boxes * correct
-            precision = np.cumsum(hits) / np.maximum(np.cumsum(boxes), 1)
+            hits = boxes[right]
+            precision = np.cumsum(hits) / np.maximum(np.cumsum(boxes)[right], 1)
             found[number] = np.maximum.accumulate(precision[::-1])[::-1] @ hits / positives
     return found
