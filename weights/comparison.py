@@ -148,7 +148,7 @@ def _matters(figure: Figure, manifest: Manifest) -> bool:
 
 
 def headline(figures: tuple[Figure, ...], stage: Stage) -> tuple[Figure, ...]:
-    """The figures that a release is judged by (``metrics.JUDGED``), of those that compare."""
+    """The figures that a release is judged by (``JUDGED``), of those that compare."""
     rules = [rule.names for rule in JUDGED[stage]]
     return tuple(
         figure

@@ -74,7 +74,7 @@ class Choices:
         version: name of the version, such as ``1.0.0``; ``shirt@0.1.0`` calls a classifier ``shirt``.
         notes: Markdown for the card.
         replace: allow a version that is already there to be replaced.
-        most_loss: what int8 may lose, in place of the stage's own limit (``metrics.RULES``).
+        most_loss: what int8 may lose, in place of the stage's own limit (``release.RULES``).
         force: publish a model that is worse than its start or than the version in use.
         use: make it the version in use.
     """
