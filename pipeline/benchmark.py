@@ -231,7 +231,7 @@ def _pictures(chosen: Chosen, folder: Path, count: int) -> tuple[list[Path], tup
 
 
 def _through(pipeline: Pipeline, paths: Sequence[Path]) -> None:
-    for _ in pipeline.stream(paths):
+    for _ in pipeline.stream(paths, frames=False):
         pass
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -17,10 +17,11 @@ import numpy as np
 
 from ..classifier.inference.attributes import AttributeValue, PointsValue
 from ..classifier.inference.classifier import FEATURES, AttributeClassifier
-from ..classifier.inference.crop import FaceCrop, cut_region
+from ..classifier.inference.crop import FaceCrop, cut_face, cut_region, refusal, refuse, region_box
 from ..core.errors import WeightsError
+from ..weights.manifest import CropRecipe
 from ..weights.release import FACE
-from .inputs.image_reader import Frame
+from .inputs.image_reader import Picture
 
 Chosen = str | os.PathLike[str] | AttributeClassifier
 """One classifier: a version, a release's folder, or one at hand."""
@@ -29,15 +30,15 @@ NAME_THEM = "publish one of them under a name: facepipe weights publish RUN --ve
 
 @dataclass(frozen=True)
 class Placed:
-    """The faces that were found in one frame.
+    """The faces that were found in one picture.
 
     Attributes:
-        frame: BGR, uint8, (height, width, 3).
-        faces: boxes, (n, 4), in frame pixels.
+        picture: as it was read.
+        faces: boxes, (n, 4), in pixels of the whole picture.
         heads: for each face the box of the head that it lies in, or None.
     """
 
-    frame: Frame
+    picture: Picture
     faces: np.ndarray
     heads: Sequence[np.ndarray | None]
 
@@ -165,7 +166,7 @@ class Classifiers:
             recipe = classifier.served_crop
             for each, row in zip(placed, readings, strict=True):
                 for reading, face, head in zip(row, each.faces, each.heads, strict=True):
-                    crop = cut_region(each.frame, face, head, recipe)
+                    crop = _cut(each.picture, face, head, recipe)
                     if crop.reason is not None:
                         reading.reasons[name] = crop.reason
                     else:
@@ -206,6 +207,25 @@ class Classifiers:
         order = dict.fromkeys((*self.by_name, *names))
         reading.reasons = {name: reading.reasons[name] for name in order if name in reading.reasons}
         reading.features = {name: reading.features[name] for name in self.by_name if name in reading.features}
+
+
+def _cut(picture: Picture, face: np.ndarray, head: np.ndarray | None, recipe: CropRecipe) -> FaceCrop:
+    """Cut a region out of what was decoded if that has the pixels that the crop takes, else out of the whole picture.
+
+    Raises:
+        ImageError: the whole picture cannot be decoded.
+    """
+    times = picture.reduction
+    box, reason = region_box(recipe.region, face, head, (picture.height, picture.width))
+    if times == 1 or box is None:
+        return cut_region(picture.view, face, head, recipe) if reason is None else refuse(reason)
+    if (reason := refusal(box, picture.width, picture.height, recipe.min_side)) is not None:
+        return refuse(reason)
+    longer = float(max(box[2:] - box[:2])) / times
+    if longer < recipe.min_side or longer * (1 + 2 * recipe.margin) < recipe.size:
+        return cut_region(picture.frame, face, head, recipe)
+    crop = cut_face(picture.view, box / times, recipe)
+    return replace(crop, matrix=crop.matrix / [times, times, 1], side=crop.side * times)
 
 
 def _in_frame(attributes: dict[str, AttributeValue], crop: FaceCrop) -> dict[str, AttributeValue]:

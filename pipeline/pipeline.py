@@ -47,6 +47,8 @@ class Pipeline(Stages):
         workers: pictures that a stream works on at a time, sharing the ``threads``; None takes as many as there are
             threads, four at most.
         allow_url: let ``http://`` and ``https://`` sources be fetched.
+        full_decode: decode every pixel of large JPEGs. Else they are decoded at a half, a quarter or an eighth of their
+            size, if that is at least twice the detector's input, and whole where a face needs more; see docs/speed.md.
 
     ``device``, ``threads``, ``confidence``, ``imgsz``, ``tiles`` and ``precision`` go to the models that are loaded
     here; models at hand have their own. Several threads may share one pipeline.
@@ -84,6 +86,7 @@ class Pipeline(Stages):
         allow_url: bool = False,
         *,
         conf: float | None = None,
+        full_decode: bool = False,
     ):
         check_workers(workers, threads)
         confidence = _one_confidence(confidence, conf)
@@ -95,7 +98,15 @@ class Pipeline(Stages):
                     _version(detector), device, cpus, confidence, precision=precision, imgsz=imgsz, tiles=tiles
                 )
             parts = Parts(detector, Classifiers(classifier, device, cpus, precision))
-        super().__init__(parts, workers=workers, threads=cpus, limits=limits, allow_url=allow_url, stopwatch=stopwatch)
+        super().__init__(
+            parts,
+            workers=workers,
+            threads=cpus,
+            limits=limits,
+            allow_url=allow_url,
+            stopwatch=stopwatch,
+            full_decode=full_decode,
+        )
         self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
     def __enter__(self) -> Self:
@@ -145,7 +156,7 @@ class Pipeline(Stages):
             WeightsError: features are asked for, and a classifier gives none.
         """
         if isinstance(source, list | tuple):
-            found = [result for result, _ in self.stream(source, features)]
+            found = [result for result, _ in self.stream(source, features, frames=False)]
             return [_holding(result, each) for result, each in zip(found, source, strict=True)]
         try:
             return _holding(analyse(self, source, features), source)
@@ -156,7 +167,7 @@ class Pipeline(Stages):
             raise
 
     def stream(
-        self, sources: Iterable[Source] | Source, features: bool = False
+        self, sources: Iterable[Source] | Source, features: bool = False, frames: bool = True
     ) -> Generator[tuple[Result, Frame | None]]:
         """Analyse any number of pictures, several at a time; give each result with its frame as soon as it is there.
 
@@ -174,6 +185,7 @@ class Pipeline(Stages):
             sources: pictures as for :meth:`run`; or one text: a folder, a glob, a file, a URL, a video, ``camera:0`` or
                 ``rtsp://…``, see ``inputs.sources.gather``. Frames of videos have ``frame`` and ``time``.
             features: as for :meth:`run`; not of videos.
+            frames: False gives None in place of each picture's frame, and need not decode every pixel of it.
 
         Raises:
             ImageError: the text names nothing.
@@ -195,14 +207,14 @@ class Pipeline(Stages):
             or (isinstance(sources, np.ndarray) and sources.ndim < 4)
         ):
             sources = [sources]
-        return self._results(sources, videos, features)
+        return self._results(sources, videos, features, frames)
 
     def _results(
-        self, pictures: Iterable[Source], videos: Sequence[str], features: bool
+        self, pictures: Iterable[Source], videos: Sequence[str], features: bool, frames: bool
     ) -> Generator[tuple[Result, Frame | None]]:
         engine = Engine(self)
         self._engines.add(engine)
-        yield from in_order(engine, pictures, features)
+        yield from in_order(engine, pictures, features, frames)
         if videos:
             from .video.analysis import stream_video
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.errors import FacepipeError
 from .classifiers import Cut, Reading
-from .inputs.image_reader import Frame, Picture, Source, source_name
+from .inputs.image_reader import Picture, Source, source_name
 from .results import Result
 from .stages import Parts, Stages
 from .two_stage import Found
@@ -34,15 +34,14 @@ class Ticket:
         source: as for ``Pipeline.run``; let go of once it is read.
         stages: whose models look at it.
         features: read the features, too.
-        keep: keep the frame until :meth:`Engine.release`.
+        keep: decode every pixel, and keep them until :meth:`Engine.release`.
         steady: give a face the same numbers to the last digit whatever it is classified with; costs a second crop
             where one is alone.
         allow: says how many of so many faces may be classified, the most confident first; None is for all of them.
         future: its result.
         name: the source's path or URL, or None.
         error: why it could not be read; the result says so, too.
-        frame: the decoded picture; None before, and after it was let go of.
-        picture: its SHA-256 and what is wrong with it; its frame is ``frame``.
+        picture: as it was read; None before, and after it was let go of.
         waited: seconds that it has waited for a reader and for a detector.
 
     The others are the engine's own: ``since`` when it waits for the next stage, its ``pixels`` in the budget, what was
@@ -59,7 +58,6 @@ class Ticket:
     future: Future[Result] = field(default_factory=Future, init=False)
     name: str | None = field(default=None, init=False)
     error: FacepipeError | None = field(default=None, init=False)
-    frame: Frame | None = field(default=None, init=False)
     picture: Picture | None = field(default=None, init=False)
     waited: float = field(default=0.0, init=False)
     since: float = field(default_factory=time.monotonic, init=False)
@@ -223,10 +221,10 @@ class Queues:
         return before > 0 and ticket.crops == 0
 
     def let_go(self, ticket: Ticket) -> None:
-        """Forget a picture and its frame."""
+        """Forget a picture and its pixels."""
         self.order.pop(ticket.number, None)
         self.budget.give_back(ticket.pixels)
-        ticket.pixels, ticket.frame, ticket.picture, ticket.found = 0, None, None, None
+        ticket.pixels, ticket.picture, ticket.found = 0, None, None
 
     def admits(self, ticket: Ticket, pixels: int) -> bool:
         """Whether a picture of so many pixels may be decoded now."""

@@ -77,6 +77,9 @@ class DetectorUsed(ModelUsed):
     """Pixels that a picture's longer side was scaled to."""
     tiles: int | None = None
     """Side in pixels of the tiles that larger pictures were looked at in, too; None without tiles."""
+    reduced_to: int | None = None
+    """Large JPEGs were decoded at the smallest of a half, a quarter or an eighth of their size whose longer side has so
+    many pixels; None where every pixel was decoded, as facepipe 0.4.0 did."""
 
 
 class ClassifierUsed(ModelUsed):

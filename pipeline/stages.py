@@ -16,6 +16,10 @@ from .classifiers import Classifiers
 from .inputs.image_reader import DEFAULT_LIMITS, Limits, Picture, Source, read_picture
 from .results import ClassifierUsed, DetectorUsed, Models
 
+DETAIL = 2
+"""A large JPEG is decoded at a half, a quarter or an eighth of its size, if its longer side keeps so many times the
+detector's input. The detector then sees the same picture, shrunk in two steps; faces that need more pixels are cut out
+of the whole picture."""
 MOST_WORKERS = 4
 """Pictures at work on at a time, unless ``workers`` says otherwise: each takes some 100 MB. Where there are more
 processors each picture has several."""
@@ -66,8 +70,11 @@ class Stages:
         allow_url: let ``http://`` and ``https://`` sources be fetched.
         stopwatch: that goes on; None takes a new one.
         shared: the parts for several calls at a time, where they are at hand; None opens them when they are wanted.
+        full_decode: decode every pixel of every picture.
 
     Attributes:
+        least: pixels that a decoded picture's longer side has at least, where it is not decoded whole; None decodes all
+            of it, as tiles need it.
         models: versions and hashes of the models, and how they run; the hash is that of the file that runs.
 
     Raises:
@@ -85,6 +92,7 @@ class Stages:
         allow_url: bool = False,
         stopwatch: Stopwatch | None = None,
         shared: Parts | None = None,
+        full_decode: bool = False,
     ):
         check_workers(workers)
         detector = parts.detector
@@ -94,7 +102,8 @@ class Stages:
         self.limits = limits
         self.allow_url = allow_url
         self.stopwatch = stopwatch or Stopwatch()
-        self.models = _models(*parts)
+        self.least = None if full_decode or detector.tiles else DETAIL * detector.imgsz
+        self.models = _models(*parts, self.least)
         self.workers = workers or (min(cpus, MOST_WORKERS) if detector.device == "cpu" else 2)
         self._threads = max(1, cpus // self.workers)
         self._parts: Parts | None = parts
@@ -156,7 +165,7 @@ class Stages:
 
     def read(self, source: Source, admit: Callable[[int], None] | None = None) -> Picture:
         """Read one picture under the limits, see ``inputs.image_reader.read_picture``."""
-        return read_picture(source, self.limits, self.allow_url, admit)
+        return read_picture(source, self.limits, self.allow_url, admit, self.least)
 
     def close(self) -> None:
         """Let go of the models. What another thread runs at the moment is finished."""
@@ -184,7 +193,7 @@ def closed() -> FacepipeError:
     return FacepipeError("this pipeline is closed; make a new one")
 
 
-def _models(detector: FaceDetector, classifiers: Classifiers) -> Models:
+def _models(detector: FaceDetector, classifiers: Classifiers, least: int | None) -> Models:
     return Models(
         detector=DetectorUsed(
             version=detector.release.version,
@@ -194,6 +203,7 @@ def _models(detector: FaceDetector, classifiers: Classifiers) -> Models:
             iou=detector.iou,
             imgsz=detector.imgsz,
             tiles=detector.tiles,
+            reduced_to=least,
         ),
         classifiers={
             name: ClassifierUsed(

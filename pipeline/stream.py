@@ -20,7 +20,7 @@ from contextlib import nullcontext
 from functools import partial
 
 from ..core.cpu import one_opencv_thread
-from ..core.errors import FacepipeError
+from ..core.errors import FacepipeError, ImageError
 from ..detector.inference.detector import BATCH
 from .classifiers import Classifiers, Cut, Reading
 from .inputs.image_reader import Frame, Source
@@ -213,7 +213,8 @@ class Engine:
         waited = ticket.waited = start - ticket.since
         try:
             ticket.picture = ticket.stages.read(ticket.source, partial(self._admit, ticket))
-            ticket.frame = ticket.picture.frame
+            if ticket.keep:
+                _ = ticket.picture.frame  # decoded here, while others are looked at
         except _Ended:
             pass
         except FacepipeError as error:
@@ -227,7 +228,7 @@ class Engine:
             ticket.source = b""  # a picture's encoded bytes are not needed any more
             self._queues.budget.settle(ticket.number)
             self._queues.reading -= 1
-            ready = ticket.frame is not None and not ticket.dropped
+            ready = ticket.picture is not None and result is None and fault is None and not ticket.dropped
             if ready:
                 self._queues.to_detect.append(ticket)
             self._changed.notify_all()
@@ -286,9 +287,9 @@ class Engine:
     def _detect(self, task: Detection) -> None:
         """Look at pictures in one call; where that fails at each alone, so that one does not spoil the others."""
         parts, tickets = task
-        frames = [ticket.frame for ticket in tickets if ticket.frame is not None]
+        pictures = [ticket.picture for ticket in tickets if ticket.picture is not None]
         try:
-            founds = detect(parts.detector, frames, tickets[0].stages.stopwatch)
+            founds = detect(parts.detector, pictures, tickets[0].stages.stopwatch)
         except Exception as error:
             if len(tickets) > 1:
                 for ticket in tickets:
@@ -307,11 +308,13 @@ class Engine:
         with self._changed:
             allowed = count if ticket.allow is None else ticket.allow(count)
         cuts: dict[str, list[Cut]] = {}
-        fault = None
+        result, fault = None, None
         try:
             if not ticket.dropped:
                 placed = found.placed(None if allowed == count else range(allowed))
                 ticket.readings, cuts = cut(classifiers, placed, ticket.stages.stopwatch)
+        except ImageError as error:  # the whole picture, of which a part was decoded
+            ticket.error, result = error, failed(ticket.stages.models, ticket.name, error)
         except Exception as error:
             fault = error
         for _ in range(count - allowed):
@@ -323,8 +326,8 @@ class Engine:
                 self._queues.add_crops(ticket, cuts)
             waits = ticket.crops > 0
             self._changed.notify_all()
-        if fault is not None:
-            self._end(ticket, fault=fault)
+        if result is not None or fault is not None:
+            self._end(ticket, result, fault)
         elif not waits:
             self._finish(ticket)
 
@@ -357,12 +360,12 @@ class Engine:
             return
         for reading in ticket.readings:
             stages.parts().classifiers.tidy(reading)
-        result = assemble(stages.models, ticket.name, found, ticket.readings, ticket.features, ticket.picture)
+        result = assemble(stages.models, ticket.name, found, ticket.readings, ticket.features)
         self._end(ticket, result)
 
 
 def in_order(
-    engine: Engine, sources: Iterable[Source], features: bool = False
+    engine: Engine, sources: Iterable[Source], features: bool = False, frames: bool = True
 ) -> Generator[tuple[Result, Frame | None]]:
     """The results of any number of pictures in the order of the sources, each with its frame.
 
@@ -373,6 +376,7 @@ def in_order(
         engine: that nobody else uses.
         sources: as for ``Pipeline.stream``.
         features: read the features, too.
+        frames: False gives None in place of each frame.
 
     Raises:
         Exception: what the sources or a stage raised; a picture that cannot be read gives a result that says so.
@@ -389,12 +393,14 @@ def in_order(
                 except StopIteration:
                     exhausted = True
                 else:
-                    window.append(Ticket(source, engine.stages, features, keep=True, steady=True))
+                    window.append(Ticket(source, engine.stages, features, keep=frames, steady=True))
                     engine.submit(window[-1])
             if not window:
                 return
             ticket = window.popleft()
-            yield engine.result(ticket), ticket.frame
+            result = engine.result(ticket)
+            picture = ticket.picture if frames and ticket.error is None else None
+            yield result, None if picture is None else picture.frame
             engine.release(ticket)
     finally:
         engine.close()

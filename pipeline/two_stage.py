@@ -7,14 +7,14 @@ between: the stream collects the crops of several pictures for one call, videos 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..detector.inference.boxes import Detections, area, share_inside
 from ..detector.inference.detector import FaceDetector
 from .classifiers import Classifiers, Cut, Placed, Reading
-from .inputs.image_reader import Frame, Picture, Source, source_name
+from .inputs.image_reader import Picture, Source, source_name
 from .results import Box, Face, Head, Models, Result
 from .stages import Stages, Stopwatch
 
@@ -24,16 +24,16 @@ SHARE_IN_HEAD = 0.7
 
 @dataclass(frozen=True)
 class Found:
-    """What the detector found in one frame.
+    """What the detector found in one picture.
 
     Attributes:
-        frame: BGR, uint8, (height, width, 3).
-        faces: the faces, most confident first.
-        heads: the heads, most confident first.
+        picture: as it was read.
+        faces: the faces, most confident first, in pixels of the whole picture.
+        heads: the heads, likewise.
         head_of: for each face the number of the head that it lies in, or None.
     """
 
-    frame: Frame
+    picture: Picture
     faces: Detections
     heads: Detections
     head_of: Sequence[int | None]
@@ -47,7 +47,7 @@ class Found:
         boxes, heads = self.faces.boxes, self.head_of
         if due is not None:
             boxes, heads = boxes[list(due)], [self.head_of[face] for face in due]
-        return Placed(self.frame, boxes, [None if head is None else self.heads.boxes[head] for head in heads])
+        return Placed(self.picture, boxes, [None if head is None else self.heads.boxes[head] for head in heads])
 
 
 def analyse(stages: Stages, source: Source, features: bool = False) -> Result:
@@ -66,27 +66,30 @@ def analyse(stages: Stages, source: Source, features: bool = False) -> Result:
     parts = stages.ready(features)
     with stages.stopwatch.measure("read"):
         picture = stages.read(source)
-    found = detect(parts.detector, [picture.frame], stages.stopwatch)
+    found = detect(parts.detector, [picture], stages.stopwatch)
     readings = classify(parts.classifiers, [found[0].placed()], stages.stopwatch, features)
-    return assemble(stages.models, source_name(source), found[0], readings[0], features, picture)
+    return assemble(stages.models, source_name(source), found[0], readings[0], features)
 
 
-def detect(detector: FaceDetector, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[Found]:
-    """The first stage: find the faces and heads of some frames, and the head of each face.
+def detect(detector: FaceDetector, pictures: Sequence[Picture], stopwatch: Stopwatch) -> list[Found]:
+    """The first stage: find the faces and heads of some pictures, and the head of each face.
 
     Args:
         detector: finds them.
-        frames: BGR, uint8, (height, width, 3).
+        pictures: as they were read.
         stopwatch: that the time is added to, as ``detect``.
     """
     with stopwatch.measure("detect"):
-        detections = detector.detect(frames)
-        return [_match(frame, each) for frame, each in zip(frames, detections, strict=True)]
+        detections = detector.detect([picture.view for picture in pictures])
+        return [_match(picture, each) for picture, each in zip(pictures, detections, strict=True)]
 
 
-def _match(frame: Frame, detections: Detections) -> Found:
+def _match(picture: Picture, detections: Detections) -> Found:
+    if picture.reduction > 1:
+        boxes = np.minimum(detections.boxes * picture.reduction, [picture.width, picture.height] * 2)
+        detections = replace(detections, boxes=boxes.astype(np.float32))
     faces, heads = detections.of("face"), detections.of("head")
-    return Found(frame, faces, heads, match_heads(faces.boxes, heads.boxes))
+    return Found(picture, faces, heads, match_heads(faces.boxes, heads.boxes))
 
 
 def classify(
@@ -148,23 +151,21 @@ def assemble(
     found: Found,
     readings: Sequence[Reading],
     features: bool = False,
-    picture: Picture | None = None,
 ) -> Result:
-    """The result of one frame.
+    """The result of one picture.
 
     Args:
         models: that made it.
-        source: the frame's path, or None.
+        source: its path, or None.
         found: faces and heads.
         readings: one for each face.
         features: fill ``Face.features``.
-        picture: as it was read, for its SHA-256 and warning; None of a video's frame.
     """
-    faces, heads = found.faces, found.heads
+    picture, faces, heads = found.picture, found.faces, found.heads
     return Result(
         source=source,
-        width=found.frame.shape[1],
-        height=found.frame.shape[0],
+        width=picture.width,
+        height=picture.height,
         faces=tuple(
             Face(
                 box=box_of(box),
@@ -183,8 +184,8 @@ def assemble(
         ),
         models=models,
         error=None,
-        source_sha256=None if picture is None else picture.sha256,
-        warning=None if picture is None else picture.warning,
+        source_sha256=picture.sha256,
+        warning=picture.warning,
     )
 
 

@@ -74,9 +74,16 @@ def too_small(side: float, least: float) -> str:
     return f"too small: {side:.1f} px, at least {least:g} are needed"
 
 
-def _refusal(box: tuple[float, float, float, float], width: int, height: int, least: float) -> str | None:
-    """Why a box gives no crop of a frame of that size, in words; None where it does."""
-    x1, y1, x2, y2 = box
+def refusal(box: np.ndarray, width: int, height: int, least: float) -> str | None:
+    """Why a box gives no crop, in words; None where it does.
+
+    Args:
+        box: x1, y1, x2, y2 in frame pixels; any numbers.
+        width: of the frame, in pixels.
+        height: of the frame.
+        least: pixels that the box's longer side needs.
+    """
+    x1, y1, x2, y2 = (float(value) for value in box)
     if not np.isfinite(box).all():
         return "the box is not finite"
     if x2 <= x1 or y2 <= y1:
@@ -104,10 +111,10 @@ def cut_face(frame: np.ndarray, box: np.ndarray, recipe: CropRecipe) -> FaceCrop
         The crop, or the reason why there is none; nothing is raised for any box.
     """
     height, width = frame.shape[:2]
+    if (reason := refusal(box, width, height, recipe.min_side)) is not None:
+        return refuse(reason)
     x1, y1, x2, y2 = (float(value) for value in box)
     longer = max(x2 - x1, y2 - y1)
-    if (reason := _refusal((x1, y1, x2, y2), width, height, recipe.min_side)) is not None:
-        return refuse(reason)
     side = longer * (1 + 2 * recipe.margin)
     left, top = (x1 + x2 - side) / 2, (y1 + y2 - side) / 2
     shrink = side > recipe.size and recipe.interpolation == "area"

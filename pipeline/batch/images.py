@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LISTED = 20
 """Pictures without anything hidden that are named on the screen; ``--review`` lists all."""
-HOW_IT_RUNS = {"device", "confidence", "iou", "imgsz", "tiles"}
+HOW_IT_RUNS = {"device", "confidence", "iou", "imgsz", "tiles", "reduced_to"}
 
 
 def look_back(outputs: Outputs, resume: bool, restart: bool) -> Path | None:
@@ -212,8 +212,9 @@ class DetectRun:
         """
         outputs = self.outputs
         features = outputs.features is not None
+        frames = self._folder is not None or self._crops is not None
         with ExitStack() as stack:
-            results = stack.enter_context(closing(self.pipeline.stream(iter(pictures), features)))
+            results = stack.enter_context(closing(self.pipeline.stream(iter(pictures), features, frames)))
             for source, (result, frame) in zip(pictures, results, strict=True):
                 files: dict[str, Any] = {}
                 if frame is not None and self._folder is not None:

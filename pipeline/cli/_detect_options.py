@@ -205,6 +205,14 @@ class Tuning:
             rich_help_panel=MODELS,
         ),
     ] = None
+    full_decode: Annotated[
+        bool,
+        typer.Option(
+            "--full-decode",
+            help="Decode every pixel of large JPEGs, also where a fraction of their size is enough.",
+            rich_help_panel=SPEED,
+        ),
+    ] = False
     precision: Annotated[
         Precision,
         typer.Option(

@@ -100,6 +100,7 @@ def detect(
         "confidence": models.conf,
         "imgsz": models.imgsz,
         "tiles": tuning.tile_size or tuning.tiles,
+        "full_decode": tuning.full_decode,
     }
     sources = SourceOptions(tuple(given.sources or ()), given.from_list, given.allow_url, not given.no_recursive)
     chosen = ModelOptions(models.detector, models.classifier, decisive, models.threads, tuning.workers)

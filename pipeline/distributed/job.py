@@ -163,7 +163,7 @@ class _Run:
     def _dispatch(self, ray: ModuleType, workers: Workers, update: Callable[[], None]) -> None:
         job, shown = self._job, 0
         out = job.out if is_store(job.out) else str(Path(job.out).expanduser().absolute())
-        options = {name: job.models.decisive[name] for name in ("device", "confidence", "imgsz", "tiles")}
+        options = {name: value for name, value in job.models.decisive.items() if name != "precision"}
         task = Task(
             facepipe=__version__,
             models=self._models,

@@ -162,7 +162,7 @@ class Task:
 
     Attributes:
         facepipe: the version that the run was started with.
-        models, device, threads, confidence, imgsz, tiles: of the pipeline.
+        models, device, threads, confidence, imgsz, tiles, full_decode: of the pipeline.
         allow_url: as there.
         out: address of the results' folder.
         base: the folder that relative paths begin in; None where there are none.
@@ -176,6 +176,7 @@ class Task:
     confidence: float | None
     imgsz: int | None
     tiles: bool | int
+    full_decode: bool
     allow_url: bool
     out: str
     base: str | None
@@ -209,7 +210,7 @@ class BucketPipeline(Pipeline):
             return super().read(source, admit)
         content = self.ahead.take(source)
         try:
-            return read_picture(content, self.limits, admit=admit)
+            return read_picture(content, self.limits, admit=admit, least=self.least)
         except ImageError as error:
             raise type(error)(f"{source}: {str(error).removeprefix('bytes: ')}") from error
 
@@ -259,7 +260,13 @@ class Worker:
             # Beside a GPU reading and decoding take all the processors: as many pictures at once as there are of them.
             at_once = None if task.device == "cpu" else max(2, min(MOST_AT_ONCE, task.threads))
             self._pipeline = BucketPipeline(
-                detector, classifiers, task.device, task.threads, workers=at_once, allow_url=task.allow_url
+                detector,
+                classifiers,
+                task.device,
+                task.threads,
+                workers=at_once,
+                allow_url=task.allow_url,
+                full_decode=task.full_decode,
             )
             self._form = RowForm(task.models.attributes)
             self._folder = ResultsFolder(task.out)
@@ -284,7 +291,7 @@ class Worker:
         errors: list[str] = []
         faces = failed = 0
         try:
-            for result, _ in pipeline.stream(iter(block.sources)):
+            for result, _ in pipeline.stream(iter(block.sources), frames=False):
                 rows += self._form.rows(result)
                 faces += len(result.faces)
                 if result.error is not None:

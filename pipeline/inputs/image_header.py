@@ -20,7 +20,7 @@ START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers SOF0 to SOF15; the three others in that range are DHT, JPG and DAC."""
 TIFF_TAGS = (256, 257, 258, 277, 322, 323, 338)
 """ImageWidth, ImageLength, BitsPerSample, SamplesPerPixel, TileWidth, TileLength, ExtraSamples (2: transparency)."""
-START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
+START_OF_SCAN, END_OF_IMAGE, APP1 = 0xDA, b"\xff\xd9", 0xE1
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,14 @@ def _png_whole(content: bytes) -> bool:
             return True
         place = end
     return False
+
+
+def jpeg_exif(content: bytes) -> bytes:
+    """The first EXIF block of a JPEG (Exif 2.32, 4.7.2), b"" without one."""
+    for marker, start in _jpeg_segments(content):
+        if marker == APP1 and content[start + 2 : start + 8] == b"Exif\0\0":
+            return content[start + 2 : start + int.from_bytes(content[start : start + 2], "big")]
+    return b""
 
 
 def webp_exif(content: bytes) -> bytes:

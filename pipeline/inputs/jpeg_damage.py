@@ -12,7 +12,6 @@ line for each such picture.)
 from __future__ import annotations
 
 import io
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,8 +27,6 @@ START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 START_OF_SCAN, END_OF_IMAGE, RESTART_INTERVAL = 0xDA, 0xD9, 0xDD
 BETWEEN_SCANS = frozenset((0xC4, 0xDA, 0xDB, 0xDC, RESTART_INTERVAL, END_OF_IMAGE, 0xFE, *range(0xE0, 0xF0)))
 """Markers that may follow a scan: DHT, SOS, DQT, DNL, DRI, EOI, COM and APPn."""
-MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
-RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 FILL = 128
 """What libjpeg shows of a block without data."""
 ADDED = 3
@@ -50,6 +47,7 @@ class _Frame:
         interval: MCUs between restarts, 0 without.
         data: begin and end of each scan's data.
         scans: of each scan its components' numbers, first and last coefficient, and the bits that it leaves out.
+        restarts: places of all restart markers in the file, int64 (n,).
     """
 
     kind: int = 0
@@ -61,6 +59,12 @@ class _Frame:
     data: list[tuple[int, int]] = field(default_factory=list)
     scans: list[tuple[tuple[int, ...], int, int, int]] = field(default_factory=list)
     odd_marker: bool = False
+    restarts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def restarts_within(self, begin: int, end: int) -> list[int]:
+        """Places of the restart markers from one place to another."""
+        first, last = np.searchsorted(self.restarts, (begin, end))
+        return [int(place) for place in self.restarts[first:last]]
 
     @property
     def step(self) -> tuple[int, int]:
@@ -107,8 +111,9 @@ def jpeg_damage(content: bytes) -> str | None:
 
 
 def _markers(content: bytes) -> _Frame:
-    frame = _Frame()
-    for marker, place in _segments(content):
+    markers, restarts = _marker_places(content)
+    frame = _Frame(restarts=restarts)
+    for marker, place in _segments(content, markers):
         if marker in START_OF_FRAME and not frame.kind:
             frame.kind, frame.height_at = marker, place + 3
             frame.height, frame.width, count = struct.unpack_from(">HHB", content, place + 3)
@@ -122,21 +127,38 @@ def _markers(content: bytes) -> _Frame:
             first, last, bits = content[place + 3 + 2 * count : place + 6 + 2 * count]
             frame.scans.append((parts, first, last, bits & 15))
             begin = place + struct.unpack_from(">H", content, place)[0]
-            found = MARKER.search(content, begin)
-            if found is None:
+            if (end := _next(markers, begin)) is None:
                 break
-            frame.data.append((begin, found.start()))
-            if content[found.end() - 1] not in BETWEEN_SCANS:
+            marker = content[end + 1]
+            while end > begin and content[end - 1] == 0xFF:  # a fill byte
+                end -= 1
+            frame.data.append((begin, end))
+            if marker not in BETWEEN_SCANS:
                 frame.odd_marker = True
                 break
     return frame
 
 
-def _segments(content: bytes) -> Iterator[tuple[int, int]]:
+def _marker_places(content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Places of all markers but restarts, and of restarts, int64 (n,): 0xFF before a byte that makes it no datum."""
+    file = np.frombuffer(content, np.uint8)
+    places = np.flatnonzero(file[:-1] == 0xFF)
+    codes = file[places + 1]
+    restart = codes & 0xF8 == 0xD0
+    return places[~restart & (codes != 0) & (codes != 0xFF)], places[restart]
+
+
+def _next(places: np.ndarray, begin: int) -> int | None:
+    """The first of some places that is not before another."""
+    number = int(np.searchsorted(places, begin))
+    return int(places[number]) if number < len(places) else None
+
+
+def _segments(content: bytes, markers: np.ndarray) -> Iterator[tuple[int, int]]:
     """Marker and place (of its length field) of each segment, past the scans' data, up to the picture's end."""
     place = 2
-    while (found := MARKER.search(content, place)) is not None and found.end() + 2 <= len(content):
-        marker, place = content[found.end() - 1], found.end()
+    while (found := _next(markers, place)) is not None and found + 4 <= len(content):
+        marker, place = content[found + 1], found + 2
         if marker == END_OF_IMAGE:
             return
         if marker == 0x01:  # stands alone
@@ -150,7 +172,7 @@ def _restarts_fit(content: bytes, frame: _Frame) -> bool:
     begin, end = frame.data[0]
     if frame.kind == 0xC2 or len(frame.scans) != 1 or len(frame.scans[0][0]) != len(frame.sampling):
         return True
-    found = [content[each.start() + 1] & 7 for each in RESTART.finditer(content, begin, end)]
+    found = [content[each + 1] & 7 for each in frame.restarts_within(begin, end)]
     expected = -(-frame.across * frame.down // frame.interval) - 1 if frame.interval else 0
     return len(found) in (expected, expected + 1) and found == [each % 8 for each in range(len(found))]
 
@@ -214,7 +236,7 @@ def _reads_noise(content: bytes, frame: _Frame, scale: int = 8) -> bool:
     only where data are missing would it be read."""
     pieces, before = [], 0
     for begin, end in frame.data:
-        for place in [*(each.start() for each in RESTART.finditer(content, begin, end)), end]:
+        for place in [*frame.restarts_within(begin, end), end]:
             pieces += [content[before:place], NOISE]
             before = place
     noisy = _decode_small_grey(b"".join([*pieces, content[before:]]), scale)

@@ -145,7 +145,13 @@ def _free(name: str, taken: set[str]) -> str:
 Cell = str | int | float | None
 Kind = Literal["text", "whole", "real"]
 FACEPIPE = "facepipe"
-KINDS: dict[str, Kind] = {"confidence": "real", "iou": "real", "imgsz": "whole", "tiles": "whole"}
+KINDS: dict[str, Kind] = {
+    "confidence": "real",
+    "iou": "real",
+    "imgsz": "whole",
+    "tiles": "whole",
+    "reduced_to": "whole",
+}
 """Of a model's fields; the others are text."""
 
 

@@ -112,9 +112,9 @@ class Detection:
             results.append(result.model_copy(update=update))
         if query.render == "json":
             return Response(Answer(results=tuple(results)).model_dump_json(), media_type="application/json")
-        frame = tickets[0].frame
-        assert frame is not None  # kept, and its request is still here
-        render = functools.partial(_render, frame, results[0], query)
+        kept = tickets[0].picture
+        assert kept is not None  # its request is still here
+        render = functools.partial(_render, kept.frame, results[0], query)
         picture = await asyncio.get_running_loop().run_in_executor(self._artists, render)
         return Response(picture, media_type=JPEG)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.extras import require
 from ..classifiers import Reading
-from ..inputs.image_reader import Frame, source_name
+from ..inputs.image_reader import Frame, Picture, source_name
 from ..results import Box, Result
 from ..stages import Stages
 from ..two_stage import Found, assemble, box_of, classify, detect, failed, shortest
@@ -157,7 +157,7 @@ class VideoRun:
     def _analyse(self, chunk: Sequence[VideoFrame]) -> Iterator[tuple[Result, Frame]]:
         """Detect in some frames, follow, classify the faces that are due in all of them, and build the results."""
         stopwatch = self._stages.stopwatch
-        found = detect(self._detector, [frame.image for frame in chunk], stopwatch)
+        found = detect(self._detector, [Picture.of(frame.image) for frame in chunk], stopwatch)
         scenes = [self._follow(frame, each) for frame, each in zip(chunk, found, strict=True)]
         readings = classify(self._classifiers, [scene.found.placed(scene.due) for scene in scenes], stopwatch)
         for scene, read in zip(scenes, readings, strict=True):

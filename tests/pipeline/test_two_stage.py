@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from facepipe.detector.inference.boxes import Detections
+from facepipe.pipeline.inputs.image_reader import Picture
 from facepipe.pipeline.two_stage import Found, match_heads
 
 
@@ -30,7 +31,7 @@ def test_faces_that_are_due_keep_their_heads() -> None:
     heads = np.array([[39, 0, 46, 6], [0, 0, 6, 6]], np.float32)
     ones, zeros = np.ones(3, np.float32), np.zeros(3, int)
     found = Found(
-        np.zeros((9, 50, 3), np.uint8),
+        Picture.of(np.zeros((9, 50, 3), np.uint8)),
         Detections(faces, ones, zeros, ("face", "head")),
         Detections(heads, ones[:2], zeros[:2] + 1, ("face", "head")),
         match_heads(faces, heads),

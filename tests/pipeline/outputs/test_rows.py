@@ -33,7 +33,7 @@ MODELS = Models(
 )
 MADE_BY = [
     *("version_detector", "sha256_detector", "device_detector", "confidence_detector", "iou_detector"),
-    *("imgsz_detector", "tiles_detector"),
+    *("imgsz_detector", "tiles_detector", "reduced_to_detector"),
     *("version_face", "sha256_face", "device_face", "crop_sha256_face"),
     *("version_shirt", "sha256_shirt", "device_shirt", "crop_sha256_shirt"),
     *("facepipe", "source_sha256", "warning"),

@@ -477,12 +477,14 @@ def test_every_setting_that_numbers_depend_on_is_taken_from_the_results(
     cv2.imwrite(str(tmp_path / "a.png"), photo(5, 200, 300))
     lines = []
     chosen: list[dict[str, Any]] = [{"imgsz": 96}, {"tiles": 64}, {"confidence": 0.45}]
+    cv2.imwrite(str(tmp_path / "large.jpg"), photo(5, 400, 600))
+    chosen += [{"imgsz": 96, "full_decode": thorough} for thorough in (False, True)]
     for settings in chosen:
         with Pipeline("98.0.0", ["shirt@0.1.0", "face"], **settings) as pipeline:
-            (result,) = pipeline.run([str(tmp_path / "a.png")])
+            (result,) = pipeline.run([str(tmp_path / ("large.jpg" if "full_decode" in settings else "a.png"))])
         assert result.faces
         lines.append(result.model_dump_json())
     assert len({json.loads(line)["faces"][0]["box"]["x1"] for line in lines}) > 1
     (tmp_path / "r.jsonl").write_text("\n".join(lines), encoding="utf-8")
     report = verify(tmp_path / "r.jsonl", VerifyOptions())
-    assert report.counts["identical"] == 3, report
+    assert report.counts["identical"] == 5, report
