@@ -278,7 +278,7 @@ def _how_to_get(stage: str) -> str:
 PACKAGES, EXTRAS = "packages", "optional parts"
 OLDEST, NEWEST = (3, 11), (3, 13)
 """Python versions that facepipe is made for."""
-CORE = ("numpy", "opencv-python", "onnxruntime", "pydantic", "typer", "rich", "platformdirs")
+CORE = ("numpy", "opencv-python", "simplejpeg", "onnxruntime", "pydantic", "typer", "rich", "platformdirs")
 """What facepipe needs, where its own metadata are not there to say so."""
 SAME = {
     "opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),

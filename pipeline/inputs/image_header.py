@@ -89,14 +89,14 @@ def _png(content: bytes) -> ImageHeader:
 
 
 def _jpeg(content: bytes) -> ImageHeader:
-    for marker, start in _jpeg_segments(content):
+    for marker, start in jpeg_segments(content):
         if marker in START_OF_FRAME:
             height, width, components = struct.unpack_from(">HHB", content, start + 3)
             return ImageHeader("JPEG", width, height, 9 if marker in (0xC0, 0xC1) or components < 4 else 11)
     raise ImageError("a JPEG without a frame header: damaged or cut short")
 
 
-def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
+def jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
     """Marker and place (of its length field) of each segment up to the first scan, or as far as the file goes."""
     place = 2
     while 0 <= (place := content.find(b"\xff", place)) <= len(content) - 4:  # decoders pass over bytes in between too
@@ -173,7 +173,7 @@ def check_whole(content: bytes, header: ImageHeader) -> None:
         ImageError: the file is cut short or damaged.
     """
     if header.format == "JPEG":
-        scan = next((start for marker, start in _jpeg_segments(content) if marker == START_OF_SCAN), len(content))
+        scan = next((start for marker, start in jpeg_segments(content) if marker == START_OF_SCAN), len(content))
         # Within a scan 0xFF is stuffed with a zero, so the marker's two bytes stand for the end and nothing else.
         whole = content.find(END_OF_IMAGE, scan) >= 0
     elif header.format == "PNG":
@@ -204,7 +204,7 @@ def _png_whole(content: bytes) -> bool:
 
 def jpeg_exif(content: bytes) -> bytes:
     """The first EXIF block of a JPEG (Exif 2.32, 4.7.2), b"" without one."""
-    for marker, start in _jpeg_segments(content):
+    for marker, start in jpeg_segments(content):
         if marker == APP1 and content[start + 2 : start + 8] == b"Exif\0\0":
             return content[start + 2 : start + int.from_bytes(content[start : start + 2], "big")]
     return b""

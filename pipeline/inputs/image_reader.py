@@ -16,7 +16,8 @@ import numpy as np
 
 from ...core.errors import FrameError, ImageError, ImageTooLargeError
 from ...core.extras import optional
-from .image_header import ImageHeader, check_whole, jpeg_exif, read_header, webp_exif
+from .image_header import ImageHeader, check_whole, read_header, webp_exif
+from .jpeg import decode_jpeg
 from .orientation import exif_orientation, turned
 from .pillow import as_frame, decode_by_pillow, is_pillow_image
 from .sources import is_url, shown, without_credentials
@@ -76,10 +77,10 @@ class Picture:
         if self.reduction == 1:
             return self.view
         if self._frame is None and self.stored is not None:
-            frame = _decode_jpeg(self.stored, cv2.IMREAD_COLOR)
-            if frame is None or frame.shape[:2] != (self.height, self.width):
+            jpeg = decode_jpeg(self.stored, read_header(self.stored))
+            if jpeg is None:
                 raise ImageError(f"{self.name}: the JPEG cannot be decoded at its full size, only smaller")
-            self._frame, self.stored = frame, None
+            self._frame, self.stored = jpeg.frame, None
         assert self._frame is not None
         return self._frame
 
@@ -102,9 +103,6 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
-"""How OpenCV is told to decode a JPEG so many times smaller: its inverse cosine transform then gives 1, 2 or 4 pixels
-of a block's 8 (libjpeg's scaled IDCT), which takes a half to a quarter of the time and a fraction of the memory."""
 BY_PILLOW = ("BMP", "GIF", "TIFF")
 """Formats of which Pillow reads kinds that OpenCV does not: it is asked where OpenCV fails, if it is installed."""
 PIP = "pip install 'facepipe[heif]'"
@@ -170,7 +168,6 @@ def read_picture(
     picture, content = _read(source, limits, allow_url, admit, least)
     if content is not None:
         picture.sha256 = hashlib.sha256(content).hexdigest()
-        picture.warning = _damage(content) if limits.damaged else None
     return picture
 
 
@@ -251,8 +248,8 @@ def _from_bytes(
         check_whole(content, header)
         if admit is not None:
             admit(header.width * header.height)
-        picture = None if least is None else _reduced(content, header, least, name)
-        frame = _decode(content, header, most) if picture is None else picture.view
+        jpeg = decode_jpeg(content, header, least) if header.format == "JPEG" else None
+        frame = _decode(content, header, most) if jpeg is None else jpeg.frame
         if frame is not None:  # once more: what a decoder gives may be larger than what the header said
             _check_pixels(frame.shape[1], frame.shape[0], limits.pixels, name)
     except ImageError as error:
@@ -261,31 +258,12 @@ def _from_bytes(
         raise type(error)(f"{name}: {error}") from error
     if frame is None:
         raise ImageError(f"{name}: the {header.format} cannot be decoded: {_why_not(header)}")
-    if not limits.damaged and (damage := _damage(content)) is not None:
-        raise ImageError(f"{name}: {damage}")
-    return picture or Picture.of(frame)
-
-
-def _reduced(content: bytes, header: ImageHeader, least: int, name: str) -> Picture | None:
-    """A JPEG decoded as small as it may be; None where that is its full size, or is not to be had."""
-    times = next((each for each in REDUCED if max(header.width, header.height) >= each * least), 1)
-    if header.format != "JPEG" or times == 1:
-        return None
-    width, height = header.width, header.height
-    if exif_orientation(jpeg_exif(content)) > 4:  # stored lying
-        width, height = height, width
-    view = _decode_jpeg(content, REDUCED[times])
-    if view is None or view.shape[:2] != (-(-height // times), -(-width // times)):
-        return None
-    return Picture(view, width, height, times, name=name, stored=content)
-
-
-def _decode_jpeg(content: bytes, how: int) -> Frame | None:
-    with opencv_quiet:
-        try:
-            return cv2.imdecode(np.frombuffer(content, np.uint8), how)
-        except cv2.error:
-            return None
+    if jpeg is None:
+        return Picture.of(frame)
+    if jpeg.damage is not None and not limits.damaged:
+        raise ImageError(f"{name}: {jpeg.damage}")
+    part = content if jpeg.reduction > 1 else None
+    return Picture(frame, jpeg.width, jpeg.height, jpeg.reduction, None, jpeg.damage, name, part)
 
 
 def _why_not(header: ImageHeader) -> str:
@@ -293,14 +271,6 @@ def _why_not(header: ImageHeader) -> str:
     if header.format in BY_PILLOW and optional("PIL.Image") is None:
         return f"damaged, or of a kind that is read with Pillow only ({PIP})"
     return "damaged, cut short, or of a kind that is not read"
-
-
-def _damage(content: bytes) -> str | None:
-    if not content.startswith(b"\xff\xd8"):
-        return None
-    from .jpeg_damage import jpeg_damage
-
-    return jpeg_damage(content)
 
 
 def _check_pixels(width: int, height: int, most: int, name: str, kind: str = "") -> None:

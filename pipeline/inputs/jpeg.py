@@ -1,0 +1,121 @@
+"""JPEGs: decoded at their full size or a fraction of it, upright, and what is wrong within them.
+
+libjpeg passes over damage: it fills what is missing with grey and goes on. OpenCV says nothing of that to its caller;
+simplejpeg, which calls the same library, does.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import simplejpeg
+
+from .image_header import START_OF_SCAN, ImageHeader, jpeg_exif, jpeg_segments
+from .orientation import exif_orientation, turned
+
+REDUCTIONS = (8, 4, 2)
+"""By how many times a JPEG can be decoded smaller: its inverse cosine transform then gives 1, 2 or 4 pixels of a
+block's 8 (libjpeg's scaled IDCT), in less time and a fraction of the memory."""
+PROGRESSIVE = 0xC2
+"""Marker of a progressive picture's frame, ITU-T T.81, B.1."""
+END_EARLY = ("premature end", "Premature end")
+DAMAGE = (*END_EARLY, "Corrupt JPEG data", "Inconsistent progression")
+"""What libjpeg's warnings of damage hold; its others are of headers that are odd and harmless (jerror.h)."""
+EXTRA = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+FILL = 128
+"""What libjpeg shows of a block without data."""
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """A JPEG that was decoded.
+
+    Attributes:
+        frame: BGR, uint8, upright.
+        width, height: of the whole picture, upright, in pixels.
+        reduction: how many times smaller the frame is.
+        damage: ``damaged: …`` for people, or None where nothing is found. Data that are wrong and still fit are not.
+    """
+
+    frame: np.ndarray
+    width: int
+    height: int
+    reduction: int
+    damage: str | None
+
+
+def decode_jpeg(content: bytes, header: ImageHeader, least: int | None = None) -> Jpeg | None:
+    """Decode a JPEG that runs to its end.
+
+    Args:
+        content: the file.
+        header: of the file, whose size was found small enough.
+        least: the frame may be smaller than the picture, if its longer side keeps so many pixels; None decodes all.
+
+    Returns:
+        None where another decoder has to try: CMYK, more than 8 bits, or nothing that can be decoded.
+    """
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(content, strict=False)
+        if colours not in ("YCbCr", "RGB", "Gray") or (width, height) != (header.width, header.height):
+            return None
+        times = next((each for each in REDUCTIONS if least and max(height, width) >= each * least), 1)
+        size = {"min_height": -(-height // times), "min_width": -(-width // times)}
+        told = ""
+        try:
+            stored = simplejpeg.decode_jpeg(content, "BGR", **size)
+        except ValueError as error:
+            told = str(error)
+            stored = simplejpeg.decode_jpeg(content, "BGR", **size, strict=False)
+    except ValueError:
+        return None
+    damage = _damage(content, told, stored, height, times)
+    orientation = exif_orientation(jpeg_exif(content))
+    if orientation > 4:  # stored lying
+        height, width = width, height
+    return Jpeg(turned(stored, orientation), width, height, times, damage)
+
+
+def _damage(content: bytes, told: str, stored: np.ndarray, height: int, times: int) -> str | None:
+    """What libjpeg told, in words, with the rows that are lost; or what it does not tell."""
+    if any(each in told for each in DAMAGE) and not _padded(content, told):
+        sound = np.flatnonzero((stored != FILL).any(axis=(1, 2)))
+        lost = height - times * (int(sound[-1]) + 1) if len(sound) else height
+        if not any(each in told for each in END_EARLY):
+            return f"damaged: the JPEG's picture data are broken ({told.removeprefix('Corrupt JPEG data: ')})"
+        how_much = f"about {lost} of {height} rows" if lost >= 8 else "a part"
+        return f"damaged: data are missing within the JPEG; {how_much} of it came out grey or blurred"
+    if not _scans_complete(content):
+        return "damaged: the JPEG's later scans are missing, so it is blurred"
+    return None
+
+
+def _padded(content: bytes, told: str) -> bool:
+    """Whether all that is too much are zeros before the end, with which some cameras pad."""
+    if (extra := EXTRA.search(told)) is None:
+        return False
+    end = content.rfind(b"\xff\xd9")
+    return not content[end - int(extra[1]) : end].strip(b"\0")
+
+
+def _scans_complete(content: bytes) -> bool:
+    """Whether the first component of a progressive picture has all its coefficients in full (T.81, G.1.1.1)."""
+    first, place = None, -1
+    for marker, start in jpeg_segments(content):
+        if marker == PROGRESSIVE:
+            first = content[start + 8]
+        if marker == START_OF_SCAN:
+            place = start - 2
+    if first is None:
+        return True
+    missing = np.full(64, 16)  # bits
+    while 0 <= place < len(content) - 12:
+        count = content[place + 4]
+        parts = content[place + 5 : place + 5 + 2 * count : 2]
+        begin, end, bits = content[place + 5 + 2 * count : place + 8 + 2 * count]
+        if first in parts:
+            missing[begin : end + 1] = bits & 15
+        place = content.find(bytes((0xFF, START_OF_SCAN)), place + 4)
+    return not missing.any()
