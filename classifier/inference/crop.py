@@ -78,7 +78,7 @@ def refusal(box: np.ndarray, width: int, height: int, least: float) -> str | Non
     """Why a box gives no crop, in words; None where it does.
 
     Args:
-        box: x1, y1, x2, y2 in frame pixels; any numbers.
+        box: (4,), x1, y1, x2, y2 in frame pixels; any numbers.
         width: of the frame, in pixels.
         height: of the frame.
         least: pixels that the box's longer side needs.

@@ -72,10 +72,12 @@ def decode_jpeg(content: bytes, header: ImageHeader, least: int | None = None) -
     except ValueError:
         return None
     damage = _damage(content, told, stored, height, times)
-    orientation = exif_orientation(jpeg_exif(content))
-    if orientation > 4:  # stored lying
-        height, width = width, height
-    return Jpeg(turned(stored, orientation), width, height, times, damage)
+    if exif := jpeg_exif(content):
+        orientation = exif_orientation(exif)
+        stored = turned(stored, orientation)
+        if orientation > 4:  # stored lying
+            height, width = width, height
+    return Jpeg(stored, width, height, times, damage)
 
 
 def _damage(content: bytes, told: str, stored: np.ndarray, height: int, times: int) -> str | None:

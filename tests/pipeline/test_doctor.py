@@ -19,12 +19,12 @@ from facepipe.pipeline.cli import main
 from facepipe.pipeline.doctor import Child, Finding, in_a_process, look_at_models
 
 HEALTHY = {
-    "facepipe": "0.3.0", "numpy": "2.4.0", "opencv-python": "5.0.0", "onnxruntime": "1.30.0", "pydantic": "2.14.0",
-    "typer": "0.20.0", "rich": "14.0.0", "platformdirs": "4.3.0",
+    "facepipe": "0.3.0", "numpy": "2.4.0", "opencv-python": "5.0.0", "simplejpeg": "1.9.0",
+    "onnxruntime": "1.30.0", "pydantic": "2.14.0", "typer": "0.20.0", "rich": "14.0.0", "platformdirs": "4.3.0",
 }  # fmt: skip
 REQUIRES = [
-    "numpy>=2.0", "opencv-python>=5.0", "onnxruntime>=1.20", "pydantic (>=2.9)", "typer>=0.12", "rich>=13.7",
-    "platformdirs>=4.2", 'pyarrow>=15; extra == "parquet"', "torch<2.15,>=2.8; extra == 'train'",
+    "numpy>=2.0", "opencv-python>=5.0", "simplejpeg>=1.8", "onnxruntime>=1.20", "pydantic (>=2.9)", "typer>=0.12",
+    "rich>=13.7", "platformdirs>=4.2", 'pyarrow>=15; extra == "parquet"', "torch<2.15,>=2.8; extra == 'train'",
     "keras>=3.10; extra == 'train'", 'pytest>=8; extra == "dev"', 'wmi; sys_platform == "win32" and extra == "tiles"',
 ]  # fmt: skip
 

@@ -136,13 +136,13 @@ def test_the_result_is_that_of_every_pixel(large_photo: Path) -> None:
     assert ours.source_sha256 == theirs.source_sha256
     (face,), (expected,) = ours.faces, theirs.faces
     sides = [(each.box.x1, each.box.y1, each.box.x2, each.box.y2) for each in (face, expected)]
-    np.testing.assert_allclose(*sides, atol=0.01 * (expected.box.y2 - expected.box.y1))
+    np.testing.assert_allclose(sides[0], sides[1], atol=0.01 * (expected.box.y2 - expected.box.y1))
     assert face.attributes is not None
     assert expected.attributes is not None
     assert face.attributes["gender"].value == expected.attributes["gender"].value  # type: ignore[union-attr]
     assert face.attributes["age"].value == pytest.approx(expected.attributes["age"].value, abs=1)  # type: ignore[union-attr]
     eyes = [np.array([*each.attributes["eyes"].points.values()]) for each in (face, expected)]  # type: ignore[index,union-attr]
-    np.testing.assert_allclose(*eyes, atol=0.03 * (expected.box.y2 - expected.box.y1))
+    np.testing.assert_allclose(eyes[0], eyes[1], atol=0.03 * (expected.box.y2 - expected.box.y1))
 
 
 def test_a_result_does_not_depend_on_who_wants_the_frame(large_photo: Path) -> None:

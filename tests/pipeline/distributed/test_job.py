@@ -253,6 +253,7 @@ def task(session: Any, tmp_path: Path) -> Task:
         confidence=None,
         imgsz=None,
         tiles=False,
+        full_decode=False,
         allow_url=False,
         out=str(tmp_path / "results.parquet"),
         base=None,

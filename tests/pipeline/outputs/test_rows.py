@@ -103,7 +103,7 @@ def test_columns_and_cells() -> None:
     assert (first["gender_probability"], first["gender_male"]) == (0.712346, 0.287654)
     assert (first["eyes_left_eye_x"], first["eyes_nose_y"], first["shirt"]) == (10.12, 13.99, None)
     assert [first[name] for name in MADE_BY] == [
-        *("1.0.0", "ab" * 32, "cpu", 0.25, 0.5, 640, None),
+        *("1.0.0", "ab" * 32, "cpu", 0.25, 0.5, 640, None, None),
         *("1.1.0", "cd" * 32, "cpu", "12" * 32, "0.1.0", "ef" * 32, "cpu", "34" * 32),
         *("0.4.0", "56" * 32, None),
     ]
