@@ -7,6 +7,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+LARGE = 0.15
+"""Share of a frame's longer side from which on a box must show something."""
+CELLS, COARSE = 16, 1.0
+"""A box is looked at as so many cells across and down; what a Gaussian of this many cells leaves over is detail."""
+DETAIL, LEAST_DETAIL = 3.0, 1.0
+"""Grey levels of detail (standard deviation over the cells) that a face or head has in a frame of full contrast, and in
+any frame. Measured: of 2,151 labelled faces and heads of at least 96 px (WIDER, SCUT-HEAD, mask853) the least has 3.8;
+of 7,000 close-ups (UTKFace, FairFace, MTFL) the darkest and most blurred have 2.6 where the contrast asks for 0.9. What
+detector 1.0.0 sees in plain, graded and noisy pictures has at most 2.7."""
+
 
 @dataclass(frozen=True)
 class Detections:
@@ -60,6 +70,33 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def share_inside(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The share of each box of ``a`` that lies in each box of ``b``, shapes (n, 4) and (m, 4) to (n, m)."""
     return intersection(a, b) / np.maximum(area(a)[:, None], 1e-9)
+
+
+def show_nothing(frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Which boxes hold no more than a wall, a sky or noise: hardly any detail of the size of an eye or a brow.
+
+    Only large boxes are looked at: a detector that was trained on close-ups takes an even picture for one.
+
+    Args:
+        frame: BGR, uint8, (height, width, 3).
+        boxes: corners, shape (n, 4), in frame pixels.
+
+    Returns:
+        bool (n,).
+    """
+    nothing = np.zeros(len(boxes), bool)
+    large = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) >= LARGE * max(frame.shape[:2]))
+    if not len(large):
+        return nothing
+    darkest, brightest = np.percentile(frame[::8, ::8], (1, 99))
+    least = max(LEAST_DETAIL, DETAIL * (brightest - darkest) / 255)
+    for number in large:
+        first = np.clip(np.floor(boxes[number, :2]).astype(int), 0, np.array(frame.shape[1::-1]) - 1)
+        past = np.maximum(np.ceil(boxes[number, 2:]).astype(int), first + 1)
+        grey = cv2.cvtColor(frame[first[1] : past[1], first[0] : past[0]], cv2.COLOR_BGR2GRAY)
+        cells = cv2.resize(grey, (CELLS, CELLS), interpolation=cv2.INTER_AREA).astype(np.float32)
+        nothing[number] = (cells - cv2.GaussianBlur(cells, (0, 0), COARSE)).std() < least
+    return nothing
 
 
 def strongest(

@@ -15,7 +15,7 @@ from ...weights.manifest import FileEntry
 from ...weights.release import Release
 from ...weights.session import choose_file, open_session
 from ...weights.store import find
-from .boxes import Detections, strongest
+from .boxes import Detections, show_nothing, strongest
 from .preprocessing import STRIDE, InputBuffer, fit
 
 BATCH = 8
@@ -155,7 +155,9 @@ class FaceDetector:
                 tensor = self._buffer.fill([frames[index] for index in chunk], [boxes[index] for index in chunk])
                 for index, output in zip(chunk, self.session.run(None, {self.input.name: tensor})[0], strict=True):
                     corners, confidence, labels = decode(output, self.confidence, self.iou, self.max_detections)
-                    found[index] = Detections(boxes[index].to_frame(corners), confidence, labels, self.classes)
+                    corners = boxes[index].to_frame(corners)
+                    keep = ~show_nothing(frames[index], corners)
+                    found[index] = Detections(corners[keep], confidence[keep], labels[keep], self.classes)
         return [found[index] for index in range(len(frames))]
 
 

@@ -48,6 +48,9 @@ class Further:
         Path | None, typer.Option(metavar="FACES.csv", help="Pictures that a face fills: how often it is found.")
     ] = None
     closeup_sources: Annotated[str, typer.Option(help="Sources of that CSV, with commas.")] = "utkface,fairface"
+    blank: Annotated[
+        bool, typer.Option("--blank", help="Pictures of nothing, made by rule: in how many something is found.")
+    ] = False
 
 
 def evaluate_detector(
@@ -98,6 +101,7 @@ def _evaluate(
     named: dict[str, Detector], data: Path, split: str, how: How, further: Further, near: _CloseUps | None
 ) -> list[Evaluation]:
     from ...detector.data.dataset import read_description
+    from ...detector.evaluation.blank_pictures import blank_alarms, blank_metrics
     from ...detector.evaluation.evaluate import evaluate_all
     from ...detector.evaluation.wider import read_splits, wider_metrics
 
@@ -106,17 +110,23 @@ def _evaluate(
         read_splits(splits)  # what is wrong with them is told before the pictures are looked at
     with progress("pictures") as bar:
         evaluations = evaluate_all([*named.values()], description, split, bar, [*named])
+    alarms: dict[str, dict[str, int]] = {}
+    if further.blank:
+        with progress("pictures of nothing") as bar:
+            alarms = dict(zip(named, blank_alarms([*named.values()], bar), strict=True))
     found = []
     for evaluation, (name, one) in zip(evaluations, named.items(), strict=True):
         evaluation = replace(
             evaluation,
-            command=f"{evaluation.command}{how.words}",
+            command=f"{evaluation.command}{how.words}{' --blank' * further.blank}",
             file_sha256=_sha256(one, evaluation.name, how.precision),
         )
         if splits is not None and "face" in evaluation.classes:
             evaluation = evaluation.with_further(*wider_metrics(evaluation, splits))
         if near is not None:
             evaluation = evaluation.with_further(*near.figures(name, one))
+        if further.blank:
+            evaluation = evaluation.with_further(*blank_metrics(alarms[name], one.confidence))
         found.append(evaluation)
     return found
 

@@ -2,15 +2,54 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 from facepipe import FaceDetector
-from facepipe.detector.inference.boxes import Detections, area, from_yolo, iou, share_inside
+from facepipe.detector.evaluation.blank_pictures import KINDS, blank_picture
+from facepipe.detector.inference.boxes import Detections, area, from_yolo, iou, share_inside, show_nothing
 from facepipe.detector.inference.detector import decode
 from facepipe.detector.inference.preprocessing import letterbox
 from facepipe.weights.release import Release
 from hypothesis import given
 from hypothesis import strategies as st
+
+PHOTO = Path(__file__).parents[3] / "examples" / "astronaut.jpg"
+FACE = np.array([[181.0, 61, 271, 179]])
+
+
+@pytest.mark.parametrize("kind", ["plain", "graded", "radial", "noisy"])
+def test_large_boxes_of_even_pictures_show_nothing(kind: str) -> None:
+    for number in range(KINDS.index(kind), 60, len(KINDS)):
+        picture = blank_picture(number)
+        height, width = picture.shape[:2]
+        boxes = np.array([[0, 0, width, height], [width / 4, height / 4, width / 4 + 200, height / 4 + 230]])
+        if kind == "noisy":  # a box of 200 px has too few pixels to even out the strongest noise
+            boxes = boxes[:1]
+        assert show_nothing(picture, boxes).all(), number
+
+
+def test_a_face_shows_something_however_dark_or_blurred() -> None:
+    photo = np.asarray(cv2.imread(str(PHOTO)))
+    for frame in (
+        photo,
+        cv2.GaussianBlur(photo, (0, 0), 6),
+        (photo * 0.1).astype(np.uint8),
+        (photo * 0.25 + 190).astype(np.uint8),  # fog
+        cv2.resize(photo, None, fx=4, fy=4),
+    ):
+        scale = frame.shape[0] / photo.shape[0]
+        assert not show_nothing(frame, FACE * scale).any()
+
+
+def test_small_and_odd_boxes_are_left_alone() -> None:
+    plain = np.full((640, 640, 3), 90, np.uint8)
+    assert not show_nothing(plain, np.array([[10.0, 10, 100, 100]])).any()
+    assert show_nothing(plain, np.zeros((0, 4))).shape == (0,)
+    assert show_nothing(plain, np.array([[639.9, 10, 640, 400], [640, 0, 640, 640]])).all()
+    assert show_nothing(np.full((1, 900, 3), 9, np.uint8), np.array([[0.0, 0, 900, 1]])).all()
 
 
 def test_overlaps_of_known_boxes() -> None:
