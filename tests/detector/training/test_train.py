@@ -248,7 +248,7 @@ def test_the_command_trains_dies_resumes_and_releases(
     )
     assert measured.exit_code == 0, measured.output
     assert json.loads(report.read_text())["values"] == [
-        metric.model_dump() for metric in release.manifest.metrics[0].values
+        metric.model_dump(mode="json") for metric in release.manifest.metrics[0].values
     ]
 
 
