@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import sys
 from html import escape
 from importlib import import_module
@@ -17,6 +16,7 @@ from ..core.errors import FacepipeError, ImageError
 from ..core.files import write_whole
 from .drawing.draw import draw
 from .drawing.labels import in_words
+from .drawing.window import show_until_key
 from .inputs.image_reader import Frame, read_frame
 from .inputs.sources import is_url
 from .result_data import Face, ResultData
@@ -132,20 +132,13 @@ def show(picture: Frame, title: str) -> None:
     """Show a picture, BGR, uint8, (height, width, 3), in a notebook, or in a window until a key is pressed.
 
     Raises:
-        FacepipeError: there is no display.
+        FacepipeError: no window can be opened.
     """
     if "ipykernel" in sys.modules:
         display = import_module("IPython.display")  # a kernel is never without it
         display.display(display.Image(cv2.imencode(".png", picture)[1].tobytes()))
         return
-    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise FacepipeError("there is no display to show a picture on; write it with save(path)")
-    try:
-        cv2.imshow(title, picture)
-        cv2.waitKey(0)
-        cv2.destroyWindow(title)
-    except cv2.error as error:
-        raise FacepipeError("this OpenCV opens no windows (a headless build?); write it with save(path)") from error
+    show_until_key(picture, title)
 
 
 def _short(text: str, length: int = 80) -> str:

@@ -108,7 +108,7 @@ class Result(ResultData):
 
         Raises:
             ImageError: as :meth:`plot`.
-            FacepipeError: there is no display.
+            FacepipeError: no window can be opened.
         """
         from .result_views import show
 

@@ -183,9 +183,9 @@ def _check(job: DetectJob, outputs: Outputs, found: Gathered) -> None:
         check_outputs(outputs, job.video.tracks, found.videos)
         require_video(job.video.options)
         if job.run.window:
-            from .window import check_display
+            from ..drawing.window import check_display
 
-            check_display()
+            check_display("--save DIR writes the video with everything drawn in")
     elif job.video.tracks is not None or job.run.window:
         given = "--show" if job.video.tracks is None else f"--tracks {job.video.tracks}"
         raise FacepipeError(f"{given}: there is no video among the sources")

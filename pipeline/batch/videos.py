@@ -22,6 +22,7 @@ from typing import Any
 from ...core.errors import FacepipeError, VideoError
 from ...core.extras import require
 from ..console import DetectScreen, console, note, printable, progress, report
+from ..drawing.window import Show, live_window
 from ..inputs.image_reader import Frame
 from ..outputs.images import ENDINGS
 from ..outputs.names import FreeNames, stem_of
@@ -41,7 +42,6 @@ from ..video.tracks import (
 )
 from ..video.writer import Change, VideoWriter
 from .images import DetectRun
-from .window import Show, live_window
 
 CAMERA_RATE = 25.0
 """Frames a second that a saved video of a camera announces where the camera does not say."""
@@ -72,7 +72,7 @@ def detect_videos(
     options = options or VideoOptions()
     check_outputs(run.outputs, tracks, videos)
     persons = _from_journal(run)
-    with live_window(window) as show:
+    with live_window(window, run.outputs.drawing) as show:
         for video in run.to_do(videos):
             one = _Video(run, screen, options, video, run.names, show)
             one.do()
@@ -174,7 +174,8 @@ class _Video:
             if self._target is not None:
                 result = result.model_copy(update={"saved": self._target})
             if self.window is not None and not self.window(frame, result):
-                video.stop()
+                video.stop()  # what is decoded already still comes
+                self.window = None
             if kept is not None:
                 kept.append(VideoFrame(result.frame or 0, result.time or 0.0, frame))
             self._flush({}, last=False)

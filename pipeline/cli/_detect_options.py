@@ -143,7 +143,7 @@ class Drawn:
         str | None,
         typer.Option(
             metavar="LAYERS",
-            help="With --save: draw these of boxes,labels,points,heads. Default: all.",
+            help="With --save or --show: draw these of boxes,labels,points,heads. Default: all.",
             rich_help_panel=DRAWING,
         ),
     ] = None
@@ -151,7 +151,7 @@ class Drawn:
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="With --save: attributes that labels name, as in age,gender.",
+            help="With --save or --show: attributes that labels name, as in age,gender.",
             rich_help_panel=DRAWING,
         ),
     ] = None
@@ -260,7 +260,7 @@ class Videos:
     ] = None
     show: Annotated[
         bool,
-        typer.Option("--show", help="Show videos and cameras in a window; q closes it.", rich_help_panel=VIDEO),
+        typer.Option("--show", help="Show videos and cameras in a window; q ends one.", rich_help_panel=VIDEO),
     ] = False
 
 

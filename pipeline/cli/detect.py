@@ -155,10 +155,11 @@ def check_usage(given: Options) -> None:
         "--blur and --pixelate: choose one of them": given["blur"] and given["pixelate"],
         "--blur and --pixelate need --save, where the pictures go": (given["blur"] or given["pixelate"])
         and given["save"] is None,
-        "--draw and --label-fields need --save, and draw nothing where faces are hidden": (
+        "--draw and --label-fields need --save or --show, and draw nothing where faces are hidden": (
             given["draw"] is not None or given["label_fields"] is not None
         )
-        and (given["save"] is None or given["blur"] or given["pixelate"]),
+        and (given["save"] is None or given["blur"] or given["pixelate"])
+        and not given["show"],
         "--review and --hide-conf need --blur or --pixelate": (
             given["review"] is not None or given["hide_conf"] != HIDE_CONFIDENCE
         )

@@ -152,14 +152,19 @@ def test_showing_without_a_display(pipeline: Pipeline, photo: Photo, monkeypatch
 
 
 def test_showing_opens_a_window_until_a_key(pipeline: Pipeline, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[Any] = []
-    monkeypatch.setenv("DISPLAY", ":0")
-    for name in ("imshow", "waitKey", "destroyWindow"):
-        monkeypatch.setattr(cv2, name, lambda *given, name=name: called.append((name, *given)))
+    called: list[tuple[str, ...]] = []
+    pressed = iter([-1, -1, ord("a")])
+    shown: list[Any] = []
+    monkeypatch.setattr("facepipe.pipeline.drawing.window.check_display", lambda instead: None)
+    for name in ("namedWindow", "resizeWindow", "imshow", "destroyAllWindows"):
+        monkeypatch.setattr(cv2, name, lambda *given, name=name: (called.append(name), shown.append(given)))
+    monkeypatch.setattr(cv2, "waitKey", lambda delay: called.append("waitKey") or next(pressed))
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda title, asked: 1.0)
     result = pipeline.run(path)
     result.show()
-    (shown, title, picture), (waited, _), (closed, _) = called
-    assert (shown, waited, closed, title) == ("imshow", "waitKey", "destroyWindow", os.fspath(path))
+    assert called == ["namedWindow", "resizeWindow", "imshow", *3 * ["waitKey"], "destroyAllWindows"]
+    title, picture = shown[2]
+    assert title == os.fspath(path)
     assert np.array_equal(picture, result.plot())
 
 

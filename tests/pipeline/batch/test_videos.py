@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from facepipe.pipeline.batch import videos as module
 from facepipe.pipeline.batch.images import DetectRun, look_back
 from facepipe.pipeline.batch.videos import detect_videos, safe, stopped_by_signals
 from facepipe.pipeline.console import DetectScreen
+from facepipe.pipeline.drawing.options import DrawOptions
 from facepipe.pipeline.outputs.options import Outputs
 from facepipe.pipeline.results import Result
 from facepipe.pipeline.video.options import VideoOptions
@@ -223,6 +225,35 @@ def test_a_camera_that_is_stopped_leaves_whole_outputs(
     assert numbers == sorted(set(numbers))
     with VideoReader(str(tmp_path / "saved" / "camera-0-blurred.mp4")) as saved:
         assert len(list(saved)) == len(results)
+
+
+def test_closing_the_window_ends_that_video(
+    detect: Detect, clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[str | None, int | None]] = []
+    drawings: list[DrawOptions] = []
+
+    def show(frame: np.ndarray, result: Result) -> bool:
+        assert frame.shape == (120, 160, 3)
+        shown.append((result.source, result.frame))
+        return result.frame != 2
+
+    def window(wanted: bool, options: DrawOptions) -> AbstractContextManager[Callable[..., bool] | None]:
+        drawings.append(options)
+        return nullcontext(show if wanted else None)
+
+    monkeypatch.setattr(module, "live_window", window)
+    videos = [clip(name, frames=120) for name in ("a.mp4", "b.mp4")]
+    outputs = Outputs(csv=tmp_path / "o.csv", drawing=DrawOptions.parse("boxes", None))
+    detect(outputs, *videos, window=True)
+    assert shown == [(str(video), frame) for video in videos for frame in (0, 1, 2)]
+    assert drawings == [outputs.drawing]
+    for video in videos:
+        told = {row["frame"] for row in rows(tmp_path / "o.csv") if row["source"] == str(video)}
+        assert {"0", "1", "2"} <= told
+        assert len(told) < 120  # what was decoded already is looked at, and no more
+    detect(Outputs(csv=tmp_path / "more.csv"), videos[0])
+    assert len(shown) == 6
 
 
 def test_names_that_every_file_system_takes() -> None:

@@ -1,0 +1,120 @@
+"""Windows: a picture until a key is pressed (``Result.show``), videos and cameras live (``detect --show``)."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import cv2
+
+from ...core.errors import FacepipeError
+from ..inputs.image_reader import Frame
+from ..result_data import ResultData
+from .draw import Drawer
+from .options import DrawOptions
+
+Show = Callable[[Frame, ResultData], bool]
+"""Shows a frame with its result; false once the window was closed."""
+TITLE = "facepipe"
+CLOSING = (ord("q"), 27)
+"""Keys that close the window: q and Escape."""
+LARGEST = (1280, 720)
+"""Width and height in pixels that a window begins with at most; its user may enlarge it."""
+FLAGS = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
+CALM = {"QT_LOGGING_RULES": "default.warning=false"}
+"""OpenCV's Qt complains of fonts that it does not need here."""
+PATIENCE = 30.0
+"""Seconds that a display may take to answer."""
+
+
+def check_display(instead: str) -> None:
+    """Check that a window can be opened.
+
+    Args:
+        instead: what else one can do, for the error.
+
+    Raises:
+        FacepipeError: there is no display, none that answers, or this OpenCV has no windows.
+    """
+    if re.search(r"GUI:\s+NONE", cv2.getBuildInformation()):
+        raise FacepipeError(
+            f"this OpenCV has no windows (opencv-python has, opencv-python-headless has not); {instead}"
+        )
+    if not sys.platform.startswith("linux"):
+        return
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if not display:
+        raise FacepipeError(f"there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); {instead}")
+    # Qt ends the whole process where the display does not answer, so another one tries.
+    command = [sys.executable, "-c", f"import cv2; cv2.namedWindow({TITLE!r})"]
+    try:
+        tried = subprocess.run(
+            command, cwd="/", env=os.environ | CALM, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise FacepipeError(f"the display {display} does not answer; {instead}") from None
+    if tried.returncode != 0:
+        why = tried.stderr.strip().partition("\n")[0]
+        raise FacepipeError(f"no window can be opened on the display {display} ({why}); {instead}")
+
+
+def show_until_key(picture: Frame, title: str) -> None:
+    """Show a picture, BGR, uint8, (height, width, 3), until a key is pressed or the window closed.
+
+    Raises:
+        FacepipeError: no window can be opened.
+    """
+    check_display("save(path) writes the picture")
+    _open(title, picture)
+    cv2.imshow(title, picture)
+    while cv2.waitKey(100) == -1 and _is_open(title):
+        pass
+    cv2.destroyAllWindows()
+
+
+@contextmanager
+def live_window(wanted: bool, options: DrawOptions) -> Iterator[Show | None]:
+    """What shows the frames of videos while the block lasts; None where it is not wanted.
+
+    Args:
+        wanted: whether there is to be a window. ``check_display`` tells if there can be.
+        options: what is drawn into the frames.
+    """
+    if not wanted:
+        yield None
+        return
+    drawer, opened = Drawer(options), False
+
+    def show(frame: Frame, result: ResultData) -> bool:
+        nonlocal opened
+        drawn = drawer(frame, result)
+        if not opened:
+            _open(TITLE, drawn)
+        cv2.imshow(TITLE, drawn)
+        opened = cv2.waitKey(1) & 0xFF not in CLOSING and _is_open(TITLE)
+        if not opened:
+            cv2.destroyAllWindows()
+        return opened
+
+    try:
+        yield show
+    finally:
+        cv2.destroyAllWindows()
+
+
+def _open(title: str, picture: Frame) -> None:
+    """Open a window of the picture's size, or one that a screen has room for."""
+    for name, value in CALM.items():
+        os.environ.setdefault(name, value)
+    cv2.namedWindow(title, FLAGS)
+    height, width = picture.shape[:2]
+    share = min(1.0, LARGEST[0] / width, LARGEST[1] / height)
+    cv2.resizeWindow(title, max(1, round(width * share)), max(1, round(height * share)))
+
+
+def _is_open(title: str) -> bool:
+    return bool(cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1)
