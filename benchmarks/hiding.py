@@ -1,4 +1,4 @@
-"""Share of labelled faces that stay visible after hiding: python benchmarks/hiding.py --data DATA.yaml [--limit N].
+"""Share of labelled faces that stay visible after hiding: python benchmarks/hiding.py --data DATA.yaml [--every N].
 
 Reads the ``val`` pictures of a YOLO data set. A labelled face counts as hidden where at least 0.7 of its box is covered
 by what would be hidden, its margin included. The table in docs/publishing.md was made by it.
@@ -70,13 +70,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--detector")
-    parser.add_argument("--limit", type=int, help="no more pictures than so many")
+    parser.add_argument("--every", type=int, default=1, help="take each Nth picture only")
     arguments = parser.parse_args()
     modes = looks(FaceDetector(arguments.detector))
     data = read_description(arguments.data)
     sides: list[float] = []
     shares: dict[str, list[float]] = {mode: [] for mode in modes}
-    for picture in data.pictures["val"][: arguments.limit]:
+    for picture in data.pictures["val"][:: arguments.every]:
         frame = read_frame(picture.path)
         faces = labelled_faces(data, picture, frame)
         if len(faces) == 0:
@@ -85,7 +85,8 @@ def main() -> None:
         for mode, look in modes.items():
             shares[mode] += list(covered(frame, look(frame), faces))
     small = np.array(sides)
-    print("| labelled faces left visible | " + " | ".join(f"{a:g} to {b:g} px" for a, b in SIZES) + " | all |")
+    names = [f"{a:g} to {b:g} px" if np.isfinite(b) else f"from {a:g} px" for a, b in SIZES]
+    print("| labelled faces left visible | " + " | ".join(names) + " | all |")
     print("|---" * (len(SIZES) + 2) + "|")
     for mode, values in shares.items():
         visible = np.array(values) < COVERED
