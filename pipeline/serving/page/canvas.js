@@ -35,10 +35,11 @@ export function plain(canvas, bitmap, width, height) {
  * @param {object} result of the picture; its boxes are in pixels of `result.width` x `result.height`.
  * @param {number} width of the canvas in pixels.
  * @param {number} letter height of the labels' letters in pixels.
- * @param {number|null} chosen number of the face that is marked.
- * @param {Set<string>} layers what is drawn, of LAYERS.
+ * @param {object} [options] `{chosen, layers, fields}`: number of the face that is marked, or null; a set of what is
+ *   drawn, of LAYERS; names of the attributes that labels name, null for all of them and the face's number.
  */
-export function annotated(canvas, bitmap, result, width, letter, chosen = null, layers = new Set(LAYERS)) {
+export function annotated(canvas, bitmap, result, width, letter, options = {}) {
+  const { chosen = null, layers = new Set(LAYERS), fields = null } = options;
   const zoom = width / result.width;
   const context = plain(canvas, bitmap, width, Math.max(1, Math.round(result.height * zoom)));
   const stroke = Math.max(1, Math.round(letter / 5));
@@ -69,7 +70,8 @@ export function annotated(canvas, bitmap, result, width, letter, chosen = null, 
   for (const number of inOrder) {
     const face = result.faces[number];
     const whole = number === chosen || (result.faces.length <= FEW && taken[number].height >= 4.8 * letter);
-    const forms = [...(whole ? [label(number, face)] : []), [shortLabel(face)], [String(number)]];
+    const forms = [...(whole ? [label(number, face, fields)] : []), [shortLabel(face, fields)]];
+    if (fields === null) forms.push([String(number)]);
     const written = write(context, taken[number], forms.filter(([line]) => line), letter, taken);
     if (written) taken.push(written);
   }

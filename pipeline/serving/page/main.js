@@ -11,6 +11,7 @@ import { Hidden } from "./hidden.js";
 import { takeFiles } from "./inputs.js";
 import { showList } from "./list.js";
 import { Pictures } from "./pictures.js";
+import { Switches } from "./switches.js";
 import { FaceTable } from "./table.js";
 import { namedOnly } from "./thresholds.js";
 import { Versions } from "./versions.js";
@@ -22,7 +23,8 @@ const PAUSE = 300; // ms that a slider stands still before the server is asked
 const pictures = new Pictures();
 const camera = new Camera(byId("video"));
 const hidden = new Hidden();
-const viewer = new Viewer(byId("stage"), byId("canvas"), byId("instead"), (number) => {
+const switches = new Switches(byId("layers"), byId("fields"), showSwitches);
+const viewer = new Viewer(byId("stage"), byId("canvas"), byId("instead"), byId("enlarge"), (number) => {
   if (!camera.on) mark(pictures.selected, number);
 });
 const table = new FaceTable(byId("table"), ({ picture, number }) => {
@@ -53,6 +55,8 @@ function choice() {
 function choose(wait = 0) {
   byId("conf").min = versions.detector.confidence;
   slide("conf", choice().conf);
+  switches.offer(versions.classifiers.flatMap(({ attributes }) => attributes));
+  showSwitches();
   pictures.choose(choice(), wait);
 }
 
@@ -184,17 +188,12 @@ async function lookThrough(blob) {
 /** How faces are hidden, null where boxes are drawn. */
 const look = () => (byId("look").value === "boxes" ? null : { hide: byId("look").value, what: byId("what").value });
 
-/** What is drawn where nothing is hidden. */
-const layers = () => new Set([...byId("layers").querySelectorAll(":checked")].map((box) => box.value));
+for (const id of ["look", "what"]) byId(id).addEventListener("change", showSwitches);
 
-byId("layers").addEventListener("change", () => soon());
-
-for (const id of ["look", "what"]) {
-  byId(id).addEventListener("change", () => {
-    byId("what").hidden = !look();
-    byId("layers").hidden = Boolean(look());
-    soon();
-  });
+function showSwitches() {
+  byId("what").hidden = !look();
+  switches.show(!look());
+  soon();
 }
 
 function alarm(text) {
@@ -255,7 +254,7 @@ async function showPicture() {
   byId("view-title").textContent = camera.on ? "Camera" : (item?.name ?? "No picture yet");
   if (camera.on) {
     const seen = live?.result && namedOnly(live.result, pictures.least);
-    if (live) viewer.show("camera", live.bitmap, seen, null, layers());
+    if (live) viewer.show("camera", live.bitmap, seen, switches.options);
     return;
   }
   if (!item) return viewer.say("Faces get a box, their points and what was read of them.");
@@ -263,7 +262,7 @@ async function showPicture() {
   try {
     const [bitmap, result] = look() ? [(await hiddenPicture(item)).bitmap, null] : [await item.bitmap(), pictures.shown(item)];
     const number = marked?.picture === item.id ? marked.number : null;
-    if (now === turn) viewer.show(item.name, bitmap, result, number, layers());
+    if (now === turn) viewer.show(item.name, bitmap, result, { ...switches.options, chosen: number });
   } catch (error) {
     if (now === turn) viewer.say(`The picture cannot be shown: ${error.message}`);
   }
@@ -289,7 +288,7 @@ byId("save-picture").addEventListener("click", async () => {
     const width = result.width * enlarged(result.width, result.height);
     const letter = Math.max(10, Math.round(Math.max(width, (width * result.height) / result.width) / 85));
     const canvas = document.createElement("canvas");
-    annotated(canvas, await item.bitmap(), result, width, letter, null, layers());
+    annotated(canvas, await item.bitmap(), result, width, letter, switches.options);
     save(await jpeg(canvas), `${stem(item.name)}-faces.jpg`);
   } catch (error) {
     alarm(error.message);

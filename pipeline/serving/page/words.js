@@ -10,20 +10,24 @@ export function inWords(value) {
   return null;
 }
 
-/** The lines of a face's label. */
-export function label(number, face) {
-  const lines = [`face ${number}  ${face.confidence.toFixed(2)}`];
-  for (const [name, value] of Object.entries(face.attributes ?? {})) {
+/** The attributes of a face that its label names: those of `fields`, or all where that is null. */
+const named = (face, fields) =>
+  Object.entries(face.attributes ?? {}).filter(([name]) => fields === null || fields.includes(name));
+
+/** The lines of a face's label; with its number and confidence where `fields` is null. */
+export function label(number, face, fields = null) {
+  const lines = fields === null ? [`face ${number}  ${face.confidence.toFixed(2)}`] : [];
+  for (const [name, value] of named(face, fields)) {
     const [text, remark] = inWords(value) ?? [];
     if (text) lines.push(`${name}: ${text} ${"interval" in value ? `(${remark})` : remark}`.trimEnd());
   }
-  return face.reason ? [...lines, face.reason] : lines;
+  return face.reason && fields === null ? [...lines, face.reason] : lines;
 }
 
 /** `F 31 · smile`: initials and numbers, then what a face has; "" where there is nothing to say. */
-export function shortLabel(face) {
+export function shortLabel(face, fields = null) {
   const [initials, numbers, marks] = [[], [], []];
-  for (const [name, value] of Object.entries(face.attributes ?? {})) {
+  for (const [name, value] of named(face, fields)) {
     if ("interval" in value) numbers.push(value.value.toFixed(0));
     else if ("probability" in value && value.value !== null) {
       const known = String(value.value).toLowerCase();

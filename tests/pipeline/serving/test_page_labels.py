@@ -30,8 +30,13 @@ const canvas = { getContext: () => context };
 context.canvas = canvas;
 annotated(canvas, null, result, result.width, 10);
 const all = filled.length;
-annotated(canvas, null, result, result.width, 10, null, new Set(["boxes", "points", "heads"]));
-console.log(JSON.stringify({ filled, texts, more: filled.length - all }));
+annotated(canvas, null, result, result.width, 10, { layers: new Set(["boxes", "points", "heads"]) });
+const more = filled.length - all;
+const whole = texts.splice(0);
+annotated(canvas, null, result, result.width, 10, { fields: ["age"] });
+const aged = texts.splice(0);
+annotated(canvas, null, result, result.width, 10, { fields: [] });
+console.log(JSON.stringify({ filled: filled.slice(0, all), texts: whole, more, aged, unnamed: texts }));
 """
 
 
@@ -70,6 +75,9 @@ def test_labels_keep_off_faces_and_each_other(count: int, tmp_path: Path) -> Non
     told = json.loads(done.stdout)
     assert told["more"] == 0, "labels were switched off"
     assert len(told["filled"]) == count, "there is room for all of them"
+    assert set(told["aged"]) == ({"age: 31 years (21–47)"} if count == 6 else {"31"})
+    assert len(told["aged"]) == count
+    assert told["unnamed"] == []
     if count > 6:
         assert set(told["texts"]) <= {"F 31 · smile", *map(str, range(count))}
     labels = [(x, y, x + wide, y + high) for x, y, wide, high in told["filled"]]
