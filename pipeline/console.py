@@ -19,6 +19,7 @@ from rich.text import Text
 
 from ..classifier.inference.attributes import AttributeValue, ClassValue, NumericValue, PointsValue
 from ..core.library_homes import forget
+from .inputs.sources import printable
 from .results import Result
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def progress(what: str, rate: str | None = None) -> Iterator[Callable[[int, int]
 
     Args:
         what: stands before the bar.
-        rate: the things that are done, such as ``pictures``; their number a second is then shown, too. None: it is not.
+        rate: the things that are done, such as ``pictures``; their number a second is then shown, too. ``bytes`` are
+            shown in the largest fitting unit. None: no rate.
 
     Yields:
         A function of the number of things done and their total.
@@ -65,15 +67,21 @@ def progress(what: str, rate: str | None = None) -> Iterator[Callable[[int, int]
     if not screen.is_terminal or Verbosity.level < INFO:
         yield lambda done, total: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich import progress as rich
 
-    class Rate(ProgressColumn):
+    class Rate(rich.ProgressColumn):
         def render(self, task: Task) -> Text:
             return Text("" if task.speed is None else f"{task.speed:.1f} {rate}/s")
 
-    columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()]
-    columns += [*([] if rate is None else [Rate()]), TimeRemainingColumn(elapsed_when_finished=True)]
-    with Progress(*columns, console=screen, transient=True, redirect_stdout=False, speed_estimate_period=60) as bar:
+    columns: list[rich.ProgressColumn] = [rich.TextColumn("{task.description}", markup=False), rich.BarColumn()]
+    if rate == "bytes":
+        columns += [rich.DownloadColumn(), rich.TransferSpeedColumn()]
+    else:
+        columns += [rich.MofNCompleteColumn(), *([] if rate is None else [Rate()])]
+    columns.append(rich.TimeRemainingColumn(elapsed_when_finished=True))
+    with rich.Progress(
+        *columns, console=screen, transient=True, redirect_stdout=False, speed_estimate_period=60
+    ) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -84,11 +92,6 @@ def console(stderr: bool = False) -> Console:
     return (
         found if found.is_terminal else Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=WIDE)
     )
-
-
-def printable(text: str) -> str:
-    """Text without control characters, which could move a terminal's cursor; each becomes a replacement character."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def result_table(result: Result, wide: bool = False) -> Table:
@@ -171,25 +174,6 @@ def attribute_text(value: AttributeValue | None, wide: bool = True) -> str:
     if isinstance(value, NumericValue):
         return f"{value.value:.0f} {value.unit}\n({value.interval[0]:.0f}–{value.interval[1]:.0f})"
     return "\n".join(f"{name} {x:.0f},{y:.0f}" for name, (x, y) in value.points.items())
-
-
-@contextmanager
-def transfer_progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar with bytes and their number a second; nothing at all where standard error is no terminal.
-
-    Yields:
-        A function of the number of bytes that are there and their total.
-    """
-    screen = console(stderr=True)
-    if not screen.is_terminal or Verbosity.level < INFO:
-        yield lambda done, total: None
-        return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=screen, transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 class DetectScreen:

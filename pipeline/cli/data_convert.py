@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ...core.errors import DataError
+from ..console import console, printable, progress
 
 if TYPE_CHECKING:
     from ...detector.data.convert import Conversion, Options
@@ -34,100 +38,105 @@ class Orientation(StrEnum):
     stored = "stored"
 
 
-Map = Annotated[
-    list[str] | None,
-    typer.Option("--map", metavar="THEIRS=OURS", help="Rename a class, or join it to another; once for each."),
-]
-DropOthers = Annotated[bool, typer.Option("--drop-others", help="Leave out classes that nothing maps.")]
-Classes = Annotated[
-    str | None, typer.Option(metavar="A,B", help="The set's classes in order. Default: the source's own.")
-]
-Labelled = Annotated[
-    list[str] | None,
-    typer.Option(metavar="CLASS", help="A class of which every object is labelled. Default: all that the source has."),
-]
-Source = Annotated[str | None, typer.Option(metavar="NAME", help="The source's name. Default: its folder's.")]
-Terms = Annotated[str | None, typer.Option(metavar="TEXT", help="Terms of the data; they go into the manifest.")]
-Split = Annotated[str, typer.Option(metavar="SHARES", help="Shares of train, val and perhaps test.")]
-Seed = Annotated[int, typer.Option(help="Of the split.")]
-KeepSplits = Annotated[bool, typer.Option("--keep-splits", help="Keep the source's own splits.")]
-Add = Annotated[bool, typer.Option("--add", help="Join the source to the set that is in DIR already.")]
-Link = Annotated[bool, typer.Option("--link", help="Hard-link the pictures where it can be, in place of copying.")]
-Rotated = Annotated[
-    Orientation,
-    typer.Option("--exif", help="Which way up the boxes of EXIF-rotated pictures are meant. auto: by the stated size."),
-]
-SkipBroken = Annotated[
-    bool, typer.Option("--skip-broken", help="Leave out missing, broken and wrongly sized pictures: they are listed.")
-]
-Workers = Annotated[int, typer.Option(min=1, help="Threads that read pictures.")]
+@dataclass(frozen=True)
+class Classes:
+    """Which classes the set gets, and which pictures of it."""
+
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="THEIRS=OURS", help="Rename a class, or join it to another; once for each."),
+    ] = None
+    drop_others: Annotated[bool, typer.Option("--drop-others", help="Leave out classes that nothing maps.")] = False
+    classes: Annotated[
+        str | None, typer.Option(metavar="A,B", help="The set's classes in order. Default: the source's own.")
+    ] = None
+    labelled: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS", help="A class of which every object is labelled. Default: all that the source has."
+        ),
+    ] = None
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0
+    add: Annotated[bool, typer.Option("--add", help="Join the source to the set that is in DIR already.")] = False
+    skip_broken: Annotated[
+        bool,
+        typer.Option("--skip-broken", help="Leave out missing, broken and wrongly sized pictures: they are listed."),
+    ] = False
+    workers: Annotated[int, typer.Option(min=1, help="Threads that read pictures.")] = 2
+
+    def options(self, source: str | None, split: str, **more: Any) -> Options:
+        """The same as a conversion takes it."""
+        from ...detector.data.convert import Options
+        from ...detector.data.splits import read_shares
+
+        given = {
+            **vars(self),
+            "mapping": _mapping(self.mapping),
+            "classes": [word.strip() for word in (self.classes or "").split(",") if word.strip()],
+            "labelled": self.labelled or None,
+        }
+        return Options(**given, source=source, shares=read_shares(split), **more)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What is taken of the source, and how."""
+
+    label_format: Annotated[LabelFormat | None, typer.Option("--format", help="Default: found out.")] = None
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the pictures are, if not in SOURCE.")] = None
+    name: Annotated[str | None, typer.Option("--source", metavar="NAME", help="Default: the folder's name.")] = None
+    terms: Annotated[str | None, typer.Option(metavar="TEXT", help="Terms of the data; they go into the manifest.")] = (
+        None
+    )
+    split: Annotated[str, typer.Option(metavar="SHARES", help="Shares of train, val and perhaps test.")] = "0.85,0.15"
+    keep_splits: Annotated[bool, typer.Option("--keep-splits", help="Keep the source's own splits.")] = False
+    link: Annotated[
+        bool, typer.Option("--link", help="Hard-link the pictures where it can be, in place of copying.")
+    ] = False
+    exif: Annotated[
+        Orientation,
+        typer.Option(
+            "--exif", help="Which way up the boxes of EXIF-rotated pictures are meant. auto: by the stated size."
+        ),
+    ] = Orientation.auto
 
 
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The labels' file, or the data set's folder.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the new data set.")],
-    label_format: Annotated[LabelFormat | None, typer.Option("--format", help="Default: found out.")] = None,
-    images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the pictures are, if not in SOURCE.")
-    ] = None,
-    mapping: Map = None,
-    drop_others: DropOthers = False,
-    classes: Classes = None,
-    labelled: Labelled = None,
-    name: Annotated[str | None, typer.Option("--source", metavar="NAME", help="Default: the folder's name.")] = None,
-    terms: Terms = None,
-    split: Split = "0.85,0.15",
-    seed: Seed = 0,
-    keep_splits: KeepSplits = False,
-    add: Add = False,
-    link: Link = False,
-    exif: Rotated = Orientation.auto,
-    skip_broken: SkipBroken = False,
-    workers: Workers = 2,
+    taken: Taken,
+    classes: Classes,
 ) -> None:
     """Bring a detection data set into facepipe's layout, from YOLO, COCO, Pascal VOC, WIDER FACE or CSV.
 
     Writes DIR/data.yaml, for train-detector, with images, labels, ignore regions and pictures.csv beside it. Pictures
     that look alike stay on one side of the split.
     """
-    from ...detector.data.convert import Options
     from ...detector.data.convert import convert as convert_set
     from ...detector.data.formats import read
-    from ..console import progress as progress_bar
 
-    options = Options(
-        mapping=_mapping(mapping),
-        drop_others=drop_others,
-        classes=_words(classes),
-        labelled=labelled or None,
-        source=name,
-        terms=terms,
-        shares=_shares(split),
-        seed=seed,
-        keep_splits=keep_splits,
-        add=add,
-        link=link,
-        orientation=exif.value,
-        skip_broken=skip_broken,
-        workers=workers,
+    options = classes.options(
+        taken.name,
+        taken.split,
+        terms=taken.terms,
+        keep_splits=taken.keep_splits,
+        link=taken.link,
+        orientation=taken.exif.value,
     )
-    annotations = read(source, label_format.value if label_format else None, images)
-    with progress_bar("pictures") as progress:
-        done = convert_set(annotations, out, options, progress=progress)
+    annotations = read(source, taken.label_format.value if taken.label_format else None, taken.images)
+    with progress("pictures") as bar:
+        done = convert_set(annotations, out, options, progress=bar)
     _show(done)
 
 
 def roboflow(
     name: Annotated[str, typer.Argument(metavar="WORKSPACE/PROJECT/VERSION", help="As in the version's address.")],
+    classes: Classes,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: PROJECT-VERSION.")] = None,
     export: Annotated[Export, typer.Option("--format", help="Roboflow's export to ask for.")] = Export.yolov8,
     sha256: Annotated[
         str | None, typer.Option(metavar="HEX", help="Refuse other data: the zip's or its contents' SHA-256.")
     ] = None,
-    mapping: Map = None,
-    drop_others: DropOthers = False,
-    classes: Classes = None,
-    labelled: Labelled = None,
     source: Annotated[str | None, typer.Option(metavar="NAME", help="Default: the project's name.")] = None,
     terms: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Default: the licence that the export names.")
@@ -135,50 +144,31 @@ def roboflow(
     split: Annotated[
         str | None, typer.Option(metavar="SHARES", help="New shares. Default: the version's own splits if it has any.")
     ] = None,
-    seed: Seed = 0,
-    add: Add = False,
-    skip_broken: SkipBroken = False,
-    workers: Workers = 2,
 ) -> None:
     """Download a version of a Roboflow project and bring it into facepipe's layout.
 
     The key is read from ROBOFLOW_API_KEY. DIR/roboflow.json says what was downloaded, with its SHA-256.
     """
-    from ...detector.data import roboflow as roboflow_source
-    from ...detector.data.convert import Options
+    from ...detector.data import roboflow as remote
     from ...detector.data.convert import convert as convert_set
     from ...detector.data.folder import check_free
     from ...detector.data.formats import read
-    from ..console import progress as progress_bar
 
-    project, version = roboflow_source.parse_name(name, 3)[1:]
+    project, version = remote.parse_name(name, 3)[1:]
     out = out or Path(f"{project}-{version}")
-    check_free(out, add)  # before a long download
-    options = Options(
-        mapping=_mapping(mapping),
-        drop_others=drop_others,
-        classes=_words(classes),
-        labelled=labelled or None,
-        source=source or project,
-        terms=terms,
-        shares=_shares(split or "0.85,0.15"),
-        seed=seed,
-        keep_splits=None if split is None else False,
-        add=add,
-        link=True,
-        skip_broken=skip_broken,
-        workers=workers,
-    )
+    check_free(out, classes.add)  # before a long download
+    keep = None if split is None else False
+    options = classes.options(source or project, split or "0.85,0.15", keep_splits=keep, link=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=_folder(out.parent)) as temporary:
         folder = Path(temporary) / project
-        with progress_bar("bytes") as progress:
-            found = roboflow_source.download(name, export.value, folder, sha256, progress)
-        annotations = read(folder, roboflow_source.FORMATS[export.value])
-        options = _with_terms(options, terms or found.licence or None)
-        with progress_bar("pictures") as progress:
-            done = convert_set(annotations, out, options, found.note, progress)
+        with progress("download", "bytes") as bar:
+            found = remote.download(name, export.value, folder, sha256, bar)
+        annotations = read(folder, remote.FORMATS[export.value])
+        options = replace(options, terms=terms or found.licence or None)
+        with progress("pictures") as bar:
+            done = convert_set(annotations, out, options, found.note, bar)
     _show(done)
-    print(f"{out / roboflow_source.RECORD}: {name} as {export.value}, contents' SHA-256 {found.contents_sha256}")
+    print(f"{out / remote.RECORD}: {name} as {export.value}, contents' SHA-256 {found.contents_sha256}")
 
 
 def _mapping(given: list[str] | None) -> dict[str, str]:
@@ -192,25 +182,7 @@ def _mapping(given: list[str] | None) -> dict[str, str]:
     return found
 
 
-def _words(text: str | None) -> list[str]:
-    return [word.strip() for word in (text or "").split(",") if word.strip()]
-
-
-def _shares(text: str) -> dict[str, float]:
-    from ...detector.data.splits import read_shares
-
-    return read_shares(text)
-
-
-def _with_terms(options: Options, terms: str | None) -> Options:
-    from dataclasses import replace
-
-    return replace(options, terms=terms)
-
-
 def _folder(path: Path) -> Path:
-    from ...core.errors import DataError
-
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -220,8 +192,6 @@ def _folder(path: Path) -> Path:
 
 def _show(done: Conversion) -> None:
     from rich.table import Table
-
-    from ..console import console, printable
 
     print(printable(f"{done.out / 'data.yaml'} (from {done.format}); labelled: {', '.join(done.classes.labelled)}"))
     table = Table()

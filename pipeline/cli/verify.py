@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..console import printable
+from ..console import console, counted, printable, progress
 from ._options import Threads
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def summary(report: Report) -> Iterator[str]:
     from ..verify.verify import VERDICTS
 
     seed = "" if report.seed is None else f" (seed {report.seed})"
-    yield f"{printable(report.results)}: {len(report.checked):,} of {_counted(report.pictures, 'picture')}{seed}"
+    yield f"{printable(report.results)}: {len(report.checked):,} of {counted(report.pictures, 'picture')}{seed}"
     for reason, count in report.skipped.items():
-        yield f"passed over: {_counted(count, 'result')} {reason}"
+        yield f"passed over: {counted(count, 'result')} {reason}"
     counts = report.counts
     if counts["identical"] + counts["within tolerance"] + counts["different"]:
         largest = report.largest
@@ -121,10 +121,6 @@ def _amount(difference: Difference) -> str:
     return f"{100 * difference.amount:.2f} %" if difference.measure == "range" else ""
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def verify(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="JSON lines, CSV or Parquet of facepipe detect.")],
     sample: Annotated[int, typer.Option(min=1, help="Pictures to look at again, drawn at random.")] = 50,
@@ -146,7 +142,6 @@ def verify(
     Exit codes: 0 all are identical or within tolerance, 1 something is not as it was, 2 wrong usage, or a model is not
     here.
     """
-    from ..console import console, progress
     from ..verify.verify import VerifyOptions
     from ..verify.verify import verify as run
 

@@ -56,11 +56,11 @@ def pull(
     from ...weights.registry.sources import choose_source
     from ...weights.store import find
     from ...weights.store import use as use_version
-    from ..console import transfer_progress
+    from ..console import progress
 
     stage, name, number = _wanted(model, version)
     chosen = choose_source(source, insecure_localhost, offline)
-    with transfer_progress(f"{stage} {joined(name, number) if number else name}".strip()) as bar:
+    with progress(f"{stage} {joined(name, number) if number else name}".strip(), "bytes") as bar:
         pulled = pull_release(chosen, Wanted(stage, name, number, sha256), replace=replace, progress=bar)
     release = pulled.release
     if pulled.bytes:
@@ -91,14 +91,14 @@ def push(
     from ...weights.registry.push import PushTarget
     from ...weights.registry.push import push as push_release
     from ...weights.store import find
-    from ..console import transfer_progress
+    from ..console import progress
 
     stage, name, number = _wanted(model, version)
     if not target:
         raise WeightsError("say where to: --to FOLDER, --to s3://BUCKET/FOLDER, --to gs://BUCKET/FOLDER")
     release = find(stage, joined(name, number) if number else name or None)
     store = PushTarget(target)
-    with transfer_progress(f"{stage} {release.label}") as bar:
+    with progress(f"{stage} {release.label}", "bytes") as bar:
         pushed = push_release(release, store, replace, bar)
     print(f"{stage} {release.label} is {'replaced' if pushed.replaced else 'there'}: {pushed.target}")
     print(f"SHA-256 of its manifest: {pushed.offer.manifest.sha256}")
