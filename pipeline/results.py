@@ -36,6 +36,8 @@ __all__ = [
     "Part",
     "Result",
 ]
+HELD = "_held"
+"""Beside the fields in a result's ``__dict__``, where the picture came without a path: a ``Held``."""
 
 
 class Result(ResultData):
@@ -172,10 +174,6 @@ class Result(ResultData):
         from .adapters import to_supervision
 
         return to_supervision(self)
-
-
-HELD = "_held"
-"""Beside the fields in a result's ``__dict__``, where the picture came without a path: a ``Held``."""
 
 
 class Held:

@@ -23,6 +23,8 @@ of the whole picture."""
 MOST_WORKERS = 4
 """Pictures at work on at a time, unless ``workers`` says otherwise: each takes some 100 MB. Where there are more
 processors each picture has several."""
+MOST_THREADS = 1024
+"""Threads, or workers, at most: each takes memory, 100,000 took 16 GB."""
 
 
 class Stopwatch:
@@ -170,10 +172,6 @@ class Stages:
     def close(self) -> None:
         """Let go of the models. What another thread runs at the moment is finished."""
         self._parts = self._shared = None
-
-
-MOST_THREADS = 1024
-"""Threads, or workers, at most: each takes memory, 100,000 took 16 GB."""
 
 
 def check_workers(workers: int | None, threads: int | None = None) -> None:

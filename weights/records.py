@@ -35,6 +35,14 @@ LARGEST = 1e6
 ONNX_BYTES = 2**31 - 1
 """Most bytes of a model in one file: protobuf's limit."""
 DOCUMENT_BYTES = 100_000_000
+MadeWith = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6}){1,3}([A-Za-z.+-][A-Za-z0-9.+-]{0,40})?$")]
+"""A version of facepipe."""
+Level = Annotated[int, Field(ge=0, le=255)]
+"""Of one colour of a pixel."""
+Offset = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Factor = Annotated[float, Field(ge=1 / LARGEST, le=LARGEST)]
+Label = Annotated[str, Field(min_length=1, max_length=100)]
+Line = Annotated[str, Field(max_length=10_000)]
 
 
 def is_version(text: str) -> bool:
@@ -59,15 +67,7 @@ def _measured(value: Any) -> Any:
 
 
 Version = Annotated[str, AfterValidator(_named_like_a_version)]
-MadeWith = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6}){1,3}([A-Za-z.+-][A-Za-z0-9.+-]{0,40})?$")]
-"""A version of facepipe."""
 Figure = Annotated[float | None, BeforeValidator(_measured)]
-Level = Annotated[int, Field(ge=0, le=255)]
-"""Of one colour of a pixel."""
-Offset = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
-Factor = Annotated[float, Field(ge=1 / LARGEST, le=LARGEST)]
-Label = Annotated[str, Field(min_length=1, max_length=100)]
-Line = Annotated[str, Field(max_length=10_000)]
 
 
 class Record(BaseModel):

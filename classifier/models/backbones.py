@@ -27,6 +27,8 @@ CAFFE_MEAN = (103.939, 116.779, 123.68)
 _KINDS = ("Conv", "Add", "MaxPool", "Relu", "Resize")
 
 Maps = list[Any]
+_TORCH: dict[str, Any] = {"colour": "RGB", "scale": 1 / 255, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+_TF: dict[str, Any] = {"scale": 1 / 127.5, "mean": (1.0, 1.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,6 @@ def _application(name: str, function: str, **convention: Any) -> Backbone:
         epsilon=1e-3, application=function, **convention,
     )  # fmt: skip
 
-
-_TORCH: dict[str, Any] = {"colour": "RGB", "scale": 1 / 255, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-_TF: dict[str, Any] = {"scale": 1 / 127.5, "mean": (1.0, 1.0, 1.0)}
 
 BACKBONES: dict[str, Backbone] = {
     backbone.name: backbone

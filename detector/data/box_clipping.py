@@ -15,6 +15,14 @@ TOLERANCE = 0.5
 """Pixels beyond the edge that are rounding, not worth counting."""
 LEAST_SIDE = 1.0
 """A box with a shorter side in pixels, once it is clipped, is no box."""
+CLIPPED, SWAPPED, DEGENERATE, UNSEEN, TWICE, UNLABELLED = (
+    "boxes clipped to the picture",
+    "boxes whose corners had changed places, put right",
+    "boxes without area or outside the picture, dropped",
+    "pictures that had no other box of a class than dropped ones, taken as not labelled for it",
+    "boxes that are there twice, dropped",
+    "boxes of classes that are not labelled, dropped",
+)
 
 
 @dataclass(frozen=True)
@@ -61,16 +69,6 @@ class Tally:
         """Count one."""
         self.counts[what] += 1
         self.first.setdefault(what, where)
-
-
-CLIPPED, SWAPPED, DEGENERATE, UNSEEN, TWICE, UNLABELLED = (
-    "boxes clipped to the picture",
-    "boxes whose corners had changed places, put right",
-    "boxes without area or outside the picture, dropped",
-    "pictures that had no other box of a class than dropped ones, taken as not labelled for it",
-    "boxes that are there twice, dropped",
-    "boxes of classes that are not labelled, dropped",
-)
 
 
 def fit_boxes(record: Record, seen: Seen, classes: ClassMap, tally: Tally) -> Fitted:

@@ -20,6 +20,8 @@ BINS = 20
 LEAST = 0.05
 """Least confidence of a box that calibration is about: below it lie thousands of boxes that nobody is shown."""
 THRESHOLDS = np.round(np.linspace(0.01, 0.99, 99), 2)
+COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e")
+"""One a class, from the first on again where there are more."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,6 @@ def numbers(evaluation: Evaluation, sizes: Sizes) -> dict[str, dict[str, Any]]:
 
 def _listed(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else round(float(value), 4) for value in values]
-
-
-COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e")
-"""One a class, from the first on again where there are more."""
 
 
 def plot_precision_recall(evaluation: Evaluation, path: Path) -> None:

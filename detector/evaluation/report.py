@@ -35,6 +35,7 @@ from .worst_cases import most_confident_alarms, most_missed, worst_cells
 
 FIGURES = "evaluation.json"
 FILES = ("pr.png", "calibration.png", "thresholds.png", "worst.png", FIGURES)
+NOTHING = "–"
 
 
 def write_report(evaluation: Evaluation, folder: Path, command: str | None = None) -> None:
@@ -119,9 +120,6 @@ def figures(evaluation: Evaluation, command: str | None = None) -> dict[str, Any
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
-
-
-NOTHING = "–"
 
 
 def size_table(evaluation: Evaluation) -> Table:

@@ -36,6 +36,14 @@ from ..training.run_folder import run_environment as environment
 from ..training.settings import read_settings
 from .threshold import FALSE_ALARMS, choose_threshold
 
+PRECISIONS = ("float32", "float16", "int8")
+DEFAULT_PRECISIONS = ("float16",)
+CALIBRATION_PICTURES = 128
+CONFIDENCE = 0.25
+NMS_IOU = 0.5
+MAX_DETECTIONS = 500
+LICENCE = "AGPL-3.0-or-later; the training data's own terms are under data"
+
 
 def measure(
     release: Release,
@@ -78,15 +86,6 @@ def _report(evaluation: Evaluation, folder: Path) -> None:
     from ..evaluation.report import write_report
 
     write_report(evaluation, folder)
-
-
-PRECISIONS = ("float32", "float16", "int8")
-DEFAULT_PRECISIONS = ("float16",)
-CALIBRATION_PICTURES = 128
-CONFIDENCE = 0.25
-NMS_IOU = 0.5
-MAX_DETECTIONS = 500
-LICENCE = "AGPL-3.0-or-later; the training data's own terms are under data"
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,15 @@ PACKAGES = (
 """Packages whose version is told, where they are installed."""
 VALIDATED = ("metrics/", "val/")
 """How names of figures begin that only a validation gives."""
+EARLIER = 20
+"""Most runs that are followed back."""
+CURVES = "curves.png"
+TRAIN, VAL = "#1f6fb4", "#d6622a"
+LOSSES = (("box_loss", "box loss"), ("cls_loss", "class loss"), ("dfl_loss", "distribution loss"))
+METRICS = (
+    (("metrics/precision(B)", "precision"), ("metrics/recall(B)", "recall")),
+    (("metrics/mAP50(B)", "mAP50"), ("metrics/mAP50-95(B)", "mAP50-95")),
+)
 
 
 def environment(description: DataDescription, device: str) -> dict[str, Any]:
@@ -144,10 +153,6 @@ def add_to_history(run: Path, epoch: int, seconds: float, figures: Mapping[str, 
     write_whole(run / HISTORY, text.getvalue().encode())
 
 
-EARLIER = 20
-"""Most runs that are followed back."""
-
-
 def lineage(run: Path, depth: int = EARLIER) -> dict[str, Any]:
     """A run's settings, environment and history, and under ``after`` those of the run it started from.
 
@@ -209,15 +214,6 @@ def training_command(settings: Mapping[str, Any]) -> str:
         else:
             words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
     return shlex.join(words)
-
-
-CURVES = "curves.png"
-TRAIN, VAL = "#1f6fb4", "#d6622a"
-LOSSES = (("box_loss", "box loss"), ("cls_loss", "class loss"), ("dfl_loss", "distribution loss"))
-METRICS = (
-    (("metrics/precision(B)", "precision"), ("metrics/recall(B)", "recall")),
-    (("metrics/mAP50(B)", "mAP50"), ("metrics/mAP50-95(B)", "mAP50-95")),
-)
 
 
 def draw_curves(run: Path) -> Path:

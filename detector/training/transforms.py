@@ -34,6 +34,9 @@ LEAST = 8
 """Shorter side in pixels from which a box is large enough for a step within it."""
 EDGE = 0.2
 """Share of the ellipse's radius over which a step fades."""
+LEAST_VISIBLE = float(View.model_fields["least_visible"].default)
+LEAST_SIDE = float(View.model_fields["least_side"].default)
+STRIDE = 32
 
 
 class ExposureStep(BaseTransform):
@@ -164,10 +167,6 @@ def _overlap(box: tuple[int, int, int, int], other: np.ndarray) -> bool:
     return bool(box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3])
 
 
-LEAST_VISIBLE = float(View.model_fields["least_visible"].default)
-LEAST_SIDE = float(View.model_fields["least_side"].default)
-
-
 class Warp(RandomPerspective):
     """Ultralytics' affine change with ignore regions; what it does is drawn by ``get_params`` of its subclasses.
 
@@ -274,9 +273,6 @@ def moved(boxes: np.ndarray, matrix: np.ndarray, objects: np.ndarray) -> np.ndar
     around_corners = halves @ np.abs(linear).T
     new = np.where(objects[:, None], around_ellipse, around_corners)
     return np.concatenate([centres - new, centres + new], axis=1).astype(boxes.dtype)
-
-
-STRIDE = 32
 
 
 class RandomView(Warp):

@@ -25,6 +25,7 @@ RESUMING = {
     *("name", "replace", "resume", "terms", "version", "workers"),
 }
 """Options that go with ``--resume``."""
+app = App(help="Recipes of train-classifier: list, show.")
 
 
 class Precision(StrEnum):
@@ -194,9 +195,6 @@ def _recipe_and_schema(learnt: Learnt) -> tuple[Recipe, tuple[Attribute, ...]]:
     if learnt.schema:
         return recipe, read_schema(find_schema(str(learnt.schema)))
     return recipe, read_schema(find_schema(recipe.schema_file, recipe_path(learnt.recipe).parent))
-
-
-app = App(help="Recipes of train-classifier: list, show.")
 
 
 @app.command("list")

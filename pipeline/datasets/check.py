@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 
 YAML = (".yaml", ".yml")
+STYLES = {Severity.error: "bold red", Severity.warning: "yellow", Severity.note: "cyan"}
 
 
 def is_faces(data: Path) -> bool:
@@ -128,9 +129,6 @@ def summary(report: FaceReport) -> str:
     if not report.findings:
         return f"{read}, nothing wrong: every label is sound, every picture whole, none in two splits"
     return f"{read}: {tally(counts(report.findings))}"
-
-
-STYLES = {Severity.error: "bold red", Severity.warning: "yellow", Severity.note: "cyan"}
 
 
 def print_report(report: CheckReport, to: Console, most: int | None = 10) -> None:

@@ -36,6 +36,11 @@ LONGEST_PATH = 4096
 """Characters, as in Linux' PATH_MAX."""
 BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{256,}={0,2}\s*")
 """Text that is longer than a file's name may be, without a dot or anything else that base64 has not."""
+BY_PILLOW = ("BMP", "GIF", "TIFF")
+"""Formats of which Pillow reads kinds that OpenCV does not: it is asked where OpenCV fails, if it is installed."""
+PIP = "pip install 'facepipe[heif]'"
+LIGHT = 9
+"""Bytes a pixel that decoding may take at the full number of pixels, see ``ImageHeader.cost``."""
 
 
 @dataclass
@@ -103,11 +108,6 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-BY_PILLOW = ("BMP", "GIF", "TIFF")
-"""Formats of which Pillow reads kinds that OpenCV does not: it is asked where OpenCV fails, if it is installed."""
-PIP = "pip install 'facepipe[heif]'"
-LIGHT = 9
-"""Bytes a pixel that decoding may take at the full number of pixels, see ``ImageHeader.cost``."""
 
 
 def read_frame(

@@ -33,6 +33,7 @@ FORM = 1
 SYNC = 5.0
 
 Settings = Mapping[str, Any]
+MARK = b',"result":'
 
 
 class Journal:
@@ -268,9 +269,6 @@ def lock(file: FileIO, path: Path) -> None:
         raise FacepipeError(f"{path}: another facepipe is writing it; wait until that has ended, or end it") from error
     except OSError:  # a file system without locks
         return
-
-
-MARK = b',"result":'
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,17 @@ SOURCE_SHA256 = "source_sha256"
 WARNING = "warning"
 SAVED = "saved"
 """The last columns; the one of the saved file only where there is such a file."""
+Cell = str | int | float | None
+Kind = Literal["text", "whole", "real"]
+FACEPIPE = "facepipe"
+KINDS: dict[str, Kind] = {
+    "confidence": "real",
+    "iou": "real",
+    "imgsz": "whole",
+    "tiles": "whole",
+    "reduced_to": "whole",
+}
+"""Of a model's fields; the others are text."""
 
 
 class RowForm:
@@ -140,19 +151,6 @@ def _free(name: str, taken: set[str]) -> str:
         name = f"{wanted}_{number}"
     taken.add(name)
     return name
-
-
-Cell = str | int | float | None
-Kind = Literal["text", "whole", "real"]
-FACEPIPE = "facepipe"
-KINDS: dict[str, Kind] = {
-    "confidence": "real",
-    "iou": "real",
-    "imgsz": "whole",
-    "tiles": "whole",
-    "reduced_to": "whole",
-}
-"""Of a model's fields; the others are text."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 GUARDED = ("source", "error", "saved")
+COMPRESSION = "zstd"
+GROUP = 20_000
+"""Rows that are held at a time and make one row group."""
 
 
 def write_csv(path: Path, form: RowForm, results: Iterable[Result]) -> int:
@@ -67,11 +70,6 @@ def _guarded_rows(form: RowForm, result: Result, guarded: Sequence[int]) -> Iter
 def plain_text(cell: Cell) -> Cell:
     """A cell that no spreadsheet takes for a formula."""
     return f"./{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
-
-
-COMPRESSION = "zstd"
-GROUP = 20_000
-"""Rows that are held at a time and make one row group."""
 
 
 def schema_of(form: RowForm) -> pa.Schema:

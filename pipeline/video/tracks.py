@@ -44,6 +44,8 @@ SIDE = 112
 """Pixels that a face is scaled to before its sharpness is measured: a small one, enlarged, is as blurred as it is."""
 LARGE = 224
 """A face of more pixels on its shorter side tells a classifier no more."""
+SUFFIXES = (".csv", ".parquet", ".jsonl")
+"""Of the files that records can be written to."""
 
 
 def quality(frame: Frame, box: Box) -> float:
@@ -181,10 +183,6 @@ def _moved(value: PointsValue, before: Box, box: Box) -> PointsValue:
             for name, (x, y) in value.points.items()
         }
     )
-
-
-SUFFIXES = (".csv", ".parquet", ".jsonl")
-"""Of the files that records can be written to."""
 
 
 class BestLook(Part):

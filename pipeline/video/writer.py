@@ -38,6 +38,10 @@ MPEG-4 takes no finer one."""
 
 Change = Callable[[Frame, Result], Frame]
 """What makes the picture that is written from a frame and its result: ``draw.draw``, or one that hides faces."""
+NAMES = {"libx264": "H.264", "libopenh264": "H.264", "mpeg4": "MPEG-4 (this PyAV has no H.264 encoder)"}
+AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+PLAYED = ("aac", "mp3", "ac3", "eac3", "alac", "opus")
+"""Codecs that players expect in MP4; it could hold others."""
 
 
 class VideoWriter:
@@ -155,9 +159,6 @@ class VideoWriter:
         self.told = f"{self.path}: {self.frames:,} frames, {NAMES[self._codec]}, {sound}"
 
 
-NAMES = {"libx264": "H.264", "libopenh264": "H.264", "mpeg4": "MPEG-4 (this PyAV has no H.264 encoder)"}
-
-
 def write_video(
     path: Path,
     frames: Iterable[tuple[Result, Frame]],
@@ -200,11 +201,6 @@ def _even(frame: Frame) -> np.ndarray:
     if height % 2 == 0 and width % 2 == 0:
         return np.ascontiguousarray(frame)
     return cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-
-
-AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-PLAYED = ("aac", "mp3", "ac3", "eac3", "alac", "opus")
-"""Codecs that players expect in MP4; it could hold others."""
 
 
 class Sound:

@@ -30,6 +30,8 @@ LONGEST_NAME = 255
 """Bytes of a file's name."""
 LARGEST_TEXT = 2**30
 """Bytes of a label file of many pictures."""
+LABEL_FOLDERS = ("annotations", "labels", "wider_face_split")
+"""Folders of label files whose pictures lie beside them."""
 
 
 @dataclass(frozen=True)
@@ -240,10 +242,6 @@ def pictures_below(folder: Path) -> list[Path]:
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
-
-
-LABEL_FOLDERS = ("annotations", "labels", "wider_face_split")
-"""Folders of label files whose pictures lie beside them."""
 
 
 def source_folder(path: Path) -> Path:

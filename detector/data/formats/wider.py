@@ -25,6 +25,7 @@ from .records import Annotations, Box, Pictures, Record, is_picture, number, rea
 CLASS = "face"
 INVALID = 7
 """Column of ``invalid``."""
+NEEDED = ("event_list", "file_list", "face_bbx_list")
 
 
 def read_wider(path: Path, given: Path | None = None) -> Annotations:
@@ -101,9 +102,6 @@ def _box(line: str, where: str) -> Box:
     values = [number(part, where, "a value") for part in parts]
     x, y, width, height = values[:4]
     return Box((x, y, x + width, y + height), CLASS, len(values) > INVALID and values[INVALID] != 0, where)
-
-
-NEEDED = ("event_list", "file_list", "face_bbx_list")
 
 
 def read_wider_mat(path: Path, given: Path | None = None) -> Annotations:
