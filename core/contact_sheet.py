@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .errors import DataError
+from .errors import DataError, os_errors_as
 from .files import write_whole
 
 PAGE, CELL, SHADE, INK = (128, 128, 128), (104, 104, 104), (24, 24, 24), (245, 245, 245)
@@ -112,10 +112,8 @@ def write_sheet(path: Path, sheet: np.ndarray) -> None:
         encoded = cv2.imencode(path.suffix, sheet)[1].tobytes()
     except cv2.error as error:
         raise DataError(f"{path}: cannot be written as a picture; end its name in .png or .jpg") from error
-    try:
+    with os_errors_as(DataError, f"{path}: cannot be written"):
         write_whole(path, encoded)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _place(square: np.ndarray, cell: Cell) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class FacepipeError(Exception):
@@ -62,3 +63,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
     near = get_close_matches(name.lower(), list(known), 1, 0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+@contextmanager
+def os_errors_as(kind: type[FacepipeError], message: str) -> Iterator[None]:
+    """Raise what the operating system refuses in the block as an error of facepipe's, with the reason in brackets.
+
+    Raises:
+        FacepipeError: of that kind.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{message} ({error.strerror or error})") from error

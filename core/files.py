@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import DataError
+from .errors import DataError, os_errors_as
 
 
 @contextmanager
@@ -52,10 +52,8 @@ def write_figures(path: Path, content: object) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    try:
+    with os_errors_as(DataError, f"{path}: the figures cannot be written"):
         write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
-    except OSError as error:
-        raise DataError(f"{path}: the figures cannot be written ({error.strerror})") from error
 
 
 def is_stream(target: str | os.PathLike[str]) -> bool:

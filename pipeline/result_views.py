@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..core.errors import FacepipeError, ImageError
+from ..core.errors import FacepipeError, ImageError, os_errors_as
 from ..core.files import write_whole
 from .drawing.draw import draw
 from .drawing.labels import in_words
@@ -121,10 +121,8 @@ def write(picture: Frame, path: Path) -> Path:
     done, content = cv2.imencode(path.suffix.lower(), picture)
     if not done:
         raise FacepipeError(f"{path}: OpenCV cannot write {path.suffix}")
-    try:
+    with os_errors_as(FacepipeError, f"{path}: cannot be written"):
         write_whole(path, content.tobytes())
-    except OSError as error:
-        raise FacepipeError(f"{path}: cannot be written ({error.strerror or error})") from error
     return path
 
 

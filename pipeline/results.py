@@ -9,17 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .result_data import (
-    Box,
-    ClassifierUsed,
-    DetectorUsed,
-    Face,
-    Head,
-    Models,
-    ModelUsed,
-    Part,
-    ResultData,
-)
+from .result_data import Box, ClassifierUsed, DetectorUsed, Face, Head, Models, ModelUsed, Part, ResultData
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -13,14 +13,7 @@ from typing import Any
 
 from ..core.extras import require
 from .card_tables import by_group, count_text, listed, metrics_tables, table, tree, value_text
-from .manifest import (
-    ClassesBase,
-    FileEntry,
-    Manifest,
-    Metric,
-    NumericAttribute,
-    PointsAttribute,
-)
+from .manifest import ClassesBase, FileEntry, Manifest, Metric, NumericAttribute, PointsAttribute
 from .metrics import BY_SIZE, EVERYTHING, LOWER_IS_BETTER, comparable, measure_and_subject
 from .records import is_version
 from .release import FEW, joined, label, losses, metrics_of, values_of

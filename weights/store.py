@@ -22,7 +22,7 @@ from typing import Annotated, get_args
 
 from pydantic import ConfigDict, Field, RootModel, ValidationError
 
-from ..core.errors import WeightsError
+from ..core.errors import WeightsError, os_errors_as
 from ..core.files import write_whole
 from .manifest import Manifest, Stage, write_manifest
 from .records import JSON_BYTES, Version, first_error, parse_json, read_regular, shortened, warn_once
@@ -291,10 +291,8 @@ def write_pin(root: Path, stage: Stage, version: str | None, name: str = "") -> 
         pins[pin_key(stage, name)] = version
     path = root / CURRENT
     content = Pins(dict(sorted(pins.items()))).model_dump_json(indent=2) + "\n"
-    try:
+    with os_errors_as(WeightsError, f"{path}: cannot be written"):
         write_whole(path, content.encode())
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def use(stage: Stage, version: str | None) -> Release:

@@ -22,19 +22,7 @@ from .fresh import FOLDER_MB, ONE_PHOTO_MB, cold_starts, peak_memory
 from .machine import this_machine
 from .notebook import WAY, Notebook, missing
 from .pictures import Drawn
-from .report import (
-    BOUND,
-    NOTEBOOK,
-    PIPELINE,
-    Comparison,
-    Limit,
-    Machine,
-    Model,
-    Report,
-    Series,
-    paired,
-    quickest,
-)
+from .report import BOUND, NOTEBOOK, PIPELINE, Comparison, Limit, Machine, Model, Report, Series, paired, quickest
 from .rounds import Action, interleave
 from .sample import Sample, told
 from .settings import MAIN_MP, Chosen, Extent

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.errors import DataError
+from ...core.errors import DataError, os_errors_as
 from ...core.extras import require
 
 DELIMITERS = ",;\t"
@@ -60,10 +60,8 @@ def read_table_file(path: Path) -> Rows:
         DataError: it is missing, broken, without a column ``file``, or a row has more cells than there are columns.
         MissingExtraError: a Parquet file, and pyarrow is not installed.
     """
-    try:
+    with os_errors_as(DataError, f"{path}: cannot be read"):
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     return _parquet(path, content) if path.suffix.lower() == ".parquet" else _csv(path, content)
 
 

@@ -16,14 +16,7 @@ import cv2
 import numpy as np
 
 from ...core.errors import DataError
-from .augmentation import (
-    Augmentation,
-    draw_placing,
-    fill_border,
-    place,
-    place_points,
-    relight,
-)
+from .augmentation import Augmentation, draw_placing, fill_border, place, place_points, relight
 from .sampling import draw_rows
 from .table import FaceTable, read_picture
 

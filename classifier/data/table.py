@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from pydantic import Field, ValidationError
 
-from ...core.errors import DataError
+from ...core.errors import DataError, os_errors_as
 from ...weights.manifest import Attribute, CropRecipe
 from ...weights.records import Record
 from ..config.recipe import Split
@@ -279,10 +279,8 @@ def read_picture(path: Path) -> np.ndarray:
     Raises:
         DataError: it is missing or cannot be decoded.
     """
-    try:
+    with os_errors_as(DataError, f"{path}: cannot be read"):
         content = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
     except cv2.error as error:  # more pixels than OpenCV takes

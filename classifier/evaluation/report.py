@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...core.bootstrap import listed
-from ...core.errors import DataError
+from ...core.errors import DataError, os_errors_as
 from ...core.extras import require
 from ...weights.manifest import Attribute, ClassesBase, Metrics, NumericAttribute, PointsAttribute
 from ...weights.metrics import EVALUATION_FILE
@@ -20,14 +20,7 @@ from ..data.loader import CropSource
 from ..inference.attributes import numbers, probabilities
 from .evaluate import Evaluation
 from .metrics import confusions, row_errors
-from .plots import (
-    plot_bands,
-    plot_confusions,
-    plot_coverage,
-    plot_groups,
-    plot_intervals,
-    plot_reliability,
-)
+from .plots import plot_bands, plot_confusions, plot_coverage, plot_groups, plot_intervals, plot_reliability
 from .predictions import Predictions
 from .reliability import Answers, answers, coverage_curve, interval_curve, reliability
 from .tables import sentences
@@ -159,7 +152,7 @@ def write_report(evaluation: Evaluation, folder: Path, further: tuple[Metrics, .
         DataError: a picture cannot be read any more, or the folder cannot be written.
     """
     require("matplotlib.figure")
-    try:
+    with os_errors_as(DataError, f"{folder}: the report cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as temporary:
             part = Path(temporary)
@@ -170,8 +163,6 @@ def write_report(evaluation: Evaluation, folder: Path, further: tuple[Metrics, .
                 (folder / name).unlink(missing_ok=True)
             for name in (*names, EVALUATION_FILE):
                 os.replace(part / name, folder / name)
-    except OSError as error:
-        raise DataError(f"{folder}: the report cannot be written ({error.strerror})") from error
     return [*names, EVALUATION_FILE]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...core.errors import ImageError
+from ...core.errors import ImageError, os_errors_as
 from ...core.near_duplicates import perceptual_hash
 
 Corners = tuple[float, float, float, float]
@@ -96,12 +96,10 @@ def look(path: Path, stated: tuple[int, int] | None = None, mode: str = "auto") 
 
 def _content(path: Path) -> np.ndarray:
     """A file's bytes. OpenCV is given these, not the path: by that it cannot read a TIFF that has to be turned."""
-    try:
+    with os_errors_as(ImageError, "cannot be read"):
         if not path.is_file():
             raise ImageError("no such picture")
         return np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise ImageError(f"cannot be read ({error.strerror})") from error
 
 
 def _decode(content: np.ndarray, flags: int) -> np.ndarray:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 
-from ...core.errors import WeightsError
+from ...core.errors import WeightsError, os_errors_as
 from ...weights.session import open_session
 from ..inference.boxes import Detections
 from ..inference.detector import decode
@@ -51,10 +51,8 @@ class Peer(ABC):
     def __init__(self, path: Path):
         self.path = path
         self.name = f"{self.kind}:{path.name}"
-        try:
+        with os_errors_as(WeightsError, f"{path}: cannot be read"):
             self.content = path.read_bytes()
-        except OSError as error:
-            raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
         self.sha256 = hashlib.sha256(self.content).hexdigest()
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[Detections]:

@@ -18,18 +18,11 @@ from rich.text import Text
 
 from ...core.bootstrap import listed
 from ...core.contact_sheet import contact_sheet
-from ...core.errors import DataError
+from ...core.errors import DataError, os_errors_as
 from ...core.extras import require
 from .curves import numbers, plot_calibration, plot_precision_recall, plot_thresholds
 from .evaluate import Evaluation
-from .matching import (
-    BANDS,
-    BIG,
-    CLEAR,
-    EVERY,
-    RANGES,
-    Sizes,
-)
+from .matching import BANDS, BIG, CLEAR, EVERY, RANGES, Sizes
 from .predictions import COMMON
 from .worst_cases import most_confident_alarms, most_missed, worst_cells
 
@@ -51,7 +44,7 @@ def write_report(evaluation: Evaluation, folder: Path, command: str | None = Non
         DataError: a picture cannot be read any more, or the folder cannot be written.
     """
     require("matplotlib.figure")
-    try:
+    with os_errors_as(DataError, f"{folder}: the report cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as temporary:
             part = Path(temporary)
@@ -64,8 +57,6 @@ def write_report(evaluation: Evaluation, folder: Path, command: str | None = Non
             (part / FIGURES).write_text(text, encoding="utf-8")
             for name in FILES:
                 os.replace(part / name, folder / name)
-    except OSError as error:
-        raise DataError(f"{folder}: the report cannot be written ({error.strerror})") from error
 
 
 def figures(evaluation: Evaluation, command: str | None = None) -> dict[str, Any]:

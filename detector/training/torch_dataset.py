@@ -26,15 +26,7 @@ from ..data.dataset import DataDescription
 from ..data.exif import ORIENTATION
 from ..data.formats.labels import LabelReader
 from .augmentation import Recipe
-from .transforms import (
-    BoxRotation,
-    ExposureStep,
-    PlacedStep,
-    RandomView,
-    Reframe,
-    blur,
-    noise,
-)
+from .transforms import BoxRotation, ExposureStep, PlacedStep, RandomView, Reframe, blur, noise
 
 SMALLEST = 10
 """Pixels of the shorter side that ultralytics trains on."""

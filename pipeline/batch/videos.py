@@ -32,14 +32,7 @@ from ..video.analysis import VideoRun, shown_source
 from ..video.interpolation import DRAWING, DRAWING_LIVE, HIDING, HIDING_LIVE, GapFiller, held_frames
 from ..video.options import VideoOptions
 from ..video.reader import VideoFrame, VideoReader
-from ..video.tracks import (
-    TrackForm,
-    TrackSummary,
-    check_suffix,
-    read_tracks,
-    tracks_table,
-    write_tracks,
-)
+from ..video.tracks import TrackForm, TrackSummary, check_suffix, read_tracks, tracks_table, write_tracks
 from ..video.writer import Change, VideoWriter
 from .images import DetectRun
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...core.errors import DataError
+from ...core.errors import DataError, os_errors_as
 from ..console import console, printable, progress
 
 if TYPE_CHECKING:
@@ -183,10 +183,8 @@ def _mapping(given: list[str] | None) -> dict[str, str]:
 
 
 def _folder(path: Path) -> Path:
-    try:
+    with os_errors_as(DataError, f"{path}: cannot be made a folder"):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be made a folder ({error.strerror})") from error
     return path
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from ...core.errors import DataError, FacepipeError
+from ...core.errors import DataError, FacepipeError, os_errors_as
 from ...weights.manifest import Attribute
 from ...weights.store import find
 from ..results import Models, Result
@@ -46,7 +46,7 @@ def export(
     readers = [f"{name} {each.version}" for name, each in models.classifiers.items()]
     version = ", ".join([f"detector {models.detector.version}", *readers])
     written = [out]
-    try:
+    with os_errors_as(FacepipeError, f"{out}: cannot be written"):
         match tool:
             case Tool.label_studio:
                 write_label_studio(out, classes, attributes, version, lambda: read_results(results))
@@ -57,8 +57,6 @@ def export(
                 note = f"facepipe {models.facepipe}, {version}; not corrected"
                 write_coco(out, classes, attributes, note, lambda: read_results(results))
                 written.append(labels_path(out))
-    except OSError as error:
-        raise FacepipeError(f"{out}: cannot be written ({error.strerror or error})") from error
     print(f"{' and '.join(map(str, written))}: {boxes:,} boxes in {pictures:,} pictures")
 
 

@@ -13,17 +13,7 @@ from ...core.errors import ImageError
 from ...core.files import is_standard_output, is_stream
 from ..console import DEBUG, WARNING, Verbosity, exit_code, terminable
 from ..video.options import CLASSIFY_EVERY
-from ._detect_options import (
-    HIDE_CONFIDENCE,
-    Drawn,
-    EngineName,
-    Given,
-    Ray,
-    Screen,
-    Tuning,
-    Videos,
-    Written,
-)
+from ._detect_options import HIDE_CONFIDENCE, Drawn, EngineName, Given, Ray, Screen, Tuning, Videos, Written
 from ._options import ModelChoice
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from ...classifier.inference.classifier import AttributeClassifier
 from ...core.cpu import usable_cpus
-from ...core.errors import DeviceError, FacepipeError, WeightsError
+from ...core.errors import DeviceError, FacepipeError, WeightsError, os_errors_as
 from ...core.extras import require
 from ...detector.inference.detector import FaceDetector
 from ...weights.manifest import Attribute
@@ -108,10 +108,8 @@ def _reach(address: str) -> None:
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if not colon or not port.isdigit():  # auto, say
         return
-    try:
+    with os_errors_as(FacepipeError, f"{address}: no Ray cluster answers there"):
         socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
-    except OSError as error:
-        raise FacepipeError(f"{address}: no Ray cluster answers there ({error.strerror or error})") from error
 
 
 @contextmanager

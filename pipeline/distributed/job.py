@@ -24,21 +24,8 @@ from ..inputs.sources import is_store
 from ..outputs.rows import RowForm
 from .cluster import Workers, choose_models, cluster, fit, ray_module
 from .listing import Block, block_size, cut_blocks, list_hash, list_pictures
-from .output import (
-    SUCCESS,
-    Counts,
-    ResultsFolder,
-    begin_or_resume,
-    read_success,
-    write_success,
-)
-from .worker import (
-    Done,
-    Task,
-    Tries,
-    Worker,
-    read_counts,
-)
+from .output import SUCCESS, Counts, ResultsFolder, begin_or_resume, read_success, write_success
+from .worker import Done, Task, Tries, Worker, read_counts
 
 AHEAD = 2
 """Blocks that a worker is given at a time: the next one is there when it has done one."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...classifier.inference.attributes import decode
 from ...core.contact_sheet import Cell, Mark, contact_sheet, write_sheet
-from ...core.errors import DataError
+from ...core.errors import DataError, os_errors_as
 from ...core.extras import require
 from ...core.files import write_figures, write_whole
 from ...core.plotting import save_figure
@@ -100,13 +100,11 @@ def write_report(seen: EndToEnd, figures: Figures, command: str, folder: Path) -
         DataError: a file cannot be written.
         MissingExtraError: matplotlib is not installed.
     """
-    try:
+    with os_errors_as(DataError, f"{folder}: the report cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         draw_chart(seen, figures, folder / CHART)
         write_whole(folder / FACES, _faces(seen).encode())
         write_figures(folder / FIGURES, as_json(seen, figures, command))
-    except OSError as error:
-        raise DataError(f"{folder}: the report cannot be written ({error.strerror})") from error
     write_sheet(folder / WORST, contact_sheet(worst_cells(seen)))
 
 

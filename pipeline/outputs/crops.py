@@ -22,7 +22,7 @@ from ...classifier.data.table import SIDECAR, CropSet
 from ...classifier.inference.attributes import AttributeValue, ClassValue, PointsValue
 from ...classifier.inference.classifier import AttributeClassifier
 from ...classifier.inference.crop import cut_region
-from ...core.errors import FacepipeError
+from ...core.errors import FacepipeError, os_errors_as
 from ...core.files import replacing, write_whole
 from ...weights.manifest import Attribute, NumericAttribute, PointsAttribute
 from ..inputs.image_reader import Frame
@@ -70,10 +70,8 @@ class CropFolder:
         self._folders = {name: folder / name if several else folder for name in classifiers}
         self._names: dict[str, FreeNames] = {}
         for name, place in self._folders.items():
-            try:
+            with os_errors_as(FacepipeError, f"{place / IMAGES}: cannot be made a folder"):
                 (place / IMAGES).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise FacepipeError(f"{place / IMAGES}: cannot be made a folder ({error.strerror})") from error
             self._names[name] = FreeNames(place / IMAGES, (), taken.get(name, ()))
 
     def save(self, frame: Frame, result: Result) -> dict[str, list[Cut | None]]:

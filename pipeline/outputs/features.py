@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...core.errors import FacepipeError
+from ...core.errors import FacepipeError, os_errors_as
 from ...core.extras import require
 from ...core.files import replacing
 from ..results import Result
@@ -80,10 +80,8 @@ class FeatureFile:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        try:
+        with os_errors_as(FacepipeError, f"{self.target}: cannot be written"):
             yield
-        except OSError as error:
-            raise FacepipeError(f"{self.target}: cannot be written ({error.strerror or error})") from error
 
 
 class _Rows:

@@ -24,7 +24,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from ...core.errors import FacepipeError
+from ...core.errors import FacepipeError, os_errors_as
 from ..results import Result
 
 SUFFIX = ".partial.jsonl"
@@ -81,10 +81,8 @@ class Journal:
             FacepipeError: it is no journal, is in use, cannot be read, or was begun with other settings; the message
                 names those that differ.
         """
-        try:
+        with os_errors_as(FacepipeError, f"{path}: cannot be opened"):
             journal = cls(path, FileIO(path, "r+"))
-        except OSError as error:
-            raise FacepipeError(f"{path}: cannot be opened ({error.strerror})") from error
         try:
             lock(journal._file, path)
             journal._scan(settings)
@@ -215,11 +213,8 @@ def refuse(path: Path) -> NoReturn:
     Raises:
         FacepipeError: always; it tells a run that was interrupted from one that goes on.
     """
-    try:
-        with FileIO(path, "r+") as file:
-            lock(file, path)
-    except OSError as error:
-        raise FacepipeError(f"{path}: cannot be opened ({error.strerror})") from error
+    with os_errors_as(FacepipeError, f"{path}: cannot be opened"), FileIO(path, "r+") as file:
+        lock(file, path)
     raise FacepipeError(
         f"{path}: is the journal of a run that was interrupted; --resume goes on with it, --restart begins anew"
     )
@@ -231,12 +226,10 @@ def discard(path: Path) -> None:
     Raises:
         FacepipeError: it is in use, or cannot be removed.
     """
-    try:
+    with os_errors_as(FacepipeError, f"{path}: cannot be removed"):
         with FileIO(path, "r+") as file:
             lock(file, path)
         path.unlink()
-    except OSError as error:
-        raise FacepipeError(f"{path}: cannot be removed ({error.strerror})") from error
 
 
 def _header(settings: Settings) -> bytes:

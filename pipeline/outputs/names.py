@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from io import FileIO
 from pathlib import Path
 
-from ...core.errors import FacepipeError
+from ...core.errors import FacepipeError, os_errors_as
 from .journal import lock
 
 RECORD = ".facepipe.jsonl"
@@ -47,10 +47,8 @@ class FreeNames:
         self._taken |= {os.path.join(within, name) for name in taken}
         self._taken = {place.casefold() for place in self._taken}  # some file systems do not tell X from x
         self._last: dict[str, int] = {}
-        try:
+        with os_errors_as(FacepipeError, f"{folder / RECORD}: cannot be written"):
             self._record = FileIO(folder / RECORD, "a+")
-        except OSError as error:
-            raise FacepipeError(f"{folder / RECORD}: cannot be written ({error.strerror})") from error
         try:
             lock(self._record, folder)
             self._owned = self._read()
@@ -106,10 +104,8 @@ class FreeNames:
         self._taken.add(place)
         self._last[wanted] = number
         self._owned.setdefault(owner, []).append(name)
-        try:
+        with os_errors_as(FacepipeError, f"{self.folder / RECORD}: cannot be written"):
             self._record.write(json.dumps([name, owner]).encode("ascii") + b"\n")
-        except OSError as error:
-            raise FacepipeError(f"{self.folder / RECORD}: cannot be written ({error.strerror})") from error
         return self.folder / name
 
     def _place(self, name: str) -> str:

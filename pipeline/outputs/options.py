@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ...core.errors import FacepipeError
+from ...core.errors import FacepipeError, os_errors_as
 from ...core.extras import require
 from ..drawing.options import DrawOptions
 from .coco import labels_path
@@ -133,10 +133,8 @@ class Outputs:
             if place in places:
                 raise FacepipeError(f"{places[place]} {each} would overwrite that input; give another name")
         for path in self.folders.values():
-            try:
+            with os_errors_as(FacepipeError, f"{path}: cannot be made a folder"):
                 path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise FacepipeError(f"{path}: cannot be made a folder ({error.strerror})") from error
         for path in self.files.values():
             try:
                 os.stat(path.with_name(path.name + SUFFIX))
@@ -149,12 +147,10 @@ class Outputs:
             if path.exists() and not path.is_file():
                 raise FacepipeError(f"{path}: is not a regular file, and this output is written whole or not at all")
         for path in (*self.files.values(), *(folder / "x" for folder in self.folders.values())):
-            try:
+            with os_errors_as(FacepipeError, f"{path}: cannot be written"):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=path.parent):
                     pass
-            except OSError as error:
-                raise FacepipeError(f"{path}: cannot be written ({error.strerror})") from error
 
     def without_own(self, pictures: Iterable[str], named: Iterable[str]) -> list[str]:
         """The pictures less those that a run has left in its own folders; what was named one by one stays."""

@@ -23,21 +23,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ...classifier.inference.attributes import AttributeValue, ClassValue, NumericValue, PointsValue
-from ...core.errors import FacepipeError
+from ...core.errors import FacepipeError, os_errors_as
 from ...core.extras import require
 from ...core.files import replacing
 from ...weights.manifest import Attribute
 from ..console import attribute_text
 from ..inputs.image_reader import Frame
-from ..outputs.rows import (
-    Cell,
-    Column,
-    Kind,
-    attribute_cells,
-    attribute_names,
-    model_cells,
-    model_names,
-)
+from ..outputs.rows import Cell, Column, Kind, attribute_cells, attribute_names, model_cells, model_names
 from ..results import Box, Models, Part
 
 SIDE = 112
@@ -269,16 +261,13 @@ def write_tracks(path: Path, tracks: Sequence[TrackSummary], form: TrackForm) ->
         MissingExtraError: Parquet is wanted and pyarrow is not installed.
     """
     check_suffix(path)
-    try:
-        with replacing(path) as part:
-            if path.suffix.lower() == ".jsonl":
-                part.write_bytes(b"".join(track.model_dump_json().encode() + b"\n" for track in tracks))
-            elif path.suffix.lower() == ".csv":
-                _write_csv(part, tracks, form)
-            else:
-                _write_parquet(part, tracks, form)
-    except OSError as error:
-        raise FacepipeError(f"{path}: cannot be written ({error.strerror or error})") from error
+    with os_errors_as(FacepipeError, f"{path}: cannot be written"), replacing(path) as part:
+        if path.suffix.lower() == ".jsonl":
+            part.write_bytes(b"".join(track.model_dump_json().encode() + b"\n" for track in tracks))
+        elif path.suffix.lower() == ".csv":
+            _write_csv(part, tracks, form)
+        else:
+            _write_parquet(part, tracks, form)
 
 
 def check_suffix(path: Path) -> None:

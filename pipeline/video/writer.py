@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ...core.errors import FacepipeError, VideoError
+from ...core.errors import FacepipeError, VideoError, os_errors_as
 from ...core.extras import require
 from ...core.files import replacing
 from ..inputs.image_reader import Frame
@@ -143,10 +143,8 @@ class VideoWriter:
                 reason = problem.strerror or problem
                 raise FacepipeError(f"{self.path}: cannot be written ({reason})") from problem
             raise
-        try:
+        with os_errors_as(FacepipeError, f"{self.path}: cannot be written"):
             self._stack.__exit__(kind, error, trace)
-        except OSError as problem:
-            raise FacepipeError(f"{self.path}: cannot be written ({problem.strerror})") from problem
 
     def _end(self) -> None:
         if self._stream is None:

@@ -11,15 +11,7 @@ from facepipe import Pipeline
 from facepipe.classifier.inference.attributes import AttributeValue, ClassValue, NumericValue, PointsValue
 from facepipe.core.errors import MissingExtraError
 from facepipe.pipeline.outputs.rows import RowForm
-from facepipe.pipeline.results import (
-    Box,
-    ClassifierUsed,
-    DetectorUsed,
-    Face,
-    Head,
-    Models,
-    Result,
-)
+from facepipe.pipeline.results import Box, ClassifierUsed, DetectorUsed, Face, Head, Models, Result
 
 MODELS = Models(
     detector=DetectorUsed(version="1.0.0", sha256="ab" * 32),

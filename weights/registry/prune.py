@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from ...core.errors import WeightsError
+from ...core.errors import WeightsError, os_errors_as
 from ..manifest import Stage
 from ..records import shortened
 from ..release import MANIFEST, NAME_PATTERN, joined, place, split_name
@@ -92,11 +92,9 @@ def remove(stage: Stage, version: str, force: bool = False) -> Removed:
             f"{stage} {label} is the one that is used where no version is named; choose another first "
             f"(facepipe weights use {stage} {joined(name, 'VERSION')}), or remove it with --force"
         )
-    try:
+    with os_errors_as(WeightsError, f"{folder}: cannot be removed"):
         aside = Path(tempfile.mkdtemp(prefix=REMOVING, dir=folder.parent)) / number
         folder.rename(aside)
-    except OSError as error:
-        raise WeightsError(f"{folder}: cannot be removed ({error.strerror})") from error
     if pinned:
         write_pin(root, stage, None, name)
     shutil.rmtree(aside.parent, ignore_errors=True)  # what is left of it, `weights gc` finds

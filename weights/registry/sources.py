@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
-from ...core.errors import FacepipeError, MissingExtraError, RemoteError, WeightsError
+from ...core.errors import FacepipeError, MissingExtraError, RemoteError, WeightsError, os_errors_as
 from ...core.extras import require
 from .http import HttpSource
 from .hub import HubSource
@@ -63,11 +63,9 @@ class FileSource:
 
 
 def _chunks(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    try:
+    with os_errors_as(RemoteError, f"{path}: cannot be read"):
         while chunk := file.read(CHUNK):
             yield chunk
-    except OSError as error:
-        raise RemoteError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def open_store(address: str) -> tuple[Any, str]:

@@ -13,17 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ....core.errors import DataError
-from .records import (
-    Annotations,
-    Box,
-    Pictures,
-    Record,
-    number,
-    read_text,
-    size,
-    split_of_path,
-    split_of_stem,
-)
+from .records import Annotations, Box, Pictures, Record, number, read_text, size, split_of_path, split_of_stem
 
 KEYS = ("images", "annotations", "categories")
 WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.0*)?", re.ASCII)

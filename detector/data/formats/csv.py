@@ -12,18 +12,7 @@ import io
 from pathlib import Path
 
 from ....core.errors import DataError
-from .records import (
-    SPLIT_NAMES,
-    Annotations,
-    Box,
-    Pictures,
-    Record,
-    is_picture,
-    number,
-    read_text,
-    size,
-    split_of_path,
-)
+from .records import SPLIT_NAMES, Annotations, Box, Pictures, Record, is_picture, number, read_text, size, split_of_path
 
 PLAIN = ("file", "x1", "y1", "x2", "y2", "class")
 OTHER_NAMES = {

@@ -12,19 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....core.errors import DataError
+from ....core.errors import DataError, os_errors_as
 from .data_yaml import DataYaml, find_data_yaml, kind_of, read_data_yaml
 from .labels import FAR, LabelReader, Row, has_mirror, label_file
-from .records import (
-    Annotations,
-    Box,
-    Pictures,
-    Record,
-    labelled_lines,
-    pictures_below,
-    read_text,
-    split_of_path,
-)
+from .records import Annotations, Box, Pictures, Record, labelled_lines, pictures_below, read_text, split_of_path
 
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
 
@@ -129,14 +120,12 @@ def _boxes(path: Path, reader: LabelReader, ignore: bool) -> list[Box]:
     if not path.is_file():
         return []
     boxes = []
-    try:
+    with os_errors_as(DataError, f"{path}: cannot be read"):
         for number, row in reader.rows(path):
             where = f"{path}: line {number}"
             if isinstance(row, str):
                 raise DataError(f"{where}: {row}")
             boxes.append(Box(_corners(row), reader.classes[row[0]] if reader.classes else str(row[0]), ignore, where))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     return boxes
 
 

@@ -12,10 +12,7 @@ from facepipe.classifier.data.loader import CropSource, exact_batches
 from facepipe.classifier.data.readers import read_data
 from facepipe.classifier.data.table import read_faces
 from facepipe.classifier.evaluation import report
-from facepipe.classifier.evaluation.evaluate import (
-    Evaluation,
-    read_as_trained,
-)
+from facepipe.classifier.evaluation.evaluate import Evaluation, read_as_trained
 from facepipe.classifier.evaluation.metrics import scores
 from facepipe.classifier.evaluation.report import PLOTS
 from facepipe.classifier.inference.classifier import AttributeClassifier

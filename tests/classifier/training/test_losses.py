@@ -7,14 +7,7 @@ import numpy as np
 import pytest
 from facepipe.classifier.config.recipe import Losses
 from facepipe.classifier.inference.attributes import output_width
-from facepipe.classifier.training.losses import (
-    FLOOR,
-    WING,
-    WING_CURVATURE,
-    MaskedLoss,
-    attribute_losses,
-    class_weights,
-)
+from facepipe.classifier.training.losses import FLOOR, WING, WING_CURVATURE, MaskedLoss, attribute_losses, class_weights
 from facepipe.core.errors import TrainingError
 from facepipe.weights.manifest import (
     Attribute,

@@ -12,13 +12,7 @@ import pytest
 import torch
 from facepipe.core.errors import TrainingError
 from facepipe.detector.data.dataset import read_description
-from facepipe.detector.export.onnx import (
-    calibration_inputs,
-    decoding_nodes,
-    export_float32,
-    float_nodes,
-    stem_nodes,
-)
+from facepipe.detector.export.onnx import calibration_inputs, decoding_nodes, export_float32, float_nodes, stem_nodes
 from facepipe.detector.training.model import FaceDetectionModel, freeze_statistics
 from facepipe.weights.compression import quantise_int8, store_float16
 

@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from facepipe.core.errors import (
-    DeviceError,
-    FacepipeError,
-    MissingExtraError,
-    WeightsError,
-)
+from facepipe.core.errors import DeviceError, FacepipeError, MissingExtraError, WeightsError
 from facepipe.pipeline.distributed.cluster import Workers, choose_models, cluster, fit, ray_module
 
 

@@ -21,13 +21,7 @@ from facepipe.pipeline.distributed import worker as worker_module
 from facepipe.pipeline.distributed.cluster import choose_models, cluster
 from facepipe.pipeline.distributed.job import RayJob, run_ray_job
 from facepipe.pipeline.distributed.listing import cut_blocks
-from facepipe.pipeline.distributed.worker import (
-    TRIES,
-    Done,
-    Task,
-    Tries,
-    Worker,
-)
+from facepipe.pipeline.distributed.worker import TRIES, Done, Task, Tries, Worker
 from facepipe.pipeline.outputs.rows import RowForm
 from facepipe.pipeline.outputs.tabular import write_parquet
 from facepipe.pipeline.pipeline import Pipeline

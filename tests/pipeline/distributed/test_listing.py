@@ -6,12 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from facepipe.core.errors import (
-    FacepipeError,
-    ImageError,
-    RemoteError,
-    WeightsError,
-)
+from facepipe.core.errors import FacepipeError, ImageError, RemoteError, WeightsError
 from facepipe.pipeline.distributed.listing import Stores, address_of, block_size, cut_blocks, list_pictures
 from facepipe.pipeline.inputs.sources import is_store
 

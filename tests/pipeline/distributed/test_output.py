@@ -6,10 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from facepipe.core.errors import (
-    FacepipeError,
-    RemoteError,
-)
+from facepipe.core.errors import FacepipeError, RemoteError
 from facepipe.pipeline.distributed.listing import Stores
 from facepipe.pipeline.distributed.output import (
     RECORD,

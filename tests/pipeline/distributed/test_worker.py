@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from facepipe.core.errors import (
-    ImageError,
-    ImageTooLargeError,
-)
+from facepipe.core.errors import ImageError, ImageTooLargeError
 from facepipe.pipeline.distributed.worker import ReadAhead
 from facepipe.pipeline.inputs.image_reader import Limits
 

@@ -12,14 +12,7 @@ import pytest
 from facepipe import Pipeline
 from facepipe.pipeline.drawing.anonymize import CELLS, MARGIN, hide
 from facepipe.pipeline.inputs.image_reader import read_frame
-from facepipe.pipeline.results import (
-    Box,
-    DetectorUsed,
-    Face,
-    Head,
-    Models,
-    Result,
-)
+from facepipe.pipeline.results import Box, DetectorUsed, Face, Head, Models, Result
 from facepipe.weights.store import PACKAGE_ROOT
 
 ASTRONAUT = Path(__file__).parents[3] / "examples" / "astronaut.jpg"

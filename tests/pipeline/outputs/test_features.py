@@ -13,14 +13,7 @@ import pytest
 from facepipe.core.errors import FacepipeError, MissingExtraError
 from facepipe.pipeline.cli import main
 from facepipe.pipeline.outputs.features import ROWS, FeatureFile
-from facepipe.pipeline.results import (
-    Box,
-    ClassifierUsed,
-    DetectorUsed,
-    Face,
-    Models,
-    Result,
-)
+from facepipe.pipeline.results import Box, ClassifierUsed, DetectorUsed, Face, Models, Result
 from facepipe.weights.release import Release
 
 USED = ClassifierUsed(version="1.0.0", sha256="ab" * 32)

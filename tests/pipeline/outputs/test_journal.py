@@ -11,13 +11,7 @@ import numpy as np
 import pytest
 from facepipe.core.errors import FacepipeError
 from facepipe.pipeline.outputs.journal import Journal, discard, refuse
-from facepipe.pipeline.results import (
-    Box,
-    DetectorUsed,
-    Face,
-    Models,
-    Result,
-)
+from facepipe.pipeline.results import Box, DetectorUsed, Face, Models, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -10,15 +10,7 @@ from facepipe.classifier.config.schema import read_schema
 from facepipe.classifier.inference.attributes import AttributeValue, ClassValue, NumericValue, PointsValue
 from facepipe.pipeline.outputs.rows import RowForm, result_of, same_digits
 from facepipe.pipeline.outputs.tabular import GROUP, write_csv, write_parquet
-from facepipe.pipeline.results import (
-    Box,
-    ClassifierUsed,
-    DetectorUsed,
-    Face,
-    Head,
-    Models,
-    Result,
-)
+from facepipe.pipeline.results import Box, ClassifierUsed, DetectorUsed, Face, Head, Models, Result
 from facepipe.weights.manifest import BinaryAttribute, NumericAttribute, PointsAttribute
 
 MODELS = Models(

@@ -16,13 +16,7 @@ from facepipe import Pipeline, __version__
 from facepipe.classifier.inference.attributes import ClassValue
 from facepipe.core.errors import DataError
 from facepipe.pipeline.cli import main
-from facepipe.pipeline.results import (
-    Box,
-    DetectorUsed,
-    Face,
-    Models,
-    Result,
-)
+from facepipe.pipeline.results import Box, DetectorUsed, Face, Models, Result
 from facepipe.pipeline.verify import verify as verify_models
 from facepipe.pipeline.verify.compare import TOLERANCES, compare
 from facepipe.pipeline.verify.verify import VerifyOptions, verify

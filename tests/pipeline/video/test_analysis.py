@@ -12,13 +12,7 @@ from facepipe.core.errors import FacepipeError, VideoError
 from facepipe.detector.inference.boxes import Detections
 from facepipe.pipeline.classifiers import Classifiers, Placed
 from facepipe.pipeline.video.analysis import VideoOptions, VideoRun, stream_video
-from facepipe.pipeline.video.tracks import (
-    TrackForm,
-    clock,
-    read_tracks,
-    tracks_table,
-    write_tracks,
-)
+from facepipe.pipeline.video.tracks import TrackForm, clock, read_tracks, tracks_table, write_tracks
 
 Clip = Callable[..., Path]
 

@@ -6,14 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from facepipe.classifier.inference.attributes import PointsValue
-from facepipe.pipeline.results import (
-    Box,
-    DetectorUsed,
-    Face,
-    Head,
-    Models,
-    Result,
-)
+from facepipe.pipeline.results import Box, DetectorUsed, Face, Head, Models, Result
 from facepipe.pipeline.video.interpolation import DRAWING, HIDING, GapFiller, Reach, held_frames
 from facepipe.pipeline.video.reader import VideoFrame
 
