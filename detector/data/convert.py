@@ -128,11 +128,7 @@ def convert(
     sources = _sources(annotations, options.source)
     if again := sorted({row["source"] for row in target.rows} & set(sources)):
         raise DataError(f"{out}: has a source {again[0]} already; name this one with --source")
-    seen, broken = _look_at(annotations.records, options, progress)
-    if broken and not options.skip_broken:
-        first = "; ".join(f"{path}: {reason}" for path, reason in broken[:NAMED])
-        rest = f"; and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
-        raise DataError(f"{annotations.path}: {first}{rest}; --skip-broken leaves such pictures out")
+    seen, broken = _look_at(annotations, options, progress)
     tally = Tally()
     prepared = [
         fit_boxes(record, each, classes, tally)
@@ -142,18 +138,7 @@ def convert(
     if not prepared:
         raise DataError(f"{annotations.path}: no picture left to convert")
     groups, fixed = group_alike(prepared, target)
-    keep = own_splits(annotations.path, prepared, options.add, options.keep_splits)
-    few, notes = None if keep else too_few(groups, fixed, options.shares), annotations.notes
-    if few is None:
-        splits = keep or new_splits(prepared, groups, fixed, len(classes.classes), options.shares, options.seed)
-    elif len(prepared) >= len(options.shares):
-        alone = range(len(prepared))
-        splits = new_splits(prepared, alone, {}, len(classes.classes), options.shares, options.seed)
-        notes = (*notes, f"{few}, so that near-duplicates are in several of them")
-    else:
-        splits = ["train"] * len(prepared)
-        target.content["val"] = target.place("train")
-        notes = (*notes, f"{few}, so that val is train: figures measured on it say nothing of other pictures")
+    splits, notes = _splits(annotations, prepared, groups, fixed, len(classes.classes), options, target)
     sizes = Counter([*groups, *fixed])
     _write(out, target, prepared, splits, classes, annotations, options, extra)
     return Conversion(
@@ -167,6 +152,29 @@ def convert(
         leakage=leakage(groups, fixed, splits),
         notes=notes,
     )
+
+
+def _splits(
+    annotations: Annotations,
+    prepared: Sequence[Fitted],
+    groups: Sequence[int],
+    fixed: Mapping[int, str],
+    classes: int,
+    options: Options,
+    target: DataSet,
+) -> tuple[Sequence[str], tuple[str, ...]]:
+    """The split of each picture, and the notes of the reading with what there is to say of the splits."""
+    notes = annotations.notes
+    if keep := own_splits(annotations.path, prepared, options.add, options.keep_splits):
+        return keep, notes
+    if (few := too_few(groups, fixed, options.shares)) is None:
+        return new_splits(prepared, groups, fixed, classes, options.shares, options.seed), notes
+    if len(prepared) >= len(options.shares):
+        splits = new_splits(prepared, range(len(prepared)), {}, classes, options.shares, options.seed)
+        return splits, (*notes, f"{few}, so that near-duplicates are in several of them")
+    target.content["val"] = target.place("train")
+    told = f"{few}, so that val is train: figures measured on it say nothing of other pictures"
+    return ["train"] * len(prepared), (*notes, told)
 
 
 def _sources(annotations: Annotations, named: str | None) -> list[str]:
@@ -185,8 +193,11 @@ def _source(record: Record, annotations: Annotations) -> str:
 
 
 def _look_at(
-    records: Sequence[Record], options: Options, progress: Progress
+    annotations: Annotations, options: Options, progress: Progress
 ) -> tuple[list[Seen | None], list[tuple[Path, str]]]:
+    """What each picture is, None of one that is left out; and those, each with the reason."""
+    records = annotations.records
+
     def one(record: Record) -> Seen | str:
         if record.path.suffix.lower() not in IMAGE_SUFFIXES:
             return f"{record.path.suffix or 'no suffix'}: pictures are {', '.join(sorted(IMAGE_SUFFIXES))}"
@@ -203,6 +214,10 @@ def _look_at(
             if isinstance(found, str):
                 broken.append((record.path, f"{found} ({record.where})"))
             progress(len(seen), len(records))
+    if broken and not options.skip_broken:
+        first = "; ".join(f"{path}: {reason}" for path, reason in broken[:NAMED])
+        rest = f"; and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
+        raise DataError(f"{annotations.path}: {first}{rest}; --skip-broken leaves such pictures out")
     return seen, broken
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
@@ -184,11 +184,8 @@ def upload(
     folder: Path,
     project: str,
     *,
-    split: str = "train",
     batch: str | None = None,
-    tags: Sequence[str] = (),
     prediction: bool = True,
-    overwrite: bool = False,
     workers: int = 4,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Upload:
@@ -197,11 +194,8 @@ def upload(
     Args:
         folder: a data set as ``formats.read`` takes it: a folder in YOLO's layout with a data.yaml, a COCO .json, …
         project: ``WORKSPACE/PROJECT``.
-        split: train, val or test; where pictures go that the format gives no split.
         batch: name of the batch that they are put in, for a labeller to find them.
-        tags: put on each picture.
         prediction: the boxes are a model's, to be corrected by a person; False for finished labels.
-        overwrite: replace the boxes of pictures that the project has already.
         workers: pictures that are sent at a time.
         progress: called after each picture with how many are done, and of how many.
 
@@ -222,12 +216,10 @@ def upload(
             image_path=str(record.path),
             annotation_path={"name": f"{quote(record.path.stem)}.txt", "rawText": lines} if lines else None,
             annotation_labelmap={number: each for each, number in numbers.items()},
-            split={"val": "valid"}.get(record.split or split, record.split or split),
+            split={"val": "valid"}.get(record.split or "train", record.split or "train"),
             num_retry_uploads=RETRIES,
             batch_name=batch,
-            tag_names=list(tags),
             is_prediction=prediction,
-            annotation_overwrite=overwrite,
         )
         return bool(answer["image"].get("duplicate"))
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -92,12 +92,7 @@ def with_options_of_groups(function: Callable[..., Any]) -> Callable[..., Any]:
     parameters = []
     for name, parameter in signature(function).parameters.items():
         if name in groups:
-            types = get_type_hints(groups[name], include_extras=True)
-            for option in fields(groups[name]):
-                default = Parameter.empty if option.default is MISSING else option.default
-                parameters.append(
-                    Parameter(option.name, Parameter.KEYWORD_ONLY, default=default, annotation=types[option.name])
-                )
+            parameters += _options(groups[name])
         else:
             parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name]))
 
@@ -110,6 +105,19 @@ def with_options_of_groups(function: Callable[..., Any]) -> Callable[..., Any]:
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def _options(group: Any) -> Iterator[Parameter]:
+    """The fields of a group: in its ``panel`` of the help, if it has one, and flags without a ``--no-`` beside them."""
+    types = get_type_hints(group, include_extras=True)
+    for field in fields(group):
+        kind, option = get_args(types[field.name])[:2]
+        if getattr(group, "panel", None) and not option.rich_help_panel:
+            option.rich_help_panel = group.panel
+        if kind is bool and not option.param_decls:
+            option.param_decls = (f"--{field.name.replace('_', '-')}",)
+        default = Parameter.empty if field.default is MISSING else field.default
+        yield Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=types[field.name])
 
 
 app = App(add_completion=True)

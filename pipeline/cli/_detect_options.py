@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -32,35 +32,19 @@ class EngineName(StrEnum):
 class Given:
     """What is looked at."""
 
+    panel: ClassVar = INPUT
+
     sources: Annotated[
         list[str] | None,
         typer.Argument(metavar="SOURCE", help="Pictures, folders of them, globs, videos.", show_default=False),
     ] = None
     from_list: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="FILE|-",
-            help="A list of sources, one a line; - is standard input.",
-            rich_help_panel=INPUT,
-        ),
+        str | None, typer.Option("--from", metavar="FILE|-", help="A list of sources, one a line; - is standard input.")
     ] = None
-    allow_url: Annotated[
-        bool, typer.Option("--allow-url", help="Sources may be http and https addresses.", rich_help_panel=INPUT)
-    ] = False
-    no_recursive: Annotated[
-        bool,
-        typer.Option(
-            "--no-recursive", help="Of a folder take what lies in it, not in folders below.", rich_help_panel=INPUT
-        ),
-    ] = False
+    allow_url: Annotated[bool, typer.Option(help="Sources may be http and https addresses.")] = False
+    no_recursive: Annotated[bool, typer.Option(help="Of a folder take what lies in it, not in folders below.")] = False
     strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict",
-            help="A picture that is damaged within is an error, not a warning in its row.",
-            rich_help_panel=INPUT,
-        ),
+        bool, typer.Option(help="A picture that is damaged within is an error, not a warning in its row.")
     ] = False
 
 
@@ -68,75 +52,45 @@ class Given:
 class Written:
     """What is written, and from where a run goes on."""
 
+    panel: ClassVar = OUTPUT
+
     json_target: Annotated[
-        str | None,
-        typer.Option(
-            "--json",
-            metavar="FILE|-",
-            help="Write one JSON object a line; - is standard output.",
-            rich_help_panel=OUTPUT,
-        ),
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON object a line; - is standard output.")
     ] = None
     csv: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|-", help="Write a table, one row a face; - is standard output.", rich_help_panel=OUTPUT
-        ),
+        str | None, typer.Option(metavar="FILE|-", help="Write a table, one row a face; - is standard output.")
     ] = None
     parquet: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The same as Parquet, with types (extra 'parquet').", rich_help_panel=OUTPUT),
+        Path | None, typer.Option(metavar="FILE", help="The same as Parquet, with types (extra 'parquet').")
     ] = None
-    coco: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write COCO JSON, to correct the boxes.", rich_help_panel=OUTPUT),
-    ] = None
+    coco: Annotated[Path | None, typer.Option(metavar="FILE", help="Write COCO JSON, to correct the boxes.")] = None
     crops: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Cut the faces out into this folder, with a CSV of labels.", rich_help_panel=OUTPUT
-        ),
+        Path | None, typer.Option(metavar="DIR", help="Cut the faces out into this folder, with a CSV of labels.")
     ] = None
     features: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE.npz|.parquet",
-            help="Write each face's pooled numbers before the heads there.",
-            rich_help_panel=OUTPUT,
-        ),
+        typer.Option(metavar="FILE.npz|.parquet", help="Write each face's pooled numbers before the heads there."),
     ] = None
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Go on with a run that was interrupted; what is done is skipped.", rich_help_panel=OUTPUT
-        ),
-    ] = False
-    retry_failed: Annotated[
-        bool,
-        typer.Option(
-            "--retry-failed",
-            help="With --resume: try pictures again that could not be read.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False
-    restart: Annotated[
-        bool,
-        typer.Option(
-            "--restart", help="Begin anew, and drop what an interrupted run has done.", rich_help_panel=OUTPUT
-        ),
-    ] = False
+    resume: Annotated[bool, typer.Option(help="Go on with a run that was interrupted; what is done is skipped.")] = (
+        False
+    )
+    retry_failed: Annotated[bool, typer.Option(help="With --resume: try pictures again that could not be read.")] = (
+        False
+    )
+    restart: Annotated[bool, typer.Option(help="Begin anew, and drop what an interrupted run has done.")] = False
 
 
 @dataclass(frozen=True)
 class Drawn:
     """What is drawn into pictures, or hidden in them."""
 
+    panel: ClassVar = DRAWING
+
     save: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR|FILE",
             help="Save annotated pictures and videos in this folder; of one picture or video, a file.",
-            rich_help_panel=DRAWING,
         ),
     ] = None
     draw: Annotated[
@@ -144,7 +98,6 @@ class Drawn:
         typer.Option(
             metavar="LAYERS",
             help="With --save or --show: draw these of boxes,labels,points,heads. Default: all.",
-            rich_help_panel=DRAWING,
         ),
     ] = None
     label_fields: Annotated[
@@ -152,34 +105,21 @@ class Drawn:
         typer.Option(
             metavar="NAMES",
             help="With --save or --show: attributes that labels name, as in age,gender.",
-            rich_help_panel=DRAWING,
         ),
     ] = None
     blur: Annotated[
-        Hidden | None,
-        typer.Option(help="With --save: blur these, and draw nothing.", show_default=False, rich_help_panel=DRAWING),
+        Hidden | None, typer.Option(help="With --save: blur these, and draw nothing.", show_default=False)
     ] = None
     pixelate: Annotated[
-        Hidden | None,
-        typer.Option(
-            help="With --save: pixelate these, and draw nothing.", show_default=False, rich_help_panel=DRAWING
-        ),
+        Hidden | None, typer.Option(help="With --save: pixelate these, and draw nothing.", show_default=False)
     ] = None
     hide_conf: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="With --blur and --pixelate: least confidence of what is hidden.",
-            rich_help_panel=DRAWING,
-        ),
+        float, typer.Option(min=0, max=1, help="With --blur and --pixelate: least confidence of what is hidden.")
     ] = HIDE_CONFIDENCE
     review: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="With --blur and --pixelate: list there the pictures in which nothing was hidden.",
-            rich_help_panel=DRAWING,
+            metavar="FILE", help="With --blur and --pixelate: list there the pictures in which nothing was hidden."
         ),
     ] = None
 
@@ -188,13 +128,11 @@ class Drawn:
 class Tuning:
     """How the models run, beside what all commands have."""
 
+    panel: ClassVar = SPEED
+
     tiles: Annotated[
         bool,
-        typer.Option(
-            "--tiles",
-            help="Look at pictures larger than that in tiles too, for small faces.",
-            rich_help_panel=MODELS,
-        ),
+        typer.Option(help="Look at pictures larger than that in tiles too, for small faces.", rich_help_panel=MODELS),
     ] = False
     tile_size: Annotated[
         int | None,
@@ -214,20 +152,11 @@ class Tuning:
         ),
     ] = False
     precision: Annotated[
-        Precision,
-        typer.Option(
-            help="Of the models. auto: the fastest on this machine within the releases' bounds.",
-            rich_help_panel=SPEED,
-        ),
+        Precision, typer.Option(help="Of the models. auto: the fastest on this machine within the releases' bounds.")
     ] = Precision.auto
     workers: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            max=MOST_THREADS,
-            help="Pictures that are worked on at once. Default: by the machine.",
-            rich_help_panel=SPEED,
-        ),
+        typer.Option(min=1, max=MOST_THREADS, help="Pictures that are worked on at once. Default: by the machine."),
     ] = None
 
 
@@ -235,38 +164,27 @@ class Tuning:
 class Videos:
     """How videos are looked at."""
 
-    every: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Look at every N-th frame only.", rich_help_panel=VIDEO)
-    ] = 1
+    panel: ClassVar = VIDEO
+
+    every: Annotated[int, typer.Option(min=1, metavar="N", help="Look at every N-th frame only.")] = 1
     classify_every: Annotated[
-        int,
-        typer.Option(
-            min=1, metavar="N", help="Read a person's face in every N-th frame that has it.", rich_help_panel=VIDEO
-        ),
+        int, typer.Option(min=1, metavar="N", help="Read a person's face in every N-th frame that has it.")
     ] = CLASSIFY_EVERY
-    no_tracks: Annotated[
-        bool,
-        typer.Option(
-            "--no-tracks", help="Do not follow persons; each frame's faces stand alone.", rich_help_panel=VIDEO
-        ),
-    ] = False
+    no_tracks: Annotated[bool, typer.Option(help="Do not follow persons; each frame's faces stand alone.")] = False
     tracks: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.csv|.parquet|.jsonl", help="Write one row a person there.", rich_help_panel=VIDEO),
+        Path | None, typer.Option(metavar="FILE.csv|.parquet|.jsonl", help="Write one row a person there.")
     ] = None
     seconds: Annotated[
-        float | None,
-        typer.Option(min=0.001, max=31_536_000, metavar="S", help="Stop after S seconds.", rich_help_panel=VIDEO),
+        float | None, typer.Option(min=0.001, max=31_536_000, metavar="S", help="Stop after S seconds.")
     ] = None
-    show: Annotated[
-        bool,
-        typer.Option("--show", help="Show videos and cameras in a window; q ends one.", rich_help_panel=VIDEO),
-    ] = False
+    show: Annotated[bool, typer.Option(help="Show videos and cameras in a window; q ends one.")] = False
 
 
 @dataclass(frozen=True)
 class Ray:
     """Many cores or machines."""
+
+    panel: ClassVar = RAY
 
     engine: Annotated[
         EngineName,
@@ -280,21 +198,14 @@ class Ray:
             metavar="FOLDER.parquet",
             help="Write rows as Parquet parts into this folder, on a disk or in a bucket; what is there is not done "
             "again.",
-            rich_help_panel=RAY,
         ),
     ] = None
     address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="auto|HOST:PORT", help="Join this Ray cluster. Default: start Ray here.", rich_help_panel=RAY
-        ),
+        str | None, typer.Option(metavar="auto|HOST:PORT", help="Join this Ray cluster. Default: start Ray here.")
     ] = None
-    actors: Annotated[
-        int | None, typer.Option(min=1, help="Workers. Default: one a core, or one a GPU.", rich_help_panel=RAY)
-    ] = None
+    actors: Annotated[int | None, typer.Option(min=1, help="Workers. Default: one a core, or one a GPU.")] = None
     block: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="PICTURES", help="Pictures a part. Default: 25 to 500.", rich_help_panel=RAY),
+        int | None, typer.Option(min=1, metavar="PICTURES", help="Pictures a part. Default: 25 to 500.")
     ] = None
 
 
@@ -302,12 +213,9 @@ class Ray:
 class Screen:
     """What the screen shows."""
 
-    wide: Annotated[
-        bool, typer.Option("--wide", help="Tables on the screen with points, too.", rich_help_panel=OUTPUT)
-    ] = False
+    wide: Annotated[bool, typer.Option(help="Tables on the screen with points, too.", rich_help_panel=OUTPUT)] = False
     timing: Annotated[
-        bool,
-        typer.Option("--timing", help="Print where the time went, on standard error.", rich_help_panel=SPEED),
+        bool, typer.Option(help="Print where the time went, on standard error.", rich_help_panel=SPEED)
     ] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes, bars and summaries: only errors.")] = False
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more: where the time went.")] = False
+    quiet: Annotated[bool, typer.Option("-q", help="No notes, bars and summaries: only errors.")] = False
+    verbose: Annotated[bool, typer.Option("-v", help="Say more: where the time went.")] = False

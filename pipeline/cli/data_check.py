@@ -44,9 +44,7 @@ class Written:
 class OfDetectors:
     """What goes with a detector's data only."""
 
-    persons: Annotated[
-        bool, typer.Option("--persons", help="Let the detector look at each picture too; takes its time.")
-    ] = False
+    persons: Annotated[bool, typer.Option(help="Let the detector look at each picture too; takes its time.")] = False
     detector: Annotated[str | None, typer.Option(metavar="VERSION", help="For --persons. Default: that in use.")] = None
     aside: Annotated[
         Path | None,
@@ -153,7 +151,7 @@ class Labels:
     source: Annotated[str, typer.Option(metavar="NAME", help="The set's name in its CSV.")] = "prelabelled"
     split: Annotated[str, typer.Option(metavar="SHARES", help="Shares of train, val and perhaps test.")] = "0.85,0.15"
     seed: Annotated[int, typer.Option(help="Of the split.")] = 0
-    link: Annotated[bool, typer.Option("--link", help="Hard-link the pictures where it can be.")] = False
+    link: Annotated[bool, typer.Option(help="Hard-link the pictures where it can be.")] = False
     review: Annotated[float, typer.Option(min=0, max=1, help="Boxes below it are listed in review.csv.")] = 0.5
 
 
@@ -161,7 +159,7 @@ class Labels:
 class Labelling:
     """The models that label."""
 
-    attributes: Annotated[bool, typer.Option("--attributes", help="Read the attributes of each face too.")] = False
+    attributes: Annotated[bool, typer.Option(help="Read the attributes of each face too.")] = False
     detector: Annotated[str | None, typer.Option(metavar="VERSION", help="Default: that in use.")] = None
     classifier: Annotated[str | None, typer.Option(metavar="VERSION", help="Default: that in use.")] = None
     conf: Confidence = None

@@ -46,7 +46,7 @@ class Classes:
         list[str] | None,
         typer.Option("--map", metavar="THEIRS=OURS", help="Rename a class, or join it to another; once for each."),
     ] = None
-    drop_others: Annotated[bool, typer.Option("--drop-others", help="Leave out classes that nothing maps.")] = False
+    drop_others: Annotated[bool, typer.Option(help="Leave out classes that nothing maps.")] = False
     classes: Annotated[
         str | None, typer.Option(metavar="A,B", help="The set's classes in order. Default: the source's own.")
     ] = None
@@ -57,10 +57,9 @@ class Classes:
         ),
     ] = None
     seed: Annotated[int, typer.Option(help="Of the split.")] = 0
-    add: Annotated[bool, typer.Option("--add", help="Join the source to the set that is in DIR already.")] = False
+    add: Annotated[bool, typer.Option(help="Join the source to the set that is in DIR already.")] = False
     skip_broken: Annotated[
-        bool,
-        typer.Option("--skip-broken", help="Leave out missing, broken and wrongly sized pictures: they are listed."),
+        bool, typer.Option(help="Leave out missing, broken and wrongly sized pictures: they are listed.")
     ] = False
     workers: Annotated[int, typer.Option(min=1, help="Threads that read pictures.")] = 2
 
@@ -89,10 +88,8 @@ class Taken:
         None
     )
     split: Annotated[str, typer.Option(metavar="SHARES", help="Shares of train, val and perhaps test.")] = "0.85,0.15"
-    keep_splits: Annotated[bool, typer.Option("--keep-splits", help="Keep the source's own splits.")] = False
-    link: Annotated[
-        bool, typer.Option("--link", help="Hard-link the pictures where it can be, in place of copying.")
-    ] = False
+    keep_splits: Annotated[bool, typer.Option(help="Keep the source's own splits.")] = False
+    link: Annotated[bool, typer.Option(help="Hard-link the pictures where it can be, in place of copying.")] = False
     exif: Annotated[
         Orientation,
         typer.Option(

@@ -26,7 +26,7 @@ class How:
 
     precision: Annotated[str | None, typer.Option(help="float32, float16 or int8; else the release's default.")] = None
     imgsz: Annotated[int | None, typer.Option(help="Input size of our releases. Default: their own.")] = None
-    tiles: Annotated[bool, typer.Option("--tiles", help="Our releases look at large pictures in tiles, too.")] = False
+    tiles: Annotated[bool, typer.Option(help="Our releases look at large pictures in tiles, too.")] = False
     device: Device = "cpu"
     threads: Threads = None
 

@@ -44,12 +44,18 @@ class Fixed:
     imgsz: Annotated[int, typer.Option(min=32, help="Side of the input in pixels.")] = 640
     batch: Annotated[str, typer.Option(help="Pictures a step, or auto.")] = "auto"
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16 (a CPU's).")] = "auto"
-    rect: Annotated[bool, typer.Option(help="Batches of like aspect ratio: less padding, no mosaic.")] = False
+    rect: Annotated[
+        bool, typer.Option("--rect/--no-rect", help="Batches of like aspect ratio: less padding, no mosaic.")
+    ] = False
     augmentation: Annotated[
         str, typer.Option(help="A recipe's name (ultralytics, roboflow, views), or its FILE.yaml.")
     ] = "ultralytics"
     frozen_statistics: Annotated[
-        bool, typer.Option(help="Leave batch norms' statistics as they are: quicker on a CPU, from trained weights.")
+        bool,
+        typer.Option(
+            "--frozen-statistics/--no-frozen-statistics",
+            help="Leave batch norms' statistics as they are: quicker on a CPU, from trained weights.",
+        ),
     ] = False
     seed: Annotated[int, typer.Option(min=0, help="Of every random number.")] = 0
 
@@ -100,7 +106,7 @@ class Released:
     ] = None
     export: Export = None
     conf: Threshold = "0.25"
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a version of that name.")] = False
+    replace: Annotated[bool, typer.Option(help="Replace a version of that name.")] = False
 
     @property
     def values(self) -> dict[str, Any]:

@@ -233,7 +233,6 @@ def test_upload(make_set: Callable[[Path, str], Path], tmp_path: Path, service: 
         place,
         "ws/heads",
         batch="round 2",
-        tags=["prelabelled"],
         progress=lambda done, of: steps.append((done, of)),
     )
     assert (found.sent, found.known) == (3, 1)
@@ -242,7 +241,6 @@ def test_upload(make_set: Callable[[Path, str], Path], tmp_path: Path, service: 
     assert set(pictures) == {f"{name}.png" for name in TRUTH}
     assert pictures["d.png"]["split"] == "valid"
     assert pictures["a.png"]["batch"] == "round 2"
-    assert pictures["a.png"]["tag"] == ["prelabelled"]
     original = next(place.rglob("a.png")).read_bytes()
     assert pictures["a.png"]["bytes"] == original
     labels = {each["image"]: each for each in service.annotations}
