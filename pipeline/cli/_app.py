@@ -89,7 +89,7 @@ def with_options_of_groups(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     hints = get_type_hints(function, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
-    parameters = []
+    parameters: list[Parameter] = []
     for name, parameter in signature(function).parameters.items():
         if name in groups:
             parameters += _options(groups[name])

@@ -20,7 +20,8 @@ class Group:
     words: Annotated[list[str] | None, typer.Option(help="Words.")] = None
 
 
-app, seen = App(), []
+app = App()
+seen: list[tuple[str, Group, bool]] = []
 
 
 @app.command()
