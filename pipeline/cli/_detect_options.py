@@ -145,11 +145,7 @@ class Tuning:
     ] = None
     full_decode: Annotated[
         bool,
-        typer.Option(
-            "--full-decode",
-            help="Decode every pixel of large JPEGs, also where a fraction of their size is enough.",
-            rich_help_panel=SPEED,
-        ),
+        typer.Option(help="Decode every pixel of large JPEGs, also where a fraction of their size is enough."),
     ] = False
     precision: Annotated[
         Precision, typer.Option(help="Of the models. auto: the fastest on this machine within the releases' bounds.")

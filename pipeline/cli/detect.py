@@ -222,7 +222,7 @@ def output_options(given: Options) -> Outputs:
     from ..outputs.options import Outputs
 
     hidden, save, drawing = given["blur"] or given["pixelate"], given["save"], None
-    if save is not None:
+    if given["draw"] is not None or given["label_fields"] is not None:
         from ..drawing.options import DrawOptions
 
         drawing = DrawOptions.parse(given["draw"], given["label_fields"])

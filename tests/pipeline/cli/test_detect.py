@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facepipe.pipeline.cli import main
+from facepipe.pipeline.cli._detect_options import Drawn, Videos, Written
+from facepipe.pipeline.cli.detect import output_options
+from facepipe.pipeline.drawing.options import DrawOptions
 from facepipe.pipeline.inputs.image_reader import read_frame
 from facepipe.pipeline.outputs.names import FreeNames, shared_folder
 
@@ -223,3 +226,10 @@ def test_two_runs_at_once_into_one_folder(run: Run, tree: Path, tmp_path: Path) 
     assert code == 2
     assert "another facepipe is writing it" in err
     assert not (tmp_path / "t.csv").exists()
+
+
+def test_what_is_drawn_holds_for_files_and_windows(tmp_path: Path) -> None:
+    for place in (Drawn(draw="boxes", save=tmp_path), Drawn(draw="boxes")):
+        options = {**vars(Written()), **vars(place), **vars(Videos(show=place.save is None))}
+        assert output_options(options).drawing == DrawOptions(frozenset({"boxes"}))
+    assert output_options({**vars(Written()), **vars(Drawn(save=tmp_path))}).drawing is None
