@@ -13,16 +13,15 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.errors import FacepipeError, VideoError
 from ...core.extras import require
 from ..console import DetectScreen, console, note, printable, progress, report
-from ..drawing.window import Show, live_window
 from ..inputs.image_reader import Frame
 from ..outputs.images import ENDINGS
 from ..outputs.names import FreeNames, stem_of
@@ -35,6 +34,9 @@ from ..video.reader import VideoFrame, VideoReader
 from ..video.tracks import TrackForm, TrackSummary, check_suffix, read_tracks, tracks_table, write_tracks
 from ..video.writer import Change, VideoWriter
 from .images import DetectRun
+
+if TYPE_CHECKING:
+    from ..drawing.window import Show
 
 CAMERA_RATE = 25.0
 """Frames a second that a saved video of a camera announces where the camera does not say."""
@@ -65,7 +67,7 @@ def detect_videos(
     options = options or VideoOptions()
     check_outputs(run.outputs, tracks, videos)
     persons = _from_journal(run)
-    with live_window(window, run.outputs.drawing) as show:
+    with _live_window(run.outputs) if window else nullcontext() as show:
         for video in run.to_do(videos):
             one = _Video(run, screen, options, video, run.names, show)
             one.do()
@@ -74,6 +76,12 @@ def detect_videos(
         classifiers = run.pipeline.parts()[1].by_name
         form = TrackForm([each for found in classifiers.values() for each in found.attributes], list(classifiers))
         write_tracks(tracks, [person for video in videos for person in persons.get(video, ())], form)
+
+
+def _live_window(outputs: Outputs) -> AbstractContextManager[Show]:
+    from ..drawing.window import live_window
+
+    return live_window(outputs.drawing)
 
 
 def check_outputs(outputs: Outputs, tracks: Path | None, videos: Sequence[str] = ()) -> None:

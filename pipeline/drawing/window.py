@@ -77,16 +77,12 @@ def show_until_key(picture: Frame, title: str) -> None:
 
 
 @contextmanager
-def live_window(wanted: bool, options: DrawOptions) -> Iterator[Show | None]:
-    """What shows the frames of videos while the block lasts; None where it is not wanted.
+def live_window(options: DrawOptions | None = None) -> Iterator[Show]:
+    """What shows the frames of videos while the block lasts; ``check_display`` tells if it can.
 
     Args:
-        wanted: whether there is to be a window. ``check_display`` tells if there can be.
-        options: what is drawn into the frames.
+        options: what is drawn into the frames; None draws everything.
     """
-    if not wanted:
-        yield None
-        return
     drawer, opened = Drawer(options), False
 
     def show(frame: Frame, result: ResultData) -> bool:

@@ -8,6 +8,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,13 +153,18 @@ def test_showing_without_a_display(pipeline: Pipeline, photo: Photo, monkeypatch
 
 
 def test_showing_opens_a_window_until_a_key(pipeline: Pipeline, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[tuple[str, ...]] = []
-    pressed = iter([-1, -1, ord("a")])
+    called: list[str] = []
     shown: list[Any] = []
+    pressed = iter([-1, -1, ord("a")])
+
+    def note(name: str, *given: Any) -> int:
+        called.append(name)
+        shown.append(given)
+        return next(pressed) if name == "waitKey" else 0
+
     monkeypatch.setattr("facepipe.pipeline.drawing.window.check_display", lambda instead: None)
-    for name in ("namedWindow", "resizeWindow", "imshow", "destroyAllWindows"):
-        monkeypatch.setattr(cv2, name, lambda *given, name=name: (called.append(name), shown.append(given)))
-    monkeypatch.setattr(cv2, "waitKey", lambda delay: called.append("waitKey") or next(pressed))
+    for name in ("namedWindow", "resizeWindow", "imshow", "waitKey", "destroyAllWindows"):
+        monkeypatch.setattr(cv2, name, partial(note, name))
     monkeypatch.setattr(cv2, "getWindowProperty", lambda title, asked: 1.0)
     result = pipeline.run(path)
     result.show()

@@ -238,11 +238,11 @@ def test_closing_the_window_ends_that_video(
         shown.append((result.source, result.frame))
         return result.frame != 2
 
-    def window(wanted: bool, options: DrawOptions) -> AbstractContextManager[Callable[..., bool] | None]:
+    def window(options: DrawOptions) -> AbstractContextManager[Callable[..., bool]]:
         drawings.append(options)
-        return nullcontext(show if wanted else None)
+        return nullcontext(show)
 
-    monkeypatch.setattr(module, "live_window", window)
+    monkeypatch.setattr("facepipe.pipeline.drawing.window.live_window", window)
     videos = [clip(name, frames=120) for name in ("a.mp4", "b.mp4")]
     outputs = Outputs(csv=tmp_path / "o.csv", drawing=DrawOptions.parse("boxes", None))
     detect(outputs, *videos, window=True)
