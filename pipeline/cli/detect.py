@@ -84,15 +84,8 @@ def detect(
     check_usage(options)
     if screen.quiet or screen.verbose:
         Verbosity.level = WARNING if screen.quiet else DEBUG
-    decisive = {
-        "device": models.device,
-        "precision": tuning.precision.value,
-        "confidence": models.conf,
-        "imgsz": models.imgsz,
-        "tiles": tuning.tile_size or tuning.tiles,
-        "full_decode": tuning.full_decode,
-    }
     sources = SourceOptions(tuple(given.sources or ()), given.from_list, given.allow_url, not given.no_recursive)
+    decisive = _decisive(models, tuning)
     chosen = ModelOptions(models.detector, models.classifier, decisive, models.threads, tuning.workers)
     if ray.out is not None:  # which only --engine ray takes, and needs
         from ..distributed.job import RayJob, run_ray_job
@@ -116,6 +109,18 @@ def detect(
         VideoJob(videos.every, videos.classify_every, not videos.no_tracks, videos.seconds, videos.tracks),
     )
     end(lambda: run_job(job))
+
+
+def _decisive(models: ModelChoice, tuning: Tuning) -> dict[str, Any]:
+    """The options on which the results depend."""
+    return {
+        "device": models.device,
+        "precision": tuning.precision.value,
+        "confidence": models.conf,
+        "imgsz": models.imgsz,
+        "tiles": tuning.tile_size or tuning.tiles,
+        "full_decode": tuning.full_decode,
+    }
 
 
 def end(run: Callable[[], bool]) -> None:

@@ -82,18 +82,14 @@ def evaluate(
         report(reason)
     figures = Figures(seen)
     _print(seen, figures)
-    command = evaluation_command(
-        seen,
-        [
-            f"--detector {eyes.release.label}",
-            *(f"--classifier {each.release.label}" for each in models),
-            f"--precision {precision}",
-            *([] if chosen.imgsz is None else [f"--imgsz {chosen.imgsz}"]),
-            *(["--tiles"] if tiles else []),
-            *([] if chosen.conf is None else [f"--conf {chosen.conf:g}"]),
-            f"--iou {measured.iou:g}",
-        ],
-    )
+    options = [
+        f"--detector {eyes.release.label}",
+        *(f"--classifier {each.release.label}" for each in models),
+        f"--precision {precision}",
+        *_words(chosen, tiles),
+        f"--iou {measured.iou:g}",
+    ]
+    command = evaluation_command(seen, options)
     if json_file is not None:
         write_figures(json_file, as_json(seen, figures, command))
     if out is not None:
@@ -101,6 +97,15 @@ def evaluate(
         print(f"report: {out}")
     if seen.failed:
         raise typer.Exit(FAILED)
+
+
+def _words(chosen: ModelChoice, tiles: bool) -> list[str]:
+    """Those options that were given and that figures depend on."""
+    return [
+        *([] if chosen.imgsz is None else [f"--imgsz {chosen.imgsz}"]),
+        *(["--tiles"] if tiles else []),
+        *([] if chosen.conf is None else [f"--conf {chosen.conf:g}"]),
+    ]
 
 
 def _open(
