@@ -42,6 +42,9 @@ def _measure_detector(run: Path, release: Release, folder: Path) -> None:
 
 
 def _measure_classifier(run: Path, release: Release, folder: Path) -> None:
+    from ...classifier.training.keras_backend import import_keras
+
+    import_keras()  # the modules below do, with all that its backend says
     from ...classifier.export.release import measure_rival
     from ...classifier.training.run_folder import read_settings
 

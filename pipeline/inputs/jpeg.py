@@ -69,7 +69,7 @@ def decode_jpeg(content: bytes, header: ImageHeader, least: int | None = None) -
         except ValueError as error:
             told = str(error)
             stored = simplejpeg.decode_jpeg(content, "BGR", **size, strict=False)
-    except ValueError:
+    except (ValueError, KeyError):  # KeyError: a kind of colours that it has no name for
         return None
     damage = _damage(content, told, stored, height, times)
     if exif := jpeg_exif(content):
