@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
-from facepipe import Pipeline
+from facepipe import Pipeline, read_frame
 from facepipe.classifier.inference.attributes import ClassValue, NumericValue, PointsValue
 from facepipe.detector.evaluation.blank_pictures import KINDS, blank_picture
 from facepipe.weights.store import find, releases
@@ -24,6 +26,8 @@ def test_shipped_files_are_the_released_ones() -> None:
         ("detector", "0.1.0"),
         ("detector", "1.0.0"),
         ("classifier", "0.1.0"),
+        ("classifier", "1.0.0"),
+        ("classifier", "1.1.0-rc1"),
     }
     for release in shipped:
         release.verify()
@@ -31,7 +35,8 @@ def test_shipped_files_are_the_released_ones() -> None:
         assert all(data.terms for data in release.manifest.data)
     for stage in ("detector", "classifier"):
         assert find(stage).folder.parent.parent.name == "weights"
-    assert sum(entry.bytes for release in shipped for entry in release.manifest.files) <= 150e6
+        assert find(stage).version == "1.0.0", "a candidate is not used unless it is named"
+    assert sum(entry.bytes for release in shipped for entry in release.manifest.files) <= 175e6
 
 
 def test_the_sample_photograph() -> None:
@@ -52,6 +57,24 @@ def test_the_sample_photograph() -> None:
     left, right = eyes.points["left_eye"], eyes.points["right_eye"]
     assert face.box.x1 < left[0] < right[0] < face.box.x2  # the image's left
     assert max(abs(left[1] - right[1]), 1) < right[0] - left[0]
+
+
+@pytest.mark.parametrize("height", [20, 28, 40, 60, 90])
+def test_a_small_face_wears_no_mask(height: int) -> None:
+    """Classifier 1.0.0 sees a mask on nearly every face of less than 32 px."""
+    photo = read_frame(PHOTO)
+    scale = height / 118  # the face's height in the photograph
+    small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    frame = np.full((640, 640, 3), 150, np.uint8)
+    frame[60 : 60 + small.shape[0], 100 : 100 + small.shape[1]] = small
+    with Pipeline(classifier="1.1.0-rc1", conf=0.15) as pipeline:
+        faces = pipeline.run(frame).faces
+    assert faces
+    for face in faces:
+        mask = (face.attributes or {}).get("mask")
+        assert mask is None or (isinstance(mask, ClassValue) and mask.value != "yes")
+        if face.attributes is None or "mask" not in face.attributes:
+            assert "too small" in str(face.reason or face.reasons)
 
 
 def test_pictures_of_nothing_hold_nobody() -> None:
