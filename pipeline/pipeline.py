@@ -47,8 +47,8 @@ class Pipeline(Stages):
         workers: pictures that a stream works on at a time, sharing the ``threads``; None takes as many as there are
             threads, four at most.
         allow_url: let ``http://`` and ``https://`` sources be fetched.
-        full_decode: decode every pixel of large JPEGs. Else they are decoded at a half, a quarter or an eighth of their
-            size, if that is at least twice the detector's input, and whole where a face needs more; see docs/speed.md.
+        reduced_decode: decode large JPEGs at a half, a quarter or an eighth of their size, if that is at least twice
+            the detector's input, and whole where a face needs more. Quicker; boxes move a little, see docs/speed.md.
 
     ``device``, ``threads``, ``confidence``, ``imgsz``, ``tiles`` and ``precision`` go to the models that are loaded
     here; models at hand have their own. Several threads may share one pipeline.
@@ -86,7 +86,7 @@ class Pipeline(Stages):
         allow_url: bool = False,
         *,
         conf: float | None = None,
-        full_decode: bool = False,
+        reduced_decode: bool = False,
     ):
         check_workers(workers, threads)
         confidence = _one_confidence(confidence, conf)
@@ -105,7 +105,7 @@ class Pipeline(Stages):
             limits=limits,
             allow_url=allow_url,
             stopwatch=stopwatch,
-            full_decode=full_decode,
+            reduced_decode=reduced_decode,
         )
         self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 

@@ -72,7 +72,7 @@ class Stages:
         allow_url: let ``http://`` and ``https://`` sources be fetched.
         stopwatch: that goes on; None takes a new one.
         shared: the parts for several calls at a time, where they are at hand; None opens them when they are wanted.
-        full_decode: decode every pixel of every picture.
+        reduced_decode: decode large JPEGs at a fraction of their size, see ``DETAIL``.
 
     Attributes:
         least: pixels that a decoded picture's longer side has at least, where it is not decoded whole; None decodes all
@@ -94,7 +94,7 @@ class Stages:
         allow_url: bool = False,
         stopwatch: Stopwatch | None = None,
         shared: Parts | None = None,
-        full_decode: bool = False,
+        reduced_decode: bool = False,
     ):
         check_workers(workers)
         detector = parts.detector
@@ -104,7 +104,7 @@ class Stages:
         self.limits = limits
         self.allow_url = allow_url
         self.stopwatch = stopwatch or Stopwatch()
-        self.least = None if full_decode or detector.tiles else DETAIL * detector.imgsz
+        self.least = DETAIL * detector.imgsz if reduced_decode and not detector.tiles else None
         self.models = _models(*parts, self.least)
         self.workers = workers or (min(cpus, MOST_WORKERS) if detector.device == "cpu" else 2)
         self._threads = max(1, cpus // self.workers)

@@ -143,9 +143,9 @@ class Tuning:
             rich_help_panel=MODELS,
         ),
     ] = None
-    full_decode: Annotated[
+    reduced_decode: Annotated[
         bool,
-        typer.Option(help="Decode every pixel of large JPEGs, also where a fraction of their size is enough."),
+        typer.Option(help="Decode large JPEGs at a fraction of their size: quicker, and boxes move a little."),
     ] = False
     precision: Annotated[
         Precision, typer.Option(help="Of the models. auto: the fastest on this machine within the releases' bounds.")

@@ -119,7 +119,7 @@ def _decisive(models: ModelChoice, tuning: Tuning) -> dict[str, Any]:
         "confidence": models.conf,
         "imgsz": models.imgsz,
         "tiles": tuning.tile_size or tuning.tiles,
-        "full_decode": tuning.full_decode,
+        "reduced_decode": tuning.reduced_decode,
     }
 
 

@@ -162,7 +162,7 @@ class Task:
 
     Attributes:
         facepipe: the version that the run was started with.
-        models, device, threads, confidence, imgsz, tiles, full_decode: of the pipeline.
+        models, device, threads, confidence, imgsz, tiles, reduced_decode: of the pipeline.
         allow_url: as there.
         out: address of the results' folder.
         base: the folder that relative paths begin in; None where there are none.
@@ -176,7 +176,7 @@ class Task:
     confidence: float | None
     imgsz: int | None
     tiles: bool | int
-    full_decode: bool
+    reduced_decode: bool
     allow_url: bool
     out: str
     base: str | None
@@ -266,7 +266,7 @@ class Worker:
                 task.threads,
                 workers=at_once,
                 allow_url=task.allow_url,
-                full_decode=task.full_decode,
+                reduced_decode=task.reduced_decode,
             )
             self._form = RowForm(task.models.attributes)
             self._folder = ResultsFolder(task.out)

@@ -295,7 +295,9 @@ def open_named(
         AttributeClassifier(release=found, device=where, threads=cpus, precision=file.precision)
         for found, file, where in readers
     ]
-    return Pipeline(detector, classifiers, threads=threads, allow_url=allow_url, full_decode=used.reduced_to is None)
+    return Pipeline(
+        detector, classifiers, threads=threads, allow_url=allow_url, reduced_decode=used.reduced_to is not None
+    )
 
 
 def compared_with(then: Models, now: Models) -> tuple[list[str], bool]:

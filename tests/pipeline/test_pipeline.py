@@ -247,7 +247,7 @@ def test_json_contract(pipeline: Pipeline, photo: Photo, tmp_path: Path) -> None
         "iou": 0.5,
         "imgsz": 64,
         "tiles": None,
-        "reduced_to": 128,
+        "reduced_to": None,
     }
     crop = classifier.manifest.crop
     assert crop is not None

@@ -128,7 +128,7 @@ def large_photo(tmp_path: Path) -> Path:
 
 
 def test_the_result_is_that_of_every_pixel(large_photo: Path) -> None:
-    with Pipeline() as quick, Pipeline(full_decode=True) as thorough:
+    with Pipeline(reduced_decode=True) as quick, Pipeline() as thorough:
         ours, theirs = quick.run(large_photo), thorough.run(large_photo)
         assert quick.models.detector.reduced_to == 2 * quick.models.detector.imgsz  # type: ignore[operator]
         assert thorough.models.detector.reduced_to is None
@@ -146,7 +146,7 @@ def test_the_result_is_that_of_every_pixel(large_photo: Path) -> None:
 
 
 def test_a_result_does_not_depend_on_who_wants_the_frame(large_photo: Path) -> None:
-    with Pipeline() as pipeline:
+    with Pipeline(reduced_decode=True) as pipeline:
         alone = pipeline.run(large_photo)
         (kept, frame), (without, none) = (
             next(iter(pipeline.stream([large_photo], frames=frames))) for frames in (True, False)
@@ -166,7 +166,7 @@ def test_a_picture_that_fails_later_is_one_row(large_photo: Path, monkeypatch: p
     canvas = np.full((3000, 3000, 3), 128, np.uint8)
     canvas[100:612, 100:612] = read_frame(PHOTO)  # a face of some 90 px: cut out of the whole picture
     cv2.imwrite(str(large_photo), canvas)
-    with Pipeline(imgsz=1280) as pipeline:
+    with Pipeline(imgsz=1280, reduced_decode=True) as pipeline:
         pipeline.least = 1280  # else a face of a 4,000 px picture, for an input of 1,280
         results = pipeline.run([large_photo, small])
     assert "at its full size" in str(results[0].error)

@@ -101,7 +101,7 @@ def _there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def job(*sources: str, out: str | Path, **options: Any) -> RayJob:
     decisive = {"device": "cpu", "precision": "auto", "confidence": None, "imgsz": None, "tiles": False}
-    decisive["full_decode"] = False
+    decisive["reduced_decode"] = False
     decisive |= {name: options.pop(name) for name in tuple(options) if name in decisive}
     return RayJob(SourceOptions(sources), ModelOptions(None, None, decisive), str(out), **options)
 
@@ -247,7 +247,7 @@ def task(session: Any, tmp_path: Path) -> Task:
         confidence=None,
         imgsz=None,
         tiles=False,
-        full_decode=False,
+        reduced_decode=False,
         allow_url=False,
         out=str(tmp_path / "results.parquet"),
         base=None,

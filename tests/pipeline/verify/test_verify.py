@@ -472,10 +472,10 @@ def test_every_setting_that_numbers_depend_on_is_taken_from_the_results(
     lines = []
     chosen: list[dict[str, Any]] = [{"imgsz": 96}, {"tiles": 64}, {"confidence": 0.45}]
     cv2.imwrite(str(tmp_path / "large.jpg"), photo(5, 400, 600))
-    chosen += [{"imgsz": 96, "full_decode": thorough} for thorough in (False, True)]
+    chosen += [{"imgsz": 96, "reduced_decode": reduced} for reduced in (False, True)]
     for settings in chosen:
         with Pipeline("98.0.0", ["shirt@0.1.0", "face"], **settings) as pipeline:
-            (result,) = pipeline.run([str(tmp_path / ("large.jpg" if "full_decode" in settings else "a.png"))])
+            (result,) = pipeline.run([str(tmp_path / ("large.jpg" if "reduced_decode" in settings else "a.png"))])
         assert result.faces or result.heads
         lines.append(result.model_dump_json())
     seen = [json.loads(line) for line in lines]
