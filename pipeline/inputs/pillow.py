@@ -13,7 +13,7 @@ from ...core.extras import optional
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PLUGINS = {"BMP": "BmpImagePlugin", "GIF": "GifImagePlugin", "TIFF": "TiffImagePlugin", "JPEG": "JpegImagePlugin"}
+PLUGINS = {"BMP": "BmpImagePlugin", "GIF": "GifImagePlugin", "TIFF": "TiffImagePlugin"}
 FAULTS = (OSError, ValueError, SyntaxError, MemoryError, EOFError, IndexError, KeyError, TypeError, RuntimeError)
 """What Pillow and pillow-heif raise of damaged pictures."""
 

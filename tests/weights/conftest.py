@@ -1,4 +1,4 @@
-"""Run folders that are ready to be published, made without training."""
+"""An empty root of releases, and run folders that are ready to be published, made without training."""
 
 from __future__ import annotations
 
@@ -11,11 +11,21 @@ from zlib import crc32
 import cv2
 import numpy as np
 import pytest
+from facepipe.weights import records, store
 from facepipe.weights.manifest import Manifest, Metric, Metrics, write_manifest
 from facepipe.weights.release import Release, file_entry
 
 LABELS = "ab" * 32
 AP, ACCURACY = "AP50, face boxes >= 16 px at 640", "gender.accuracy"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty user's root; the package's root is emptied too, so that real releases do not get in the way."""
+    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "user"))
+    monkeypatch.setattr(store, "PACKAGE_ROOT", tmp_path / "package")
+    monkeypatch.setattr(records, "_warned", set())
+    return tmp_path / "user"
 
 
 def _metrics(stage: str, sha256: str, headline: float) -> Metrics:

@@ -11,20 +11,11 @@ import numpy as np
 import pytest
 from facepipe import Pipeline
 from facepipe.core.errors import WeightsError
-from facepipe.weights import records, store
+from facepipe.weights import store
 from facepipe.weights.release import Release, open_release
 from facepipe.weights.store import find, installed, publish, releases, use, version_key
 
 Publish = Callable[..., Release]
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty user's root; the package's root is emptied too, so that real releases do not get in the way."""
-    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "user"))
-    monkeypatch.setattr(store, "PACKAGE_ROOT", tmp_path / "package")
-    monkeypatch.setattr(records, "_warned", set())
-    return tmp_path / "user"
 
 
 def test_versions_sort_by_number_and_names_come_before_the_release() -> None:

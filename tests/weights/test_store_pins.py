@@ -8,20 +8,10 @@ from pathlib import Path
 
 import pytest
 from facepipe.core.errors import WeightsError
-from facepipe.weights import records, store
 from facepipe.weights.release import Release
 from facepipe.weights.store import find, pin_key, read_pins, use, write_pin
 
 Publish = Callable[..., Release]
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty user's root; the package's root is emptied too, so that real releases do not get in the way."""
-    monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path / "user"))
-    monkeypatch.setattr(store, "PACKAGE_ROOT", tmp_path / "package")
-    monkeypatch.setattr(records, "_warned", set())
-    return tmp_path / "user"
 
 
 def test_pins_are_written_and_taken_back(tmp_path: Path) -> None:
