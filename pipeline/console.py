@@ -273,6 +273,10 @@ class Terminated(KeyboardInterrupt):
     """The process was asked to end by SIGTERM."""
 
 
+_received: list[KeyboardInterrupt] = []
+"""What the first signal within ``terminable`` has raised."""
+
+
 def exit_code(interruption: KeyboardInterrupt) -> int:
     """128 and the signal's number, as a shell has it: 130 of Ctrl-C, 143 of SIGTERM."""
     return 128 + (signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
@@ -290,19 +294,37 @@ def terminable() -> Iterator[None]:
         return
     signals = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
     before = {each: signal.getsignal(each) for each in signals}
+    _received.clear()
 
     def first(number: int, frame: FrameType | None) -> NoReturn:
         for each in signals:
             signal.signal(each, _at_once)
-        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        _received.append(Terminated() if number == signal.SIGTERM else KeyboardInterrupt())
+        raise _received[0]
 
     for each in signals:
         signal.signal(each, first)
     try:
-        yield
+        with unwrapped():
+            yield
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Within ``terminable``: an error that comes of an interruption is that interruption.
+
+    A signal's exception is raised wherever Python code runs, also where a library calls it and makes an error of its own
+    of any exception, as pydantic's serializer does.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _received:
+            raise _received[0] from error
+        raise
 
 
 def _at_once(number: int, frame: FrameType | None) -> NoReturn:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...core.errors import FacepipeError
 from .. import STARTED
-from ..console import DEBUG, ERROR, INFO, DetectScreen, Verbosity, counted, note, report
+from ..console import DEBUG, ERROR, INFO, DetectScreen, Verbosity, counted, note, report, unwrapped
 from ..inputs.image_reader import Limits
 from ..inputs.sources import Gathered, gather, read_list
 from ..outputs.names import shared_folder
@@ -141,7 +141,7 @@ def run_job(job: DetectJob) -> bool:
             if found.videos:
                 options["video"] = asdict(job.video.options)
             settings = run_settings(pipeline, outputs, options)
-            with DetectRun(pipeline, outputs, inputs, settings, before, bool(found.videos)) as run:
+            with unwrapped(), DetectRun(pipeline, outputs, inputs, settings, before, bool(found.videos)) as run:
                 failed = _all(run, job, found, screen)
         except (KeyboardInterrupt, FacepipeError) as stop:
             if isinstance(stop, KeyboardInterrupt) or (run is not None and run.journal):

@@ -19,7 +19,7 @@ from ...core.errors import FacepipeError
 from ...core.extras import require
 from ...core.version import __version__
 from ..batch.job import ModelOptions, SourceOptions
-from ..console import FEW, console, counted, note, progress, report
+from ..console import FEW, console, counted, note, progress, report, unwrapped
 from ..inputs.sources import is_store
 from ..outputs.rows import RowForm
 from .cluster import Workers, choose_models, cluster, fit, ray_module
@@ -83,7 +83,8 @@ def run_ray_job(job: RayJob) -> bool:
         note(f"{folder.label}: finished already; --restart begins anew")
         return read_success(folder).failed > 0 or bool(listing.problems)
     try:
-        counts = run.all()
+        with unwrapped():
+            counts = run.all()
     except KeyboardInterrupt:
         note(run.where_it_stands())
         raise

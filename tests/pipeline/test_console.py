@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
 
 import pytest
 from facepipe.pipeline import console as module
-from facepipe.pipeline.console import FEW, DetectScreen, counted
+from facepipe.pipeline.console import FEW, DetectScreen, Terminated, counted, exit_code, terminable
 from facepipe.pipeline.results import DetectorUsed, Models, Result
+from pydantic import BaseModel, field_serializer
 from rich.console import Console
 
 MODELS = Models(detector=DetectorUsed(version="1.0.0", sha256="ab" * 32), classifiers={})
@@ -89,3 +92,29 @@ def test_errors_past_some_are_left_to_the_outputs(capsys: pytest.CaptureFixture[
 
 def test_counted() -> None:
     assert [counted(number, "face") for number in (0, 1, 1200)] == ["0 faces", "1 face", "1,200 faces"]
+
+
+class Interrupted(BaseModel):
+    """A signal arrives while pydantic has Python code called."""
+
+    number: int
+
+    @field_serializer("number")
+    def write(self, number: int) -> int:
+        os.kill(os.getpid(), number)
+        return sum(range(1000))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_library_that_wraps_errors_hides_no_signal(number: int, code: int) -> None:
+    with pytest.raises(KeyboardInterrupt) as stop, terminable():
+        Interrupted(number=number).model_dump_json()
+    assert exit_code(stop.value) == code
+
+
+def test_an_error_without_a_signal_stays_what_it_is() -> None:
+    with pytest.raises(Terminated), terminable():
+        raise Terminated
+    with pytest.raises(ValueError, match="three"), terminable():
+        raise ValueError("three")
