@@ -316,8 +316,8 @@ def terminable() -> Iterator[None]:
 def unwrapped() -> Iterator[None]:
     """Within ``terminable``: an error that comes of an interruption is that interruption.
 
-    A signal's exception is raised wherever Python code runs, also where a library calls it and makes an error of its own
-    of any exception, as pydantic's serializer does.
+    A signal's exception is raised wherever Python code runs, also where a library calls it and makes an error of its
+    own of any exception, as pydantic's serializer does.
     """
     try:
         yield
