@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, NoReturn, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -120,9 +120,6 @@ def _options(group: Any) -> Iterator[Parameter]:
         yield Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=types[field.name])
 
 
-app = App(add_completion=True)
-
-
 class LogLevel(StrEnum):
     debug = "debug"
     info = "info"
@@ -133,12 +130,19 @@ class LogLevel(StrEnum):
 LEVELS = {LogLevel.debug: DEBUG, LogLevel.info: INFO, LogLevel.warning: WARNING, LogLevel.error: ERROR}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit: 0 all done, 1 some input failed, 2 wrong usage or a set-up that does not work."""
+def run(make: Callable[[Sequence[str]], App], arguments: list[str] | None = None) -> NoReturn:
+    """Run a command and exit: 0 all done, 1 some input failed, 2 wrong usage or a set-up that does not work.
+
+    Args:
+        make: the app that has the command which the arguments name.
+        arguments: None takes those of the process.
+    """
     use_utf8()
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(args=given, prog_name="facepipe", standalone_mode=False, default_map=settings_map(given)) or 0
+        code = (
+            make(given)(args=given, prog_name="facepipe", standalone_mode=False, default_map=settings_map(given)) or 0
+        )
         if arguments is None and code > INTERRUPTED:
             leave(code)
         sys.exit(code)
@@ -164,7 +168,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def facepipe(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, FastAPI, Request
 from fastapi import Query as InQuery
@@ -28,6 +28,13 @@ DESCRIPTION = (
     "Finds faces and heads in photos and reads attributes of each face. Pictures are sent as bytes; nothing that is "
     "sent is stored or logged. Errors are `application/problem+json` (RFC 9457)."
 )
+
+
+class Access(NamedTuple):
+    """Who may ask: what is checked first, and the status codes of a refusal."""
+
+    checks: list[Any]
+    refusals: tuple[int, ...]
 
 
 class Health(BaseModel):
@@ -73,15 +80,33 @@ def create_app(served: Served, settings: Settings | None = None, page: Path = FO
     app.state.detection = detection
     app.state.metrics = metrics
     install(app)
-    opened = [Depends(key_check(settings.keys))]
-    refused: tuple[int, ...] = (401, 403, 421) if settings.keys else (403, 421)
+    access = Access([Depends(key_check(settings.keys))], (401, 403, 421) if settings.keys else (403, 421))
+    _add_detect(app, detection, metrics, access)
+    _add_about(app, served, access)
+    _add_health(app, detection, scheduler, metrics, access)
+    _describe(app, served)
+    paths = [route.path for route in app.routes if hasattr(route, "path")]
+    paths += add_page(app, page)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["Retry-After"],
+            max_age=600,
+        )
+    app.add_middleware(Guard, metrics=metrics, paths=paths, hosts=settings.hosts, origins=settings.origins)
+    return app
 
+
+def _add_detect(app: FastAPI, detection: Detection, metrics: Metrics, access: Access) -> None:
     @app.post(
         "/v1/detect",
         tags=["detect"],
-        dependencies=opened,
+        dependencies=access.checks,
         response_model=Answer,
-        responses={**success(), **responses(400, *refused, 408, 413, 415, 422, 500, 503, 504)},
+        responses={**success(), **responses(400, *access.refusals, 408, 413, 415, 422, 500, 503, 504)},
         openapi_extra={"requestBody": request_body()},
     )
     async def detect(request: Request, query: Annotated[Query, InQuery()]) -> Response:
@@ -92,16 +117,22 @@ def create_app(served: Served, settings: Settings | None = None, page: Path = FO
             metrics.refused.labels(refusal.code).inc()
             raise
 
-    @app.get("/v1/models", tags=["about"], dependencies=opened, responses=responses(*refused))
+
+def _add_about(app: FastAPI, served: Served, access: Access) -> None:
+    described, published = served.describe(), result_schema()
+
+    @app.get("/v1/models", tags=["about"], dependencies=access.checks, responses=responses(*access.refusals))
     async def models() -> ServedModels:
         """The models that this server holds, and the attributes that they read."""
         return described
 
-    @app.get("/v1/schema", tags=["about"], dependencies=opened, responses=responses(*refused))
+    @app.get("/v1/schema", tags=["about"], dependencies=access.checks, responses=responses(*access.refusals))
     async def schema() -> dict[str, Any]:
         """The JSON Schema of one result."""
         return published
 
+
+def _add_health(app: FastAPI, detection: Detection, scheduler: Scheduler, metrics: Metrics, access: Access) -> None:
     @app.get("/healthz", tags=["health"])
     async def health() -> Health:
         """Whether the process is alive."""
@@ -119,29 +150,16 @@ def create_app(served: Served, settings: Settings | None = None, page: Path = FO
     @app.get(
         "/metrics",
         tags=["health"],
-        dependencies=opened,
+        dependencies=access.checks,
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **responses(*refused)},
+        responses={
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+            **responses(*access.refusals),
+        },
     )
     async def figures() -> Response:
         """Counts and times, for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
-
-    described, published = served.describe(), result_schema()
-    _describe(app, served)
-    paths = [route.path for route in app.routes if hasattr(route, "path")]
-    paths += add_page(app, page)
-    if settings.origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
-            expose_headers=["Retry-After"],
-            max_age=600,
-        )
-    app.add_middleware(Guard, metrics=metrics, paths=paths, hosts=settings.hosts, origins=settings.origins)
-    return app
 
 
 def _describe(app: FastAPI, served: Served) -> None:

@@ -27,88 +27,92 @@ BACKLOG = 1024
 """Connections that the system holds until they are taken."""
 
 
-def timed_protocol(settings: Settings) -> type[H11Protocol]:
+class TimedProtocol(H11Protocol):
     """uvicorn's HTTP/1.1 protocol with two clocks and a bound on connections.
 
     uvicorn waits without end for a request's headers to become whole, and for a client to read its answer (its
     keep-alive clock runs between requests only), so a few hundred idle sockets would hold all it has ("slow loris").
     """
 
-    class TimedProtocol(H11Protocol):
-        _header_clock: asyncio.TimerHandle | None = None
-        _write_clock: asyncio.TimerHandle | None = None
-        _half_closed = False
+    settings: Settings
+    """Of the subclass that :func:`timed_protocol` makes."""
+    _header_clock: asyncio.TimerHandle | None = None
+    _write_clock: asyncio.TimerHandle | None = None
+    _half_closed = False
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            if len(self.connections) > settings.max_connections:
-                transport.write(_full())
-                transport.close()
-                return
-            self._header_clock = self.loop.call_later(settings.header_timeout, self._close)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.settings.max_connections:
+            transport.write(_full())
+            transport.close()
+            return
+        self._header_clock = self.loop.call_later(self.settings.header_timeout, self._close)
 
-        def data_received(self, data: bytes) -> None:
-            if self.transport.is_closing():
-                return
-            super().data_received(data)
-            if self.conn.their_state is not IDLE:
-                self._stop_header_clock()
-            elif self._header_clock is None:
-                self._header_clock = self.loop.call_later(settings.header_timeout, self._close)
-
-        def eof_received(self) -> bool:  # type: ignore[override]
-            """The client sends no more; what it has asked for whole it still gets.
-
-            One that has gone altogether looks the same, until something is sent to it: its system then answers with a
-            reset. An interim ``100 Continue`` is what may be sent, for clients pass over it (RFC 9110, 15.2).
-            """
-            cycle = self.cycle
-            if cycle is None or cycle.response_complete or cycle.more_body:
-                return False
-            self._half_closed = True
-            if not cycle.response_started and cycle.scope["http_version"] == "1.1":
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.loop.call_later(PROBE, self._end_if_gone)
-            return True
-
-        def _end_if_gone(self) -> None:
-            if self.transport.is_closing():
-                return
-            if self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                self.transport.abort()
-            else:
-                self.loop.call_later(PROBE, self._end_if_gone)
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            if self._half_closed and (self.cycle is None or self.cycle.response_complete):
-                self.transport.close()
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._write_clock = self.loop.call_later(settings.header_timeout, self.transport.abort)
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            if self._write_clock is not None:
-                self._write_clock.cancel()
-                self._write_clock = None
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        if self.conn.their_state is not IDLE:
             self._stop_header_clock()
-            if self._write_clock is not None:
-                self._write_clock.cancel()
+        elif self._header_clock is None:
+            self._header_clock = self.loop.call_later(self.settings.header_timeout, self._close)
 
-        def _stop_header_clock(self) -> None:
-            if self._header_clock is not None:
-                self._header_clock.cancel()
-                self._header_clock = None
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more; what it has asked for whole it still gets.
 
-        def _close(self) -> None:
+        One that has gone altogether looks the same, until something is sent to it: its system then answers with a
+        reset. An interim ``100 Continue`` is what may be sent, for clients pass over it (RFC 9110, 15.2).
+        """
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            return False
+        self._half_closed = True
+        if not cycle.response_started and cycle.scope["http_version"] == "1.1":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.loop.call_later(PROBE, self._end_if_gone)
+        return True
+
+    def _end_if_gone(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.transport.abort()
+        else:
+            self.loop.call_later(PROBE, self._end_if_gone)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._half_closed and (self.cycle is None or self.cycle.response_complete):
             self.transport.close()
 
-    return TimedProtocol
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_clock = self.loop.call_later(self.settings.header_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_clock is not None:
+            self._write_clock.cancel()
+            self._write_clock = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_header_clock()
+        if self._write_clock is not None:
+            self._write_clock.cancel()
+
+    def _stop_header_clock(self) -> None:
+        if self._header_clock is not None:
+            self._header_clock.cancel()
+            self._header_clock = None
+
+    def _close(self) -> None:
+        self.transport.close()
+
+
+def timed_protocol(settings: Settings) -> type[TimedProtocol]:
+    """The protocol with a server's settings, as a class, for uvicorn makes its own instances."""
+    return type("TimedProtocol", (TimedProtocol,), {"settings": settings})
 
 
 def _full() -> bytes:
