@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 import pytest
 import typer
-from facepipe.pipeline.cli._app import App
+from facepipe.pipeline.cli._app import COMMANDS, App, named
 from typer.testing import CliRunner
 
 
@@ -58,3 +58,18 @@ def test_the_help_has_the_panel() -> None:
     assert "Panel of the group" in told
     assert "--some-flag" in told
     assert "--no-some-flag" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["detect", "photo.jpg"], ["detect"]),
+        (["--log-level", "error", "weights", "verify"], ["weights"]),
+        (["detect", "--help"], ["detect"]),
+        (["--help", "detect"], [*COMMANDS]),
+        (["detekt"], [*COMMANDS]),
+        ([], [*COMMANDS]),
+    ],
+)
+def test_only_the_module_of_the_named_command_is_loaded(arguments: list[str], names: list[str]) -> None:
+    assert [*named(arguments)] == names
