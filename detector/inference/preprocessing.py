@@ -18,6 +18,9 @@ STRIDE = 32
 """Sides of a free input are multiples of it: the coarsest of YOLOv8's three grids has one cell in so many pixels."""
 GREY = (114, 114, 114)
 """Colour (BGR) of the padding that YOLO was trained with."""
+HALVED = 4
+"""Times the scaled size from which a frame is halved first. What is left is at least twice the size, so that pixels
+differ by less than one level of grey on average, and boxes by less than one level of noise moves them."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,16 @@ class Letterbox:
         return slice(self.top, self.top + self.inner[1]), slice(self.left, self.left + self.inner[0])
 
     def resize(self, frame: np.ndarray) -> np.ndarray:
-        """The scaled frame, uint8, shape (inner height, inner width, 3); the frame itself where its size fits."""
+        """The scaled frame, uint8, shape (inner height, inner width, 3); the frame itself where its size fits.
+
+        Frames of at least ``HALVED`` times the size are first halved, which OpenCV does ten times as quickly as it
+        takes means of any other area.
+        """
         if self.inner == (self.width, self.height):
             return frame
+        while min(frame.shape[1] / self.inner[0], frame.shape[0] / self.inner[1]) >= HALVED:
+            height, width = frame.shape[0] // 2, frame.shape[1] // 2
+            frame = cv2.resize(frame[: height * 2, : width * 2], (width, height), interpolation=cv2.INTER_AREA)
         return cv2.resize(frame, self.inner, interpolation=cv2.INTER_AREA if self.scale < 0.5 else cv2.INTER_LINEAR)
 
     def to_frame(self, boxes: np.ndarray) -> np.ndarray:

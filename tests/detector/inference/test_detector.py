@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from facepipe import FaceDetector
@@ -167,3 +168,15 @@ def test_a_rectangle_is_the_least_that_holds_the_frame(height: int, width: int, 
     assert tuple(place.max(axis=0) + 1 - place.min(axis=0)) == box.inner[::-1]
     corners = np.array([[*place.min(axis=0)[::-1], *(place.max(axis=0)[::-1] + 1)]], float)
     assert np.abs(box.to_frame(corners)[0] - [0, 0, width, height]).max() <= 1 / box.scale + 1e-3
+
+
+@pytest.mark.parametrize(("width", "height"), [(4001, 3003), (2560, 640), (1280, 6400)])
+def test_a_frame_that_is_halved_first_is_nearly_the_mean_of_its_pixels(
+    width: int, height: int, photo: Callable[..., np.ndarray]
+) -> None:
+    frame = cv2.resize(photo(3, height // 8, width // 8), (width, height), interpolation=cv2.INTER_CUBIC)
+    box = fit(width, height, 640)
+    expected = cv2.resize(frame, box.inner, interpolation=cv2.INTER_AREA)
+    found = box.resize(frame)
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).mean() < 1
