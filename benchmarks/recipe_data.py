@@ -21,16 +21,19 @@ from facepipe.weights.manifest import Attribute, CropRecipe
 
 KEPT = ("file", "source", "split", "group", "framing", "race")
 SHIRT = "shirt_colour"
+DRAWN = 6955, 700
+"""Shirts drawn for training and validation where no number is given: the first is that of ``heads-resnet18``'s
+authors."""
 OWN = {"heads-resnet18": {"gender": "fairface", "glasses": "mtfl"}}
 """Recipes in which an attribute is learnt from one source alone; all else is learnt from every source with labels."""
 
 
 @dataclass(frozen=True)
 class Amount:
-    """How many rows of each source are taken."""
+    """How many rows of each source are taken; None takes all."""
 
-    train: int
-    val: int
+    train: int | None
+    val: int | None
     seed: int
 
 
@@ -73,7 +76,7 @@ def _choose(
         if any(cell.get(name) for name in columns) and source in (None, cell.get("source")):
             groups.setdefault((cell.get("source", ""), cell.get("split", "")), []).append(cell)
     for (_, split), rows in sorted(groups.items()):
-        count = {"train": amount.train, "val": amount.val}.get(split, 0)
+        count = {"train": amount.train, "val": amount.val}.get(split, 0)  # None: all of them
         chosen += sorted(rows, key=lambda cell: hashlib.sha256(f"{amount.seed} {cell['file']}".encode()).digest())[
             :count
         ]
@@ -98,19 +101,20 @@ def _write(
 def draw_torsos(folder: Path, amount: Amount, size: int = 224) -> Path:
     """Draw shirts (``shirts.py``) and cut the torsos out by the box of the drawn face."""
     portrait, random = shirts.read_portrait(), np.random.default_rng(amount.seed)
+    train, val = amount.train or DRAWN[0], amount.val or DRAWN[1]
     recipe = CropRecipe(region="torso", margin=0.0, size=size)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     with (folder / "faces.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "source", "split", "framing", SHIRT])
-        for index in range(amount.train + amount.val):
+        for index in range(train + val):
             colour = list(shirts.COLOURS)[index % len(shirts.COLOURS)]
             picture, face = shirts.draw(portrait, colour, random)
             torso = cut_region(picture, face, None, recipe).image
             if torso is None:
                 continue
             cv2.imwrite(str(folder / "images" / f"{index:05}.jpg"), torso)
-            split = "train" if index < amount.train else "val"
+            split = "train" if index < train else "val"
             writer.writerow([f"images/{index:05}.jpg", "drawn", split, "tight", colour])
     return folder / "faces.csv"
 

@@ -1,10 +1,13 @@
-"""Trains every shipped recipe on the same rows for the same number of pictures, and tells what came of it.
+"""Trains every shipped recipe on the same rows for a stated number of pictures, and tells what came of it.
 
-    python benchmarks/recipes.py --data crops/faces.csv --start-npz resnet50_imagenet_conv1to4.npz
+    python benchmarks/recipes.py --data crops/faces.csv --make-starts runs/starts --images 60000
+    python benchmarks/recipes.py --data crops/faces.csv --starts runs/starts --images 60000 --heavy-images 20000
 
+The first makes a start for each backbone that has no weights on a machine without a network: a training of every
+attribute of the schema ``face``, so that frozen and unfrozen recipes differ. Without ``--starts`` all begin at random.
 Each recipe gets a run's folder under ``--out``; one that is done is not done again, an interrupted one goes on. The
-table of docs/recipes.md and docs/recipes.json are written anew after every recipe, and docs/pictures/recipes.png at the
-end. The budget is so small that the figures say nothing about what a recipe can reach: docs/recipes.md says so, too.
+table of docs/recipes.md and ``reached.json``, which ``facepipe recipes show`` prints from, are written anew after every
+recipe, and docs/pictures/recipes.png at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from facepipe.classifier.config.recipe import Recipe, read_recipe, recipe_path, shipped_recipes
+from facepipe.classifier.config.recipe import FOLDER, Recipe, read_recipe, recipe_path, shipped_recipes
 from facepipe.classifier.config.schema import find_schema, read_schema
 from facepipe.classifier.data.label_files import read_table_file
 from facepipe.classifier.train import Ending, NewRun, RunOptions, train_classifier
@@ -31,7 +34,36 @@ from rich.console import Console
 from rich.table import Table
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+REACHED = FOLDER / "reached.json"
 DONE = "benchmark.json"
+HEAVY = ("resnet50", "efficientnetb0", "inceptionv3")
+"""Backbones that see ``--heavy-images``, for they take that much longer."""
+START = {
+    "description": "A start for recipes of this backbone.",
+    "schema": "face",
+    "batch": 48,
+    "recalibration": 40,
+    "validation": 2000,
+    "stages": [{"name": "all", "size": 128, "epochs": 1, "learning_rate": 1e-3}],
+}
+"""The recipe of a start, but for its backbone."""
+REPORTED: dict[str, dict[str, float]] = {
+    "multitask-mobilenetv2": {"gender": 0.944, "age": 0.297, "eyes": 0.77, "loss": 1.38},
+    "multitask-efficientnetb0": {"gender": 0.417, "age": 0.013, "eyes": 0.02, "loss": 0.78},
+    "multitask-resnet50": {"gender": 0.97, "age": 0.007, "eyes": 0.001, "loss": 0.11},
+    "multitask-mobilenetv2-aug": {"gender": 0.58, "age": 0.011, "eyes": 0.002, "loss": 0.69},
+    "multitask-mobilenetv2-aug-weighted": {"gender": 0.58, "age": 0.53, "eyes": 0.32, "loss": 1.98},
+    "multitask-mobilenetv2-aug-dense": {"gender": 0.41, "age": 0.04, "eyes": 0.01, "loss": 0.81},
+    "multitask-mobilenetv2-dense-weighted": {"gender": 0.95, "age": 0.036, "eyes": 0.09, "loss": 0.68},
+    "agegender-mobilenetv2-frozen": {"gender": 0.554, "age": 12.9, "loss": 290.09},
+    "agegender-mobilenetv2-unfrozen": {"gender": 0.8167, "age": 7.34, "loss": 103.39},
+    "heads-resnet18": {"gender": 0.883, "glasses": 1.0, "shirt colour": 0.976},
+    "convnet": {"gender": 0.8},
+    "convnet-regularised": {"gender": 0.85},
+    "gender-inceptionv3": {"gender": 0.8},
+}
+"""What the recipes' authors reported, each on pictures of their own: gender as a share, age in years (``agegender-*``)
+or as a mean error of an age brought to 0 to 1, as is that of the eyes."""
 MARKS = ("<!-- table -->", "<!-- /table -->")
 COST = {
     "resnet50": 0.11,
@@ -45,9 +77,10 @@ COST = {
 FIXED = 45.0
 """Seconds a recipe for building, validating, exporting and measuring, roughly."""
 RECALIBRATION = 12
-"""Batches on which batch norms are measured anew, in place of the recipes' own, which suit long trainings."""
+"""Batches on which batch norms are measured anew before each validation, in place of the recipes' own."""
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("age error, years (UTKFace)", "age.mae/utkface", "{:.1f}"),
+    ("age error, 0 to 1", "age.mae_normalised/utkface", "{:.3f}"),
     ("age in the right range (FairFace)", "age.range_hit/fairface", "{:.2f}"),
     ("gender (UTKFace)", "gender.accuracy/utkface", "{:.2f}"),
     ("gender (FairFace)", "gender.accuracy/fairface", "{:.2f}"),
@@ -56,11 +89,29 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("smile", "smile.accuracy", "{:.2f}"),
     ("shirt colour", "shirt_colour.accuracy", "{:.2f}"),
 )
+SHOWN = {each[1] for each in COLUMNS}
 
 
-def start_of(recipe: Recipe, arrays: Path | None) -> str:
-    """Where a recipe starts: the given arrays for ResNet50, which they are of, and at random otherwise."""
-    return str(arrays) if arrays is not None and recipe.backbone == "resnet50" else "none"
+def start_of(recipe: Recipe, starts: Path | None) -> str:
+    """Where a recipe starts: the run of its backbone among the starts, and at random where there is none."""
+    folder = None if starts is None else starts / recipe.backbone
+    return str(folder) if folder is not None and (folder / "weights.npz").is_file() else "none"
+
+
+def make_starts(data: Path, out: Path, images: int, seed: int) -> None:
+    """Train a start of every backbone of the shipped recipes that is not made from scratch."""
+    backbones = {read_recipe(name).backbone for name in shipped_recipes()} - {"convnet"}
+    attributes = read_schema(find_schema("face"))
+    count = sum(cell.get("split") == "train" for cell in read_table_file(data).cells)
+    for backbone in sorted(backbones):
+        folder = out / backbone
+        recipe = Recipe.model_validate_json(json.dumps({**START, "backbone": backbone})).changed(epochs=images / count)
+        new = NewRun(attributes, recipe, "none", seed, progress_seconds=60.0)
+        if not (folder / "weights.npz").is_file():
+            print(f"start of {backbone}: {folder}", flush=True)
+            resumed = (folder / "settings.json").is_file()
+            options = RunOptions((str(data),))
+            train_classifier(folder, options, None if resumed else new, Ending(exports=("float32",)), print)
 
 
 def seconds_of(recipe: Recipe, images: int) -> float:
@@ -96,14 +147,15 @@ def run_one(
         "recipe": name,
         "backbone": recipe.backbone,
         "size": recipe.size,
-        "start": "random" if start == "none" else "ImageNet (conv1 to conv4)",
+        "start": "random" if start == "none" else "our own",
         "train_rows": count,
         "images": cut.batch * steps(folder),
         "seconds": None if resumed else round(time.perf_counter() - began, 1),
         "parameters": run.parameters,
         "milliseconds": None,
         "loss": run.loss,
-        "figures": read_figures(folder),
+        "figures": {name: value for name, value in read_figures(folder).items() if name in SHOWN},
+        "reported": REPORTED.get(name, {}),
     }
     write_whole(folder / DONE, f"{json.dumps(known, indent=2)}\n".encode())
     return known
@@ -142,7 +194,10 @@ def markdown(runs: list[dict[str, Any]], base: dict[str, float], protocol: str) 
         "start",
         "parameters",
         "ms a crop",
+        "pictures",
+        "loss",
         *(each[0] for each in columns),
+        "its authors reported",
     ]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for run in runs:
@@ -152,10 +207,13 @@ def markdown(runs: list[dict[str, Any]], base: dict[str, float], protocol: str) 
             run["start"],
             f"{run['parameters'] / 1e6:.1f} M",
             _cell(run["milliseconds"], "{:.1f}"),
+            f"{run['images']:,}",
+            _cell(run["loss"], "{:.2f}"),
             *(_cell(run["figures"].get(name), form) for _, name, form in columns),
+            ", ".join(f"{name} {value:g}" for name, value in run["reported"].items()) or "–",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    cells = ["always the commonest", *["–"] * 4, *(_cell(base.get(name), form) for _, name, form in columns)]
+    cells = ["always the commonest", *["–"] * 6, *(_cell(base.get(name), form) for _, name, form in columns), "–"]
     lines.append(f"| {' | '.join(cells)} |")
     return f"{protocol}\n\n" + "\n".join(lines) + "\n"
 
@@ -177,9 +235,9 @@ def write_docs(text: str, docs: Path) -> None:
 def write_figures(
     runs: list[dict[str, Any]], base: dict[str, float], protocol: str, known: dict[str, Any], docs: Path
 ) -> None:
-    """Write recipes.json, and the table of recipes.md."""
+    """Write what ``recipes show`` prints from, and the table of recipes.md."""
     content = {"protocol": protocol, **known, "guesses": base, "runs": runs}
-    write_whole(docs / "recipes.json", f"{json.dumps(content, indent=2)}\n".encode())
+    write_whole(REACHED, f"{json.dumps(content, indent=2)}\n".encode())
     write_docs(markdown(runs, base, protocol), docs)
 
 
@@ -189,26 +247,28 @@ def picture(folders: list[Path], path: Path) -> None:
     draw_comparison(folders, path)
 
 
-def estimates(recipes: dict[str, Recipe], images: int, done: set[str]) -> tuple[Table, float]:
-    """What is to be done and about how long it takes."""
-    shown, total = Table(title=f"{images} pictures each; times are rough guesses for two idle CPU cores"), 0.0
-    for heading in ("recipe", "backbone", "px", "about"):
+def estimates(recipes: dict[str, Recipe], images: dict[str, int], done: set[str]) -> tuple[Table, float]:
+    """What is to be done, with so many pictures by recipe, and about how long it takes."""
+    shown, total = Table(title="times are rough guesses for two idle CPU cores"), 0.0
+    for heading in ("recipe", "backbone", "px", "pictures", "about"):
         shown.add_column(heading)
     for name, recipe in recipes.items():
-        spent = 0.0 if name in done else seconds_of(recipe, images)
+        spent = 0.0 if name in done else seconds_of(recipe, images[name])
         total += spent
-        shown.add_row(name, recipe.backbone, str(recipe.size), "done" if name in done else f"{spent:.0f} s")
-    shown.add_row("all", "", "", f"{total / 60:.0f} minutes")
+        about = "done" if name in done else f"{spent / 60:.0f} min"
+        shown.add_row(name, recipe.backbone, str(recipe.size), f"{images[name]:,}", about)
+    shown.add_row("all", "", "", "", f"{total / 60:.0f} min")
     return shown, total
 
 
-def told(images: int, amount: Amount) -> str:
+def told(amount: Amount) -> str:
     """How the table was made, in words."""
+    rows = "all training rows" if amount.train is None else f"at most {amount.train} training rows of each source"
+    measured = "all validation rows" if amount.val is None else f"at most {amount.val} validation rows of each"
     return (
-        f"About {images} pictures each, from at most {amount.train} training rows of each source; measured on at most "
-        f"{amount.val} validation rows of each, through the exported float32 file. Accuracies are shares of the rows, "
-        f"the eye error is a share of the distance between the eyes. Milliseconds are "
-        "those of the exported file on one thread, all files timed in turn."
+        f"From {rows}; measured on {measured}, through the exported float32 file. Accuracies are shares of the rows, "
+        "the eye error is a share of the distance between the eyes, the loss is the validation loss of the weights "
+        "that were kept. Milliseconds are those of the exported file on one thread, all files timed in turn."
     )
 
 
@@ -227,29 +287,36 @@ def agree(out: Path, budget: dict[str, Any]) -> None:
 
 def main(
     data: Annotated[Path, typer.Option(help="Label file of crops with sources utkface, fairface and mtfl.")],
-    start_npz: Annotated[
-        Path | None, typer.Option(help="ImageNet arrays of ResNet50. Default: it starts at random.")
+    starts: Annotated[Path | None, typer.Option(help="Folder that --make-starts made. Default: all at random.")] = None,
+    make: Annotated[
+        Path | None, typer.Option("--make-starts", metavar="DIR", help="Only train a start for each backbone.")
     ] = None,
     only: Annotated[list[str] | None, typer.Option("--recipe", help="Only these. Default: all that ship.")] = None,
-    images: Annotated[int, typer.Option(min=2, help="Pictures that each recipe sees in training.")] = 320,
-    train: Annotated[int, typer.Option(min=1, help="Training rows of each source.")] = 100,
-    val: Annotated[int, typer.Option(min=1, help="Validation rows of each source.")] = 75,
+    images: Annotated[int, typer.Option(min=2, help="Pictures that each recipe sees in training.")] = 60_000,
+    heavy_images: Annotated[int, typer.Option(min=2, help=f"The same of {', '.join(HEAVY)}.")] = 20_000,
+    train: Annotated[int | None, typer.Option(min=1, help="Training rows of each source. Default: all.")] = None,
+    val: Annotated[int | None, typer.Option(min=1, help="Validation rows of each source. Default: all.")] = None,
     size: Annotated[int | None, typer.Option(min=32, help="Side of all inputs. Default: each recipe's own.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs.")] = Path("runs") / "recipes",
     docs: Annotated[Path, typer.Option(metavar="DIR", help="Where recipes.md is.")] = DOCS,
-    most_minutes: Annotated[float, typer.Option(help="Do not begin if it is likely to take longer.")] = 25.0,
+    most_minutes: Annotated[float, typer.Option(help="Do not begin if it is likely to take longer.")] = 600.0,
     estimate: Annotated[bool, typer.Option("--estimate", help="Only say how long it would take.")] = False,
     seed: Annotated[int, typer.Option(help="Of the rows and of the trainings.")] = 0,
 ) -> None:
     """Run the recipes that are not done yet, and write the table."""
     console = Console()
+    if make is not None:
+        import_keras()
+        make_starts(data, make, images, seed)
+        return
     recipes = {name: read_recipe(name).changed(size=size) for name in only or shipped_recipes()}
+    budgets = {name: heavy_images if recipe.backbone in HEAVY else images for name, recipe in recipes.items()}
     done = {name for name in recipes if (out / name / DONE).is_file()}
-    shown, total = estimates(recipes, images, done)
+    shown, total = estimates(recipes, budgets, done)
     console.print(shown)
     if estimate:
         return
-    agree(out, {"images": images, "train": train, "val": val, "size": size, "seed": seed})
+    agree(out, {"images": images, "heavy": heavy_images, "train": train, "val": val, "size": size, "seed": seed})
     if total > 60 * most_minutes:
         raise FacepipeError(
             f"about {total / 60:.0f} minutes; take fewer --images, some --recipe, or more --most-minutes"
@@ -265,14 +332,14 @@ def main(
             runs.append(json.loads((out / name / DONE).read_text(encoding="utf-8")))
         else:
             console.rule(name)
-            folder, start = out / name, start_of(recipe, start_npz)
-            runs.append(run_one(name, recipe, sources, folder, images, start, seed, partial(print, flush=True)))
-        write_figures(runs, base, told(images, amount), {"data": data.name, "seed": seed}, docs)
+            folder, start = out / name, start_of(recipe, starts)
+            runs.append(run_one(name, recipe, sources, folder, budgets[name], start, seed, partial(print, flush=True)))
+        write_figures(runs, base, told(amount), {"data": data.name, "seed": seed}, docs)
     for run, figures in zip(runs, compare([out / name for name in recipes]), strict=True):
         run["milliseconds"] = figures.milliseconds
-    write_figures(runs, base, told(images, amount), {"data": data.name, "seed": seed}, docs)
+    write_figures(runs, base, told(amount), {"data": data.name, "seed": seed}, docs)
     picture([out / name for name in recipes], docs / "pictures" / "recipes.png")
-    console.print(f"{docs / 'recipes.md'}, {docs / 'recipes.json'} and {docs / 'pictures' / 'recipes.png'} are written")
+    console.print(f"{docs / 'recipes.md'}, {REACHED} and {docs / 'pictures' / 'recipes.png'} are written")
 
 
 if __name__ == "__main__":

@@ -208,6 +208,21 @@ def recipe_path(name: str) -> Path:
     return Path(name) if Path(name).suffix in (".yaml", ".yml") else FOLDER / f"{name}.yaml"
 
 
+def reached(name: str) -> list[str]:
+    """What a shipped recipe reached, and what its authors reported, in lines; none where that is not known."""
+    if Path(name).suffix:
+        return []
+    content = json.loads((FOLDER / "reached.json").read_text(encoding="utf-8"))
+    run = next((each for each in content["runs"] if each["recipe"] == name), None)
+    if run is None:
+        return []
+    figures = ", ".join(f"{metric} {value:.3g}" for metric, value in run["figures"].items())
+    lines = [f"Reached with {run['images']:,} pictures at {run['size']} px, start {run['start']}: {figures}."]
+    if run["reported"]:
+        lines.append(f"Its authors: {', '.join(f'{what} {value:g}' for what, value in run['reported'].items())}.")
+    return [*lines, "See docs/recipes.md for what is measured."]
+
+
 def read_recipe(name: str = "resnet50") -> Recipe:
     """Read a recipe by the name of a shipped one or by the path of a YAML file.
 

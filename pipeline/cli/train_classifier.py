@@ -230,13 +230,14 @@ def show(
         bool, typer.Option("--whole", help="Every field, those of its base and the defaults included.")
     ] = False,
 ) -> None:
-    """Print a recipe as YAML, to start one of your own from."""
-    from ...classifier.config.recipe import read_recipe, recipe_path
+    """Print a recipe as YAML, to start one of your own from; below it what it reached."""
+    from ...classifier.config.recipe import reached, read_recipe, recipe_path
     from ...core.yaml import dump_yaml
 
     found = read_recipe(recipe)
-    if not whole:
+    if whole:
+        print(dump_yaml(found.model_dump(mode="json", by_alias=True)), end="")
+    else:
         print(recipe_path(recipe).read_text(encoding="utf-8"), end="")
-        return
-    content = found.model_dump(mode="json", by_alias=True)
-    print(dump_yaml(content), end="")
+    for line in reached(recipe):
+        print(f"# {line}")
