@@ -200,8 +200,8 @@ def test_recipes_are_listed_and_shown(capsys, tmp_path):
     main_exits_well(["recipes", "show", "convnet-regularised"])
     shown = capsys.readouterr().out
     assert shown.startswith(recipe_path("convnet-regularised").read_text(encoding="utf-8"))
-    reached = r"# Reached with [\d,]+ pictures at \d+ px, start .*gender.accuracy/utkface [\d.]+.*\n# Its authors: gender 0.85"
-    assert re.search(reached, shown)
+    assert re.search(r"# Reached with [\d,]+ pictures at \d+ px, start .*gender.accuracy/utkface [\d.]+", shown)
+    assert "# Its authors: gender 0.85" in shown
     main_exits_well(["recipes", "show", "multitask-mobilenetv2-aug", "--whole"])
     own = write(tmp_path / "own.yaml", capsys.readouterr().out)
     assert read_recipe(own) == read_recipe("multitask-mobilenetv2-aug")
