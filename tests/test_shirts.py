@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -16,18 +17,25 @@ from facepipe.classifier.inference.crop import cut_region
 from facepipe.core.errors import FacepipeError
 from facepipe.weights.manifest import CropRecipe
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "shirts.py"
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 TORSO = CropRecipe(region="torso", margin=0.0, size=64)
 
 
 @pytest.fixture(scope="module")
-def shirts() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("shirts", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def benchmarks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield
+
+
+@pytest.fixture(scope="module")
+def shirts(benchmarks: None) -> ModuleType:
+    return importlib.import_module("shirts")
+
+
+@pytest.fixture(scope="module")
+def shirt_labels(benchmarks: None) -> ModuleType:
+    return importlib.import_module("shirt_labels")
 
 
 def test_torso_has_the_colour_that_it_is_named_by(shirts: ModuleType) -> None:
@@ -68,3 +76,36 @@ def test_files_are_those_that_training_reads(shirts: ModuleType, tmp_path: Path)
         shirts.main(out, count=8, seed=1, checked=False, detector=None, sheet_file=None)
     shirts.main(tmp_path / "again", count=8, seed=1, checked=False, detector=None, sheet_file=None)
     assert (tmp_path / "again" / rows[0]["file"]).read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("bgr", "name"),
+    [
+        ((20, 20, 22), "black"),
+        ((128, 126, 128), "grey"),
+        ((250, 250, 250), "white"),
+        ((40, 30, 200), "red"),
+        ((30, 200, 240), "yellow"),
+        ((60, 150, 40), "green"),
+        ((190, 80, 30), "blue"),
+        ((190, 150, 250), "pink"),
+        ((60, 140, 190), None),  # sand
+        ((140, 40, 110), None),  # purple
+    ],
+)
+def test_a_torso_of_one_colour_is_named(bgr: tuple[int, int, int], name: str | None, shirt_labels: ModuleType) -> None:
+    torso = np.full((96, 96, 3), bgr, np.uint8)
+    torso[::6] = np.array(bgr) * 0.95  # folds
+    found = shirt_labels.label(torso)
+    assert (found and found[0]) == name
+
+
+def test_a_torso_of_many_colours_has_no_name(shirt_labels: ModuleType) -> None:
+    torso = np.zeros((96, 96, 3), np.uint8)
+    torso[:, 48:] = (40, 30, 200)
+    assert shirt_labels.label(torso) is None
+
+
+def test_a_face_below_hides_the_torso(shirt_labels: ModuleType) -> None:
+    faces = np.array([[100, 100, 140, 150], [105, 200, 145, 250], [400, 100, 440, 150]], np.float32)
+    assert [shirt_labels.others_in_torso(box, faces) for box in faces] == [True, False, False]
