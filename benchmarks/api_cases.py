@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     serve = [sys.executable, "-c", "from facepipe.pipeline.cli import main; main()", "serve", "--port", "0", "--quiet"]
-    serve += ["--imgsz", "160", "--allow-version", "classifier@0.1.0"]  # it is the requests that are looked at
+    serve += ["--imgsz", "160", "--allow-version", "classifier@1.0.0"]  # it is the requests that are looked at
     with (
         tempfile.TemporaryDirectory() as folder,
         subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server,

@@ -129,7 +129,7 @@ class Pipeline(Stages):
         """Numbers a face in ``Face.features``, by classifier.
 
         Raises:
-            WeightsError: a classifier gives none (0.1.0, say); the message says what to do.
+            WeightsError: a classifier gives none (an old one); the message says what to do.
         """
         return self.parts().classifiers.feature_widths
 

@@ -102,7 +102,7 @@ def test_it_is_the_network_of_keras_applications_on_the_same_picture(name, funct
 
 
 def test_the_default_recipe_has_the_layers_of_what_is_released():
-    release = open_release(Path(weights.__file__).parent / "classifier" / "0.1.0")
+    release = open_release(Path(weights.__file__).parent / "classifier" / "1.0.0")
     arrays = weights_of_onnx(release.read())
     default = read_recipe("resnet50")
     folded = build_model(SCHEMA, default, 32, norms=())
