@@ -17,6 +17,7 @@ from facepipe.classifier.models import pretrained as start
 from facepipe.classifier.models.multitask import build_model, get_weights, set_weights
 from facepipe.classifier.models.pretrained import fit_start, frozen_at_random, starting_arrays, without_network
 from facepipe.core.errors import TrainingError
+from facepipe.weights.store import find
 
 GENDER = read_schema(find_schema("gender"))
 MODULES = {
@@ -76,8 +77,9 @@ def test_a_server_that_refuses(downloads, backbone):
 
 def test_without_a_network_the_released_classifier_is_proposed(monkeypatch, tmp_path):
     monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path))
-    assert without_network("resnet50").startswith("without a network, --start 1.0.0 begins with the released")
-    assert "--start 1.0.0" not in without_network("mobilenetv2"), "it is a ResNet50"
+    newest = find("classifier").version
+    assert without_network("resnet50").startswith(f"without a network, --start {newest} begins with the released")
+    assert f"--start {newest}" not in without_network("mobilenetv2"), "it is a ResNet50"
 
 
 def test_a_server_that_lies(downloads):
