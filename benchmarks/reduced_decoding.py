@@ -97,7 +97,7 @@ def noise() -> Iterator[None]:
 def main(
     folder: Annotated[Path, typer.Argument(help="Of large photographs.")],
     turns: Annotated[int, typer.Option(min=1, help="Times that each picture is run each way.")] = 3,
-    precision: Annotated[str | None, typer.Option(help="Of the models. Default: their first file.")] = None,
+    precision: Annotated[str, typer.Option(help="auto, int8, float16 or float32: the models' files.")] = "auto",
 ) -> None:
     seconds: dict[tuple[int, str], list[float]] = defaultdict(list)
     reduced, shaken = Compared(), Compared()
