@@ -308,6 +308,7 @@ def terminable() -> Iterator[None]:
         with unwrapped():
             yield
     finally:
+        _received.clear()
         for each, handler in before.items():
             signal.signal(each, handler)
 

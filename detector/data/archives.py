@@ -56,8 +56,10 @@ def unpack(path: Path, folder: Path) -> Unpacked:
                         content.update(block)
                         file.write(block)
                 digest.update(f"{member.filename}\0{content.hexdigest()}\n".encode())
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path.name}: a damaged zip: {error}") from error
+    except NotImplementedError as error:  # as zipfile says of a compression that it lacks
+        raise DataError(f"{path.name}: cannot be unpacked here ({error}); pack it again as an ordinary zip") from error
     except FileExistsError as error:
         raise DataError(f"{path.name}: has two files of the name {Path(error.filename).name}") from error
     with path.open("rb") as file:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from facepipe.pipeline import console as module
-from facepipe.pipeline.console import FEW, DetectScreen, Terminated, counted, exit_code, terminable
+from facepipe.pipeline.console import FEW, DetectScreen, Terminated, counted, exit_code, terminable, unwrapped
 from facepipe.pipeline.results import DetectorUsed, Models, Result
 from pydantic import BaseModel, field_serializer
 from rich.console import Console
@@ -111,6 +111,8 @@ def test_a_library_that_wraps_errors_hides_no_signal(number: int, code: int) -> 
     with pytest.raises(KeyboardInterrupt) as stop, terminable():
         Interrupted(number=number).model_dump_json()
     assert exit_code(stop.value) == code
+    with pytest.raises(ValueError, match="later"), unwrapped():
+        raise ValueError("later")
 
 
 def test_an_error_without_a_signal_stays_what_it_is() -> None:

@@ -185,6 +185,17 @@ def test_a_damaged_zip(export: Callable[..., bytes], service: Service, tmp_path:
         download(NAME, "yolov8", tmp_path / "raw2")
 
 
+def test_a_zip_of_a_compression_that_python_lacks(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("good.txt", b"x")
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    for place in (8, content.index(b"PK\x01\x02") + 10):  # the method, in the file's header and in the directory
+        content[place] = 97  # WavPack
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.zip: cannot be unpacked here .*pack it again as an ordinary zip"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
 @pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "a/../../evil.txt", "..\\evil.txt", "C:/evil.txt"])
 def test_names_that_lead_out(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
