@@ -42,6 +42,9 @@ class TimedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # An answer is two writes, and without this the second waits for the client to acknowledge the first, who may
+        # take 40 ms over it (RFC 1122, 4.2.3). asyncio sets it only where the listening socket names its protocol.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > self.settings.max_connections:
             transport.write(_full())
             transport.close()

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -46,6 +47,15 @@ def test_what_is_in_flight_is_answered(live: Callable[..., Live], gated: Gated, 
     assert not here.thread.is_alive()
     with pytest.raises(OSError, match="refused"):
         here.connect()
+
+
+def test_an_answer_does_not_wait_for_the_client_to_acknowledge_its_headers(live: Callable[..., Live]) -> None:
+    here = live()
+    with httpx2.Client(base_url=here.url) as kept:
+        assert kept.get("/healthz").status_code == 200
+        [connection] = here.server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_stop_does_not_wait_for_ever(live: Callable[..., Live], gated: Gated, encode: Any) -> None:
