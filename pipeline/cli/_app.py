@@ -213,13 +213,17 @@ def _show_version(wanted: bool) -> None:
 
 def facepipe(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes, bars and summaries: only errors.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more: where the time went.")] = False,
-    log_level: Annotated[LogLevel, typer.Option(help="The same by name; info is the default.")] = LogLevel.info,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print errors only: no notes, progress bars or summaries.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print more: where the time went.")] = False,
+    log_level: Annotated[
+        LogLevel, typer.Option(help="The output level by name, instead of --quiet or --verbose. Default: info.")
+    ] = LogLevel.info,
 ) -> None:
-    """Find faces in photos, and read attributes of each."""
+    """Find faces in photos and read the attributes of each face."""
     if quiet and verbose:
         raise typer.BadParameter("--quiet and --verbose: choose one of them")
     Verbosity.level = WARNING if quiet else DEBUG if verbose else LEVELS[log_level]

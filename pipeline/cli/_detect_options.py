@@ -36,15 +36,16 @@ class Given:
 
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SOURCE", help="Pictures, folders of them, globs, videos.", show_default=False),
+        typer.Argument(metavar="SOURCE", help="Pictures, folders of pictures, globs or videos.", show_default=False),
     ] = None
     from_list: Annotated[
-        str | None, typer.Option("--from", metavar="FILE|-", help="A list of sources, one a line; - is standard input.")
+        str | None,
+        typer.Option("--from", metavar="FILE|-", help="Read a list of sources, one per line; - is standard input."),
     ] = None
-    allow_url: Annotated[bool, typer.Option(help="Sources may be http and https addresses.")] = False
-    no_recursive: Annotated[bool, typer.Option(help="Of a folder take what lies in it, not in folders below.")] = False
+    allow_url: Annotated[bool, typer.Option(help="Allow http and https URLs as sources.")] = False
+    no_recursive: Annotated[bool, typer.Option(help="Do not search the subfolders of a folder.")] = False
     strict: Annotated[
-        bool, typer.Option(help="A picture that is damaged within is an error, not a warning in its row.")
+        bool, typer.Option(help="Treat a partly damaged picture as an error, not as a warning in its row.")
     ] = False
 
 
@@ -55,29 +56,30 @@ class Written:
     panel: ClassVar = OUTPUT
 
     json_target: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON object a line; - is standard output.")
+        str | None,
+        typer.Option("--json", metavar="FILE|-", help="Write one JSON object per line; - is standard output."),
     ] = None
     csv: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help="Write a table, one row a face; - is standard output.")
+        str | None, typer.Option(metavar="FILE|-", help="Write a table with one row per face; - is standard output.")
     ] = None
     parquet: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The same as Parquet, with types (extra 'parquet').")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the same table as Parquet, with typed columns (extra 'parquet')."),
     ] = None
-    coco: Annotated[Path | None, typer.Option(metavar="FILE", help="Write COCO JSON, to correct the boxes.")] = None
+    coco: Annotated[Path | None, typer.Option(metavar="FILE", help="Write COCO JSON, for correcting the boxes.")] = None
     crops: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Cut the faces out into this folder, with a CSV of labels.")
+        Path | None, typer.Option(metavar="DIR", help="Save the cropped faces to this folder, with a CSV of labels.")
     ] = None
     features: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.npz|.parquet", help="Write each face's pooled numbers before the heads there."),
+        typer.Option(
+            metavar="FILE.npz|.parquet",
+            help="Write each face's feature vector, the pooled values before the heads, to this file.",
+        ),
     ] = None
-    resume: Annotated[bool, typer.Option(help="Go on with a run that was interrupted; what is done is skipped.")] = (
-        False
-    )
-    retry_failed: Annotated[bool, typer.Option(help="With --resume: try pictures again that could not be read.")] = (
-        False
-    )
-    restart: Annotated[bool, typer.Option(help="Begin anew, and drop what an interrupted run has done.")] = False
+    resume: Annotated[bool, typer.Option(help="Continue an interrupted run and skip what is already done.")] = False
+    retry_failed: Annotated[bool, typer.Option(help="With --resume: retry pictures that could not be read.")] = False
+    restart: Annotated[bool, typer.Option(help="Start over and discard what an interrupted run has done.")] = False
 
 
 @dataclass(frozen=True)
@@ -90,21 +92,21 @@ class Drawn:
         Path | None,
         typer.Option(
             metavar="DIR|FILE",
-            help="Save annotated pictures and videos in this folder; of one picture or video, a file.",
+            help="Save annotated pictures and videos to this folder, or a single picture or video to this file.",
         ),
     ] = None
     draw: Annotated[
         str | None,
         typer.Option(
             metavar="LAYERS",
-            help="With --save or --show: draw these of boxes,labels,points,heads. Default: all.",
+            help="With --save or --show: which of boxes,labels,points,heads to draw. Default: all.",
         ),
     ] = None
     label_fields: Annotated[
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="With --save or --show: attributes that labels name, as in age,gender.",
+            help="With --save or --show: attributes to show in the labels, such as age,gender.",
         ),
     ] = None
     blur: Annotated[
@@ -114,12 +116,13 @@ class Drawn:
         Hidden | None, typer.Option(help="With --save: pixelate these, and draw nothing.", show_default=False)
     ] = None
     hide_conf: Annotated[
-        float, typer.Option(min=0, max=1, help="With --blur and --pixelate: least confidence of what is hidden.")
+        float, typer.Option(min=0, max=1, help="With --blur or --pixelate: minimum confidence of what is hidden.")
     ] = HIDE_CONFIDENCE
     review: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="With --blur and --pixelate: list there the pictures in which nothing was hidden."
+            metavar="FILE",
+            help="With --blur or --pixelate: write a list of the pictures in which nothing was hidden to this file.",
         ),
     ] = None
 
@@ -132,27 +135,34 @@ class Tuning:
 
     tiles: Annotated[
         bool,
-        typer.Option(help="Look at pictures larger than that in tiles too, for small faces.", rich_help_panel=MODELS),
+        typer.Option(
+            help="Also scan pictures larger than --tile-size in tiles, for small faces.", rich_help_panel=MODELS
+        ),
     ] = False
     tile_size: Annotated[
         int | None,
         typer.Option(
             min=32,
             max=LARGEST_INPUT,
-            help="Side of such a tile, in pixels; implies --tiles. Default: --imgsz.",
+            help="Side of a tile, in pixels; implies --tiles. Default: --imgsz.",
             rich_help_panel=MODELS,
         ),
     ] = None
     reduced_decode: Annotated[
         bool,
-        typer.Option(help="Decode large JPEGs at a fraction of their size: quicker, and boxes move a little."),
+        typer.Option(help="Decode large JPEGs at a fraction of their size: faster, but boxes shift slightly."),
     ] = False
     precision: Annotated[
-        Precision, typer.Option(help="Of the models. auto: the fastest on this machine within the releases' bounds.")
+        Precision,
+        typer.Option(
+            help="Precision of the models. auto: the fastest on this machine within the releases' accuracy limits."
+        ),
     ] = Precision.auto
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_THREADS, help="Pictures that are worked on at once. Default: by the machine."),
+        typer.Option(
+            min=1, max=MOST_THREADS, help="Number of pictures to process at once. Default: depends on the machine."
+        ),
     ] = None
 
 
@@ -162,18 +172,20 @@ class Videos:
 
     panel: ClassVar = VIDEO
 
-    every: Annotated[int, typer.Option(min=1, metavar="N", help="Look at every N-th frame only.")] = 1
+    every: Annotated[int, typer.Option(min=1, metavar="N", help="Process only every N-th frame.")] = 1
     classify_every: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Read a person's face in every N-th frame that has it.")
+        int, typer.Option(min=1, metavar="N", help="Classify a person's face in every N-th frame that shows it.")
     ] = CLASSIFY_EVERY
-    no_tracks: Annotated[bool, typer.Option(help="Do not follow persons; each frame's faces stand alone.")] = False
+    no_tracks: Annotated[bool, typer.Option(help="Do not track persons; treat each frame's faces on their own.")] = (
+        False
+    )
     tracks: Annotated[
-        Path | None, typer.Option(metavar="FILE.csv|.parquet|.jsonl", help="Write one row a person there.")
+        Path | None, typer.Option(metavar="FILE.csv|.parquet|.jsonl", help="Write one row per person to this file.")
     ] = None
     seconds: Annotated[
         float | None, typer.Option(min=0.001, max=31_536_000, metavar="S", help="Stop after S seconds.")
     ] = None
-    show: Annotated[bool, typer.Option(help="Show videos and cameras in a window; q ends one.")] = False
+    show: Annotated[bool, typer.Option(help="Show videos and cameras in a window; q ends the current one.")] = False
 
 
 @dataclass(frozen=True)
@@ -185,23 +197,27 @@ class Ray:
     engine: Annotated[
         EngineName,
         typer.Option(
-            help="ray: workers on many cores or machines, sources in buckets, too (extra 'ray').", rich_help_panel=SPEED
+            help="ray: run workers on many cores or machines; sources in buckets are allowed too (extra 'ray').",
+            rich_help_panel=SPEED,
         ),
     ] = EngineName.local
     out: Annotated[
         str | None,
         typer.Option(
             metavar="FOLDER.parquet",
-            help="Write rows as Parquet parts into this folder, on a disk or in a bucket; what is there is not done "
-            "again.",
+            help="Write the rows as Parquet parts to this folder, on a disk or in a bucket; parts already there "
+            "are skipped.",
         ),
     ] = None
     address: Annotated[
-        str | None, typer.Option(metavar="auto|HOST:PORT", help="Join this Ray cluster. Default: start Ray here.")
+        str | None,
+        typer.Option(metavar="auto|HOST:PORT", help="Join this Ray cluster. Default: start Ray on this machine."),
     ] = None
-    actors: Annotated[int | None, typer.Option(min=1, help="Workers. Default: one a core, or one a GPU.")] = None
+    actors: Annotated[
+        int | None, typer.Option(min=1, help="Number of workers. Default: one per core, or one per GPU.")
+    ] = None
     block: Annotated[
-        int | None, typer.Option(min=1, metavar="PICTURES", help="Pictures a part. Default: 25 to 500.")
+        int | None, typer.Option(min=1, metavar="PICTURES", help="Pictures per part. Default: 25 to 500.")
     ] = None
 
 
@@ -209,9 +225,11 @@ class Ray:
 class Screen:
     """What the screen shows."""
 
-    wide: Annotated[bool, typer.Option(help="Tables on the screen with points, too.", rich_help_panel=OUTPUT)] = False
+    wide: Annotated[bool, typer.Option(help="Include the points in the tables on screen.", rich_help_panel=OUTPUT)] = (
+        False
+    )
     timing: Annotated[
-        bool, typer.Option(help="Print where the time went, on standard error.", rich_help_panel=SPEED)
+        bool, typer.Option(help="Print where the time went to standard error.", rich_help_panel=SPEED)
     ] = False
-    quiet: Annotated[bool, typer.Option("-q", help="No notes, bars and summaries: only errors.")] = False
-    verbose: Annotated[bool, typer.Option("-v", help="Say more: where the time went.")] = False
+    quiet: Annotated[bool, typer.Option("-q", help="Print errors only: no notes, progress bars or summaries.")] = False
+    verbose: Annotated[bool, typer.Option("-v", help="Print more: where the time went.")] = False

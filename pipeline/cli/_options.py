@@ -18,7 +18,7 @@ Detector = Annotated[
     str | None,
     typer.Option(
         metavar="VERSION",
-        help="Detector: a version or a release's folder. Default: that in use.",
+        help="Detector: a version or a release folder. Default: the version in use.",
         rich_help_panel=MODELS,
     ),
 ]
@@ -26,34 +26,41 @@ Classifier = Annotated[
     list[str] | None,
     typer.Option(
         metavar="VERSION",
-        help="Classifier: a version, NAME@VERSION or a release's folder; may be repeated. Default: that in use.",
+        help="Classifier: a version, NAME@VERSION or a release folder; may be repeated. Default: the version in use.",
         rich_help_panel=MODELS,
     ),
 ]
 Confidence = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Least confidence of a box. Default: the detector's own.", rich_help_panel=MODELS),
+    typer.Option(
+        min=0, max=1, help="Minimum confidence of a box. Default: the detector's own.", rich_help_panel=MODELS
+    ),
 ]
 InputSize = Annotated[
     int | None,
     typer.Option(
         min=32,
         max=LARGEST_INPUT,
-        help="Longer side of a picture for the detector, in pixels. Default: the detector's own.",
+        help="Longer side of a picture as the detector sees it, in pixels. Default: the detector's own.",
         rich_help_panel=MODELS,
     ),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, tensorrt, coreml or directml.", rich_help_panel=SPEED)]
+Device = Annotated[
+    str, typer.Option(help="Device to run on: cpu, cuda, cuda:1, tensorrt, coreml or directml.", rich_help_panel=SPEED)
+]
 Threads = Annotated[
-    int | None, typer.Option(min=1, max=MOST_THREADS, help="Threads. Default: one a core.", rich_help_panel=SPEED)
+    int | None,
+    typer.Option(min=1, max=MOST_THREADS, help="Number of threads. Default: one per core.", rich_help_panel=SPEED),
 ]
 
 PrecisionName = Annotated[
-    str, typer.Option(help="auto (what detect takes), int8, float16 or float32: which of each release's files runs.")
+    str, typer.Option(help="Which file of each release to run: auto (as in detect), int8, float16 or float32.")
 ]
-FiguresFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")]
+FiguresFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file.")]
 
-ReportFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the report there: figures and plots.")]
+ReportFolder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write the report to this folder: figures and plots.")
+]
 
 
 class Precision(StrEnum):

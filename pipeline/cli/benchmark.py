@@ -13,26 +13,31 @@ from ._options import Classifier, Detector, Device, Precision, Threads
 def benchmark(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[FOLDER]", help="Pictures. Default: drawn ones, ten faces each.", show_default=False),
+        typer.Argument(
+            metavar="[FOLDER]",
+            help="Folder of pictures. Default: generated pictures with ten faces each.",
+            show_default=False,
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where benchmark.json goes.")] = Path("benchmark"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for benchmark.json.")] = Path("benchmark"),
     minutes: Annotated[
-        float, typer.Option(min=0.1, max=1440, help="Time to take, roughly; more gives more rounds.")
+        float,
+        typer.Option(min=0.1, max=1440, help="Approximate running time in minutes; more time allows more rounds."),
     ] = 1.0,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Only see that it works; the figures are worth nothing.")
+        bool, typer.Option("--quick", help="Only check that it works; the figures are meaningless.")
     ] = False,
     detector: Detector = None,
     classifier: Classifier = None,
     device: Device = "cpu",
     threads: Threads = None,
-    precision: Annotated[Precision, typer.Option(help="Of the models.")] = Precision.auto,
-    seed: Annotated[int, typer.Option(min=0, help="Of the drawn pictures.")] = 0,
+    precision: Annotated[Precision, typer.Option(help="Precision of the models.")] = Precision.auto,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for the generated pictures.")] = 0,
 ) -> None:
-    """Time the pipeline beside the bare sessions of its models, a cold start, and the memory of fresh processes.
+    """Time the pipeline against its models' bare sessions, and measure cold start and memory in fresh processes.
 
-    The two sides take turns, so that other work of the machine hits both; their ratio is the figure to compare. Prints
-    a table and writes benchmark.json with the seconds of every round.
+    The two sides take turns, so that other load on the machine affects both; their ratio is the figure to compare.
+    Prints a table and writes benchmark.json with the seconds of every round.
     """
     import json
     import sys

@@ -41,19 +41,20 @@ def compare(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Runs of train-classifier, or of train-detector: names, or folders.",
+            help="Runs of train-classifier or of train-detector: names or folders.",
             show_default=False,
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the curves of all runs into this picture.")
+        Path | None, typer.Option(metavar="FILE.png", help="Plot the curves of all runs to this file.")
     ] = None,
     json_target: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write the figures there; - is standard output.")
+        str | None,
+        typer.Option("--json", metavar="FILE|-", help="Write the figures to this file; - is standard output."),
     ] = None,
     timing: Annotated[bool, typer.Option("--timing/--no-timing", help="Time each run's exported file.")] = True,
 ) -> None:
-    """Compare trainings, of the classifier or of the detector: figures, losses, parameters, time of an input."""
+    """Compare training runs of the classifier or the detector: figures, losses, parameters, time per input."""
     from ...classifier.training.compare_runs import compare as read
     from ...classifier.training.compare_runs import draw_comparison
 

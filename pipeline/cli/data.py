@@ -22,22 +22,20 @@ from .data_check import check, prelabel, upload
 from .data_convert import convert, roboflow
 from .data_export import export
 
-app = App(help="Training data: get, convert, check, cut, label.")
+app = App(help="Training data: get, convert, check, crop, label.")
 
 
 def augmented(
     data: Annotated[Path, typer.Argument(metavar="DATA.yaml", help="The data set.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="The picture to write, .png or .jpg.", show_default=False)],
-    augmentation: Annotated[str, typer.Option(help="A recipe's name, or its FILE.yaml.")] = "ultralytics",
-    count: Annotated[int, typer.Option(min=1, max=600, help="Pictures to show.")] = 24,
-    columns: Annotated[int, typer.Option(min=1, max=24, help="Pictures in a row.")] = 6,
-    imgsz: Annotated[int, typer.Option(min=32, help="Side of training pictures in pixels.")] = 640,
-    rect: Annotated[bool, typer.Option(help="Pictures in batches of like aspect ratio, as train-detector has it.")] = (
-        False
-    ),
-    seed: Annotated[int, typer.Option(help="Of the pictures drawn and of what is done to them.")] = 0,
+    out: Annotated[Path, typer.Option(help="Picture to write, .png or .jpg.", show_default=False)],
+    augmentation: Annotated[str, typer.Option(help="Name of a recipe, or a recipe's FILE.yaml.")] = "ultralytics",
+    count: Annotated[int, typer.Option(min=1, max=600, help="Number of pictures to show.")] = 24,
+    columns: Annotated[int, typer.Option(min=1, max=24, help="Pictures per row.")] = 6,
+    imgsz: Annotated[int, typer.Option(min=32, help="Side of the training pictures, in pixels.")] = 640,
+    rect: Annotated[bool, typer.Option(help="Batch pictures of similar aspect ratio, as in train-detector.")] = False,
+    seed: Annotated[int, typer.Option(help="Random seed for the choice of pictures and for their augmentation.")] = 0,
 ) -> None:
-    """Show what an augmentation recipe makes of training pictures, with boxes and ignore regions."""
+    """Show what an augmentation recipe does to training pictures, with boxes and ignore regions."""
     from ...core.contact_sheet import write_sheet
     from ...detector.data.dataset import read_description
     from ...detector.training.augmentation import read_recipe
@@ -58,33 +56,36 @@ class Missed(StrEnum):
 class Crops:
     """How a crop is cut and stored."""
 
-    region: Annotated[Region, typer.Option(help="What is cut: the face, its head, or the torso below it.")] = (
+    region: Annotated[Region, typer.Option(help="What to crop: the face, its head, or the torso below it.")] = (
         Region.face
     )
     margin: Annotated[
-        float, typer.Option(min=0, max=2, help="Added on each side, as a fraction of the longer side of the box.")
+        float, typer.Option(min=0, max=2, help="Margin on each side, as a fraction of the longer side of the box.")
     ] = 0.05
-    size: Annotated[int, typer.Option(min=16, max=512, help="Side of the recipe's crop in pixels.")] = 224
+    size: Annotated[int, typer.Option(min=16, max=512, help="Side of the recipe's crop, in pixels.")] = 224
     context: Annotated[
-        float, typer.Option(min=0, max=0.5, help="Real picture kept around each crop, in which training jitters.")
+        float,
+        typer.Option(min=0, max=0.5, help="Real picture to keep around each crop, as room for jitter in training."),
     ] = 0.15
-    image_format: Annotated[str, typer.Option("--format", help="jpg, webp or png.")] = "jpg"
+    image_format: Annotated[str, typer.Option("--format", help="Format of the crops: jpg, webp or png.")] = "jpg"
 
 
 @dataclass(frozen=True)
 class Found:
     """How faces are found, and what becomes of pictures in which none is."""
 
-    detector: Annotated[str | None, typer.Option(metavar="VERSION", help="Default: that in use.")] = None
-    confidence: Annotated[float, typer.Option(min=0, max=1, help="Least confidence of a face.")] = 0.25
-    pad: Annotated[
-        float, typer.Option(min=0, max=2, help="Border around pictures without a face, for a second look.")
-    ] = 0.5
-    missed: Annotated[Missed, typer.Option(help="Pictures in which no face is found.")] = Missed.drop
-    tight: Annotated[
-        list[str] | None, typer.Option(metavar="SOURCE", help="A source whose pictures are tight crops already.")
+    detector: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Detector that finds the faces. Default: the version in use.")
     ] = None
-    across: Annotated[int, typer.Option(min=1, max=8, help="Detect small pictures ACROSS x ACROSS at a time.")] = 3
+    confidence: Annotated[float, typer.Option(min=0, max=1, help="Minimum confidence of a face.")] = 0.25
+    pad: Annotated[
+        float, typer.Option(min=0, max=2, help="Border to add around pictures without a face, for a second pass.")
+    ] = 0.5
+    missed: Annotated[Missed, typer.Option(help="What to do with pictures in which no face is found.")] = Missed.drop
+    tight: Annotated[
+        list[str] | None, typer.Option(metavar="SOURCE", help="A source whose pictures are already tight crops.")
+    ] = None
+    across: Annotated[int, typer.Option(min=1, max=8, help="Detect small pictures in grids of ACROSS x ACROSS.")] = 3
 
 
 def crop(
@@ -92,10 +93,12 @@ def crop(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the crops and their CSV.")],
     crops: Crops,
     found: Found,
-    schema: Annotated[Path | None, typer.Option(help="YAML of the attributes. Default: the shipped one.")] = None,
+    schema: Annotated[
+        Path | None, typer.Option(help="Schema of the attributes (YAML). Default: the shipped one.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
-    """Cut the labelled faces, or their heads or torsos, out of photos as serving does; labelled points move along."""
+    """Crop labelled faces, or their heads or torsos, from photos as serving does, and move labelled points along."""
     from ...classifier.config.schema import DEFAULT, read_schema
     from ...classifier.data.table import CropSet, read_faces
     from ...detector.inference.detector import FaceDetector
@@ -122,24 +125,32 @@ def crop(
 
 
 def closeups(
-    faces: Annotated[Path, typer.Argument(metavar="FACES.csv", help="CSV of pictures of one face each.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The new data set's folder.")],
-    source: Annotated[list[str] | None, typer.Option(help="A source to take; may be repeated. Default: all.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Most pictures of a source in a split.")] = None,
+    faces: Annotated[Path, typer.Argument(metavar="FACES.csv", help="CSV of pictures with one face each.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the new data set.")],
+    source: Annotated[list[str] | None, typer.Option(help="A source to use; may be repeated. Default: all.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of pictures per source and split.")] = None,
     detector: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Finds the boxes. Default: that in use.")
+        str | None, typer.Option(metavar="VERSION", help="Detector that finds the boxes. Default: the version in use.")
     ] = None,
-    schema: Annotated[Path | None, typer.Option(help="YAML of the attributes. Default: the shipped one.")] = None,
+    schema: Annotated[
+        Path | None, typer.Option(help="Schema of the attributes (YAML). Default: the shipped one.")
+    ] = None,
     train_only: Annotated[
-        bool, typer.Option("--train-only", help="Leave the validation rows out: the set is to be joined to another.")
+        bool,
+        typer.Option("--train-only", help="Leave out the validation rows, for a set that will be joined to another."),
     ] = False,
     terms: Annotated[
-        list[str] | None, typer.Option(metavar="[SOURCE=]TEXT", help="Terms of the pictures, of a source or of all.")
+        list[str] | None,
+        typer.Option(metavar="[SOURCE=]TEXT", help="Terms of use of the pictures, for one source or for all."),
     ] = None,
-    across: Annotated[int, typer.Option(min=1, max=12, help="Lay ACROSS x ACROSS faces on a sheet; 1: none.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the draw, and of sizes and places on sheets.")] = 0,
+    across: Annotated[
+        int, typer.Option(min=1, max=12, help="Arrange faces on sheets of ACROSS x ACROSS; 1: no sheets.")
+    ] = 1,
+    seed: Annotated[
+        int, typer.Option(help="Random seed for the selection, and for sizes and positions on sheets.")
+    ] = 0,
 ) -> None:
-    """Make detector training pictures of faces that fill the frame from attribute data; boxes by the detector."""
+    """Make detector training pictures of frame-filling faces from attribute data, with boxes found by the detector."""
     from ...classifier.config.schema import DEFAULT, read_schema
     from ...classifier.data.table import read_faces
     from ...detector.data.closeups import SEEN

@@ -33,48 +33,58 @@ class Written:
     """What is written and printed of the findings."""
 
     sheet: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Write a contact sheet: worst findings, then a sample.")
+        Path | None, typer.Option(metavar="FILE.png", help="Write a contact sheet: the worst findings, then a sample.")
     ] = None
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report there.")] = None
-    every: Annotated[bool, typer.Option("--all", help="Print every finding, not ten of a kind.")] = False
-    seed: Annotated[int, typer.Option(help="Of the sheet's sample.")] = 0
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report to this file.")] = (
+        None
+    )
+    every: Annotated[bool, typer.Option("--all", help="Print every finding, not just ten of each kind.")] = False
+    seed: Annotated[int, typer.Option(help="Random seed for the sheet's sample.")] = 0
 
 
 @dataclass(frozen=True)
 class OfDetectors:
     """What goes with a detector's data only."""
 
-    persons: Annotated[bool, typer.Option(help="Let the detector look at each picture too; takes its time.")] = False
-    detector: Annotated[str | None, typer.Option(metavar="VERSION", help="For --persons. Default: that in use.")] = None
+    persons: Annotated[bool, typer.Option(help="Also run the detector on each picture; this takes a while.")] = False
+    detector: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Detector for --persons. Default: the version in use.")
+    ] = None
     aside: Annotated[
         Path | None,
-        typer.Option("--set-aside", metavar="DIR", help="Move poor and broken pictures there, with their labels."),
+        typer.Option(
+            "--set-aside", metavar="DIR", help="Move poor and broken pictures to this folder, with their labels."
+        ),
     ] = None
     kinds: Annotated[
         list[str] | None,
-        typer.Option("--kind", help="What --set-aside moves, by the word in brackets; may be repeated."),
+        typer.Option("--kind", help="What --set-aside moves, named by the word in brackets; may be repeated."),
     ] = None
     restore_from: Annotated[
-        Path | None, typer.Option("--restore", metavar="DIR", help="Move back what was set aside there, and leave.")
+        Path | None,
+        typer.Option("--restore", metavar="DIR", help="Move back what was set aside in this folder, then exit."),
     ] = None
 
 
 def check(
     data: Annotated[
         Path,
-        typer.Argument(metavar="DATA", help="A detector's DATA.yaml; or labelled faces: CSV, Parquet, or a folder."),
+        typer.Argument(metavar="DATA", help="A detector's DATA.yaml, or labelled faces: CSV, Parquet or a folder."),
     ],
     written: Written,
     of: OfDetectors,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings make exit code 1 too.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads that read. Default: one a core.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 for warnings too.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of threads that read. Default: one per core.")
+    ] = None,
     schema: Annotated[
-        Path | None, typer.Option(help="YAML of the faces' attributes. Default: the shipped one.")
+        Path | None, typer.Option(help="Schema of the faces' attributes (YAML). Default: the shipped one.")
     ] = None,
 ) -> None:
-    """Look for faults in a data set: files, labels, boxes or attributes, duplicates, poor pictures, balance.
+    """Check a data set for problems: files, labels, boxes or attributes, duplicates, poor pictures, balance.
 
-    Exit codes: 0 no errors, 1 errors (with --strict: or warnings), 2 wrong usage. What was set aside no longer counts.
+    Exit codes: 0 no errors, 1 errors (with --strict, also warnings), 2 wrong usage. What was set aside no longer
+    counts.
     """
     from ...core.issues import Severity, counts
     from ...detector.data.quarantine import restore
@@ -147,21 +157,27 @@ def _moved(moved: Moved) -> str:
 class Labels:
     """What becomes of the set."""
 
-    form: Annotated[Format, typer.Option("--as", help="What the labelling tool is to read.")] = Format.yolo
-    source: Annotated[str, typer.Option(metavar="NAME", help="The set's name in its CSV.")] = "prelabelled"
-    split: Annotated[str, typer.Option(metavar="SHARES", help="Shares of train, val and perhaps test.")] = "0.85,0.15"
-    seed: Annotated[int, typer.Option(help="Of the split.")] = 0
-    link: Annotated[bool, typer.Option(help="Hard-link the pictures where it can be.")] = False
-    review: Annotated[float, typer.Option(min=0, max=1, help="Boxes below it are listed in review.csv.")] = 0.5
+    form: Annotated[Format, typer.Option("--as", help="Format that the labelling tool reads.")] = Format.yolo
+    source: Annotated[str, typer.Option(metavar="NAME", help="Name of the set in its CSV.")] = "prelabelled"
+    split: Annotated[str, typer.Option(metavar="SHARES", help="Shares of train, val and optionally test.")] = (
+        "0.85,0.15"
+    )
+    seed: Annotated[int, typer.Option(help="Random seed for the split.")] = 0
+    link: Annotated[bool, typer.Option(help="Hard-link the pictures where possible.")] = False
+    review: Annotated[float, typer.Option(min=0, max=1, help="List boxes below this confidence in review.csv.")] = 0.5
 
 
 @dataclass(frozen=True)
 class Labelling:
     """The models that label."""
 
-    attributes: Annotated[bool, typer.Option(help="Read the attributes of each face too.")] = False
-    detector: Annotated[str | None, typer.Option(metavar="VERSION", help="Default: that in use.")] = None
-    classifier: Annotated[str | None, typer.Option(metavar="VERSION", help="Default: that in use.")] = None
+    attributes: Annotated[bool, typer.Option(help="Also read the attributes of each face.")] = False
+    detector: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Detector to use. Default: the version in use.")
+    ] = None
+    classifier: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Classifier to use. Default: the version in use.")
+    ] = None
     conf: Confidence = None
     device: Device = "cpu"
 
@@ -174,20 +190,23 @@ class Upload:
         str | None,
         typer.Option("--upload", metavar="WORKSPACE/PROJECT", help="Send the set to Roboflow for correction."),
     ] = None
-    batch: Annotated[str | None, typer.Option(metavar="NAME", help="Of the upload. Default: DIR's name.")] = None
+    batch: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Batch name of the upload. Default: DIR's name.")
+    ] = None
 
 
 def prelabel(
-    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES", help="Pictures, or folders of them.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the new set.")],
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES", help="Pictures or folders of pictures.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the new set.")],
     labels: Labels,
     models: Labelling,
     upload: Upload,
 ) -> None:
     """Label pictures with the released models, for a person to correct in Roboflow, CVAT or another tool.
 
-    Writes a data set that data convert and the tools read, and review.csv: what to look at first. Exit codes: 0 all
-    pictures were read, 1 some could not be (the others are done), 2 wrong usage or set-up.
+    Writes a data set that data convert and the labelling tools can read, and review.csv, a list of what to look at
+    first. Exit codes: 0 all pictures were read, 1 some could not be read (the others are done), 2 wrong usage or
+    set-up.
     """
     if upload.batch is not None and upload.project is None:
         raise typer.BadParameter("--batch goes with --upload WORKSPACE/PROJECT")
@@ -250,16 +269,21 @@ def _label(
 
 
 def upload(
-    labels: Annotated[Path, typer.Argument(metavar="SET", help="A data set's folder or label file, of any format.")],
-    project: Annotated[str, typer.Argument(metavar="WORKSPACE/PROJECT", help="As in the project's address.")],
-    batch: Annotated[str | None, typer.Option(metavar="NAME", help="Default: the folder's name.")] = None,
+    labels: Annotated[Path, typer.Argument(metavar="SET", help="Folder or label file of a data set, in any format.")],
+    project: Annotated[str, typer.Argument(metavar="WORKSPACE/PROJECT", help="The project, as in its URL.")],
+    batch: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Batch name of the upload. Default: the folder's name.")
+    ] = None,
     prediction: Annotated[
-        bool, typer.Option("--prediction", help="The boxes are a model's and wait for a person's correction.")
+        bool,
+        typer.Option(
+            "--prediction", help="Mark the boxes as a model's predictions, still to be corrected by a person."
+        ),
     ] = False,
 ) -> None:
-    """Send a data set to a Roboflow project, pictures and boxes. The key is read from ROBOFLOW_API_KEY.
+    """Upload a data set, pictures and boxes, to a Roboflow project. The key is read from ROBOFLOW_API_KEY.
 
-    Sending again is safe: Roboflow knows a picture that it has.
+    Uploading again is safe: Roboflow recognises pictures that it already has.
     """
     folder = labels if labels.is_dir() else labels.parent
     _send(labels, project, batch or folder.resolve().name, prediction)

@@ -44,24 +44,26 @@ class Classes:
 
     mapping: Annotated[
         list[str] | None,
-        typer.Option("--map", metavar="THEIRS=OURS", help="Rename a class, or join it to another; once for each."),
+        typer.Option(
+            "--map", metavar="THEIRS=OURS", help="Rename a class, or merge it into another; repeat for each class."
+        ),
     ] = None
-    drop_others: Annotated[bool, typer.Option(help="Leave out classes that nothing maps.")] = False
+    drop_others: Annotated[bool, typer.Option(help="Leave out classes that are not mapped.")] = False
     classes: Annotated[
-        str | None, typer.Option(metavar="A,B", help="The set's classes in order. Default: the source's own.")
+        str | None, typer.Option(metavar="A,B", help="Classes of the set, in order. Default: the source's own.")
     ] = None
     labelled: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="CLASS", help="A class of which every object is labelled. Default: all that the source has."
+            metavar="CLASS", help="A class of which every object is labelled. Default: all classes of the source."
         ),
     ] = None
-    seed: Annotated[int, typer.Option(help="Of the split.")] = 0
-    add: Annotated[bool, typer.Option(help="Join the source to the set that is in DIR already.")] = False
+    seed: Annotated[int, typer.Option(help="Random seed for the split.")] = 0
+    add: Annotated[bool, typer.Option(help="Add the source to the set that is already in DIR.")] = False
     skip_broken: Annotated[
-        bool, typer.Option(help="Leave out missing, broken and wrongly sized pictures: they are listed.")
+        bool, typer.Option(help="Leave out pictures that are missing, broken or of the wrong size, and list them.")
     ] = False
-    workers: Annotated[int, typer.Option(min=1, help="Threads that read pictures.")] = 2
+    workers: Annotated[int, typer.Option(min=1, help="Number of threads that read pictures.")] = 2
 
     def options(self, source: str | None, split: str, **more: Any) -> Options:
         """The same as a conversion takes it."""
@@ -81,33 +83,42 @@ class Classes:
 class Taken:
     """What is taken of the source, and how."""
 
-    label_format: Annotated[LabelFormat | None, typer.Option("--format", help="Default: found out.")] = None
-    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the pictures are, if not in SOURCE.")] = None
-    name: Annotated[str | None, typer.Option("--source", metavar="NAME", help="Default: the folder's name.")] = None
-    terms: Annotated[str | None, typer.Option(metavar="TEXT", help="Terms of the data; they go into the manifest.")] = (
-        None
+    label_format: Annotated[
+        LabelFormat | None, typer.Option("--format", help="Format of the labels. Default: detected automatically.")
+    ] = None
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the pictures, if they are not in SOURCE.")
+    ] = None
+    name: Annotated[
+        str | None, typer.Option("--source", metavar="NAME", help="Name of the source. Default: the folder's name.")
+    ] = None
+    terms: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Terms of use of the data; they go into the manifest.")
+    ] = None
+    split: Annotated[str, typer.Option(metavar="SHARES", help="Shares of train, val and optionally test.")] = (
+        "0.85,0.15"
     )
-    split: Annotated[str, typer.Option(metavar="SHARES", help="Shares of train, val and perhaps test.")] = "0.85,0.15"
     keep_splits: Annotated[bool, typer.Option(help="Keep the source's own splits.")] = False
-    link: Annotated[bool, typer.Option(help="Hard-link the pictures where it can be, in place of copying.")] = False
+    link: Annotated[bool, typer.Option(help="Hard-link the pictures where possible, instead of copying them.")] = False
     exif: Annotated[
         Orientation,
         typer.Option(
-            "--exif", help="Which way up the boxes of EXIF-rotated pictures are meant. auto: by the stated size."
+            "--exif",
+            help="Orientation that the boxes of EXIF-rotated pictures refer to. auto: decide by the stated size.",
         ),
     ] = Orientation.auto
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The labels' file, or the data set's folder.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the new data set.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Label file, or folder of the data set.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the new data set.")],
     taken: Taken,
     classes: Classes,
 ) -> None:
-    """Bring a detection data set into facepipe's layout, from YOLO, COCO, Pascal VOC, WIDER FACE or CSV.
+    """Convert a detection data set from YOLO, COCO, Pascal VOC, WIDER FACE or CSV to facepipe's layout.
 
-    Writes DIR/data.yaml, for train-detector, with images, labels, ignore regions and pictures.csv beside it. Pictures
-    that look alike stay on one side of the split.
+    Writes DIR/data.yaml for train-detector, with images, labels, ignore regions and pictures.csv beside it. Pictures
+    that look alike stay on the same side of the split.
     """
     from ...detector.data.convert import convert as convert_set
     from ...detector.data.formats import read
@@ -127,24 +138,33 @@ def convert(
 
 
 def roboflow(
-    name: Annotated[str, typer.Argument(metavar="WORKSPACE/PROJECT/VERSION", help="As in the version's address.")],
+    name: Annotated[str, typer.Argument(metavar="WORKSPACE/PROJECT/VERSION", help="The version, as in its URL.")],
     classes: Classes,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: PROJECT-VERSION.")] = None,
-    export: Annotated[Export, typer.Option("--format", help="Roboflow's export to ask for.")] = Export.yolov8,
-    sha256: Annotated[
-        str | None, typer.Option(metavar="HEX", help="Refuse other data: the zip's or its contents' SHA-256.")
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the data set. Default: PROJECT-VERSION.")
     ] = None,
-    source: Annotated[str | None, typer.Option(metavar="NAME", help="Default: the project's name.")] = None,
+    export: Annotated[Export, typer.Option("--format", help="Roboflow export format to request.")] = Export.yolov8,
+    sha256: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="Expected SHA-256 of the zip or of its contents; refuse other data."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the source. Default: the project's name.")
+    ] = None,
     terms: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Default: the licence that the export names.")
+        str | None,
+        typer.Option(metavar="TEXT", help="Terms of use of the data. Default: the licence named in the export."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(metavar="SHARES", help="New shares. Default: the version's own splits if it has any.")
+        str | None,
+        typer.Option(
+            metavar="SHARES", help="Split anew by these shares. Default: the version's own splits, if it has any."
+        ),
     ] = None,
 ) -> None:
-    """Download a version of a Roboflow project and bring it into facepipe's layout.
+    """Download a version of a Roboflow project and convert it to facepipe's layout.
 
-    The key is read from ROBOFLOW_API_KEY. DIR/roboflow.json says what was downloaded, with its SHA-256.
+    The key is read from ROBOFLOW_API_KEY. DIR/roboflow.json records what was downloaded, with its SHA-256.
     """
     from ...detector.data import roboflow as remote
     from ...detector.data.convert import convert as convert_set

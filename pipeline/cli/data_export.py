@@ -24,14 +24,14 @@ class Tool(StrEnum):
 
 def export(
     results: Annotated[
-        Path, typer.Argument(metavar="RESULTS.jsonl", help="What detect --json FILE wrote.", show_default=False)
+        Path, typer.Argument(metavar="RESULTS.jsonl", help="Output of detect --json FILE.", show_default=False)
     ],
-    tool: Annotated[Tool, typer.Option("--as", help="The tool that reads it.", show_default=False)],
-    out: Annotated[Path, typer.Option(metavar="FILE.json", help="The file to write.", show_default=False)],
+    tool: Annotated[Tool, typer.Option("--as", help="Tool that will read the file.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FILE.json", help="File to write.", show_default=False)],
 ) -> None:
-    """Write results as tasks for Label Studio, labels for FiftyOne, or COCO with labels for CVAT.
+    """Export results as tasks for Label Studio, labels for FiftyOne, or COCO with labels for CVAT.
 
-    The releases that made them must be installed: their manifests say what the attributes are.
+    The releases that made the results must be installed: their manifests describe the attributes.
     """
     from ..outputs.coco import labels_path, write_coco
     from ..outputs.labelling import interface_path, write_fiftyone, write_label_studio

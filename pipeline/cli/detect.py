@@ -61,20 +61,20 @@ def detect(
     ray: Ray,
     screen: Screen,
 ) -> None:
-    """Find the faces in pictures and videos and read the attributes of each.
+    """Find the faces in pictures and videos and read the attributes of each face.
 
-    Files are written when all is done, from a journal beside the first of them (FILE.partial.jsonl). A run that was
-    interrupted goes on where it was with the same command and --resume.
+    Output files are written at the end, from a journal beside the first of them (FILE.partial.jsonl). To continue an
+    interrupted run where it stopped, repeat the command with --resume.
 
-    Several classifiers look at the same faces: --classifier face@1.0.0 --classifier shirt@0.1.0. Features are numbers
-    for models of your own; they are not an identity embedding, and not fit to recognise persons.
+    Several classifiers can read the same faces: --classifier face@1.0.0 --classifier shirt@0.1.0. Features are numbers
+    for models of your own; they are not an identity embedding, and not suitable for recognising people.
 
     With --engine ray the work is spread over cores or machines: facepipe detect 's3://bucket/**' --engine ray --out
-    s3://bucket/faces.parquet. The same command goes on with a run that was interrupted.
+    s3://bucket/faces.parquet. Repeating the same command continues an interrupted run.
 
-    In videos persons are followed, each with one line of attributes; camera:0 and rtsp:// are videos, too.
+    In videos, persons are tracked and get one line of attributes each; camera:0 and rtsp:// count as videos.
 
-    Exit codes: 0 every picture was read, 1 some could not be (the others are done), 2 wrong usage or set-up, 130
+    Exit codes: 0 all pictures were read, 1 some could not be read (the others are done), 2 wrong usage or set-up, 130
     interrupted.
     """
     from ..batch.job import DetectJob, ModelOptions, RunOptions, SourceOptions, VideoJob, run_job

@@ -27,9 +27,9 @@ STYLES = {"ok": "green", "absent": "dim", "note": "yellow", "wrong": "bold red"}
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look at packages, machine and models, run one frame, and say what is missing and what mends it.
+    """Check packages, machine and models, run one frame, and report what is missing and how to fix it.
 
-    Exit codes: 0 healthy, 1 something that is needed is broken.
+    Exit codes: 0 healthy, 1 something required is broken.
     """
     findings: list[Finding] = []
     for finding in chain(examine(), settings_findings()):
@@ -85,7 +85,7 @@ def _tell(finding: Finding, new: bool) -> None:
 
 
 def schema() -> None:
-    """Print the JSON Schema of one result, a line of `facepipe detect --json`."""
+    """Print the JSON Schema of one result, that is, one line of `facepipe detect --json`."""
     from ..result_schema import schema as published
 
     print(json.dumps(published(), indent=2))

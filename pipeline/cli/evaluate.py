@@ -31,10 +31,10 @@ class Measured:
     """Which photos are measured, and how a found box is a face's."""
 
     split: Annotated[
-        str, typer.Option(help="train, val, test or all. Data without such a column are measured whole.")
+        str, typer.Option(help="train, val, test or all. Data without a split column is measured in full.")
     ] = "val"
     iou: Annotated[
-        float, typer.Option(min=0.05, max=0.95, help="Overlap from which a found box is the labelled face's.")
+        float, typer.Option(min=0.05, max=0.95, help="Minimum overlap for a found box to match a labelled face.")
     ] = 0.5
 
 
@@ -43,24 +43,26 @@ def evaluate(
         list[str],
         typer.Option(
             metavar="FILE",
-            help="Photos with boxes and attributes: a CSV or Parquet file (file,x1,y1,x2,y2 and the attributes' "
-            "columns, a row a face) or COCO; may be repeated.",
+            help="Photos with boxes and attributes: a CSV or Parquet file (file,x1,y1,x2,y2 and the attribute "
+            "columns, one row per face) or COCO; may be repeated.",
         ),
     ],
     chosen: ModelChoice,
     measured: Measured,
     precision: PrecisionName = "auto",
-    tiles: Annotated[bool, typer.Option("--tiles", help="Look at larger pictures in tiles, too.")] = False,
+    tiles: Annotated[bool, typer.Option("--tiles", help="Also scan larger pictures in tiles.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write the report there: figures, the chart, every face, the worst cases."),
+        typer.Option(
+            metavar="DIR", help="Write the report to this folder: figures, the chart, every face, the worst cases."
+        ),
     ] = None,
     json_file: FiguresFile = None,
 ) -> None:
     """Measure both models together: what is lost to the classifier, to missed faces and to shifted boxes.
 
-    Attributes are read on the true boxes and on the found ones, of the same faces, so that the two models can be
-    improved apart.
+    Attributes are read on both the true and the found boxes of the same faces, so that the two models can be improved
+    separately.
 
     Exit codes: 0 all done, 1 some pictures could not be read (the others are measured), 2 wrong usage or set-up.
     """

@@ -23,14 +23,12 @@ class Beside:
     training_rows: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Training rows to measure beside, which tell of overfitting. Default: 600; 0 for none."
+            min=0, help="Training rows to measure for comparison, to reveal overfitting. Default: 600; 0 for none."
         ),
     ] = None
     size_rows: Annotated[
         int | None,
-        typer.Option(
-            min=0, help="Rows to measure at every size of the face, from 12 px on. Default: 2000; 0 for none."
-        ),
+        typer.Option(min=0, help="Rows to measure at every face size, from 12 px up. Default: 2000; 0 for none."),
     ] = None
 
 
@@ -40,7 +38,7 @@ class Speed:
 
     device: Device = "cpu"
     threads: Threads = None
-    workers: Annotated[int, typer.Option(min=1, help="Threads that read and cut crops.")] = 2
+    workers: Annotated[int, typer.Option(min=1, help="Number of threads that read and cut crops.")] = 2
 
 
 def evaluate_classifier(
@@ -58,17 +56,18 @@ def evaluate_classifier(
         list[str] | None,
         typer.Option(
             metavar="VERSION|FOLDER",
-            help="A version, NAME@VERSION or a release's folder. Repeated: side by side. Default: that in use.",
+            help="A version, NAME@VERSION or a release folder; repeat to compare side by side. Default: the "
+            "version in use.",
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    split: Annotated[str, typer.Option(help="Split to measure: train, val or test.")] = "val",
     precision: Annotated[
-        str | None, typer.Option(help="float32, float16 or int8; else the release's default file.")
+        str | None, typer.Option(help="float32, float16 or int8. Default: the release's default file.")
     ] = None,
     out: ReportFolder = None,
     json_file: FiguresFile = None,
 ) -> None:
-    """Measure a released classifier through the ONNX file that serves: by attribute, by group, and its calibration."""
+    """Measure a released classifier through the ONNX file that serves: per attribute, per group, and calibration."""
     from ...classifier.evaluation.evaluate import Rows, evaluate, read_as_trained
     from ...classifier.inference.classifier import AttributeClassifier
     from ...weights.session import PRECISIONS

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 class How:
     """How our releases run; baselines have their own size."""
 
-    precision: Annotated[str | None, typer.Option(help="float32, float16 or int8; else the release's default.")] = None
-    imgsz: Annotated[int | None, typer.Option(help="Input size of our releases. Default: their own.")] = None
-    tiles: Annotated[bool, typer.Option(help="Our releases look at large pictures in tiles, too.")] = False
+    precision: Annotated[str | None, typer.Option(help="float32, float16 or int8. Default: the release's default.")] = (
+        None
+    )
+    imgsz: Annotated[int | None, typer.Option(help="Input size for facepipe releases. Default: their own.")] = None
+    tiles: Annotated[bool, typer.Option(help="Have facepipe releases also scan large pictures in tiles.")] = False
     device: Device = "cpu"
     threads: Threads = None
 
@@ -42,14 +44,20 @@ class Further:
     """What is measured besides the pictures of ``--data``."""
 
     wider_splits: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="WIDER FACE's four .mat files: its easy, medium and hard AP.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of WIDER FACE's four .mat files, to measure its easy, medium and hard AP."
+        ),
     ] = None
     closeups: Annotated[
-        Path | None, typer.Option(metavar="FACES.csv", help="Pictures that a face fills: how often it is found.")
+        Path | None,
+        typer.Option(metavar="FACES.csv", help="CSV of pictures filled by a face, to measure how often it is found."),
     ] = None
-    closeup_sources: Annotated[str, typer.Option(help="Sources of that CSV, with commas.")] = "utkface,fairface"
+    closeup_sources: Annotated[
+        str, typer.Option(help="Sources to use from the --closeups CSV, separated by commas.")
+    ] = "utkface,fairface"
     blank: Annotated[
-        bool, typer.Option("--blank", help="Pictures of nothing, made by rule: in how many something is found.")
+        bool, typer.Option("--blank", help="Also count in how many generated blank pictures something is found.")
     ] = False
 
 
@@ -57,21 +65,21 @@ def evaluate_detector(
     how: How,
     further: Further,
     data: Annotated[
-        Path | None, typer.Option(help="DATA.yaml of the pictures to measure on; --closeups alone needs none.")
+        Path | None, typer.Option(help="DATA.yaml of the pictures to measure on; not needed for --closeups alone.")
     ] = None,
     detector: Annotated[
         list[str] | None,
         typer.Option(
             metavar="VERSION[@PRECISION]|FOLDER|KIND:FILE",
-            help="A version or a release folder, or a baseline: yunet:, scrfd: or yolov8: and an ONNX file. Repeated: "
-            "side by side. Default: the version in use.",
+            help="A version or a release folder, or a baseline: yunet:, scrfd: or yolov8: followed by an ONNX "
+            "file. Repeat to compare side by side. Default: the version in use.",
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    split: Annotated[str, typer.Option(help="Split to measure: train, val or test.")] = "val",
     out: ReportFolder = None,
     json_file: FiguresFile = None,
 ) -> None:
-    """Measure a detector as it serves: AP, recall by size, false alarms, by a protocol that is printed."""
+    """Measure a detector as it is served: AP, recall by size and false alarms, by a protocol that is printed."""
     if data is None and (further.closeups is None or out or further.wider_splits):
         raise typer.BadParameter("--data is needed")
     named = _open_all(detector or [None], how)

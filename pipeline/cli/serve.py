@@ -28,19 +28,20 @@ class Access:
     key_file: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help=f"API keys, one a line; requests must bring one. Or one key in ${KEY_VARIABLE}."
+            metavar="FILE",
+            help=f"API keys, one per line; requests must send one. Alternatively, set a single key in ${KEY_VARIABLE}.",
         ),
     ] = None
     cors: Annotated[
         list[str] | None,
-        typer.Option(metavar="ORIGIN", help="Web origin whose pages may call the API; repeatable. Default: none."),
+        typer.Option(metavar="ORIGIN", help="Web origin whose pages may call the API; may be repeated. Default: none."),
     ] = None
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Name by which the server may be called, beside localhost; repeatable. Default: any, but on loopback "
-            "none.",
+            help="Host name that the server answers to besides localhost; may be repeated. Default: any, but none "
+            "on loopback.",
         ),
     ] = None
 
@@ -49,47 +50,55 @@ class Access:
 class Limits:
     """The fields of the server's settings that are numbers; ``window`` in milliseconds."""
 
-    batch: Annotated[int, typer.Option(min=1, max=128, help="Most pictures in one call of a GPU's detector.")] = 8
+    batch: Annotated[int, typer.Option(min=1, max=128, help="Maximum pictures per detector call on a GPU.")] = 8
     window: Annotated[
         float,
-        typer.Option(min=0, max=1000, help="Milliseconds that such a call waits for others; 0 takes what is there."),
+        typer.Option(
+            min=0, max=1000, help="Milliseconds that such a call waits for more pictures; 0 takes what is there."
+        ),
     ] = 5
-    queue: Annotated[int, typer.Option(min=1, help="Pictures that may wait; more are answered 503.")] = 64
-    decoders: Annotated[int, typer.Option(min=1, max=64, help="Threads that decode pictures.")] = 2
-    max_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one picture.")] = 20 * MIB
-    max_pixels: Annotated[int, typer.Option(min=1, help="Pixels of one picture.")] = 50_000_000
-    max_files: Annotated[int, typer.Option(min=1, help="Pictures in one request.")] = 32
-    max_faces: Annotated[int, typer.Option(min=1, help="Faces that are classified of one picture.")] = 200
-    max_request_faces: Annotated[int, typer.Option(min=1, help="The same of all pictures of one request.")] = 800
-    max_request_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one request.")] = 64 * MIB
-    max_memory: Annotated[int, typer.Option(min=1, help="Bytes of all uploads held at one time.")] = 512 * MIB
-    max_connections: Annotated[int, typer.Option(min=1, help="Open connections.")] = 512
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds from the end of an upload to its answer.")] = 30
-    upload_timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an upload may take.")] = 30
-    header_timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request's headers may take.")] = 10
-    drain_timeout: Annotated[float, typer.Option(min=0, help="Seconds for what is in flight at a stop.")] = 30
+    queue: Annotated[int, typer.Option(min=1, help="Maximum pictures waiting; more are answered with 503.")] = 64
+    decoders: Annotated[int, typer.Option(min=1, max=64, help="Number of threads that decode pictures.")] = 2
+    max_bytes: Annotated[int, typer.Option(min=1, help="Maximum bytes per picture.")] = 20 * MIB
+    max_pixels: Annotated[int, typer.Option(min=1, help="Maximum pixels per picture.")] = 50_000_000
+    max_files: Annotated[int, typer.Option(min=1, help="Maximum pictures per request.")] = 32
+    max_faces: Annotated[int, typer.Option(min=1, help="Maximum faces classified per picture.")] = 200
+    max_request_faces: Annotated[int, typer.Option(min=1, help="Maximum faces classified per request.")] = 800
+    max_request_bytes: Annotated[int, typer.Option(min=1, help="Maximum bytes per request.")] = 64 * MIB
+    max_memory: Annotated[int, typer.Option(min=1, help="Maximum bytes of all uploads held at one time.")] = 512 * MIB
+    max_connections: Annotated[int, typer.Option(min=1, help="Maximum open connections.")] = 512
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Maximum seconds from the end of an upload to its answer.")
+    ] = 30
+    upload_timeout: Annotated[float, typer.Option(min=0.1, help="Maximum seconds for an upload.")] = 30
+    header_timeout: Annotated[float, typer.Option(min=0.1, help="Maximum seconds for a request's headers.")] = 10
+    drain_timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds allowed for requests in flight when the server stops.")
+    ] = 30
 
 
 def serve(
     access: Access,
     limits: Limits,
     models: ModelChoice,
-    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for every network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all networks.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 8000,
     allow_version: Annotated[
         list[str] | None,
         typer.Option(
             metavar="STAGE@VERSION",
-            help="A further version that requests may name: detector@0.1.0, classifier@0.1.0, shirt@0.1.0; repeatable.",
+            help="Another version that requests may name: detector@0.1.0, classifier@0.1.0, shirt@0.1.0; may be "
+            "repeated.",
         ),
     ] = None,
     precision: PrecisionName = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", help="No line a request on standard error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not log each request to standard error.")] = False,
 ) -> None:
-    """Serve the pipeline over HTTP: POST /v1/detect takes pictures and answers with results.
+    """Serve the pipeline over HTTP: POST /v1/detect takes pictures and returns results.
 
-    Pictures of many clients are analysed together. GET /v1/models, /v1/schema, /openapi.json, /healthz, /readyz and
-    /metrics tell of it. Nothing that is sent is stored or logged. Ctrl+C or SIGTERM finishes what is in flight.
+    Pictures from many clients are analysed together. GET /v1/models, /v1/schema, /openapi.json, /healthz, /readyz and
+    /metrics describe the server. Nothing that is sent is stored or logged. On Ctrl+C or SIGTERM, requests in flight
+    are finished.
 
     Exit codes: 0 stopped, 2 wrong usage or set-up.
     """

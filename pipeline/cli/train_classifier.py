@@ -25,7 +25,7 @@ RESUMING = {
     *("name", "replace", "resume", "terms", "version", "workers"),
 }
 """Options that go with ``--resume``."""
-app = App(help="Recipes of train-classifier: list, show.")
+app = App(help="Recipes for train-classifier: list, show.")
 
 
 class Precision(StrEnum):
@@ -38,14 +38,18 @@ class Precision(StrEnum):
 class Learnt:
     """What is trained, and in which steps."""
 
-    recipe: Annotated[str, typer.Option(help="A shipped recipe (facepipe recipes list), or a YAML file.")] = "resnet50"
-    schema: Annotated[Path | None, typer.Option(help="A shipped schema, or a YAML file. Default: the recipe's.")] = None
-    epochs: Annotated[float | None, typer.Option(min=0.001, help="All stages together. Default: the recipe's.")] = None
-    batch: Annotated[int | None, typer.Option(min=2, help="Crops a step. Default: the recipe's.")] = None
-    patience: Annotated[
-        int | None, typer.Option(min=1, help="Epochs without a better validation that end a stage.")
+    recipe: Annotated[str, typer.Option(help="A shipped recipe (see facepipe recipes list) or a YAML file.")] = (
+        "resnet50"
+    )
+    schema: Annotated[Path | None, typer.Option(help="A shipped schema or a YAML file. Default: the recipe's.")] = None
+    epochs: Annotated[
+        float | None, typer.Option(min=0.001, help="Epochs of all stages together. Default: the recipe's.")
     ] = None
-    size: Annotated[int | None, typer.Option(min=32, help="Side of the crops that are served, in pixels.")] = None
+    batch: Annotated[int | None, typer.Option(min=2, help="Crops per step. Default: the recipe's.")] = None
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="End a stage after this many epochs without a better validation result.")
+    ] = None
+    size: Annotated[int | None, typer.Option(min=32, help="Side of the crops used in serving, in pixels.")] = None
 
 
 @dataclass(frozen=True)
@@ -55,17 +59,18 @@ class Begun:
     start: Annotated[
         str | None,
         typer.Option(
-            help="An .npz of arrays, a run's folder, a released version, imagenet or none. Default: the recipe's."
+            help="Starting weights: an .npz of arrays, a run's folder, a released version, imagenet or none. "
+            "Default: the recipe's."
         ),
     ] = None
-    margin: Annotated[
-        float | None, typer.Option(min=0, help="Crop margin to serve with, where no crop.json says it.")
-    ] = None
+    margin: Annotated[float | None, typer.Option(min=0, help="Crop margin for serving, if no crop.json states it.")] = (
+        None
+    )
     region: Annotated[
-        Region | None, typer.Option(help="What the crops show, where no crop.json says it. Default: the face.")
+        Region | None, typer.Option(help="What the crops show, if no crop.json states it. Default: the face.")
     ] = None
     precision: Annotated[Precision, typer.Option()] = Precision.auto
-    seed: Annotated[int, typer.Option(min=0, help="Of every random number.")] = 0
+    seed: Annotated[int, typer.Option(min=0, help="Seed for all random numbers.")] = 0
 
 
 @dataclass(frozen=True)
@@ -77,23 +82,30 @@ class Changeable:
         typer.Option(
             metavar="[ATTRIBUTE:]PATH[=WEIGHT]",
             help="Labelled crops: a CSV or Parquet file, a folder of class folders or a Roboflow export; may be "
-            "repeated. With --resume only if they have moved.",
+            "repeated. With --resume, only if they have moved.",
         ),
     ] = None
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Train no longer; rates fall to their end within it. The release comes after it."),
+        typer.Option(
+            min=0.01,
+            help="Time limit for training; learning rates decay fully within it. The release comes afterwards.",
+        ),
     ] = None
     devices: Annotated[
         str | None,
-        typer.Option(help="cpu, 0 (the first GPU), or several that share each batch: 0,1. Default: the backend's own."),
+        typer.Option(
+            help="cpu, 0 (the first GPU), or several that share each batch: 0,1. Default: the backend's choice."
+        ),
     ] = None
     classifier_name: Annotated[
         str | None,
-        typer.Option(help="Which of several classifiers it becomes: shirt for shirt@0.1.0. Default: that of faces."),
+        typer.Option(
+            help="Name of the classifier, if there are several: shirt for shirt@0.1.0. Default: the face classifier."
+        ),
     ] = None
-    workers: Annotated[int, typer.Option(min=1, help="Threads that prepare crops.")] = 2
-    memory: Annotated[float, typer.Option(min=0, help="GB that decoded pictures may take.")] = 4.0
+    workers: Annotated[int, typer.Option(min=1, help="Number of threads that prepare crops.")] = 2
+    memory: Annotated[float, typer.Option(min=0, help="Maximum memory for decoded pictures, in GB.")] = 4.0
 
 
 @dataclass(frozen=True)
@@ -103,15 +115,16 @@ class Released:
     version: Annotated[
         str | None,
         typer.Option(
-            help="Publish the run as this version when it is done, unless it is worse than its start or the one in use."
+            help="Publish the finished run as this version, unless it is worse than its start or the version in use."
         ),
     ] = None
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a version of that name.")] = False
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing version of that name.")] = False
     export: Annotated[
         list[str] | None, typer.Option(help="Files to ship, the default first: float32, float16, int8. Default: int8.")
     ] = None
     terms: Annotated[
-        list[str] | None, typer.Option(metavar="[SOURCE=]TEXT", help="Terms of the data, of a source or of all.")
+        list[str] | None,
+        typer.Option(metavar="[SOURCE=]TEXT", help="Terms of use of the data, for one source or for all."),
     ] = None
     licence: Annotated[str | None, typer.Option(help="Licence of the released model.")] = None
 
@@ -122,14 +135,15 @@ def train_classifier(
     begun: Begun,
     changeable: Changeable,
     released: Released,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of that --name.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run given by --name.")] = False,
     name: Annotated[
-        str | None, typer.Option(help="The run's name; its folder is runs/classifier/NAME. Default: the recipe's.")
+        str | None,
+        typer.Option(help="Name of the run; its folder is runs/classifier/NAME. Default: the recipe's name."),
     ] = None,
 ) -> None:
     """Train the classifier on labelled crops, export it to ONNX and measure the files.
 
-    Ctrl+C or SIGTERM writes a checkpoint before it ends; --resume goes on from there.
+    Ctrl+C or SIGTERM stops the run after writing a checkpoint; --resume continues from there.
     """
     from ...classifier.train import Ending, NewRun, RunOptions
     from ...classifier.train import train_classifier as train
@@ -199,7 +213,7 @@ def _recipe_and_schema(learnt: Learnt) -> tuple[Recipe, tuple[Attribute, ...]]:
 
 @app.command("list")
 def list_recipes() -> None:
-    """List the recipes that come with facepipe: backbone, input size and attributes of each."""
+    """List the recipes that come with facepipe, with the backbone, input size and attributes of each."""
     from rich.table import Table
     from rich.text import Text
 
@@ -225,12 +239,12 @@ def list_recipes() -> None:
 
 @app.command()
 def show(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe, or a YAML file.", show_default=False)],
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe or a YAML file.", show_default=False)],
     whole: Annotated[
-        bool, typer.Option("--whole", help="Every field, those of its base and the defaults included.")
+        bool, typer.Option("--whole", help="Print every field, including those of its base and the defaults.")
     ] = False,
 ) -> None:
-    """Print a recipe as YAML, to start one of your own from; below it what it reached."""
+    """Print a recipe as YAML, as a starting point for your own, followed by the results it reached."""
     from ...classifier.config.recipe import reached, read_recipe, recipe_path
     from ...core.yaml import dump_yaml
 

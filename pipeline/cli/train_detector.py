@@ -27,10 +27,10 @@ RESUMING = {
 """Options that go with ``--resume``."""
 RELEASE_OPTIONS = {"version": "version", "replace": "replace", "confidence": "conf", "precisions": "export"}
 """The option that gives each field of ``ReleaseOptions``."""
-Name = Annotated[str, typer.Option(help="The run's name; its folder is runs/detector/NAME.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run of that name.")]
+Name = Annotated[str, typer.Option(help="Name of the run; its folder is runs/detector/NAME.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run of that name.")]
 Export = Annotated[list[str] | None, typer.Option(help="Files to ship, the default first: float32, float16, int8.")]
-Threshold = Annotated[str, typer.Option(help="The release's default confidence threshold, or auto.")]
+Threshold = Annotated[str, typer.Option(help="Default confidence threshold of the release, or auto.")]
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,26 @@ class Fixed:
     """What decides a run and never changes."""
 
     start: Annotated[
-        str, typer.Option(help="Starting weights: an ultralytics .pt, a .npz of arrays, a released version, or none.")
+        str, typer.Option(help="Starting weights: an ultralytics .pt, an .npz of arrays, a released version, or none.")
     ] = "none"
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")] = 50
-    imgsz: Annotated[int, typer.Option(min=32, help="Side of the input in pixels.")] = 640
-    batch: Annotated[str, typer.Option(help="Pictures a step, or auto.")] = "auto"
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16 (a CPU's).")] = "auto"
+    epochs: Annotated[int, typer.Option(min=1, help="Number of passes over the training pictures.")] = 50
+    imgsz: Annotated[int, typer.Option(min=32, help="Side of the input, in pixels.")] = 640
+    batch: Annotated[str, typer.Option(help="Pictures per step, or auto.")] = "auto"
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16 (CPU only).")] = "auto"
     rect: Annotated[
-        bool, typer.Option("--rect/--no-rect", help="Batches of like aspect ratio: less padding, no mosaic.")
+        bool, typer.Option("--rect/--no-rect", help="Batch pictures of similar aspect ratio: less padding, no mosaic.")
     ] = False
     augmentation: Annotated[
-        str, typer.Option(help="A recipe's name (ultralytics, roboflow, views), or its FILE.yaml.")
+        str, typer.Option(help="Name of a recipe (ultralytics, roboflow, views), or a recipe's FILE.yaml.")
     ] = "ultralytics"
     frozen_statistics: Annotated[
         bool,
         typer.Option(
             "--frozen-statistics/--no-frozen-statistics",
-            help="Leave batch norms' statistics as they are: quicker on a CPU, from trained weights.",
+            help="Keep batch norm statistics frozen: faster on a CPU, when starting from trained weights.",
         ),
     ] = False
-    seed: Annotated[int, typer.Option(min=0, help="Of every random number.")] = 0
+    seed: Annotated[int, typer.Option(min=0, help="Seed for all random numbers.")] = 0
 
 
 @dataclass(frozen=True)
@@ -65,20 +65,20 @@ class Changeable:
     """What a run may be given anew when it is resumed."""
 
     data: Annotated[
-        Path | None, typer.Option(help="DATA.yaml; with --resume only if it has moved.", show_default=False)
+        Path | None, typer.Option(help="DATA.yaml; with --resume, only if it has moved.", show_default=False)
     ] = None
-    device: Annotated[str, typer.Option(help="cpu, 0, 0,1, ...; empty: the first GPU, else the CPU.")] = ""
+    device: Annotated[
+        str, typer.Option(help="cpu, 0, 0,1, ...; empty: the first GPU, or the CPU if there is none.")
+    ] = ""
     minutes: Annotated[
         float | None,
-        typer.Option(min=0, help="Train for this long in all, resumed parts counted in, whatever --epochs says."),
+        typer.Option(min=0, help="Total training time, including resumed parts; overrides --epochs."),
     ] = None
-    log: Annotated[list[str] | None, typer.Option(help="Whom else to tell: tensorboard, mlflow; may be repeated.")] = (
-        None
-    )
+    log: Annotated[list[str] | None, typer.Option(help="Also log to tensorboard or mlflow; may be repeated.")] = None
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="KEY=VALUE for ultralytics' trainer (freeze=10, cos_lr=True, ...); may be repeated."
+            "--set", help="KEY=VALUE for the ultralytics trainer (freeze=10, cos_lr=True, ...); may be repeated."
         ),
     ] = None
 
@@ -101,12 +101,12 @@ class Released:
     version: Annotated[
         str | None,
         typer.Option(
-            help="Publish the run as this version when it is done, unless it is worse than its start or the one in use."
+            help="Publish the finished run as this version, unless it is worse than its start or the version in use."
         ),
     ] = None
     export: Export = None
     conf: Threshold = "0.25"
-    replace: Annotated[bool, typer.Option(help="Replace a version of that name.")] = False
+    replace: Annotated[bool, typer.Option(help="Replace an existing version of that name.")] = False
 
     @property
     def values(self) -> dict[str, Any]:
@@ -125,7 +125,8 @@ def train_detector(
 ) -> None:
     """Train YOLOv8s on partly labelled faces and heads, export it to ONNX and measure the files.
 
-    SIGTERM and Ctrl-C end it after a checkpoint; --resume goes on from there, and ends as the run was asked to.
+    Ctrl+C or SIGTERM stops the run after writing a checkpoint; --resume continues from there and finishes the run as
+    first requested.
     """
     from ...detector.export.release import ReleaseOptions
     from ...detector.train import resume_detector
@@ -181,16 +182,19 @@ class Checkpoint(StrEnum):
 
 
 def export_detector(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/detector/NAME.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/detector/NAME.")],
     export: Export = None,
     conf: Threshold = "0.25",
     false_alarms: Annotated[
-        float | None, typer.Option(min=0, help="With --conf auto: most a training picture without anybody.")
+        float | None,
+        typer.Option(min=0, help="With --conf auto: maximum false alarms per training picture without people."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="DATA.yaml, if it is not where it was in training.")] = None,
-    checkpoint: Annotated[Checkpoint, typer.Option(help="Of the run, which may still be going on.")] = Checkpoint.best,
+    data: Annotated[Path | None, typer.Option(help="DATA.yaml, if it has moved since training.")] = None,
+    checkpoint: Annotated[
+        Checkpoint, typer.Option(help="Checkpoint of the run to export; the run may still be in progress.")
+    ] = Checkpoint.best,
 ) -> None:
-    """Export a run's weights to ONNX and measure the files, as training does at its end; then `weights publish`."""
+    """Export a run's weights to ONNX and measure the files, as at the end of training; next, use `weights publish`."""
     from ...detector.export.release import DEFAULT_PRECISIONS, ReleaseOptions, release_run
     from ...detector.export.threshold import FALSE_ALARMS
 

@@ -122,25 +122,30 @@ def _amount(difference: Difference) -> str:
 
 
 def verify(
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="JSON lines, CSV or Parquet of facepipe detect.")],
-    sample: Annotated[int, typer.Option(min=1, help="Pictures to look at again, drawn at random.")] = 50,
-    every: Annotated[bool, typer.Option("--all", help="Look at all of them.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the sample: the same one draws the same pictures.")] = 0,
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="Output of facepipe detect: JSON lines, CSV or Parquet.")
+    ],
+    sample: Annotated[int, typer.Option(min=1, help="Number of pictures to run again, chosen at random.")] = 50,
+    every: Annotated[bool, typer.Option("--all", help="Run all pictures again.")] = False,
+    seed: Annotated[int, typer.Option(help="Random seed for the sample: the same seed chooses the same pictures.")] = 0,
     root: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where relative paths begin. Default: the current folder.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder that relative paths start from. Default: the current folder."),
     ] = None,
-    allow_url: Annotated[bool, typer.Option("--allow-url", help="Fetch pictures again that came from URLs.")] = False,
-    device: Annotated[str | None, typer.Option(help="Where to run. Default: where the results were made.")] = None,
+    allow_url: Annotated[bool, typer.Option("--allow-url", help="Re-fetch pictures that came from URLs.")] = False,
+    device: Annotated[
+        str | None, typer.Option(help="Device to run on. Default: the one that the results were made on.")
+    ] = None,
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with every difference.")] = False,
 ) -> None:
-    """Run a sample of the pictures again, with the versions and settings that the results name, and compare.
+    """Run a sample of the pictures again, with the versions and settings named in the results, and compare.
 
-    Each picture is identical, within tolerance (floats of another processor), different, changed (another SHA-256) or
-    missing. Frames of videos are passed over.
+    Each picture is identical, within tolerance (floats from another processor), different, changed (another SHA-256)
+    or missing. Video frames are skipped.
 
     Exit codes: 0 all are identical or within tolerance, 1 something is not as it was, 2 wrong usage, or a model is not
-    here.
+    installed.
     """
     from ..verify.verify import VerifyOptions
     from ..verify.verify import verify as run

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ...weights.comparison import Baseline
     from ...weights.publish import Published
 
-app = App(help="Released models: what is here, what is elsewhere.")
+app = App(help="Released models, here and elsewhere.")
 for command in (pull, push, diff, remove, gc):
     app.command()(command)
 HEADLINE = 6
@@ -50,19 +50,19 @@ NEWEST = "newest"
 """In place of a version: no pin."""
 
 StageArgument = Annotated[
-    str, typer.Argument(metavar="STAGE[@VERSION]", help="detector, classifier, or detector@1.0.0.")
+    str, typer.Argument(metavar="STAGE[@VERSION]", help="detector or classifier, or with a version: detector@1.0.0.")
 ]
 
 
 @app.command("list")
 def list_releases(
     source: Annotated[
-        str | None, typer.Option("--from", metavar="SOURCE", help=f"What there is elsewhere: {FROM}")
+        str | None, typer.Option("--from", metavar="SOURCE", help=f"List what this source offers: {FROM}")
     ] = None,
     offline: OfflineOption = False,
     insecure_localhost: LocalhostOption = False,
 ) -> None:
-    """List the models that can be used; * marks the one that is used when no version is named."""
+    """List the models that can be used; * marks the one used when no version is named."""
     if source is not None:
         list_source(source, offline, insecure_localhost)
         return
@@ -107,11 +107,11 @@ def list_releases(
 def show(
     stage: StageArgument,
     version: Annotated[
-        str | None, typer.Argument(help="A version, NAME@VERSION, or a release's folder; none: the one in use.")
+        str | None, typer.Argument(help="A version, NAME@VERSION or a release folder. Default: the version in use.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest itself.")] = False,
 ) -> None:
-    """Show what a model is: files, input, outputs, training data, metrics, licence."""
+    """Show the details of a model: files, input, outputs, training data, metrics, licence."""
     release = find(*split_release(stage, version))
     if as_json:
         print(release.manifest.model_dump_json(indent=2))
@@ -129,12 +129,12 @@ def show(
 
 @app.command()
 def verify(
-    stage: Annotated[Stage | None, typer.Argument(metavar="[STAGE]", help="Only this stage.")] = None,
+    stage: Annotated[Stage | None, typer.Argument(metavar="[STAGE]", help="Check only this stage.")] = None,
     version: Annotated[
-        str | None, typer.Argument(metavar="[VERSION]", help="Only this version, or NAME@VERSION.")
+        str | None, typer.Argument(metavar="[VERSION]", help="Check only this version, or NAME@VERSION.")
     ] = None,
 ) -> None:
-    """Check every file of the models against size and SHA-256 in their manifests. Exit code 1: one is not right."""
+    """Check every model file against the size and SHA-256 in its manifest. Exit code 1: at least one is wrong."""
     from ..console import printable
 
     chosen: list[Release] = []
@@ -165,10 +165,10 @@ def use(
     stage: StageArgument,
     version: Annotated[
         str | None,
-        typer.Argument(help="A version that is installed, or: newest. Of a classifier with a name: NAME@VERSION."),
+        typer.Argument(help="An installed version, or newest. For a named classifier: NAME@VERSION."),
     ] = None,
 ) -> None:
-    """Set which version is used where none is named; `newest` goes back to the newest one."""
+    """Set which version is used when none is named; `newest` goes back to the newest one."""
     of, wanted = split_release(stage, version)
     if wanted is None:
         raise WeightsError(f"{of}: say which version: {of} 1.0.0, or {of} {NEWEST}")
@@ -181,27 +181,27 @@ def use(
 
 @app.command()
 def publish(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/detector/NAME.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/detector/NAME.")],
     version: Annotated[str, typer.Option(help="Name of the version, such as 1.0.0 or shirt@0.1.0.")],
     notes: Annotated[
-        str, typer.Option(metavar="TEXT|FILE", help="What the model card says besides: Markdown, or a file of it.")
+        str, typer.Option(metavar="TEXT|FILE", help="Additional text for the model card: Markdown, or a file of it.")
     ] = "",
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a version of that name.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing version of that name.")] = False,
     most_loss: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Most that int8 may lose against float, in AP50 or accuracy. Default: 0.01 (classifier: 0.003)."
+            min=0, help="Maximum loss of int8 against float, in AP50 or accuracy. Default: 0.01 (classifier: 0.003)."
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Publish it even if it is worse than its start or the version in use.")
+        bool, typer.Option("--force", help="Publish the run even if it is worse than its start or the version in use.")
     ] = False,
-    use: Annotated[bool, typer.Option("--use", help="Use it where no version is named, from now on.")] = False,
+    use: Annotated[bool, typer.Option("--use", help="Use this version from now on when none is named.")] = False,
 ) -> None:
-    """Release a run that was exported and evaluated: its files, a manifest and a model card.
+    """Release a run that has been exported and evaluated: its files, a manifest and a model card.
 
-    The version in use, and the released one that the run started from, are measured on the run's rows, if they were not
-    yet. The version in use stays in use, unless --use is given.
+    The version in use, and the released one that the run started from, are measured on the run's rows if they have not
+    been yet. The version in use stays in use unless --use is given.
     """
     from ...weights.publish import Choices, publish_run
     from ..evaluation.baselines import measure_baselines

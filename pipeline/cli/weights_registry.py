@@ -21,36 +21,41 @@ if TYPE_CHECKING:
 
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="STAGE[@VERSION]", help="detector@1.1.0, or classifier for its newest.")
+    str, typer.Argument(metavar="STAGE[@VERSION]", help="detector@1.1.0, or classifier for its newest version.")
 ]
 VersionArgument = Annotated[
-    str | None, typer.Argument(metavar="[VERSION]", help="Where the stage stands alone; 1.1.0, NAME@1.1.0 or NAME.")
+    str | None,
+    typer.Argument(
+        metavar="[VERSION]", help="Version, if the first argument is only a stage: 1.1.0, NAME@1.1.0 or NAME."
+    ),
 ]
 OfflineOption = Annotated[
-    bool, typer.Option("--offline", help="Refuse all sources but folders, as FACEPIPE_OFFLINE=1 does.")
+    bool, typer.Option("--offline", help="Refuse all sources except folders, as FACEPIPE_OFFLINE=1 does.")
 ]
 LocalhostOption = Annotated[
-    bool, typer.Option("--insecure-localhost", help="Allow http:// to this machine, to try things out.")
+    bool, typer.Option("--insecure-localhost", help="Allow http:// to this machine, for testing.")
 ]
 MISSING = "-"
 FEW = 24
 """Most figures of a measurement that are shown without ``--all``; those of single sources and groups stand last."""
-FROM = "https://, file://, hf://OWNER/REPO[@REVISION], s3://, gs://, or a folder. Default: FACEPIPE_INDEX."
+FROM = r"https://, file://, hf://OWNER/REPO\[@REVISION], s3://, gs://, or a folder. Default: FACEPIPE_INDEX."
 
 
 def pull(
     model: ModelArgument,
     version: VersionArgument = None,
     source: Annotated[str | None, typer.Option("--from", metavar="SOURCE", help=FROM)] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace another content of that version.")] = False,
-    use: Annotated[bool, typer.Option("--use", help="Use it where no version is named, from now on.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace that version if it is here with different content.")
+    ] = False,
+    use: Annotated[bool, typer.Option("--use", help="Use this version from now on when none is named.")] = False,
     sha256: Annotated[
-        str | None, typer.Option("--sha256", metavar="HEX", help="What the manifest's SHA-256 must be.")
+        str | None, typer.Option("--sha256", metavar="HEX", help="Expected SHA-256 of the manifest.")
     ] = None,
     offline: OfflineOption = False,
     insecure_localhost: LocalhostOption = False,
 ) -> None:
-    """Install a version from elsewhere, checked and as a whole."""
+    """Install a version from elsewhere: verified, and either completely or not at all."""
     from ...weights.registry.pull import Wanted
     from ...weights.registry.pull import pull as pull_release
     from ...weights.registry.sources import choose_source
@@ -80,14 +85,18 @@ def pull(
 
 
 def push(
-    model: Annotated[str, typer.Argument(metavar="STAGE@VERSION", help="An installed version: detector@1.0.0.")],
+    model: Annotated[
+        str, typer.Argument(metavar="STAGE@VERSION", help="An installed version, such as detector@1.0.0.")
+    ],
     version: VersionArgument = None,
     target: Annotated[
         str, typer.Option("--to", metavar="TARGET", help="A folder, file://, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER.")
     ] = "",
-    replace: Annotated[bool, typer.Option("--replace", help="Replace another content of that version there.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace that version if it is there with different content.")
+    ] = False,
 ) -> None:
-    """Take a version to a folder or bucket, from where others can pull it. Its index is written last."""
+    """Copy a version to a folder or bucket from which others can pull it. The index there is written last."""
     from ...weights.registry.push import PushTarget
     from ...weights.registry.push import push as push_release
     from ...weights.store import find
@@ -144,14 +153,17 @@ def _wanted(model: str, version: str | None) -> tuple[Stage, str, str | None]:
 
 
 def remove(
-    model: Annotated[str, typer.Argument(metavar="STAGE@VERSION", help="Such as detector@1.0.0.")],
+    model: Annotated[str, typer.Argument(metavar="STAGE@VERSION", help="Version to remove, such as detector@1.0.0.")],
     version: Annotated[
-        str | None, typer.Argument(metavar="[VERSION]", help="Where the stage stands alone; 1.0.0 or NAME@1.0.0.")
+        str | None,
+        typer.Argument(
+            metavar="[VERSION]", help="Version, if the first argument is only a stage: 1.0.0 or NAME@1.0.0."
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Even the one that is used.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove it even if it is the version in use.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Remove a version. At a terminal it asks first; from a script it does not. What came with facepipe stays."""
+    """Remove a version. Asks first at a terminal, but not in a script. Versions that came with facepipe stay."""
     from ...weights.registry.prune import remove as remove_version
     from ...weights.store import find
 
@@ -174,11 +186,12 @@ def remove(
 
 def gc(
     older_than: Annotated[
-        str, typer.Option(metavar="AGE", help="Only what nobody has written to for so long: 30m, 12h, 1d, 2w.")
+        str,
+        typer.Option(metavar="AGE", help="Remove only what has not been written to for this long: 30m, 12h, 1d, 2w."),
     ] = "1d",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")] = False,
 ) -> None:
-    """Remove what broken-off pulls and publishings left, and choices of versions that are gone."""
+    """Remove leftovers of interrupted pulls and publishes, and selections of versions that are gone."""
     from ...weights.registry.prune import age_seconds, clear, leftovers
 
     found = leftovers(age_seconds(older_than))
@@ -198,11 +211,11 @@ def gc(
 def diff(
     versions: Annotated[
         list[str],
-        typer.Argument(metavar="A B", help="detector@0.1.0 detector@1.0.0; or: detector 0.1.0 1.0.0."),
+        typer.Argument(metavar="A B", help="Two versions: detector@0.1.0 detector@1.0.0, or detector 0.1.0 1.0.0."),
     ],
-    everything: Annotated[bool, typer.Option("--all", help="Every figure, and every line of the training.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Show every figure and every training setting.")] = False,
 ) -> None:
-    """Compare two versions of a stage: what changed in their manifests, and the figures that were measured alike."""
+    """Compare two versions of a stage: what changed in their manifests, and the figures measured in the same way."""
     from rich.text import Text
 
     from ...weights.diff import differences
