@@ -1,10 +1,10 @@
-"""Thousands of made-up requests against ``facepipe serve``, from its OpenAPI document: none may be answered 500.
+"""Fuzz ``facepipe serve`` with thousands of requests generated from its OpenAPI document; none may return a 500.
 
     python benchmarks/api_cases.py [--cases 5000] [--seed 1]
 
-schemathesis (extra ``dev``) makes them, right ones and wrong ones: queries, headers, methods, forms and bodies, among
-these a real photo, cut and whole. Each answer's status, type and form must be those that the document names. Ends with
-schemathesis' own exit code, or 1 where fewer than the cases asked for were run or the server did not outlive them.
+schemathesis (extra ``dev``) generates valid and invalid queries, headers, methods, forms and bodies, including a real
+photo, whole and truncated. The status, type and format of every response must match the document. Ends with
+schemathesis' own exit code, or 1 if fewer cases than requested were run or the server did not survive.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ for kind in ("image/*", "image/jpeg", "application/octet-stream"):
 
 
 def main() -> None:
-    """Serve, send, and tell."""
+    """Start the server, send the requests, and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     serve = [sys.executable, "-c", "from facepipe.pipeline.cli import main; main()", "serve", "--port", "0", "--quiet"]
-    serve += ["--imgsz", "160", "--allow-version", "classifier@1.0.0"]  # it is the requests that are looked at
+    serve += ["--imgsz", "160", "--allow-version", "classifier@1.0.0"]  # small input: only the requests matter here
     with (
         tempfile.TemporaryDirectory() as folder,
         subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server,

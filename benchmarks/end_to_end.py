@@ -1,16 +1,16 @@
-"""A data set for ``facepipe evaluate`` from labelled close-ups: faces of many sizes in photos without other persons.
+"""Make a data set for ``facepipe evaluate`` from labelled close-ups: faces of many sizes, no other people.
 
-Few public sets have boxes *and* attributes, so this one is made of the validation rows of an attribute set whose faces'
-places follow from what is known of them without our detector:
+Few public sets have boxes *and* attributes, so this one is made from the validation rows of an attribute set. The
+faces' positions follow from what is known about them, without our detector:
 
-- MTFL: from its five labelled points, by a linear relation that takes a turned head into account;
-- UTKFace: aligned crops, so the face is at the same place of each.
+- MTFL: from its five labelled points, by a linear relation that accounts for a turned head;
+- UTKFace: aligned crops, so the face is in the same place in each.
 
 Both relations were fitted to the boxes that another detector (SCRFD-0.5GF, trained on WIDER FACE) gives on 600 of the
-*training* rows each; there they agree with its boxes by an IoU of 0.87 on average (MTFL on the half not fitted to).
-FairFace is left out: its faces are not aligned closely enough (0.80).
+*training* rows each. There they agree with its boxes by a mean IoU of 0.87 (MTFL on the half not fitted to). FairFace
+is left out, because its faces are not aligned closely enough (0.80).
 
-Each face is used once, at a size drawn for it: as its own picture, or with others in cells of 1/2 to 1/20 of a 640 px
+Each face is used once, at a randomly drawn size: as its own picture, or with others in cells of 1/2 to 1/20 of a 640 px
 photo, where its picture is 0.7 to 1 times as large as its cell.
 
     python benchmarks/end_to_end.py --faces faces.csv --backgrounds DIR --out DIR
@@ -32,9 +32,9 @@ from facepipe.pipeline.inputs.image_reader import read_frame
 
 SIDE = 640
 ACROSS = (1, 2, 3, 5, 8, 12, 20)
-"""Cells in a row of a photo; 1 leaves the picture as it is."""
+"""Cells per row of a photo; 1 leaves the picture as it is."""
 MOST = 64
-"""Faces in a photo."""
+"""Maximum faces per photo."""
 SHARE = (0.7, 1.0)
 UTKFACE = np.array([0.072, 0.021, 0.911, 0.966])
 """The face's box in an aligned crop, as fractions of its sides: the median of 543 boxes."""
@@ -44,7 +44,7 @@ SIDES = np.array([[0.153, 0.226], [1.418, 1.383], [0.494, 1.169], [0.747, 0.880]
 
 
 def box_of_points(points: np.ndarray) -> np.ndarray:
-    """A face's box, (4,), from left eye, right eye, nose and the mouth's corners, (5, 2) x and y."""
+    """A face's box, (4,), from left eye, right eye, nose and mouth corners, (5, 2) x and y."""
     middle, eyes, mouth = points.mean(axis=0), points[:2].mean(axis=0), points[3:].mean(axis=0)
     across, down = points[1] - points[0], mouth - eyes
     wide, high = np.linalg.norm(across), np.linalg.norm(down)
@@ -55,7 +55,7 @@ def box_of_points(points: np.ndarray) -> np.ndarray:
 
 
 def face_box(table: FaceTable, row: int, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The face's box in its own picture, clipped to it; None where it is not known."""
+    """The face's box in its own picture, clipped to it; None if unknown."""
     size = np.array([shape[1], shape[0]])
     if table.columns["source"][row] == "utkface":
         return UTKFACE * np.tile(size, 2)
@@ -105,7 +105,7 @@ def write_photo(
     scene: np.ndarray | None,
     random: np.random.Generator,
 ) -> list[dict[str, str]]:
-    """Write one picture and give its rows of the CSV."""
+    """Write one picture and return its rows of the CSV."""
     photo = np.full((SIDE, SIDE, 3), 114, np.uint8)
     if scene is not None:
         photo[:] = cv2.resize(scene, (SIDE, SIDE), interpolation=cv2.INTER_AREA)

@@ -1,9 +1,9 @@
-"""Whether the batches keep the model busy: images a second of the batches alone, of the model alone, and of both.
+"""Check whether the input pipeline keeps the model busy: images per second of batches alone, model alone, and both.
 
-The batches come as the trainer makes them, decoded from their files or from memory; the model takes the trainer's own
-step on one batch over and over. What matters is both together over the model alone: 1 where preparing pictures costs
-nothing. Each part is measured in turn, several times over, and the middle is told. Images a second of processor time
-say the same of a machine that does other things at the same time.
+Batches are made as in the trainer, decoded from files or taken from memory; the model repeats the trainer's own step on
+one batch. What matters is the ratio of both together to the model alone: 1 means preparing pictures costs nothing. Each
+part is measured in turn, several times, and the median is printed. Images per second of CPU time give the same answer
+on a machine that is busy with other things.
 
     python benchmarks/feeding.py --data FACES.csv --recipe resnet50 --size 128 --steps 12
 """
@@ -42,7 +42,7 @@ def main(
         float | None, typer.Option(help="In place of the recipe's augmentation.border_fill.")
     ] = None,
 ) -> None:
-    """Measure images a second."""
+    """Measure images per second."""
     cv2.setNumThreads(1)  # as the trainer does
     attributes = read_schema(DEFAULT)
     chosen = read_recipe(recipe).changed(size=size, batch=batch)
@@ -62,13 +62,13 @@ def main(
     step = _trainer_step(attributes, chosen, side)
     kept = CropSource(rows, side, border, 8 * 1024**3)
     fixed = next(stream(2, kept))
-    for _ in range(3):  # the graph is traced in the first
+    for _ in range(3):  # the first step traces the graph
         step(fixed)
 
     def seconds(threads: int, source: CropSource, step: Callable[[Batch], object]) -> np.ndarray:
         batches = stream(threads, source)
         try:
-            for _ in range(threads + 2):  # those that wait ready
+            for _ in range(threads + 2):  # drain the batches that are already waiting
                 next(batches)
             return _seconds(lambda: step(next(batches)), steps)
         finally:
@@ -97,11 +97,11 @@ def main(
 
 
 def _nothing(batch: Batch) -> None:
-    """Takes a batch and does nothing with it."""
+    """Accept a batch and do nothing with it."""
 
 
 def _trainer_step(attributes: tuple, recipe: object, side: int) -> Callable[[Batch], object]:
-    """One step of training as ``training.Trainer`` takes it, at the last stage."""
+    """One training step as ``training.trainer.Trainer`` takes it, at the last stage."""
     import_keras()
     import keras
     from facepipe.classifier.config.recipe import Recipe
@@ -119,7 +119,7 @@ def _trainer_step(attributes: tuple, recipe: object, side: int) -> Callable[[Bat
 
 
 def _seconds(work: Callable[[], object], times: int) -> np.ndarray:
-    """Seconds that it takes so often, and seconds of processor time."""
+    """Run the work this many times; return wall seconds and CPU seconds."""
     started, before = time.perf_counter(), time.process_time()
     for _ in range(times):
         work()

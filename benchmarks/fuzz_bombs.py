@@ -1,4 +1,4 @@
-"""Pictures that are large and take few bytes, for fuzz_reader.py: each is built, and read, in a process of its own."""
+"""Large pictures in few bytes, for fuzz_reader.py. Each is built and read in its own process."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from PIL import Image
 
 Image.MAX_IMAGE_PIXELS = None
 FAST: dict[str, Any] = {"quality": 10, "enc_params": {"preset": "ultrafast"}}
-"""How HEIC is encoded here, for it takes long."""
+"""Fast HEIC encoder settings, because encoding takes long."""
 
 
 def png(side: int) -> bytes:
-    """Black, one bit a pixel."""
+    """Black, one bit per pixel."""
     packer, row = zlib.compressobj(9), bytes(1 + (side + 7) // 8)
     packed = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
@@ -56,7 +56,7 @@ def gif_canvas(side: int) -> bytes:
 
 
 def jpeg_without_data(side: int, mode: str) -> bytes:
-    """A progressive JPEG of 64 x 64 whose header says more; the data end at once, and the scans go over all of it."""
+    """A progressive 64 x 64 JPEG whose header claims more. The data ends at once, but the scans cover all of it."""
     stored = io.BytesIO()
     subsampling = {} if mode == "CMYK" else {"subsampling": 0}
     Image.new(mode, (64, 64)).save(stored, "JPEG", progressive=True, **subsampling)
@@ -66,7 +66,7 @@ def jpeg_without_data(side: int, mode: str) -> bytes:
 
 
 def moving_png(side: int) -> bytes:
-    """An animation of one whole frame, RGBA of 16 bits."""
+    """An animation of one whole frame, 16-bit RGBA."""
     packer, row = zlib.compressobj(1), bytes(1 + 8 * side)
     packed = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
     header = struct.pack(">IIBBBBB", side, side, 16, 6, 0, 0, 0)
@@ -77,7 +77,7 @@ def moving_png(side: int) -> bytes:
 
 
 def deep_tiff(side: int, samples: int) -> bytes:
-    """16 bits a sample, deflated, in one strip."""
+    """16 bits per sample, deflated, in one strip."""
     packer = zlib.compressobj(1)
     packed = b"".join(packer.compress(bytes(2 * samples * side)) for _ in range(side)) + packer.flush()
     long, short, place = 4, 3, 8 + 2 + 9 * 12 + 4
@@ -138,13 +138,13 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 
 def peak() -> float:
-    """The largest memory of this process so far, in MB. (What getrusage tells may be its parent's, from before.)"""
+    """Peak memory of this process so far, in MB. (getrusage may report its parent's, from before.)"""
     told = Path("/proc/self/status").read_text()
     return int(next(line for line in told.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def read(path: Path) -> None:
-    """Tell the processor time in ms, the memory in MB, and what became of it."""
+    """Print the CPU time in ms, the memory in MB, and the outcome."""
     from facepipe.core.errors import FacepipeError
     from facepipe.pipeline.inputs.image_reader import read_frame
 

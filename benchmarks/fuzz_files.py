@@ -1,8 +1,8 @@
-"""The files of fuzz_reader.py: sound pictures of every kind, built here, and what is done to them.
+"""The files of fuzz_reader.py: valid pictures of every kind, built here, and the mutations applied to them.
 
-Blind damage alone seldom reaches a decoder, for checksums and sizes stop it at the door. So half of the files are put
-right again where a kind has a checksum or a length of the whole; in many HEIC and AVIF files only the coded data are
-damaged; and each kind's own parts (PNG chunks, JPEG segments, boxes, …) are doubled, dropped, exchanged and altered.
+Blind damage alone seldom reaches a decoder, because checksums and sizes stop it early. So half of the files are
+repaired where a kind has a checksum or a total length; in many HEIC and AVIF files only the coded data is damaged; and
+each kind's own parts (PNG chunks, JPEG segments, boxes, …) are duplicated, dropped, swapped and altered.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _interlaced(pixels: np.ndarray) -> bytes:
-    """A PNG in Adam7 order (ISO/IEC 15948, 8.2), which no encoder at hand writes."""
+    """A PNG in Adam7 order (ISO/IEC 15948, 8.2), which no available encoder writes."""
     rows = bytearray()
     for top, left, down, across in (
         (0, 0, 8, 8),
@@ -159,7 +159,7 @@ def _interlaced(pixels: np.ndarray) -> bytes:
 
 
 def _rle_bitmap(grey: np.ndarray) -> bytes:
-    """A BMP of 8 bits a pixel in runs (BI_RLE8)."""
+    """A run-length encoded BMP of 8 bits per pixel (BI_RLE8)."""
     packed = bytearray()
     for row in grey[::-1]:
         for value in row:
@@ -173,7 +173,7 @@ def _rle_bitmap(grey: np.ndarray) -> bytes:
 
 
 def mutated(kind: str, files: list[bytes], seed: int, index: int) -> bytes:
-    """The file of a number: always the same one for the same seed."""
+    """The mutated file with this index; always the same for the same seed."""
     chance = random.Random(f"{seed}/{kind}/{index}")
     content = bytearray(chance.choice(files))
     if content[4:8] == b"ftyp" and chance.random() < 0.4:
@@ -189,7 +189,7 @@ def mutated(kind: str, files: list[bytes], seed: int, index: int) -> bytes:
 
 
 def _coded_data_changed(content: bytearray, chance: random.Random) -> bytes:
-    """Damage in the box ``mdat``, of the same length."""
+    """Damage the contents of the box ``mdat``, keeping its length."""
     begin = content.rindex(b"mdat") + 4
     data = content[begin:]
     for _ in range(chance.choice((1, 1, 2, 4))):
@@ -198,7 +198,7 @@ def _coded_data_changed(content: bytearray, chance: random.Random) -> bytes:
 
 
 def _place(content: bytearray, chance: random.Random) -> int:
-    """A place in the file; half of the time in its first part, where headers are."""
+    """A random offset in the file; half of the time in its first part, where headers are."""
     return chance.randrange(min(len(content), 400) if chance.random() < 0.5 else len(content)) if content else 0
 
 
@@ -256,7 +256,7 @@ def splice(content: bytearray, chance: random.Random, files: list[bytes]) -> Non
 
 
 def change_part(content: bytearray, chance: random.Random, files: list[bytes]) -> None:
-    """Double, drop, exchange or alter one of the parts of which the file is made, or take one from another file."""
+    """Duplicate, drop, swap or alter one of the file's parts, or take one from another file."""
     spans = list(parts(bytes(content)))
     if not spans:
         return
@@ -280,7 +280,7 @@ def change_part(content: bytearray, chance: random.Random, files: list[bytes]) -
 
 
 def parts(content: bytes) -> Iterator[Span]:
-    """Begin and end of the chunks, segments, directory entries or boxes of a file, as far as they can be followed."""
+    """Start and end of the chunks, segments, directory entries or boxes of a file, as far as they can be parsed."""
     try:
         if content.startswith(b"\x89PNG"):
             yield from _png_parts(content)
@@ -347,7 +347,7 @@ def _tiff_parts(content: bytes) -> Iterator[Span]:
 
 
 def put_right(content: bytearray) -> None:
-    """Mend what would have a damaged file refused at the door: PNG's checksums, JPEG's end, the length of a WebP."""
+    """Fix what would get a damaged file rejected early: PNG checksums, the JPEG end marker, the length of a WebP."""
     if content.startswith(b"\x89PNG"):
         for begin, end in _png_parts(bytes(content)):
             if end <= len(content):

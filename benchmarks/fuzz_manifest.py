@@ -1,7 +1,7 @@
-"""Damaged manifests through the reader: a manifest or one line, in under a second and 300 MB.
+"""Feed damaged manifests to the reader. Each must give a manifest or a one-line error, in under a second and 300 MB.
 
-Each is made from a shipped one: bytes are flipped, cut, doubled or put in, or a value is replaced by one that nobody
-expects. A manifest that is accepted must be finite and within bounds.
+Each one is made from a shipped manifest: bytes are flipped, cut, duplicated or inserted, or a value is replaced by an
+unexpected one. An accepted manifest must be finite and within bounds.
 
     python benchmarks/fuzz_manifest.py --count 20000
 """
@@ -27,7 +27,7 @@ from facepipe.weights.store import PACKAGE_ROOT
 
 SECONDS, MEGABYTES, CHARACTERS = 1.0, 300, 1500
 RAW = ("NaN", "Infinity", "-Infinity", "1e400", "-0.0", "1e-320", "1" * 5000, "[" * 5000, '{"a":' * 3000, "", "tru")
-"""JSON, or none, that takes the place of a value as it stands."""
+"""Raw text, JSON or not, that replaces a value."""
 VALUES: tuple[Any, ...] = (
     *(None, True, [], {}, "", "x" * 100_000, "\x1b[2J", "\u202e", "1.0.0\n", "\u0661.\u0660.\u0660", "..", "/dev/zero"),
     *(0, -1, 1, 10**6, 2**63, 10**30, 0.0, 1e-300, 1e300, [0.0, 0.0, 0.0], [1e-300] * 3, ["a", "a"], [[[]]], {"a": {}}),
@@ -38,9 +38,9 @@ def mutations(originals: list[bytes], count: int, seed: int) -> Iterator[bytes]:
     """Damaged manifests.
 
     Args:
-        originals: contents of sound ones.
+        originals: contents of valid ones.
         count: how many to make.
-        seed: others with another number.
+        seed: another seed gives other manifests.
     """
     chance = random.Random(seed)
     for _ in range(count):
@@ -49,7 +49,7 @@ def mutations(originals: list[bytes], count: int, seed: int) -> Iterator[bytes]:
 
 
 def check(content: bytes, path: Path) -> str | None:
-    """What is wrong with how a manifest was read; None where nothing is.
+    """What is wrong with how a manifest was read; None if nothing is.
 
     Args:
         content: of the manifest.
@@ -73,7 +73,7 @@ def check(content: bytes, path: Path) -> str | None:
 
 
 def _odd(manifest: Manifest) -> str | None:
-    """A number of an accepted manifest that would give made-up results or take all memory."""
+    """A number in an accepted manifest that would give bogus results or exhaust memory."""
     spec = manifest.input
     numbers = [spec.scale, *spec.mean, *spec.std]
     for attribute in manifest.attributes:
@@ -133,7 +133,7 @@ def main(
     count: Annotated[int, typer.Option(min=1, help="Manifests.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Other manifests with another number.")] = 1,
 ) -> None:
-    """Read damaged manifests, and report what was not refused in one line."""
+    """Read damaged manifests, and report those that were not rejected in one line."""
     originals = [path.read_bytes() for path in sorted(PACKAGE_ROOT.glob("*/*/manifest.json"))]
     findings = 0
     with tempfile.TemporaryDirectory() as folder:

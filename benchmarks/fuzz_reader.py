@@ -1,10 +1,10 @@
-"""Damaged pictures through the reader: no crash, no hang, no more than a gigabyte, and no error but facepipe's own.
+"""Feed damaged pictures to the reader: no crash, no hang, at most a gigabyte, and no errors but facepipe's own.
 
-Every kind has at least 20,000 files made from sound ones (fuzz_files.py says how). Child processes read them with the
-default limits, one after the other, and say before each which one it is. This process watches: a child that dies, or
-that takes more than 2 s of processor time for a file (so that what else the machine does has no say; 20 s of any time),
-or whose memory passes 1 GB, is a finding; its file is kept, and another child goes on with the next one. A frame that
-is returned must be a frame. Then large pictures in few bytes: what becomes of each.
+For every kind at least 20,000 files are made from valid ones (see fuzz_files.py). Child processes read them one after
+the other with the default limits, announcing each file before reading it. This process watches. It is a finding if a
+child dies, takes more than 2 s of CPU time for a file (CPU time, so that other load does not matter; 20 s of wall
+time), or uses more than 1 GB of memory. The file is kept, and another child continues with the next one. A returned
+frame must be a valid frame. Finally, large pictures in few bytes are read and their outcomes printed.
 
     python benchmarks/fuzz_reader.py --count 20000
 """
@@ -30,19 +30,19 @@ from rich.table import Table
 
 SECONDS, PATIENCE, MEGABYTES = 2.0, 10, 1000
 SPACE = 6 * 2**30
-"""Address space of a child, in bytes: where memory is asked for without end, asking ends here."""
+"""Address space of a child, in bytes, to stop runaway allocations."""
 
 
 @dataclass
 class Outcome:
-    """What became of a kind's files.
+    """The outcome for a kind's files.
 
     Attributes:
         read: files that gave a frame.
         refused: files that gave one of facepipe's errors.
-        slowest: the longest processor time of a file, of all threads together, in ms.
-        largest: the largest memory of a child, in MB, with all that it has imported.
-        findings: a line each, with the file that was kept.
+        slowest: the longest CPU time of a file, over all threads, in ms.
+        largest: the peak memory of a child, in MB, including its imports.
+        findings: one line each, with the file that was kept.
     """
 
     read: int = 0
@@ -59,7 +59,7 @@ def main(
     keep: Annotated[Path, typer.Option(help="Folder for the files of findings.")] = Path("fuzz-findings"),
     bombs: Annotated[bool, typer.Option(help="Large pictures in few bytes too.")] = True,
 ) -> None:
-    """Read damaged pictures, and print what became of them. Exit code 1 where there was a finding."""
+    """Read damaged pictures, and print what became of them. Exit code 1 if there was a finding."""
     if unknown := set(kind or ()) - set(fuzz_files.KINDS):
         raise typer.BadParameter(f"no kind {', '.join(sorted(unknown))}; there are {', '.join(fuzz_files.KINDS)}")
     kinds = tuple(kind or fuzz_files.KINDS)
@@ -78,7 +78,7 @@ def main(
 
 
 def fuzz(kind: str, count: int, seed: int, keep: Path, progress: Progress | None = None) -> Outcome:
-    """Have all files of a kind read by children."""
+    """Have children read all files of a kind."""
     outcome, start = Outcome(), 0
     task = None if progress is None else progress.add_task(kind, total=count)
     while start < count:
@@ -90,11 +90,11 @@ def fuzz(kind: str, count: int, seed: int, keep: Path, progress: Progress | None
 
 
 class _Child:
-    """A child process and what it has said so far."""
+    """A child process and its output so far."""
 
     def __init__(self, kind: str, seed: int, start: int, count: int):
         self.kind, self.seed, self.count, self.index = kind, seed, count, start
-        self.used = 0.0  # seconds of processor time before the file that it is at
+        self.used = 0.0  # CPU seconds before the current file
         self.noise = tempfile.TemporaryFile()  # noqa: SIM115 - what the decoders' own C code prints
         command = [sys.executable, __file__, "child", kind, str(seed), str(start), str(count)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.noise)
@@ -102,7 +102,7 @@ class _Child:
         self.lines = self.process.stdout
 
     def watch(self, outcome: Outcome, keep: Path) -> int:
-        """Take in what it says until it ends or must be ended; the number of the next file."""
+        """Read the child's output until it ends or must be killed; return the number of the next file."""
         began: float | None = None  # the child is still starting
         waiting, rest = selectors.DefaultSelector(), b""
         waiting.register(self.lines, selectors.EVENT_READ)
@@ -167,7 +167,7 @@ class _Child:
 
 
 def child(kind: str, seed: int, start: int, count: int) -> None:
-    """Read the files of a kind from a number on; tells of each on standard output."""
+    """Read the files of a kind starting from a number; report each on stdout."""
     import resource
 
     import numpy as np
@@ -188,7 +188,7 @@ def child(kind: str, seed: int, start: int, count: int) -> None:
                 word, wrong = "wrong", f"no frame: {frame.dtype} {frame.shape}"
         except FacepipeError:
             word = "refused"
-        except Exception as error:  # just this is looked for
+        except Exception as error:  # this is what we are looking for
             word, wrong = "wrong", f"{type(error).__name__}: {error}".replace("\n", " ")
         spent = 1000 * (time.process_time() - began)
         memory = fuzz_bombs.peak()
@@ -212,7 +212,7 @@ def print_outcomes(outcomes: dict[str, Outcome], console: Console) -> None:
 
 
 def print_bombs(console: Console) -> list[str]:
-    """Read each large picture in a process of its own; the findings."""
+    """Read each large picture in its own process; return the findings."""
     table = Table()
     table.add_column("large picture in few bytes", no_wrap=True)
     for column in ("bytes", "ms", "MB"):

@@ -1,7 +1,7 @@
 """Share of labelled faces that stay visible after hiding: python benchmarks/hiding.py --data DATA.yaml [--every N].
 
-Reads the ``val`` pictures of a YOLO data set. A labelled face counts as hidden where at least 0.7 of its box is covered
-by what would be hidden, its margin included. The table in docs/publishing.md was made by it.
+Reads the ``val`` pictures of a YOLO data set. A labelled face counts as hidden if at least 0.7 of its box is covered by
+what would be hidden, including the margin. The table in docs/publishing.md was made with it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from facepipe.pipeline.two_stage import box_of
 
 COVERED = 0.7
 SIZES = ((0, 16), (16, 32), (32, 96), (96, float("inf")))
-"""By the shorter side of a face in pixels of the picture."""
+"""Bins of a face's shorter side, in pixels of the picture."""
 
 Look = Callable[[np.ndarray], Iterable[Box]]
 
 
 def looks(detector: Detector) -> dict[str, Look]:
-    """By mode, what gives the boxes that are hidden."""
+    """For each mode, the function that returns the boxes to hide."""
 
     def at(confidence: float) -> Look:
         once = detector.with_confidence(confidence)

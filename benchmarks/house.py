@@ -1,7 +1,7 @@
-"""The package in figures: modules, lines, circles, the fullest folder, and the files that a picture passes.
+"""Figures about the package: modules, lines, import cycles, the fullest folder, and the files a picture passes.
 
-``python benchmarks/house.py`` prints them. A file is passed where one of its functions is called; being imported does
-not count.
+``python benchmarks/house.py`` prints them. A file counts as passed if one of its functions is called; being imported
+does not count.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PICTURE = ROOT / "examples" / "astronaut.jpg"
 
 
 def modules() -> list[Path]:
-    """The package's files, ``__init__.py`` left out where it holds nothing but a docstring."""
+    """The package's files, without any ``__init__.py`` that holds only a docstring."""
     files = [ROOT / "__init__.py", *(path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")))]
     return [path for path in files if path.name != "__init__.py" or len(ast.parse(path.read_text("utf-8")).body) > 1]
 
@@ -34,13 +34,13 @@ def lines() -> int:
 
 
 def fullest_folder() -> tuple[str, int]:
-    """The folder with the most modules, and how many it has."""
+    """The folder with the most modules, and their number."""
     ((folder, count),) = Counter(str(path.parent.relative_to(ROOT)) for path in modules()).most_common(1)
     return folder, count
 
 
 def files_passed(call: Callable[[], Any]) -> list[str]:
-    """The package's files of which a function is called while ``call`` runs, on any thread that it starts."""
+    """The package's files with a function that is called while ``call`` runs, on any thread that it starts."""
     passed: set[str] = set()
     rooms = tuple(f"{ROOT / room}{os.sep}" for room in ROOMS)
     files: dict[str, str] = {}
@@ -74,7 +74,7 @@ def files_passed(call: Callable[[], Any]) -> list[str]:
 
 
 def passed_by_run() -> list[str]:
-    """Files passed by ``Pipeline.run`` of one picture; the models are open already."""
+    """Files passed by ``Pipeline.run`` of one picture, with the models already open."""
     from facepipe import Pipeline
 
     with Pipeline() as pipeline:
@@ -97,7 +97,7 @@ def passed_by_detect() -> list[str]:
 
 
 def circles() -> list[list[str]]:
-    """Modules that import each other in a circle, as ``tests/test_architecture.py`` finds them."""
+    """Import cycles, as ``tests/test_architecture.py`` finds them."""
     spec = spec_from_file_location("architecture", ROOT / "tests" / "test_architecture.py")
     assert spec is not None
     assert spec.loader is not None

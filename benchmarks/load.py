@@ -1,15 +1,15 @@
-"""How much of the pipeline's speed the server passes on: clients against ``facepipe serve``, over loopback.
+"""How much of the pipeline's speed the server delivers: clients against ``facepipe serve`` over loopback.
 
     python benchmarks/load.py PICTURES [--seconds 60] [--clients 1 8 32] [--past 256]
 
-PICTURES is a folder of photos; up to 64 of them are taken. A server is started, and so many clients send them, one a
-request, each the next one that is left as soon as it has its answer. ``Pipeline.run`` does the same pictures, as bytes,
-in a process of its own: one picture a call beside one client, who too waits for each answer before the next picture,
-and a list of them beside several. The two take turns of a few seconds, for a machine's speed is not the same from one
-minute to the next; shares are the middle of those of all turns. Every answer is compared with what ``Pipeline.run``
-gave. ``--past`` clients, who send for ``--seconds``, are more than the queue takes: they are answered 503 and wait as
-``Retry-After`` says. The clients need processor time too, which on a small machine is taken from the server. Printed
-as a Markdown table.
+PICTURES is a folder of photos; up to 64 of them are used. A server is started, and the given numbers of clients send
+the photos, one per request; each client takes the next remaining picture as soon as it has its response.
+``Pipeline.run`` processes the same pictures, as bytes, in its own process: one picture per call for comparison with one
+client, which also waits for each response, and a list of pictures for several clients. The two take turns of a few
+seconds, because a machine's speed varies from minute to minute; the reported shares are medians over all turns. Every
+response is compared with the result of ``Pipeline.run``. ``--past`` clients, which send for ``--seconds``, are more
+than the queue takes: they get 503 and wait as ``Retry-After`` says. The clients need CPU time too, which on a small
+machine is taken from the server. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from facepipe import Pipeline
 
 TAKEN = 64
 TOLERANCE = 1e-4
-"""Numbers may differ by so much: a crop's outputs differ in the last digits with the size of the batch it is in."""
+"""Numbers may differ by this much: a crop's outputs differ in the last digits with the size of its batch."""
 
 
 @dataclass
 class Seen:
-    """What so many clients saw, all turns together.
+    """What a number of clients saw, over all turns.
 
     Attributes:
         clients: how many.
         seconds: how long.
-        statuses: answers by status; 0 is none at all.
-        latencies: seconds of each answer 200.
-        wrong: answers that were not those of ``Pipeline.run``.
+        statuses: responses by status; 0 for no response at all.
+        latencies: seconds of each 200 response.
+        wrong: responses that differed from ``Pipeline.run``.
         batches: batches that the server made, and the pictures in them.
         memory: the server's resident MB after each turn.
-        shares: of each turn, seconds of ``Pipeline.run`` just before and after it over the clients' own.
+        shares: for each turn, seconds of ``Pipeline.run`` just before and after it over the clients' own.
     """
 
     clients: int
@@ -60,15 +60,15 @@ class Seen:
     shares: list[float] = field(default_factory=list)
 
     def quantile(self, share: float) -> float:
-        """The milliseconds that this share of the answers took no more than."""
+        """The latency in milliseconds at this quantile."""
         ordered = sorted(self.latencies)
         return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def offline(folder: Path) -> None:
-    """Print the results as JSON; then, for each line read, the seconds of so many times all pictures.
+    """Print the results as JSON; then, for each line read, the seconds for that many passes over all pictures.
 
-    A line is ``one N``, a picture a call, or ``list N``.
+    A line is ``one N``, one picture per call, or ``list N``.
     """
     contents = read(folder)
     with Pipeline() as pipeline:
@@ -95,7 +95,7 @@ def read(folder: Path) -> list[bytes]:
 
 
 def same(answer: Any, expected: Any) -> bool:
-    """Whether two results are the same, numbers but for ``TOLERANCE``."""
+    """Whether two results are the same, with numbers within ``TOLERANCE``."""
     if isinstance(expected, dict):
         return (
             isinstance(answer, dict)
@@ -110,7 +110,7 @@ def same(answer: Any, expected: Any) -> bool:
 
 
 async def client(port: int, places: Iterator[int], contents: list[bytes], expected: list[Any], seen: Seen) -> None:
-    """One client: a connection that is kept, a picture a request."""
+    """One client: a keep-alive connection, one picture per request."""
     reader = writer = None
     for place in places:
         try:
@@ -139,7 +139,7 @@ async def client(port: int, places: Iterator[int], contents: list[bytes], expect
 async def ask(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, method: str, path: str, content: bytes = b""
 ) -> tuple[int, bytes, bytes]:
-    """One request: its answer's status, headers and body. A plain client; a better one takes more of the machine."""
+    """One request; returns the response's status, headers and body. A minimal client, to save CPU time."""
     lines = (
         f"{method} {path} HTTP/1.1",
         "Host: localhost",
@@ -154,7 +154,7 @@ async def ask(
 
 
 async def figures(port: int) -> dict[str, float]:
-    """The server's metrics that have no labels."""
+    """The server's metrics without labels."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
     _, _, body = await ask(reader, writer, "GET", "/metrics")
     writer.close()
@@ -162,7 +162,7 @@ async def figures(port: int) -> dict[str, float]:
 
 
 async def play(port: int, seen: Seen, places: Iterator[int], contents: list[bytes], expected: list[Any]) -> float:
-    """Let the clients send these pictures, each to whoever is free: the seconds that it took."""
+    """Let the clients send these pictures, each to whichever is free; return the seconds it took."""
     before = await figures(port)
     started = time.perf_counter()
     await asyncio.gather(*(client(port, places, contents, expected, seen) for _ in range(seen.clients)))
@@ -176,7 +176,7 @@ async def play(port: int, seen: Seen, places: Iterator[int], contents: list[byte
 
 
 def for_a_while(count: int, seconds: float) -> Iterator[int]:
-    """Pictures over and over until the time is up."""
+    """Yield pictures over and over until the time is up."""
     until = time.perf_counter() + seconds
     place = 0
     while time.perf_counter() < until:
@@ -243,7 +243,7 @@ def main() -> None:
 
 
 def table(rows: list[Seen]) -> None:
-    """Print what was seen as Markdown."""
+    """Print the figures as Markdown."""
     heads = ["clients", "pictures/s", "share of `Pipeline.run`", "p50 ms", "p95 ms", "pictures a batch"]
     heads += ["200", "503", "others", "wrong", "RSS MB"]
     print("| " + " | ".join(heads) + " |\n|" + "--:|" * len(heads))

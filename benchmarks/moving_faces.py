@@ -1,8 +1,8 @@
-"""Clips of moving faces whose true places are known, composed from examples/astronaut.jpg.
+"""Clips of moving faces with known positions, composed from examples/astronaut.jpg.
 
-Each scene is a list of persons (the astronaut, mirrored and in other colours) who move over a plain room; where a
-person is in each frame is known, so that trackers can be counted. Used by ``benchmarks/tracking.py`` and for the
-pictures of docs/video.md.
+Each scene is a list of people (the astronaut, mirrored and in other colours) who move in front of a plain room. Each
+person's position is known in every frame, so trackers can be scored. Used by ``benchmarks/tracking.py`` and for the
+pictures in docs/video.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from facepipe.pipeline.video.writer import VideoWriter
 
 PHOTO = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 CUT, HEAD = (110, 0, 340, 260), (150, 5, 300, 195)
-"""In the photo: what is cut out, and the head in it (x1, y1, x2, y2)."""
+"""In the photo: the area to cut out, and the head in it (x1, y1, x2, y2)."""
 RATE, SIZE = 25, (960, 540)
 
 Place = tuple[float, float, float]
@@ -32,9 +32,9 @@ class Person:
     """Somebody in a scene.
 
     Attributes:
-        place: gives the place at a time in seconds, or None for somebody who is not there.
+        place: returns the place at a time in seconds, or None if the person is not there.
         look: number of the look: 0 is the astronaut herself, the others are mirrored or coloured.
-        turned: whether the face is turned away (hair is all that is seen) at a time.
+        turned: whether the face is turned away (only hair is visible) at a time.
     """
 
     place: Callable[[float], Place | None]
@@ -44,7 +44,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Scene:
-    """Persons, those in front last, and what stands before them: upright bars (x1 and x2 at a time)."""
+    """People, front-most last, and the upright bars that pass in front of them (x1 and x2 at a time)."""
 
     name: str
     seconds: float
@@ -53,7 +53,7 @@ class Scene:
 
 
 def looks(count: int = 8) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Cut-outs of the head and shoulders: BGR, the same turned away, and the mask, (height, width, 1) 0 to 1."""
+    """Cut-outs of head and shoulders: BGR, the same turned away, and the mask, (height, width, 1) 0 to 1."""
     photo = cv2.imread(str(PHOTO))
     assert photo is not None
     x1, y1, x2, y2 = CUT
@@ -65,7 +65,7 @@ def looks(count: int = 8) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     oval: np.ndarray = np.zeros(cut.shape[:2], np.float32)
     cv2.ellipse(oval, (115, 98), (66, 88), 0, 0, 360, 1, -1)
     oval = cv2.GaussianBlur(oval, (0, 0), 2)[..., None]
-    strands = np.random.default_rng(0).normal(0, 14, (1, cut.shape[1], 1))  # from the crown to the neck
+    strands = np.random.default_rng(0).normal(0, 14, (1, cut.shape[1], 1))  # from crown to neck
     shade = np.linspace(1.25, 0.7, cut.shape[0])[:, None, None]
     away = ((np.array([38, 66, 92]) + strands) * shade * oval + cut * (1 - oval)).clip(0, 255).astype(np.uint8)
     made = []
@@ -110,7 +110,7 @@ def frames(scene: Scene, size: tuple[int, int] = SIZE) -> Iterator[tuple[float, 
 
 
 def _paste(frame: np.ndarray, cut: np.ndarray, mask: np.ndarray, place: Place, mirrored: bool) -> np.ndarray:
-    """Put a cut-out where its head is to be; its head's box."""
+    """Paste a cut-out so that its head is at the place; return the head's box."""
     x, y, tall = place
     zoom = tall / (HEAD[3] - HEAD[1])
     middle = (HEAD[0] + HEAD[2]) / 2 - CUT[0]
@@ -127,7 +127,7 @@ def _paste(frame: np.ndarray, cut: np.ndarray, mask: np.ndarray, place: Place, m
 
 
 def scenes() -> list[Scene]:
-    """What people do in front of cameras."""
+    """Typical movements of people in front of cameras."""
     wide = SIZE[0]
 
     def across(start: float, end: float, y: float, tall: float, seconds: float) -> Callable[[float], Place]:

@@ -1,14 +1,13 @@
-"""facepipe beside what people would use instead: each in a process of its own, over the same files, in turns.
+"""Compare facepipe with the alternatives, each in its own process, over the same files, in turns.
 
     python benchmarks/peers.py PICTURES --yunet FILE --scrfd FILE [--scrfd FILE] [--genderage FILE] [--minutes 5]
 
-PICTURES is a folder of photos; up to 64 of them are taken. The models of others are given by path, as their makers
-publish them: OpenCV's YuNet, InsightFace's SCRFD, and its small network of gender and age, ``genderage.onnx``, which
-then reads the faces that the last SCRFD finds. The processes take turns over all pictures, file by file; printed as a
-Markdown table are, for each, pictures a second (the median of the turns, and beside facepipe the median of the turns'
-ratios), processor seconds a picture, seconds from the start of the process to its first result, the most memory it
-held, and the faces found. What they find is not equally good: ``facepipe evaluate-detector --detector … --detector
-scrfd:FILE`` measures that.
+PICTURES is a folder of photos; up to 64 of them are used. Third-party models are given by path, as published by their
+makers: OpenCV's YuNet, InsightFace's SCRFD, and its small gender and age network, ``genderage.onnx``, which reads the
+faces found by the last SCRFD. The processes take turns over all pictures, file by file. A Markdown table shows for
+each: pictures per second (the median over the turns, and next to facepipe the median of the turns' ratios), CPU seconds
+per picture, seconds from process start to first result, peak memory, and the faces found. What they find is not equally
+good: ``facepipe evaluate-detector --detector … --detector scrfd:FILE`` measures that.
 """
 
 from __future__ import annotations
@@ -47,14 +46,14 @@ READS = {
     "insightface": "faces, gender and age",
 }
 Work = Callable[[list[str]], int]
-"""Goes through files, and tells how many faces there were."""
+"""Processes files and returns the number of faces found."""
 
 
 class GenderAge:
-    """InsightFace's network of gender and age on one face, called as its ``attribute.py`` does.
+    """InsightFace's gender and age network on one face, called as its ``attribute.py`` does.
 
     Args:
-        path: ONNX file: RGB, 0 to 255, (1, 3, side, side) to (1, 3): two scores of gender and the age over a hundred.
+        path: ONNX file: RGB, 0 to 255, (1, 3, side, side) to (1, 3): two gender scores and the age over a hundred.
     """
 
     def __init__(self, path: Path):
@@ -63,7 +62,7 @@ class GenderAge:
         self.side = int(self.input.shape[2])
 
     def read(self, frame: np.ndarray, box: np.ndarray) -> tuple[str, int]:
-        """Gender and age.
+        """Read gender and age.
 
         Args:
             frame: BGR, uint8, (height, width, 3).
@@ -81,7 +80,7 @@ class GenderAge:
 
 
 def ours(kind: str) -> Work:
-    """facepipe with its versions in use."""
+    """facepipe with the versions in use."""
     from facepipe import FaceDetector, Pipeline
 
     if kind == "detector":
@@ -94,7 +93,7 @@ def ours(kind: str) -> Work:
 
 
 def other(kind: str, *paths: str) -> Work:
-    """What others have, one file after the other, as their examples do."""
+    """Third-party models, one file after the other, as in their examples."""
     found = open_baseline(f"{'yunet' if kind == 'yunet' else 'scrfd'}:{paths[0]}")
     reader = GenderAge(Path(paths[1])) if kind == "insightface" else None
 
@@ -113,7 +112,7 @@ def other(kind: str, *paths: str) -> Work:
 
 
 def child(task: list[str]) -> None:
-    """Do the files once each time a line comes, and say how that went; the first file alone before."""
+    """Process the first file, then all files each time a line arrives, and report the figures."""
     kind, *paths = task
     files = json.loads(sys.stdin.readline())
     work = ours(kind) if kind in ("facepipe", "facepipe stream", "detector") else other(kind, *paths)
@@ -129,12 +128,12 @@ def child(task: list[str]) -> None:
 
 @dataclass
 class Side:
-    """One way of finding faces, in a process of its own.
+    """One way of finding faces, in its own process.
 
     Args:
         kind: of ``READS``.
-        paths: of its models, where they are not facepipe's own.
-        files: to go through.
+        paths: of its models, if they are not facepipe's own.
+        files: to process.
     """
 
     kind: str
@@ -160,7 +159,7 @@ class Side:
         self.start = time.perf_counter() - began
 
     def turn(self) -> float:
-        """Have it go through the files once: the seconds that it took."""
+        """Have it process the files once; return the seconds it took."""
         self.last = self._ask("go")
         self.busy.append(self.last["busy"])
         return float(self.last["seconds"])
@@ -176,7 +175,7 @@ class Side:
 
 
 def compare(sides: list[Side], minutes: float) -> list[str]:
-    """Run the sides in turns; the table's lines."""
+    """Run the sides in turns; return the table's lines."""
     with ExitStack() as stack:
         for side in sides:
             side.open(stack)
@@ -200,7 +199,7 @@ def main(
     genderage: Annotated[Path | None, typer.Option(help="InsightFace's genderage.onnx; needs --scrfd.")] = None,
     minutes: Annotated[float, typer.Option(help="Time for all turns; three are done in any case.")] = 5.0,
 ) -> None:
-    """Compare facepipe with what people would use instead."""
+    """Compare facepipe with the alternatives."""
     if genderage is not None and not scrfd:
         raise typer.BadParameter("--genderage needs --scrfd")
     files = sorted(str(path) for path in pictures.iterdir() if path.suffix.lower() in IMAGES)

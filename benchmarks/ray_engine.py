@@ -1,11 +1,11 @@
-"""The two engines of ``facepipe detect`` side by side: the same rows, and the rate with one worker and with two.
+"""Compare the two engines of ``facepipe detect``: the same rows, and the rate with one worker and with two.
 
     python benchmarks/ray_engine.py [--pictures 500] [--folder DIR]
 
-Draws pictures of one to three faces (every 25th is broken or no picture at all), runs the local engine and ``--engine
-ray`` with two workers and with one, a processor each, and compares the Parquet of all three cell by cell. Rates are
-those of the pictures after the first part of each run, so that starting Ray and loading the models is left out; the
-seconds of whole commands are told beside them. Exit code 1 where a row differs.
+Draws pictures of one to three faces (every 25th is broken or not a picture at all), runs the local engine and
+``--engine ray`` with two workers and with one, one CPU each, and compares the Parquet of all three cell by cell. Rates
+cover the pictures after the first part of each run, which excludes starting Ray and loading the models; the seconds of
+whole commands are printed next to them. Exit code 1 if a row differs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MEGAPIXELS = 0.5
 
 
 def draw_pictures(folder: Path, count: int) -> None:
-    """Draw ``count`` files into a folder; the same ones every time."""
+    """Draw ``count`` files into a folder; always the same ones."""
     width, height = sides(MEGAPIXELS)
     for number in range(count):
         random = np.random.default_rng((7, number))
@@ -53,7 +53,7 @@ def run(folder: Path, *options: str) -> float:
 
 
 def rate(results: Path) -> float:
-    """Pictures a second after the first part was there."""
+    """Pictures per second after the first part was written."""
     parts = sorted((part.stat().st_mtime, part) for part in results.glob("part-*.parquet"))
     later = [parquet.read_table(part, columns=["source"]) for _, part in parts[1:]]
     pictures = sum(len(set(table["source"].to_pylist())) for table in later)
@@ -61,7 +61,7 @@ def rate(results: Path) -> float:
 
 
 def differences(first: list[dict[str, object]], second: list[dict[str, object]]) -> list[str]:
-    """The cells that differ, a line each."""
+    """The cells that differ, one line each."""
     if len(first) != len(second):
         return [f"{len(first):,} and {len(second):,} rows"]
     return [

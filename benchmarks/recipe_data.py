@@ -1,4 +1,4 @@
-"""The rows that ``benchmarks/recipes.py`` trains and measures a recipe on: the same for the same labels."""
+"""The rows on which ``benchmarks/recipes.py`` trains and measures a recipe. The same labels give the same rows."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from facepipe.weights.manifest import Attribute, CropRecipe
 KEPT = ("file", "source", "split", "group", "framing", "race")
 SHIRT = "shirt_colour"
 DRAWN = 6955, 700
-"""Shirts drawn for training and validation where no number is given: the first is that of ``heads-resnet18``'s
-authors."""
+"""Default number of shirts drawn for training and validation; the first is that of ``heads-resnet18``'s authors."""
 OWN = {"heads-resnet18": {"gender": "fairface", "glasses": "mtfl"}}
-"""Recipes in which an attribute is learnt from one source alone; all else is learnt from every source with labels."""
+"""Recipes in which an attribute is learnt from a single source; everything else is learnt from every source with
+labels."""
 
 
 @dataclass(frozen=True)
 class Amount:
-    """How many rows of each source are taken; None takes all."""
+    """How many rows to take from each source; None takes all."""
 
     train: int | None
     val: int | None
@@ -40,8 +40,8 @@ class Amount:
 def subset(data: Path, recipe: str, attributes: Sequence[Attribute], amount: Amount, out: Path) -> list[str]:
     """Write the label files of one recipe.
 
-    Of each source and split, the rows that label anything in the schema are put in an order that only their name and
-    the seed decide, and the first are taken: two recipes that can use a row agree on it.
+    For each source and split, the rows with any label in the schema are ordered by their name and the seed alone, and
+    the first ones are taken. So two recipes that can use a row agree on it.
 
     Returns:
         The label files, as ``--data`` takes them.
@@ -99,7 +99,7 @@ def _write(
 
 
 def draw_torsos(folder: Path, amount: Amount, size: int = 224) -> Path:
-    """Draw shirts (``shirts.py``) and cut the torsos out by the box of the drawn face."""
+    """Draw shirts (``shirts.py``) and cut out the torsos using the box of the drawn face."""
     portrait, random = shirts.read_portrait(), np.random.default_rng(amount.seed)
     train, val = amount.train or DRAWN[0], amount.val or DRAWN[1]
     recipe = CropRecipe(region="torso", margin=0.0, size=size)
@@ -120,13 +120,13 @@ def draw_torsos(folder: Path, amount: Amount, size: int = 224) -> Path:
 
 
 def guesses(cells: Sequence[Mapping[str, str]]) -> dict[str, float]:
-    """What always giving the training rows' commonest class or range and median age reaches on the val rows.
+    """The baseline: always guess the training rows' commonest class or range and median age on the val rows.
 
     Args:
         cells: rows of both splits.
 
     Returns:
-        By the names that evaluations give to the same figures.
+        Figures by the names that evaluations give them.
     """
     found: dict[str, float] = {}
 

@@ -1,13 +1,13 @@
-"""Trains every shipped recipe on the same rows for a stated number of pictures, and tells what came of it.
+"""Train every shipped recipe on the same rows for a given number of pictures, and report the results.
 
     python benchmarks/recipes.py --data crops/faces.csv --make-starts runs/starts --images 60000
     python benchmarks/recipes.py --data crops/faces.csv --starts runs/starts --images 60000 --heavy-images 20000
 
-The first makes a start for each backbone that has no weights on a machine without a network: a training of every
-attribute of the schema ``face``, so that frozen and unfrozen recipes differ. Without ``--starts`` all begin at random.
-Each recipe gets a run's folder under ``--out``; one that is done is not done again, an interrupted one goes on. The
-table of docs/recipes.md and ``reached.json``, which ``facepipe recipes show`` prints from, are written anew after every
-recipe, and docs/pictures/recipes.png at the end.
+The first command makes a start for each backbone, for machines without a network and hence without pretrained weights:
+a training run on every attribute of the schema ``face``, so that frozen and unfrozen recipes differ. Without
+``--starts`` all begin at random. Each recipe gets a run folder under ``--out``; finished recipes are skipped,
+interrupted ones resume. The table in docs/recipes.md and ``reached.json``, which ``facepipe recipes show`` prints from,
+are rewritten after every recipe, and docs/pictures/recipes.png at the end.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 REACHED = FOLDER / "reached.json"
 DONE = "benchmark.json"
 HEAVY = ("resnet50", "efficientnetb0", "inceptionv3")
-"""Backbones that see ``--heavy-images``, for they take that much longer."""
+"""Backbones limited to ``--heavy-images``, because they take that much longer."""
 START = {
     "description": "A start for recipes of this backbone.",
     "schema": "face",
@@ -46,7 +46,7 @@ START = {
     "validation": 2000,
     "stages": [{"name": "all", "size": 128, "epochs": 1, "learning_rate": 1e-3}],
 }
-"""The recipe of a start, but for its backbone."""
+"""The recipe of a start, except for its backbone."""
 REPORTED: dict[str, dict[str, float]] = {
     "multitask-mobilenetv2": {"gender": 0.944, "age": 0.297, "eyes": 0.77, "loss": 1.38},
     "multitask-efficientnetb0": {"gender": 0.417, "age": 0.013, "eyes": 0.02, "loss": 0.78},
@@ -62,8 +62,8 @@ REPORTED: dict[str, dict[str, float]] = {
     "convnet-regularised": {"gender": 0.85},
     "gender-inceptionv3": {"gender": 0.8},
 }
-"""What the recipes' authors reported, each on pictures of their own: gender as a share, age in years (``agegender-*``)
-or as a mean error of an age brought to 0 to 1, as is that of the eyes."""
+"""What the recipes' authors reported, each on their own pictures. Gender is a share; age is in years (``agegender-*``)
+or the mean error of an age scaled to 0 to 1, and so is that of the eyes."""
 MARKS = ("<!-- table -->", "<!-- /table -->")
 COST = {
     "resnet50": 0.11,
@@ -73,11 +73,11 @@ COST = {
     "inceptionv3": 0.14,
     "convnet": 0.04,
 }
-"""Seconds that training takes for a picture of 224 px on two CPU cores, roughly; other sizes by their pixels."""
+"""Approximate training seconds per 224 px picture on two CPU cores; other sizes scale with their pixels."""
 FIXED = 45.0
-"""Seconds a recipe for building, validating, exporting and measuring, roughly."""
+"""Approximate seconds per recipe for building, validating, exporting and measuring."""
 RECALIBRATION = 12
-"""Batches on which batch norms are measured anew before each validation, in place of the recipes' own."""
+"""Batches for remeasuring batch norms before each validation, instead of the recipes' own."""
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("age error, years (UTKFace)", "age.mae/utkface", "{:.1f}"),
     ("age error, 0 to 1", "age.mae_normalised/utkface", "{:.3f}"),
@@ -93,13 +93,13 @@ SHOWN = {each[1] for each in COLUMNS}
 
 
 def start_of(recipe: Recipe, starts: Path | None) -> str:
-    """Where a recipe starts: the run of its backbone among the starts, and at random where there is none."""
+    """Where a recipe starts: from the run of its backbone among the starts, or at random if there is none."""
     folder = None if starts is None else starts / recipe.backbone
     return str(folder) if folder is not None and (folder / "weights.npz").is_file() else "none"
 
 
 def make_starts(data: Path, out: Path, images: int, seed: int) -> None:
-    """Train a start of every backbone of the shipped recipes that is not made from scratch."""
+    """Train a start for every backbone of the shipped recipes, except those made from scratch."""
     backbones = {read_recipe(name).backbone for name in shipped_recipes()} - {"convnet"}
     attributes = read_schema(find_schema("face"))
     count = sum(cell.get("split") == "train" for cell in read_table_file(data).cells)
@@ -115,7 +115,7 @@ def make_starts(data: Path, out: Path, images: int, seed: int) -> None:
 
 
 def seconds_of(recipe: Recipe, images: int) -> float:
-    """About how long a recipe takes."""
+    """Approximate seconds that a recipe takes."""
     whole = sum(stage.epochs for stage in recipe.stages)
     pixels = sum(stage.epochs / whole * (stage.size / 224) ** 2 for stage in recipe.stages)
     return FIXED * len(recipe.stages) ** 0.5 + images * pixels * COST.get(recipe.backbone, 0.1)
@@ -131,7 +131,7 @@ def run_one(
     seed: int,
     report: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Train and measure one recipe; what is known of it afterwards is also written to its folder."""
+    """Train and measure one recipe; the results are also written to its folder."""
     import keras
 
     rows = [cell for text in sources for cell in read_table_file(Path(text)).cells]
@@ -175,7 +175,7 @@ def steps(folder: Path) -> int:
 
 
 def read_figures(folder: Path) -> dict[str, float]:
-    """The figures that training's end measured on the val rows, through the exported file."""
+    """The figures measured on the val rows at the end of training, using the exported file."""
     content = json.loads((folder / "evaluation" / "float32" / "evaluation.json").read_text(encoding="utf-8"))
     records = content["metrics"] if isinstance(content["metrics"], list) else [content["metrics"]]
     figures: dict[str, float] = {}
@@ -186,7 +186,7 @@ def read_figures(folder: Path) -> dict[str, float]:
 
 
 def markdown(runs: list[dict[str, Any]], base: dict[str, float], protocol: str) -> str:
-    """The table, its columns being those that any recipe has a figure for."""
+    """The table; its columns are those for which any recipe has a figure."""
     columns = [each for each in COLUMNS if any(each[1] in run["figures"] for run in runs)]
     heads = [
         "recipe",
@@ -223,7 +223,7 @@ def _cell(value: float | None, form: str) -> str:
 
 
 def write_docs(text: str, docs: Path) -> None:
-    """Put the table between its marks in recipes.md."""
+    """Insert the table between its marks in recipes.md."""
     page = (docs / "recipes.md").read_text(encoding="utf-8")
     before, found, rest = page.partition(MARKS[0])
     _, ended, after = rest.partition(MARKS[1])
@@ -235,20 +235,20 @@ def write_docs(text: str, docs: Path) -> None:
 def write_figures(
     runs: list[dict[str, Any]], base: dict[str, float], protocol: str, known: dict[str, Any], docs: Path
 ) -> None:
-    """Write what ``recipes show`` prints from, and the table of recipes.md."""
+    """Write the data for ``recipes show``, and the table in recipes.md."""
     content = {"protocol": protocol, **known, "guesses": base, "runs": runs}
     write_whole(REACHED, f"{json.dumps(content, indent=2)}\n".encode())
     write_docs(markdown(runs, base, protocol), docs)
 
 
 def picture(folders: list[Path], path: Path) -> None:
-    """The curves of all runs in one picture."""
+    """The curves of all runs in one chart."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draw_comparison(folders, path)
 
 
 def estimates(recipes: dict[str, Recipe], images: dict[str, int], done: set[str]) -> tuple[Table, float]:
-    """What is to be done, with so many pictures by recipe, and about how long it takes."""
+    """What remains to be done, with the number of pictures per recipe, and about how long it takes."""
     shown, total = Table(title="times are rough guesses for two idle CPU cores"), 0.0
     for heading in ("recipe", "backbone", "px", "pictures", "about"):
         shown.add_column(heading)
@@ -273,10 +273,10 @@ def told(amount: Amount) -> str:
 
 
 def agree(out: Path, budget: dict[str, Any]) -> None:
-    """Note the budget in the folder of the runs, so that one table never holds runs of two.
+    """Record the budget in the folder of the runs, so that one table never mixes two budgets.
 
     Raises:
-        FacepipeError: the runs in it were made with another.
+        FacepipeError: the runs in it were made with another budget.
     """
     path = out / "budget.json"
     if path.is_file() and (before := json.loads(path.read_text(encoding="utf-8"))) != budget:

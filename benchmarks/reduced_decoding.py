@@ -1,13 +1,13 @@
-"""What decoding large JPEGs at a fraction of their size gains, and what it changes: on your own photographs.
+"""What decoding large JPEGs at a fraction of their size gains, and what it changes, on your own photographs.
 
     python benchmarks/reduced_decoding.py FOLDER [--turns 3] [--precision float16]
 
-Each JPEG of at least 4 megapixels is run both ways, in turn (with ``reduced_decode`` and without). Printed
-are the time a picture, by its size; how many of the faces found with every pixel are found with the same box (IoU of
-at least 0.98) by the quick way; and of these in how many each attribute has the same value (numbers: within half a
-year, points: within 2 % of the face's height). Beside it stands what the least of changes does: every pixel of the
-whole picture, scaled to the detector's input, brighter or darker by one level of 255 or as it was. Pictures that cannot
-be read are passed over.
+Each JPEG of at least 4 megapixels is run both ways in turn (with ``reduced_decode`` and without). Printed are the time
+per picture, by its size; how many of the faces found with every pixel are found with the same box (IoU of at least
+0.98) by the fast way; and for how many of these each attribute has the same value (numbers: within half a year, points:
+within 2 % of the face's height). For comparison, the effect of a minimal change is shown: every pixel of the whole
+picture, scaled to the detector's input, brighter or darker by one level of 255 or unchanged. Pictures that cannot be
+read are skipped.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def same(name: str, first: Face, second: Face) -> bool:
 
 @dataclass
 class Compared:
-    """Faces found with every pixel beside those found another way: overlap of the boxes, and which values agree."""
+    """Compares faces found with every pixel with those found another way: box overlap, and which values agree."""
 
     overlaps: list[float] = field(default_factory=list)
     alike: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
@@ -83,7 +83,7 @@ def boxes(result: Result) -> np.ndarray:
 
 @contextmanager
 def noise() -> Iterator[None]:
-    """One level of noise on what the detector is shown, as long as the block runs."""
+    """Add one level of noise to the detector's input for the duration of the block."""
     exact = Letterbox.resize
 
     def noisy(self: Letterbox, frame: np.ndarray) -> np.ndarray:

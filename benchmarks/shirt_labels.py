@@ -1,13 +1,13 @@
-"""Labels shirt colours in photographs of people without hand-work, for a first classifier of the torso.
+"""Label shirt colours in photographs of people automatically, for a first torso classifier.
 
     python benchmarks/shirt_labels.py PHOTOS [PHOTOS ...] --out shirts --sheet sheet.png
 
-Each face of at least 32 px that the detector finds gives a torso by the crop recipe. The colours of its middle are
-grouped by k-means in CIE Lab and each group is named by its lightness, chroma and hue; a torso is labelled where one
-name covers most of the middle and its groups lie well within the name's bounds, and passed over otherwise. Written are
-``faces.csv`` (file, box, source, split, group, shirt_colour), as ``facepipe data crop --region torso`` takes it, the
-schema and recipe of ``shirts.py``, and a sheet of the labelled torsos, an equal number of each colour, to be looked at:
-what the labels are worth is what a person says of that sheet.
+Each detected face of at least 32 px gives a torso by the crop recipe. The colours of its middle are grouped by k-means
+in CIE Lab, and each group is named by its lightness, chroma and hue. A torso is labelled if one name covers most of the
+middle and its groups lie well within the name's bounds; otherwise it is skipped. The output is ``faces.csv`` (file,
+box, source, split, group, shirt_colour), as ``facepipe data crop --region torso`` takes it, the schema and recipe of
+``shirts.py``, and a sheet of labelled torsos, equally many per colour. Inspect the sheet: only a person can say what
+the labels are worth.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from facepipe.weights.manifest import CropRecipe
 
 TORSO = CropRecipe(region="torso", margin=0.0, size=96)
 LEAST_FACE = 32.0
-"""Pixels of a face's longer side: below it the torso is blurred into its surroundings."""
+"""Minimum longer side of a face in pixels; below it the torso blurs into its surroundings."""
 MIDDLE = (slice(14, 72), slice(30, 66))
 """Rows and columns of the torso's crop that hardly ever show anything but clothes."""
 GROUPS = 4
 LEAST_SHARE = 0.7
-"""Share of the middle that the groups of the winning name cover."""
+"""Minimum share of the middle covered by the groups of the winning name."""
 GREY_CHROMA, COLOUR_CHROMA = 9.0, 20.0
-"""Below the first a colour is black, grey or white; from the second on it has a hue; between them it has no name."""
+"""Below the first a colour is black, grey or white; from the second on it has a hue; in between it has no name."""
 BLACK, GREY, WHITE = 22.0, (36.0, 68.0), 78.0
 """CIE lightness, 0 to 100: at most, between, at least."""
 HUES: dict[str, tuple[float, float]] = {
@@ -49,18 +49,18 @@ HUES: dict[str, tuple[float, float]] = {
     "blue": (238, 302),
     "pink": (-40, 8),
 }
-"""Degrees of hue in Lab's a, b plane; what lies between is left without a name (orange, cyan, purple)."""
+"""Degrees of hue in Lab's a, b plane; hues in between have no name (orange, cyan, purple)."""
 PINK_LIGHTNESS = 55.0
-"""A red at least so light is pink, and pink is at least so light."""
+"""A red at least this light is pink, and pink is at least this light."""
 YELLOW_CHROMA = 40.0
-"""Below it a yellow is khaki or sand."""
+"""A yellow below this chroma is khaki or sand."""
 VAL_SHARE = 0.2
 IMAGES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """A torso with a colour: the photo, the face's box in it, the crop (96, 96, 3), and how sure the label is."""
+    """A torso with a colour: the photo, the face's box in it, the crop (96, 96, 3), and how certain the label is."""
 
     file: Path
     box: np.ndarray
@@ -70,7 +70,7 @@ class Labelled:
 
 
 def colour_name(lightness: float, a: float, b: float) -> str | None:
-    """The name of a colour in CIE Lab, None where it lies between names."""
+    """The name of a colour in CIE Lab; None if it lies between names."""
     chroma, hue = float(np.hypot(a, b)), float(np.degrees(np.arctan2(b, a)))
     if chroma < GREY_CHROMA:
         if lightness <= BLACK:
@@ -104,7 +104,7 @@ def label(torso: np.ndarray) -> tuple[str, float] | None:
 
 
 def label_photos(files: Iterable[Path], detector: FaceDetector) -> Iterable[Labelled]:
-    """Every torso that gets a label; a photo that cannot be read is passed over with a word."""
+    """Every torso that gets a label. A photo that cannot be read is reported and skipped."""
     for file in files:
         try:
             frame = read_upright(file)

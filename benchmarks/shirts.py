@@ -1,13 +1,14 @@
-"""Makes a data set of shirt colours by code: a face above a drawn shirt, in front of a drawn background.
+"""Generate a data set of shirt colours: a face above a drawn shirt, in front of a drawn background.
 
-It shows how an attribute that is not on the face is trained and read (docs/regions.md), where no labelled photos of
-clothes are at hand. The face is that of examples/astronaut.jpg (NASA, public domain), turned, mirrored and lit in many
-ways, so that the detector finds it; everything else is drawn. A classifier that is trained on this knows drawn shirts.
+It shows how an attribute that is not on the face is trained and read (docs/regions.md) when no labelled photos of
+clothes are available. The face is that of examples/astronaut.jpg (NASA, public domain), rotated, mirrored and lit in
+many ways, so that the detector finds it; everything else is drawn. A classifier trained on this knows drawn shirts
+only.
 
     python benchmarks/shirts.py --out shirts --count 400
 
 writes shirts/images, shirts/faces.csv with the columns file, source, split and shirt_colour, the schema
-shirts/shirt.yaml and a small recipe, shirts/recipe.yaml. ``--check`` runs the detector over the pictures and says in
+shirts/shirt.yaml and a small recipe, shirts/recipe.yaml. ``--check`` runs the detector on the pictures and reports in
 how many it finds the face, by its size.
 """
 
@@ -30,9 +31,9 @@ OUTLINE = np.array(
     "184,150 180,130 172,122 160,107 153,85 157,60 175,41 195,35 202,22".replace(",", " ").split(),
     np.float32,
 ).reshape(-1, 2)
-"""The head in the portrait, in its pixels."""
+"""The head's outline in the portrait, in its pixels."""
 CHIN, CENTRE, HEAD = np.array([226.0, 178.0]), np.array([226.0, 105.0]), 165.0
-"""Below the chin the neck begins; the head's middle; its height in pixels."""
+"""Chin, below which the neck begins; centre of the head; its height in pixels."""
 FACE = np.array([[178.0, 56.0], [271.0, 178.0]])
 """Corners of the face's box, as detector 1.0.0 finds it in the portrait."""
 COLOURS: dict[str, tuple[tuple[float, float], ...]] = {
@@ -45,7 +46,7 @@ COLOURS: dict[str, tuple[tuple[float, float], ...]] = {
     "blue": ((104, 122), (140, 255), (80, 220)),
     "pink": ((158, 172), (60, 140), (200, 255)),
 }
-"""Hue (0 to 180), saturation and value, from and to, as OpenCV has them."""
+"""Ranges of hue (0 to 180), saturation and value in OpenCV's units."""
 VAL_SHARE = 0.2
 SCHEMA = f"""# One attribute, read from the torso. A crop of that region is cut by: facepipe data crop --region torso
 attributes:
@@ -75,10 +76,10 @@ class Portrait:
 
 
 def read_portrait(path: Path = PORTRAIT) -> Portrait:
-    """Read the photograph and cut the head out.
+    """Read the photograph and cut out the head.
 
     Raises:
-        FacepipeError: it is not there.
+        FacepipeError: it does not exist.
     """
     image = cv2.imread(str(path))
     if image is None:
@@ -138,7 +139,7 @@ def background(width: int, height: int, random: np.random.Generator) -> np.ndarr
 
 
 def shade(colour: str, random: np.random.Generator) -> np.ndarray:
-    """One shade of a named colour: BGR, 0 to 255, (3,)."""
+    """A random shade of a named colour: BGR, 0 to 255, (3,)."""
     hue, saturation, value = (random.uniform(*limits) for limits in COLOURS[colour])
     return cv2.cvtColor(np.array([[[hue % 180, saturation, value]]], np.uint8), cv2.COLOR_HSV2BGR)[0, 0].astype(float)
 
@@ -149,7 +150,7 @@ def body(
     """Draw the neck and the shirt below a chin into a picture, in place."""
     height, width = picture.shape[:2]
     neck = head * random.uniform(0.2, 0.25)
-    shoulders = head * random.uniform(0.85, 1.15)  # half their breadth
+    shoulders = head * random.uniform(0.85, 1.15)  # half their width
     top, drop = chin[1] + 0.14 * head, head * random.uniform(0.18, 0.32)
     cv2.rectangle(
         picture,
@@ -174,7 +175,7 @@ def body(
 
 
 def pattern(width: int, height: int, head: float, random: np.random.Generator) -> np.ndarray:
-    """Factors of a shirt's colour: plain, or darker stripes, checks or dots: (height, width)."""
+    """Factors for a shirt's colour: plain, or darker stripes, checks or dots: (height, width)."""
     kind, period, depth = random.choice(["plain", "plain", "stripes", "checks", "dots"]), head * 0.3, 0.25
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     factors = np.ones((height, width))
@@ -188,7 +189,7 @@ def pattern(width: int, height: int, head: float, random: np.random.Generator) -
 
 
 def sheet(pictures: list[np.ndarray], side: int) -> np.ndarray:
-    """A page of pictures under the names of the colours, in whose order they come: BGR uint8."""
+    """A page of pictures under the names of the colours, in the order they come: BGR uint8."""
     head, names = 24, list(COLOURS)
     page = np.full((head + -(-len(pictures) // len(names)) * side, len(names) * side, 3), 255, np.uint8)
     for column, name in enumerate(names):

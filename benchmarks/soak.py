@@ -1,15 +1,15 @@
-"""Whether memory stays flat: 2,000 pictures of all sizes, some of them broken, through one ``Pipeline.stream``.
+"""Check that memory stays flat: 2,000 pictures of all sizes, some of them broken, through one ``Pipeline.stream``.
 
     python benchmarks/soak.py
     python benchmarks/soak.py --count 500 --precision float16
 
-Every 100 pictures the process's memory is printed. It goes up and down with what is in work at the moment; a leak would
-raise what is left in between. Flat means therefore: of every 50 pictures the least is taken, and a line through the
-second half of these rises by no more than 20 MB in 1,000 pictures; and the process never took more than 1 GB. Exit code
-1 where either does not hold, or where a picture has no result, or another one than it should.
+The process's memory is printed every 100 pictures. It goes up and down with the work in progress; a leak would raise
+the minimum in between. So flat means: take the minimum of every 50 pictures; a line through the second half of these
+rises by at most 20 MB per 1,000 pictures. In addition, the process must never exceed 1 GB. Exit code 1 if either does
+not hold, or if a picture has no result or the wrong one.
 
-A few dozen pictures are drawn by a process of its own, so that their drawing is no part of the figures, and are read
-again and again in an order drawn by lot.
+A few dozen pictures are drawn in a separate process, so that drawing does not count, and are read again and again in
+random order.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ KINDS = (
 FACES = (0, 1, 1, 2, 3, 5, 10, 20)
 BROKEN = ("empty.jpg", "text.jpg", "truncated.jpg", "truncated.png", "missing.jpg")
 EVERY, WINDOW = 100, 50
-"""Pictures between two lines, and those of which the least memory is taken."""
+"""Pictures between two printed lines, and pictures per window whose minimum memory is taken."""
 FLAT_MB, PEAK_MB = 20.0, 1000.0
-"""Rise in 1,000 pictures, and the most at any time."""
+"""Maximum rise per 1,000 pictures, and maximum at any time."""
 
 
 def draw_all(folder: Path, seed: int) -> None:
-    """Write the pictures, good and broken; one that is to be missing is not written."""
+    """Write the pictures, good and broken, except the one that is meant to be missing."""
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for suffix, megapixels, count in KINDS:
@@ -68,7 +68,7 @@ def draw_all(folder: Path, seed: int) -> None:
 
 
 def order(folder: Path, count: int, seed: int) -> list[Path]:
-    """So many pictures by lot, about one in twelve of them broken."""
+    """A random order of this many pictures, about one in twelve of them broken."""
     random = np.random.default_rng(seed)
     good = sorted(folder.glob("good-*"))
     bad = [folder / name for name in BROKEN]
@@ -79,14 +79,14 @@ def order(folder: Path, count: int, seed: int) -> list[Path]:
 
 
 def rise(memory: Sequence[float], window: int = WINDOW) -> float:
-    """Slope of a line through the second half of the least memory of every ``window`` pictures.
+    """Slope of a line through the second half of the minimum memory of every ``window`` pictures.
 
     Args:
         memory: MB after each picture.
         window: pictures.
 
     Returns:
-        MB for 1,000 pictures.
+        MB per 1,000 pictures.
 
     Raises:
         ValueError: fewer than six windows.

@@ -1,9 +1,9 @@
-"""Puts the figures of the speed study into docs/speed.md.
+"""Put the figures of the speed study into docs/speed.md.
 
     python benchmarks/speed_study.py --out study
     python benchmarks/speed_page.py study
 
-The tables go between the marks of docs/speed.md, benchmark.json to docs/speed.json, the chart to
+The tables go between the marks in docs/speed.md, benchmark.json to docs/speed.json, the chart to
 docs/pictures/speed.png.
 """
 
@@ -24,7 +24,7 @@ MARKS = ("<!-- figures -->", "<!-- /figures -->")
 
 
 def between_marks(page: str, text: str) -> str:
-    """The page with a text between its marks in place of what was there.
+    """The page with the text between its marks replaced.
 
     Raises:
         FacepipeError: the page has no such marks.

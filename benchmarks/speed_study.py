@@ -1,4 +1,4 @@
-"""How quick the pipeline is beside its own bare models and beside the way of the original notebooks, in one run.
+"""How fast the pipeline is compared with its bare models and with the original notebooks' method, in one run.
 
 python benchmarks/speed_study.py [FOLDER] --out study [--minutes 6]
 python benchmarks/speed_page.py study
@@ -48,9 +48,9 @@ def main(
 ) -> None:
     """Time the pipeline against its own bare models and against the notebooks, in one run and in turn.
 
-    Speed is told as ratios, each the median over rounds in which the sides took turns. Also: cold start and memory of
-    fresh processes, and how speed goes with faces, size of pictures, batches and precision. Writes benchmark.json
-    (every round), benchmark.png (needs matplotlib) and tables.
+    Speed is reported as ratios, each the median over rounds in which the sides took turns. Also measured: cold start
+    and memory of fresh processes, and how speed depends on faces, picture size, batches and precision. Writes
+    benchmark.json (every round), benchmark.png (needs matplotlib) and tables.
     """
     import sys
     from functools import partial

@@ -1,8 +1,8 @@
-"""How well one pass, a larger input and tiles find the faces and heads of large photos, and how long each takes.
+"""How well one pass, a larger input and tiles find the faces and heads in large photos, and how long each takes.
 
-Large labelled photos are made of a data set's pictures: a mosaic of GRID x GRID of them, each in a cell of CELL pixels
-(4 x 4 of 640: photos of 2560 x 2560), with all their boxes and ignore regions. Every way looks at each mosaic in turn,
-so that whatever else the machine does falls on all of them; the times are told as ratios.
+Large labelled photos are made from a data set's pictures: a mosaic of GRID x GRID of them, each in a cell of CELL
+pixels (4 x 4 of 640: photos of 2560 x 2560), with all their boxes and ignore regions. Every method processes each
+mosaic in turn, so that other load on the machine affects all of them; times are reported as ratios.
 
     python benchmarks/tiles.py --data DATA.yaml --detector VERSION --mosaics 4
 """
@@ -32,23 +32,23 @@ from rich.table import Table
 SIZES = (Sizes(), Sizes(16))
 """In pixels of the mosaic."""
 MANY = 5000
-"""Boxes a mosaic at most, so that no way is cut short."""
+"""Maximum boxes per mosaic, high enough not to truncate any method."""
 
 
 @dataclass
 class Mosaic:
-    """A large photo made of many pictures, boxes in its pixels."""
+    """A large photo made of many pictures, with boxes in its pixels."""
 
     frame: np.ndarray
     cells: list[tuple[np.ndarray, int, int]]
-    """The pictures, and the left and top of each."""
+    """The pictures, with left and top of each."""
     truth: dict[str, np.ndarray]
     ignored: np.ndarray
 
 
 @dataclass
 class Way:
-    """A way to look at a mosaic, and what came of it: all boxes, and the time that the sure ones take."""
+    """One method, with all its boxes, and the time at serving confidence."""
 
     name: str
     detector: FaceDetector
@@ -58,7 +58,7 @@ class Way:
     found: list[tuple[Mosaic, Detections]] = field(default_factory=list)
 
     def run(self, photo: Mosaic, confidence: float) -> None:
-        """Look twice: timed, at the confidence that serves; and for the curves at one that lets all boxes through."""
+        """Run twice: timed, at the serving confidence; for the curves, at a confidence that lets all boxes through."""
         self.detector.confidence = confidence
         started, worked = time.perf_counter(), time.process_time()
         self.look(self.detector, photo)
@@ -69,7 +69,7 @@ class Way:
 
 
 def mosaics(description: DataDescription, split: str, grid: int, cell: int, count: int, seed: int) -> Iterator[Mosaic]:
-    """Up to ``count`` mosaics for each set of labelled classes, of pictures drawn without repetition."""
+    """Up to ``count`` mosaics for each set of labelled classes, from pictures drawn without repetition."""
     random = np.random.default_rng(seed)
     alike: dict[tuple[bool, ...], list[Picture]] = defaultdict(list)
     for picture in description.pictures[split]:
@@ -85,7 +85,7 @@ def mosaics(description: DataDescription, split: str, grid: int, cell: int, coun
 def mosaic(
     description: DataDescription, labelled: tuple[bool, ...], pictures: list[Picture], grid: int, cell: int
 ) -> Mosaic:
-    """One mosaic; pictures larger than a cell are shrunk to it."""
+    """One mosaic; pictures larger than a cell are scaled down to it."""
     frame = np.full((grid * cell, grid * cell, 3), GREY, np.uint8)
     cells, boxes, ignored = [], [np.zeros((0, 5))], [np.zeros((0, 4))]
     for place, picture in enumerate(pictures):
@@ -108,12 +108,12 @@ def mosaic(
 
 
 def at_once(detector: FaceDetector, photo: Mosaic) -> Detections:
-    """A mosaic looked at as the detector is set."""
+    """Process a mosaic with the detector as configured."""
     return detector.detect([photo.frame])[0]
 
 
 def by_itself(detector: FaceDetector, photo: Mosaic) -> Detections:
-    """Every picture of a mosaic looked at alone: what tiles could reach at best."""
+    """Process every picture of a mosaic alone: the upper limit for tiles."""
     found = detector.detect([image for image, _, _ in photo.cells])
     boxes = [each.boxes + [left, top] * 2 for each, (_, left, top) in zip(found, photo.cells, strict=True)]
     confidence = np.concatenate([each.confidence for each in found])
@@ -123,8 +123,10 @@ def by_itself(detector: FaceDetector, photo: Mosaic) -> Detections:
 
 
 def doubles(found: np.ndarray, photo: Mosaic, name: str) -> int:
-    """How many boxes, given most confident first, are wrong and share half of themselves, or of it, with an object that
-    another box took."""
+    """Count the wrong boxes that share half of themselves, or half of an object, with an object that another box took.
+
+    The boxes are given most confident first.
+    """
     matched = match(found, photo.truth[name], photo.ignored)
     wrong, taken = (
         found[matched.counts & ~matched.correct],
@@ -134,7 +136,7 @@ def doubles(found: np.ndarray, photo: Mosaic, name: str) -> int:
 
 
 def table(ways: list[Way], classes: tuple[str, ...], confidence: float) -> Table:
-    """A row for each class and way."""
+    """One row per class and method."""
     shown = Table(
         title=f"recall, precision and doubles at confidence {confidence:g}; time, CPU time: as many times one pass"
     )
@@ -201,7 +203,7 @@ def main(
     device: Annotated[str, typer.Option(help="Where the detector runs.")] = "cpu",
     save: Annotated[Path | None, typer.Option(help="Save the first mosaic with what the tiles found, as PNG.")] = None,
 ) -> None:
-    """Print a table of average precision, recall, doubles and time."""
+    """Print a table of average precision, recall, duplicates and time."""
     console = Console(width=110)
     description = read_description(data)
 

@@ -1,10 +1,10 @@
-"""Counts identity switches of ``pipeline/video/tracking.py`` on composed clips whose persons are known.
+"""Count identity switches of ``pipeline/video/tracking.py`` on composed clips with known people.
 
     python benchmarks/tracking.py
 
-prints, for every frame and for every third and fifth, the switches when faces are followed, heads are followed (a
-face has the number of its head), and faces and heads are joined as facepipe does. A switch: a person's face has
-another number than when it last had one. ``persons`` is how many numbers were given out; there are 17 true ones.
+prints, for every frame and for every third and fifth, the switches when tracking faces, when tracking heads (a face has
+the number of its head), and when joining both as facepipe does. A switch means that a person's face has another number
+than when it last had one. ``persons`` is how many numbers were assigned; the true count is 17.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scipy.optimize import linear_sum_assignment
 
 Numbering = Callable[[Detections, Detections, list[int | None], float], list[int | None]]
 FACE = np.array([0.2, 0.27, 0.8, 0.92])
-"""Where a face lies in its head, as shares of the head's box."""
+"""Where a face lies in its head, as fractions of the head's box."""
 
 
 def of_faces() -> Numbering:
@@ -49,7 +49,7 @@ WAYS: dict[str, Callable[[], Numbering]] = {
 
 
 def count(found: list[Any], number: Numbering) -> tuple[int, int, int]:
-    """Switches, faces that were given a number, and numbers that were given out."""
+    """Switches, faces that got a number, and numbers assigned."""
     last: dict[int, int] = {}
     switches = numbered = 0
     given: set[int] = set()

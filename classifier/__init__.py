@@ -1,1 +1,1 @@
-"""Attributes of a face: schema, crop recipe, runtime, and all that trains and measures the classifier."""
+"""Face attributes: schema, crop recipe, runtime, training and evaluation of the classifier."""

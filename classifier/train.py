@@ -1,4 +1,4 @@
-"""A training of the classifier from start to end: settings, folder, training, release."""
+"""Classifier training from start to finish: settings, run folder, training, release."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from .training.run_folder import (
 )
 
 MARGIN = 0.05
-"""Of the crop recipe where no ``crop.json`` says otherwise. With it, the square around a detector's box (forehead to
-chin) frames a face as the usual data sets of tight crops do, so that little of a training crop is border."""
+"""Margin of the crop recipe if no ``crop.json`` sets one. The square around a detector box (forehead to chin) then
+frames a face like common data sets of tight crops, so that training crops have little border."""
 EXPORT_SECONDS = 60.0
-"""About what making and calibrating the ONNX files of ResNet50 takes on two cores."""
+"""Approximate time to export and calibrate the ONNX files of ResNet50 on two cores."""
 PACKAGES = (
     "keras",
     "tensorflow",
@@ -54,21 +54,21 @@ PACKAGES = (
     "pydantic",
     "tf2onnx",
 )
-"""Packages whose version stands in the run's environment, where they are installed."""
+"""Packages whose version is recorded in the run's environment, if installed."""
 
 
 @dataclass(frozen=True)
 class NewRun:
-    """What decides a new run and never changes.
+    """Settings of a new run that never change afterwards.
 
     Attributes:
         attributes: the schema.
-        recipe: how it is trained.
-        start: where the weights come from; None means the recipe's.
-        seed: of every random number.
+        recipe: the training recipe.
+        start: source of the starting weights; None means the recipe's.
+        seed: of all random numbers.
         precision: of the arithmetic.
-        margin: of the crop recipe, where the data do not say it.
-        region: what the crops show, where the data do not say it; None means the face.
+        margin: of the crop recipe, if the data do not define it.
+        region: what the crops show, if the data do not define it; None means the face.
         checkpoint_minutes: time between checkpoints.
         progress_seconds: time between progress lines.
     """
@@ -86,16 +86,16 @@ class NewRun:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a resumed run may change. None keeps what it has; a new run then has the default of ``Settings``.
+    """Settings that a resumed run may change. None keeps a resumed run's value, or the ``Settings`` default if new.
 
     Attributes:
-        data: label files and folders as ``readers.parse_source`` reads them; a new run needs them, a resumed one only
+        data: label files and folders as for ``readers.parse_source``; required for a new run, for a resumed one only
             if they have moved.
-        devices: to train on (``train_step.Devices``); none means the backend's own choice.
+        devices: to train on (``train_step.Devices``); an empty tuple leaves the choice to the backend.
         workers: threads that prepare crops.
         minutes: running time of all stages together.
-        memory_gb: for decoded pictures.
-        classifier_name: ``Manifest.name``: ``shirt`` of ``shirt@0.1.0``; "" for the classifier of faces.
+        memory_gb: memory for decoded pictures.
+        classifier_name: ``Manifest.name``, such as ``shirt`` for ``shirt@0.1.0``; "" for the face classifier.
     """
 
     data: tuple[str, ...] | None = None
@@ -108,7 +108,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Ending:
-    """What the run becomes, as ``ReleaseOptions``. None keeps what it has; a new run then has its default."""
+    """Release options of the run, as in ``ReleaseOptions``. None keeps a resumed run's value, or the default if new."""
 
     version: str | None = None
     exports: tuple[Compression, ...] | None = None
@@ -124,25 +124,26 @@ def train_classifier(
     ending: Ending = Ending(),
     report: Callable[[str], None] = print,
 ) -> Published | None:
-    """Train a classifier in a run's folder, export it there, measure it, and publish it where a version is given.
+    """Train a classifier in a run folder, export and evaluate it there, and publish it if a version is given.
 
     Args:
-        folder: of the run; a new one, or with ``new`` left out the one to resume. A run that is over and released
-            as asked is left as it is.
-        options: what may change when a run is resumed.
-        new: what a new run is; None resumes.
-        ending: what the run becomes.
-        report: takes progress lines.
+        folder: the run folder: a new one, or the one to resume if ``new`` is None. A finished run that was released as
+            requested is left unchanged.
+        options: settings that may change when a run is resumed.
+        new: settings of a new run; None resumes.
+        ending: release options.
+        report: receives progress lines.
 
     Returns:
-        What was published; None where no version is given.
+        What was published; None if no version is given.
 
     Raises:
-        DataError: the data break their format, hold pictures that are no crops, or do not label an attribute.
-        TrainingError: the folder is there and ``new`` is given, or the other way round; or training failed.
-        DeviceError: a device is not there.
-        WeightsError: the version exists, or int8 loses too much.
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after a line that says how to go on.
+        DataError: the data are invalid, contain pictures that are not crops, or label no attribute.
+        TrainingError: the folder already holds a run and ``new`` is given, or there is no run to resume; or training
+            failed.
+        DeviceError: a device is not available.
+        WeightsError: the version exists, or int8 loses too much accuracy.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, after a line that says how to resume.
     """
     if new is None:
         settings = _resumed(folder, options, ending)
@@ -179,7 +180,7 @@ def train_classifier(
 
 
 def _resumed(folder: Path, options: RunOptions, ending: Ending) -> Settings:
-    """A run's settings with what is changed now.
+    """Read a run's settings and apply the current changes.
 
     Raises:
         TrainingError: there is no such run, or its settings are damaged.
@@ -191,7 +192,7 @@ def _resumed(folder: Path, options: RunOptions, ending: Ending) -> Settings:
 
 
 def _given(options: RunOptions | Ending) -> dict[str, Any]:
-    """The fields that are not None."""
+    """Return the fields that are not None."""
     return {field.name: value for field in fields(options) if (value := getattr(options, field.name)) is not None}
 
 
@@ -205,7 +206,7 @@ def _ending(before: ReleaseOptions, ending: Ending) -> ReleaseOptions:
 
 
 def _is_released(folder: Path, settings: Settings) -> bool:
-    """Whether the run is over, and exported and published as its settings ask."""
+    """Check whether the run is finished, and exported and published as its settings request."""
     manifest = folder / EXPORT / MANIFEST
     if not (folder / FINAL).is_file() or not manifest.is_file():
         return False
@@ -217,10 +218,10 @@ def _is_released(folder: Path, settings: Settings) -> bool:
 
 
 def _check_release(name: str, wanted: ReleaseOptions) -> None:
-    """Refuse before the work what would be refused after it.
+    """Check the release options before training rather than after it.
 
     Raises:
-        WeightsError: the classifier's name or the version is none, or the version exists or cannot be written.
+        WeightsError: the classifier's name or the version is invalid, or the version exists or cannot be written.
     """
     if name:
         split_name("classifier", f"{name}@0.0.0")
@@ -231,10 +232,10 @@ def _check_release(name: str, wanted: ReleaseOptions) -> None:
 
 
 def _same_data(settings: Settings, report: Callable[[str], None]) -> FaceTable:
-    """The data of a resumed run.
+    """Read the data of a resumed run.
 
     Raises:
-        TrainingError: their labels are others than those that it began with.
+        TrainingError: the labels differ from those that the run started with.
     """
     table = read_data(settings.data, settings.attributes, settings.recipe.split, settings.seed, report=report)
     if table.sha256 != settings.labels_sha256:
@@ -248,11 +249,11 @@ def _same_data(settings: Settings, report: Callable[[str], None]) -> FaceTable:
 def _new_run(
     folder: Path, new: NewRun, options: RunOptions, wanted: ReleaseOptions, report: Callable[[str], None]
 ) -> tuple[Settings, FaceTable]:
-    """The settings and the data of a new run, without the attributes that its data cannot teach.
+    """Build the settings and data of a new run, without the attributes that its data cannot teach.
 
     Raises:
         DataError: no attribute is left.
-        TrainingError: crops of another margin or region than asked for.
+        TrainingError: the crops have another margin or region than requested.
     """
     table = read_data(options.data or (), new.attributes, new.recipe.split, new.seed, report=report)
     crop = _crop_recipe(table, new.recipe.size, new.margin, new.region)
@@ -283,7 +284,7 @@ def _new_run(
 
 
 def _train(folder: Path, settings: Settings, table: FaceTable, resume: bool, report: Callable[[str], None]) -> float:
-    """Train in the run's folder; seconds that measuring a crop took."""
+    """Train in the run folder and return the validation time per crop in seconds."""
     from .training.trainer import Trainer
 
     train, val = table.split("train"), table.split("val")
@@ -306,13 +307,13 @@ def _train(folder: Path, settings: Settings, table: FaceTable, resume: bool, rep
 
 
 def _record(folder: Path, settings: Settings, table: FaceTable) -> None:
-    """Write where and with what the run goes on."""
+    """Record the run's environment and settings."""
     record_environment(folder, _environment(settings, table), ", ".join(settings.data), "start a new run")
     settings.write(folder)
 
 
 def _what_comes(settings: Settings, table: FaceTable, seconds: float) -> str:
-    """What is still to be done, and about how long that takes, by the time that validation took a crop."""
+    """Describe the remaining work and its approximate duration, based on the validation time per crop."""
     from .evaluation.generalisation import ROWS
     from .evaluation.predictions import sides_of
     from .export.release import SIZED_ROWS
@@ -327,7 +328,7 @@ def _what_comes(settings: Settings, table: FaceTable, seconds: float) -> str:
 
 
 def _forget_unbegun(folder: Path) -> None:
-    """Remove what a run left that failed before its first checkpoint, so that its name is free again."""
+    """Remove the files of a run that failed before its first checkpoint, so that its name can be reused."""
     if any((folder / name).exists() for name in (CHECKPOINT, BEST, FINAL, HISTORY)):
         return
     for name in (SETTINGS, ENVIRONMENT):

@@ -1,2 +1,1 @@
-"""What every room needs and none owns: errors, files, processors, run folders, contact sheets. Imports nothing of
-ours."""
+"""Shared utilities: errors, files, CPUs, run folders, contact sheets. It imports no other package of facepipe."""

@@ -1,8 +1,8 @@
-"""The bootstrap: what a figure could have been, had other rows or pictures of the same kind been measured.
+"""The bootstrap: how much a figure would vary over other rows or pictures of the same kind.
 
-Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 6 and 13. The draws depend on nothing but how
-many there are to draw from, so that the figures of two models on the same rows are drawn in pairs: the differences of
-their draws have the interval of the difference.
+Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 6 and 13. The draws depend only on the number
+of items. The figures of two models on the same rows are therefore paired: the differences between their draws give the
+interval of the difference.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterator
 import numpy as np
 
 BOOTS = 1000
-"""Resamplings."""
+"""Number of resamplings."""
 
 
 def draws(count: int, boots: int = BOOTS) -> Iterator[np.ndarray]:
-    """How often each of ``count`` rows is drawn in each of ``boots`` resamplings: int, shape (count,)."""
+    """Yield, for each of ``boots`` resamplings, how often each of ``count`` rows is drawn: int, shape (count,)."""
     random = np.random.default_rng(0)
     for _ in range(boots):
         yield np.bincount(random.integers(0, count, count), minlength=count)
@@ -27,18 +27,18 @@ def resampled_means(values: np.ndarray, boots: int = BOOTS) -> np.ndarray:
 
     Args:
         values: finite, shape (n,), at least one.
-        boots: resamplings.
+        boots: number of resamplings.
     """
     return np.array([times @ values for times in draws(len(values), boots)]) / len(values)
 
 
 def listed(resampled: np.ndarray) -> list[float | None]:
-    """Resampled figures, shape (boots,), ready for JSON; None where one has no value."""
+    """Resampled figures, shape (boots,), as a list for JSON; None for values that are not finite."""
     return [round(float(value), 6) if np.isfinite(value) else None for value in resampled]
 
 
 def central(resampled: np.ndarray) -> tuple[float, float] | None:
-    """The 95 % interval of resampled figures, shape (boots,), NaN where one has no value; None where none has."""
+    """The 95 % interval of the finite values of resampled figures, shape (boots,); None if there are none."""
     known = resampled[np.isfinite(resampled)]
     if not len(known):
         return None

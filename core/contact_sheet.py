@@ -1,6 +1,6 @@
 """A contact sheet: many pictures with their boxes on one page, in cells of one size.
 
-Only OpenCV is needed. Text is set in the sans face that OpenCV 5 carries, so captions may hold any letters.
+Needs only OpenCV. Text uses the sans font built into OpenCV 5, so captions may contain any letters.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from .files import write_whole
 
 PAGE, CELL, SHADE, INK = (128, 128, 128), (104, 104, 104), (24, 24, 24), (245, 245, 245)
 GAP, CAPTION, LETTER = 8, 20, 11
-"""Pixels between cells, of the caption's strip, and of a line's letters."""
+"""In pixels: gap between cells, height of the caption strip, font size."""
 LARGEST_ZOOM = 8.0
-"""A picture smaller than its cell is enlarged this many times at most."""
+"""Maximum factor by which a picture smaller than its cell is enlarged."""
 CROWD = 12
-"""Boxes of a cell above which their texts are left out."""
+"""With more boxes than this in a cell, their texts are omitted."""
 THICK = 60
-"""Longer side in sheet pixels from which a box is drawn with two pixels; below it, or in a crowd, with one."""
+"""Boxes with at least this longer side, in sheet pixels, are drawn 2 pixels thick; smaller or crowded ones 1 pixel."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Mark:
     Attributes:
         box: x1, y1, x2, y2 in pixels of the cell's frame.
         colour: BGR.
-        text: a few letters at its upper edge; left out in a crowd, or where it would cover another box.
-        bold: two pixels broad and outlined, however small it is and however many boxes there are.
+        text: short label at its upper edge; omitted in a crowd, or where it would cover another box.
+        bold: draw it 2 pixels thick and outlined, whatever its size and the number of boxes.
     """
 
     box: tuple[float, float, float, float]
@@ -49,7 +49,7 @@ class Cell:
 
     Attributes:
         frame: BGR, uint8, shape (height, width, 3).
-        caption: one line below the picture; what is too long is cut in its middle.
+        caption: one line below the picture; shortened in the middle if too long.
         boxes: drawn in this order, the last on top.
     """
 
@@ -59,16 +59,16 @@ class Cell:
 
 
 def contact_sheet(cells: Sequence[Cell], columns: int = 6, side: int = 240) -> np.ndarray:
-    """Lay pictures out in rows.
+    """Lay out pictures in rows.
 
     Args:
         cells: what to show, row by row.
-        columns: cells in a row; fewer where there are fewer cells.
-        side: side of each cell's square in pixels; the picture fits into it, its caption stands below.
+        columns: cells per row; fewer if there are fewer cells.
+        side: side of each cell's square in pixels; the picture is fitted into it, with the caption below.
 
     Returns:
-        BGR, uint8: cells of ``side`` x ``side + CAPTION`` pixels with ``GAP`` pixels of grey around each. Without cells
-        a grey page of one cell.
+        BGR, uint8: cells of ``side`` x ``side + CAPTION`` pixels with ``GAP`` pixels of grey around each; a grey page
+        of one cell if there are no cells.
     """
     columns = max(1, min(columns, len(cells)))
     rows = max(1, -(-len(cells) // columns))
@@ -83,7 +83,7 @@ def contact_sheet(cells: Sequence[Cell], columns: int = 6, side: int = 240) -> n
 
 
 def fit(height: int, width: int, side: int) -> tuple[float, int, int, int, int]:
-    """Where a picture lies in its cell.
+    """Where a picture is placed in its cell.
 
     Args:
         height: of the picture, in pixels.
@@ -99,14 +99,14 @@ def fit(height: int, width: int, side: int) -> tuple[float, int, int, int, int]:
 
 
 def write_sheet(path: Path, sheet: np.ndarray) -> None:
-    """Write a sheet as the kind of picture its suffix names, in one step that happens or does not.
+    """Write a sheet atomically, in the image format of the path's suffix.
 
     Args:
-        path: ends in the kind of picture.
+        path: output file; its suffix selects the format.
         sheet: BGR, uint8, (height, width, 3).
 
     Raises:
-        DataError: the file cannot be written, or the suffix is none that OpenCV writes.
+        DataError: the file cannot be written, or OpenCV does not write this format.
     """
     try:
         encoded = cv2.imencode(path.suffix, sheet)[1].tobytes()
@@ -117,7 +117,7 @@ def write_sheet(path: Path, sheet: np.ndarray) -> None:
 
 
 def _place(square: np.ndarray, cell: Cell) -> None:
-    """Fit the picture into its square and draw the boxes, no line of which leaves the square."""
+    """Fit the picture into its square and draw the boxes; no line leaves the square."""
     side = square.shape[0]
     scale, left, top, width, height = fit(cell.frame.shape[0], cell.frame.shape[1], side)
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -147,8 +147,7 @@ def _place(square: np.ndarray, cell: Cell) -> None:
 def _pixels(
     box: tuple[float, float, float, float], shape: tuple[int, ...], placed: tuple[int, int, int, int], side: int
 ) -> tuple[int, int, int, int]:
-    """A box's first and last pixels in its cell. One that leaves its picture is cut at the cell's edge, so far as to
-    still show."""
+    """A box's first and last pixels in its cell, clipped at the cell's edge so that it still shows."""
     left, top, width, height = placed
     x, y = width / shape[1], height / shape[0]
 
@@ -161,9 +160,9 @@ def _pixels(
 
 
 def _patch(text: str, place: tuple[int, int, int, int], side: int) -> tuple[int, int, int, int] | None:
-    """Where a box's text goes, first and last pixels: above the box, or into it where there is no room above.
+    """First and last pixels of a box's text: above the box, or inside it if there is no room above.
 
-    None where it is broader than its cell.
+    None if it does not fit into the cell.
     """
     wide, high = cv2.getTextSize((0, 0), text, (0, 0), cv2.FontFace("sans"), LETTER - 1, 500)[2] + 4, LETTER + 2
     left = min(place[0], side - wide)
@@ -176,14 +175,14 @@ def _touch(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
 
 
 def _tag(canvas: np.ndarray, mark: Mark, patch: tuple[int, int, int, int]) -> None:
-    """A box's text on a patch of its colour."""
+    """Draw a box's text on a patch of its colour."""
     canvas[patch[1] : patch[3] + 1, patch[0] : patch[2] + 1] = mark.colour
     ink = SHADE if sum(mark.colour) > 330 else INK
     cv2.putText(canvas, mark.text, (patch[0] + 2, patch[3] - 3), ink, cv2.FontFace("sans"), LETTER - 1, 500)
 
 
 def _caption(strip: np.ndarray, text: str) -> None:
-    """One line, cut in its middle where it is too long: a file's name tells most at both ends."""
+    """Draw one line, cut in the middle if too long: the ends of a file name say the most."""
     if not text:
         return
     font = cv2.FontFace("sans")

@@ -1,6 +1,6 @@
-"""The processors this process may use: how many, and whether they multiply 8-bit integers quickly.
+"""The CPUs that this process may use: how many, and whether they multiply 8-bit integers fast.
 
-OpenCV's own threads, which several workers on one processor do better without.
+Also limits OpenCV to one thread, which is faster when several workers share a processor.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 VNNI = frozenset({"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})
-"""Names in ``/proc/cpuinfo`` of the instructions for sums of products of 8-bit integers, on x86 and on ARM."""
+"""Names in ``/proc/cpuinfo`` of the instructions for dot products of 8-bit integers, on x86 and ARM."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_cpus() -> int:
-    """How many processors this process may use at once: its affinity, but no more than its container's quota.
+    """How many CPUs this process may use at once: its affinity, capped at its container's quota.
 
-    Hyperthreads of one core count once where Linux tells of them, as in ONNX Runtime's own choice.
+    Where Linux reports them, hyperthreads of one core count once, as in ONNX Runtime's default.
     """
     allowed = _affinity()
     quota = _quota()
@@ -44,7 +44,7 @@ def _affinity() -> int:
 
 
 def _siblings(number: int) -> str:
-    """The hyperthreads that share a core with this one, as Linux lists them; the number itself where it does not."""
+    """The hyperthreads that share a core with this one, as Linux lists them; else the number itself."""
     try:
         return Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list").read_text().strip()
     except OSError:
@@ -52,7 +52,7 @@ def _siblings(number: int) -> str:
 
 
 def _quota() -> float | None:
-    """Processors' worth of time that the control groups give (v2 ``cpu.max``, v1 ``cpu.cfs_*``); or None."""
+    """CPU quota of the control groups, in CPUs (v2 ``cpu.max``, v1 ``cpu.cfs_*``); None if there is none."""
     found: list[float] = []
     for folder in _cgroup_folders():
         try:
@@ -69,7 +69,7 @@ def _quota() -> float | None:
 
 
 def _cgroup_folders() -> list[Path]:
-    """The folders of this process's control groups and of those above them; the lowest limit of all holds."""
+    """The folders of this process's control groups and their parents; the lowest limit applies."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -86,9 +86,9 @@ def _cgroup_folders() -> list[Path]:
 
 
 def has_vnni() -> bool | None:
-    """Whether this processor has instructions for 8-bit integers (VNNI on x86, dot product or i8mm on ARM).
+    """Whether this CPU has instructions for 8-bit integers (VNNI on x86, dot product or i8mm on ARM).
 
-    Without them int8 models are hardly quicker than float ones, or slower. None where it cannot be told.
+    Without them, int8 models are hardly faster than float ones, or even slower. None if unknown.
     """
     if sys.platform == "linux":
         flags = _linux_flags()
@@ -99,7 +99,7 @@ def has_vnni() -> bool | None:
 
 
 def _linux_flags() -> frozenset[str]:
-    """What ``/proc/cpuinfo`` lists as flags (x86) or features (ARM) of the first processor that has any."""
+    """Flags (x86) or features (ARM) in ``/proc/cpuinfo`` of the first processor that lists any."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -109,7 +109,7 @@ def _linux_flags() -> frozenset[str]:
 
 
 def _mac_says() -> bool | None:
-    """On Apple silicon ``hw.optional.arm.*``, on Intel the list of CPUID's leaf 7."""
+    """Ask ``sysctl``: ``hw.optional.arm.*`` on Apple silicon, the features of CPUID leaf 7 on Intel."""
     names = ["hw.optional.arm.FEAT_DotProd", "hw.optional.arm.FEAT_I8MM", "machdep.cpu.leaf7_features"]
     if platform.machine() == "arm64":
         names.pop()
@@ -122,7 +122,10 @@ def _mac_says() -> bool | None:
 
 
 def _numpy_says() -> bool | None:
-    """numpy's table of features. It knows AVX512-VNNI and ARM's dot product, not AVX-VNNI: a no on x86 says nothing."""
+    """Look up numpy's table of CPU features.
+
+    It has AVX512-VNNI and ARM's dot product, but not AVX-VNNI, so a missing feature on x86 proves nothing.
+    """
     import numpy as np
 
     core = getattr(np, "_core", None)
@@ -133,7 +136,7 @@ def _numpy_says() -> bool | None:
 
 
 class _Held:
-    """Of the whole process, as the setting is."""
+    """Process-wide state, since OpenCV's setting is process-wide."""
 
     lock = threading.Lock()
     blocks = 0
@@ -142,12 +145,12 @@ class _Held:
 
 @contextmanager
 def one_opencv_thread() -> Iterator[None]:
-    """Have OpenCV work in its caller's thread only, in the whole process, until the last block of this kind ends.
+    """Limit OpenCV to its caller's thread, process-wide, until the last such block ends.
 
-    Two workers on two cores get 1.02 times as much done so (pictures of 1 megapixel with ten faces): the threads of
-    ``cv2.resize`` would take the processor from the other worker's model.
+    This gives two workers on two cores 1.02 times the throughput (1-megapixel pictures with ten faces). Otherwise the
+    threads of ``cv2.resize`` take CPU time from the other worker's model.
     """
-    import cv2  # not above: the doctor counts processors where OpenCV cannot be imported
+    import cv2  # not at the top: the doctor counts CPUs even where OpenCV cannot be imported
 
     with _Held.lock:
         if _Held.blocks == 0:

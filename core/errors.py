@@ -1,4 +1,4 @@
-"""The one family of errors that facepipe raises on purpose. Each message says what, where, and what to do."""
+"""The exceptions that facepipe raises on purpose. Each message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class FacepipeError(Exception):
-    """Base of every error that facepipe raises for bad input, bad files or a missing device."""
+    """Base class of the errors that facepipe raises for bad input, bad files or a missing device."""
 
 
 class FrameError(FacepipeError, TypeError):
@@ -19,31 +19,31 @@ class ImageError(FacepipeError):
 
 
 class ImageTypeError(ImageError):
-    """A file of no format that facepipe reads."""
+    """A file in a format that facepipe does not read."""
 
 
 class ImageTooLargeError(ImageError):
-    """A picture over the limit on bytes or on pixels; it was refused before decoding."""
+    """A picture over the byte or pixel limit, refused before decoding."""
 
 
 class VideoError(FacepipeError):
-    """A video, camera or stream that cannot be read: missing, no video, not decodable, over a limit, or not there."""
+    """A video, camera or stream that cannot be read: missing, not a video, not decodable or over a limit."""
 
 
 class WeightsError(FacepipeError):
-    """A released model that is missing, damaged (hash mismatch) or described by a bad manifest."""
+    """A released model that is missing, damaged (hash mismatch) or has a bad manifest."""
 
 
 class DeviceError(FacepipeError):
-    """A device that was asked for and is not there. facepipe never falls back to another one silently."""
+    """A requested device that is not available. facepipe never silently falls back to another one."""
 
 
 class DataError(FacepipeError):
-    """A data set that does not follow its format; the message names the file and, where there is one, the line."""
+    """A data set that does not follow its format; the message names the file and, if there is one, the line."""
 
 
 class RemoteError(FacepipeError):
-    """A service that data comes from or goes to: no key or a refused one, an unknown name, no answer, a bad answer."""
+    """A remote service that fails: missing or rejected key, unknown name, no answer, or a bad answer."""
 
 
 class TrainingError(FacepipeError):
@@ -51,14 +51,14 @@ class TrainingError(FacepipeError):
 
 
 class MissingExtraError(FacepipeError, ImportError):
-    """A command needs an optional part of facepipe; the message gives the pip line that installs it."""
+    """A command needs an optional dependency; the message gives the pip command that installs it."""
 
     def __init__(self, package: str, extra: str):
         super().__init__(f"{package} is not installed; it comes with: pip install 'facepipe[{extra}]'")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'age'?`` where a known name is near a wrong one, else nothing; for the end of a message."""
+    """``; did you mean 'age'?`` if a known name is close to a wrong one, else ""; for the end of a message."""
     from difflib import get_close_matches
 
     near = get_close_matches(name.lower(), list(known), 1, 0.6)
@@ -67,10 +67,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 @contextmanager
 def os_errors_as(kind: type[FacepipeError], message: str) -> Iterator[None]:
-    """Raise what the operating system refuses in the block as an error of facepipe's, with the reason in brackets.
+    """Convert an ``OSError`` raised in the block to a facepipe error, with the reason in brackets.
 
     Raises:
-        FacepipeError: of that kind.
+        FacepipeError: of type ``kind``.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Optional packages: imported when a command needs them, or an error with the pip line that installs them."""
+"""Optional packages: imported on demand, or an error with the pip command that installs them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGES = {
     "faster_coco_eval": ("faster-coco-eval", "train"),
     "yaml": ("PyYAML", "train"),
 }
-"""Modules whose package has another name than they have: that name, and the extra that installs it."""
+"""Modules whose package has a different name: that name, and the extra that installs it."""
 EXTRAS = {
     "train": ("cloudpickle", "fairlearn", "jinja2", "keras", "matplotlib", "scipy", "torchvision", "ultralytics"),
     "parquet": ("pyarrow",),
@@ -28,27 +28,27 @@ EXTRAS = {
     "ray": ("ray",),
     "roboflow": ("roboflow",),
 }
-"""The extra that installs each of the other optional packages."""
+"""The other optional packages, by the extra that installs them."""
 _importing = threading.RLock()
 
 
 def require(module: str, extra: str | None = None) -> Any:
     """Import an optional module.
 
-    The module is looked up anew at each call, which costs a microsecond once it is loaded. One thread at a time imports
-    here: packages whose modules import each other in circles would otherwise be handed over half made, for that is how
-    Python breaks the tie of two threads that wait for each other's modules. What writes into the user's home as it is
-    imported is kept out of it.
+    The module is looked up on every call, which costs a microsecond once it is loaded. Only one thread imports at a
+    time. When two threads wait for each other's modules, Python breaks the deadlock by returning half-initialised
+    modules, which breaks packages with circular imports. Packages that write into the user's home on import are kept
+    out of it.
 
     Args:
-        module: its full name, such as ``scipy.stats``.
-        extra: the extra to name in the error, where it is not the one that ``PACKAGES`` and ``EXTRAS`` give.
+        module: full name, such as ``scipy.stats``.
+        extra: the extra to name in the error, if not the one from ``PACKAGES`` and ``EXTRAS``.
 
     Returns:
-        The module, as ``importlib.import_module`` gives it.
+        The module, as from ``importlib.import_module``.
 
     Raises:
-        MissingExtraError: it, or something that it imports, is not installed.
+        MissingExtraError: the module, or something that it imports, is not installed.
     """
     name = module.partition(".")[0]
     try:
@@ -63,7 +63,7 @@ def require(module: str, extra: str | None = None) -> Any:
 
 
 def optional(module: str) -> Any:
-    """An optional module as :func:`require` gives it, or None where it is not installed."""
+    """Import an optional module like :func:`require`, or return None if it is not installed."""
     try:
         return require(module)
     except MissingExtraError:

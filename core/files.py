@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing: a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .errors import DataError, os_errors_as
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """An empty file beside ``path`` for the block to write; it takes that place if the block ends without an error.
+    """Yield an empty file beside ``path`` to write to; it replaces ``path`` if the block ends without an error.
 
-    Folders that are missing are made. A file that was there is replaced in one step and lends its mode; where anything
-    fails, it stays as it was. Of a link, the file that it leads to is replaced and the link stays.
+    Missing folders are created. An existing file is replaced in one step and its mode is kept; if anything fails, it
+    stays as it was. If ``path`` is a link, its target is replaced and the link stays.
 
     Raises:
-        OSError: it cannot be made, or cannot take that place.
+        OSError: the file cannot be created, or cannot replace ``path``.
     """
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file as :func:`replacing` says.
+    """Write a file atomically, as :func:`replacing` does.
 
     Raises:
         OSError: it cannot be written.
@@ -57,9 +57,9 @@ def write_figures(path: Path, content: object) -> None:
 
 
 def is_stream(target: str | os.PathLike[str]) -> bool:
-    """Whether a path is one to write on to and never to replace: ``-``, a device, a pipe, a terminal, an open file.
+    """Whether a path must be written to but never replaced: ``-``, a device, a pipe, a terminal, an open file.
 
-    ``/dev/stdout`` is a link that may lead to an ordinary file, where a shell has sent the output; it is a stream too.
+    ``/dev/stdout`` may link to a regular file if a shell redirects the output; it is a stream, too.
     """
     path = os.fspath(target)
     if path == "-":
@@ -74,7 +74,7 @@ def is_stream(target: str | os.PathLike[str]) -> bool:
 
 
 def is_standard_output(target: str | os.PathLike[str]) -> bool:
-    """Whether a path is ``-``, or leads to what standard output leads to."""
+    """Whether a path is ``-`` or refers to the same file as standard output."""
     if os.fspath(target) == "-":
         return True
     try:

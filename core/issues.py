@@ -1,7 +1,7 @@
 """What ``facepipe data check`` can find in a data set, and what the checks of boxes and of labelled faces share.
 
-That is: the kinds of findings, how grave they are, and their order; reading stored pictures by several threads; and
-the choice of what a contact sheet shows.
+The kinds of findings, their severity and order; multi-threaded reading of stored pictures; and the choice of what a
+contact sheet shows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Severity(StrEnum):
-    """``error``: training or its measure would be wrong; ``warning``: look at it; ``note``: good to know."""
+    """``error``: training or evaluation would be wrong; ``warning``: look at it; ``note``: good to know."""
 
     error = "error"
     warning = "warning"
@@ -41,9 +41,9 @@ class Kind:
     title: str
     """What it is, in a few words."""
     about_picture: bool = False
-    """Whether the picture as a whole can be set aside for it."""
+    """Whether the whole picture can be set aside for it."""
     aside: bool = False
-    """Whether it is set aside where no kinds are named."""
+    """Whether the picture is set aside when no kinds are named."""
 
 
 ERROR, WARNING, NOTE = Severity.error, Severity.warning, Severity.note
@@ -91,7 +91,7 @@ BOX_KINDS: dict[str, Kind] = {
     "nothing-found": Kind(WARNING, "labelled, but the detector finds nothing", True, True),
     "not-labelled": Kind(WARNING, "found with confidence, but nothing is labelled", True),
 }
-"""What can be wrong with a detector's data set; some of it with a classifier's, too."""
+"""What can be wrong with a detector's data set; some of it also applies to a classifier's."""
 FACE_KINDS: dict[str, Kind] = {
     "row": Kind(ERROR, "row that breaks the format"),
     "picture-missing": Kind(ERROR, "picture that is not there"),
@@ -107,9 +107,9 @@ FACE_KINDS: dict[str, Kind] = {
     "class-few": Kind(NOTE, "class with few rows"),
     "unlabelled": Kind(WARNING, "row without any label"),
 }
-"""What can be wrong with a classifier's labelled faces besides."""
+"""What else can be wrong with a classifier's labelled faces."""
 KINDS = BOX_KINDS | FACE_KINDS
-"""By name, in the order in which they are told within a severity."""
+"""All kinds by name, in the order in which they are reported within a severity."""
 _ORDER = {name: (list(Severity).index(kind.severity), index) for index, (name, kind) in enumerate(KINDS.items())}
 
 
@@ -119,13 +119,13 @@ class Finding:
 
     Attributes:
         kind: a key of ``KINDS``.
-        file: what it is about, relative to the data set's root.
-        text: a sentence with the particulars.
-        line: of that file, where there is one.
+        file: the file concerned, relative to the data set's root.
+        text: a sentence with the details.
+        line: line of that file, if there is one.
         picture: the picture concerned, relative to the root, or "".
-        boxes: boxes concerned, x1, y1, x2, y2 as fractions of the picture's sides.
+        boxes: boxes concerned: x1, y1, x2, y2 as fractions of the picture's sides.
         other: the other picture of a pair.
-        weight: how bad among its kind; the worst is told first.
+        weight: how bad it is among its kind; the worst is reported first.
     """
 
     kind: str
@@ -138,7 +138,7 @@ class Finding:
     weight: float = 0.0
 
     def to_dict(self) -> dict[str, object]:
-        """The finding as the report's JSON holds it."""
+        """The finding as in the JSON report."""
         return {
             "severity": self.severity.value,
             "kind": self.kind,
@@ -156,17 +156,17 @@ class Finding:
 
     @property
     def where(self) -> str:
-        """File and line."""
+        """The file and, if there is one, the line."""
         return self.file if self.line is None else f"{self.file}: line {self.line}"
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
-    """Errors first, then warnings and notes; by kind, then the worst of a kind, then by file and line."""
+    """Sort findings by severity, errors first, then by kind, worst first within a kind, then by file and line."""
     return sorted(findings, key=lambda f: (_ORDER[f.kind], -f.weight, f.file, f.line or 0))
 
 
 def counts(findings: Iterable[Finding]) -> dict[Severity, int]:
-    """How many of each severity."""
+    """Number of findings per severity."""
     found = dict.fromkeys(Severity, 0)
     for finding in findings:
         found[finding.severity] += 1
@@ -178,11 +178,11 @@ def read_stored(path: Path, opener: Callable[[bytes], T]) -> tuple[str, T | None
 
     Args:
         path: the picture.
-        opener: decodes its bytes; raises ``ImageError`` where it cannot.
+        opener: decodes its bytes; raises ``ImageError`` if it cannot.
 
     Returns:
-        The file's SHA-256 ("" where it cannot be read or is empty), what the opener gives, and the kind and text of
-        what is wrong.
+        The file's SHA-256 ("" if it cannot be read or is empty), the opener's result, and the kind and text of the
+        problem; None for either that does not exist.
     """
     try:
         content = path.read_bytes()
@@ -204,14 +204,14 @@ def in_chunks(
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[list[R]]:
-    """What ``read`` gives for each item, in order, some at a time.
+    """Call ``read`` on each item in several threads, and yield the results in order, in chunks.
 
     Args:
-        items: what is read.
-        read: called by several threads.
-        size: items of a chunk: what is held in memory at a time.
-        workers: threads; None for one a core.
-        progress: called after each chunk with the number of items done and their total.
+        items: what to read.
+        read: called from several threads.
+        size: items per chunk, which is what is held in memory at a time.
+        workers: threads; None for one per core.
+        progress: called after each chunk with the number of items done and the total.
     """
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         for start in range(0, len(items), size):
@@ -221,7 +221,7 @@ def in_chunks(
 
 
 def together(keys: Iterable[object]) -> list[list[int]]:
-    """The places that share a key, in order, for each key that two or more have; None is no key."""
+    """Indices that share a key, in order, for each key that occurs at least twice; None is not a key."""
     groups: dict[object, list[int]] = defaultdict(list)
     for index, key in enumerate(keys):
         if key is not None:
@@ -232,13 +232,13 @@ def together(keys: Iterable[object]) -> list[list[int]]:
 def worst(
     findings: Iterable[Finding], key: Callable[[Finding], K | None], most: int, per_kind: int
 ) -> dict[K, list[Finding]]:
-    """What a sheet shows of a check: pictures and what was found in them, without notes.
+    """Choose what a sheet shows of a check: pictures and their findings, without notes.
 
     Args:
-        findings: in order of gravity.
-        key: the picture of a finding; None where it is about none that can be shown.
-        most: pictures in all.
-        per_kind: pictures whose gravest finding is of one kind.
+        findings: most severe first.
+        key: returns the picture of a finding; None if there is none that can be shown.
+        most: maximum number of pictures.
+        per_kind: maximum number of pictures whose most severe finding is of the same kind.
     """
     by_picture: dict[K, list[Finding]] = defaultdict(list)
     for finding in findings:
@@ -246,7 +246,7 @@ def worst(
             by_picture[place].append(finding)
     shown: Counter[str] = Counter()
     chosen: dict[K, list[Finding]] = {}
-    for place, found in by_picture.items():  # in the order of their gravest findings
+    for place, found in by_picture.items():  # in the order of their most severe findings
         if shown[found[0].kind] < per_kind and len(chosen) < most:
             shown[found[0].kind] += 1
             chosen[place] = found
@@ -254,12 +254,12 @@ def worst(
 
 
 def sample(pictures: Iterable[tuple[str, T]], count: int, seed: int) -> list[tuple[str, T]]:
-    """A few pictures of each source, drawn by a seed.
+    """A random sample of pictures from each source.
 
     Args:
         pictures: each with its source.
-        count: of a source.
-        seed: of the draw.
+        count: pictures per source.
+        seed: random seed.
     """
     sources: dict[str, list[T]] = defaultdict(list)
     for source, picture in pictures:

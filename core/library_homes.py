@@ -1,7 +1,7 @@
-"""A folder of its own for libraries that write into the user's home as they are imported; it is gone with the process.
+"""A temporary folder for libraries that write into the user's home on import; it is removed when the process ends.
 
 Matplotlib keeps its list of fonts there, Keras its settings and downloads, ultralytics its settings and torch what it
-compiles. Only the ImageNet weights that somebody asked Keras for stay where Keras keeps them, to be downloaded once.
+compiles. Only ImageNet weights that were requested from Keras stay in Keras's own folder, to be downloaded once.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from pathlib import Path
 WRITERS = frozenset(
     ("faster_coco_eval", "fairlearn", "keras", "matplotlib", "roboflow", "supervision", "trackers", "ultralytics")
 )
-"""The packages that do so, or import one that does."""
+"""Packages that write there, or import one that does."""
 HOMES = {
     "KERAS_HOME": "keras",
     "MPLCONFIGDIR": "matplotlib",
     "TORCHINDUCTOR_CACHE_DIR": "torch",
     "YOLO_CONFIG_DIR": "ultralytics",
 }
-"""The environment variables that name those folders, and what they are called in ours."""
+"""Environment variables that set those folders, and the name of each subfolder in ours."""
 _made: list[tuple[int, Path]] = []
-"""The process that made the folder, and the folder."""
+"""ID of the process that made the folder, and the folder."""
 
 
 def keep_out_of_home() -> None:
-    """Give the libraries a folder within the temporary ones. What the user has set is left as it is.
+    """Give the libraries a temporary folder. Variables that the user has set are left alone.
 
-    Child processes inherit it. It has to be called before the libraries are imported, as ``extras.require`` does.
+    Child processes inherit it. Call this before the libraries are imported, as ``extras.require`` does.
     """
     wanted = [name for name in HOMES if not os.environ.get(name)]
     if not wanted:
@@ -43,14 +43,14 @@ def keep_out_of_home() -> None:
         (folder / HOMES[name]).mkdir()
         os.environ[name] = str(folder / HOMES[name])
     if "KERAS_HOME" in wanted:
-        with suppress(OSError, RuntimeError):  # no links here, or no home: downloads go with the process
+        with suppress(OSError, RuntimeError):  # no links here, or no home: downloads are lost with the process
             (folder / HOMES["KERAS_HOME"] / "models").symlink_to(Path.home() / ".keras" / "models")
 
 
 def keep_keras_downloads() -> None:
-    """Make the folder in the user's home in which Keras keeps the weights that it downloads.
+    """Create the folder in the user's home where Keras keeps downloaded weights.
 
-    Where that cannot be, they are downloaded into the process' own folder.
+    If that fails, they are downloaded into the process's own folder.
     """
     models = Path(os.environ.get("KERAS_HOME", "")) / "models"
     if not any(folder in models.parents for _, folder in _made) or not models.is_symlink():
@@ -65,7 +65,7 @@ def keep_keras_downloads() -> None:
 
 
 def forget() -> None:
-    """Remove the folder, in the process that made it."""
+    """Remove the folder, but only in the process that made it."""
     for process, folder in _made:
         if process == os.getpid():
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Plots of reports: files that are the same each time they are drawn."""
+"""Plots of reports, identical each time they are drawn."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from typing import Any
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Write a PNG through the Agg canvas, which ``Figure`` has of itself; it names no version of matplotlib."""
+    """Write a PNG with the Agg canvas, the default of ``Figure``, without matplotlib's version in its metadata."""
     figure.savefig(path, format="png", metadata={"Software": None})

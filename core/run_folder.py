@@ -1,7 +1,6 @@
-"""Where a training run took place: ``environment.json`` of its folder.
+"""The environment of a training run: ``environment.json`` in its folder.
 
-Python, platform, packages, processor, the version of the code, and the data's hash, which a resumed run must meet
-again.
+Python, platform, packages, processor, the version of the code, and the hash of the data, which must match on resume.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def environment(packages: Iterable[str], data: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Where a training runs, and on what.
+    """Describe where a training runs, and on what data.
 
     Args:
-        packages: whose versions are told, where they are installed.
-        data: of the data set; its ``labels_sha256`` tells one from another.
-        more: what else there is to say, such as the device.
+        packages: packages whose versions are recorded, if installed.
+        data: describes the data set; its ``labels_sha256`` identifies it.
+        more: further entries, such as the device.
     """
     versions = {}
     for name in packages:
@@ -54,11 +53,11 @@ def environment(packages: Iterable[str], data: dict[str, Any], **more: Any) -> d
 
 
 def record_environment(run: Path, now: dict[str, Any], labels: str, otherwise: str) -> None:
-    """Write ``environment.json``; a resumed run's goes under ``resumed`` of the first.
+    """Write ``environment.json``; on resume, append to ``resumed`` of the existing one.
 
     Args:
         run: the run's folder.
-        now: of :func:`environment`.
+        now: as from :func:`environment`.
         labels: the data's name, for the error.
         otherwise: what to do with other data, for the error.
 
@@ -79,7 +78,7 @@ def record_environment(run: Path, now: dict[str, Any], labels: str, otherwise: s
 
 
 def trial_version(run: Path) -> str:
-    """The version that an export has before it is published: ``0.0.0-NAME``, without what a version cannot hold."""
+    """The version of an unpublished export: ``0.0.0-NAME``, without characters not allowed in a version."""
     name = re.sub(r"[^A-Za-z0-9.]+", ".", run.resolve().name).strip(".")
     return f"0.0.0-{name}" if name else "0.0.0"
 
@@ -95,12 +94,12 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that the code lies in, with ``+changes`` where it was edited since; None elsewhere."""
+    """The commit of the code's checkout, with ``+changes`` if edited since; None if there is no checkout."""
     if not (ROOT / ".git").exists():
         return None
 
     def git(*words: str) -> str:
-        command = ["git", "--no-optional-locks", "-C", str(ROOT), *words]  # a look writes nothing
+        command = ["git", "--no-optional-locks", "-C", str(ROOT), *words]  # do not write to the repository
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
     try:

@@ -1,3 +1,3 @@
-"""The package's version: the one place that says it (pyproject.toml reads it from here)."""
+"""The package version, defined only here (pyproject.toml reads it)."""
 
 __version__ = "0.4.0"

@@ -1,4 +1,4 @@
-"""YAML from anywhere, read within bounds: one line says what is wrong, and no file takes more than a moment to read.
+"""Safe reading of untrusted YAML: errors are one line long, and no file takes more than a moment to read.
 
 The types are those of YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema), so ``yes``, ``no``, ``on``
 and dates are text and ``1e-3`` is a number. PyYAML comes with the extra ``train``, not with facepipe itself.
@@ -17,13 +17,13 @@ from .errors import DataError, FacepipeError
 from .extras import require
 
 LARGEST = 2**20
-"""Bytes of a file."""
+"""Maximum size of a file in bytes."""
 DEEPEST = 32
-"""Levels of lists and tables within each other."""
+"""Maximum nesting depth of lists and tables."""
 MOST_NODES = 100_000
-"""Values of a file, each alias counted as all that it stands for."""
+"""Maximum number of values in a file; an alias counts as everything that it stands for."""
 LONGEST_NUMBER = 100
-"""Characters; what is longer is text."""
+"""Maximum characters of a number; anything longer is text."""
 _TYPES = {
     "null": (r"~|null|Null|NULL|", "~nN\0"),
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -35,23 +35,23 @@ _TYPES = {
     ),
     "merge": (r"<<", "<"),
 }
-"""Of plain scalars: the pattern, and the letters that one can begin with (NUL: none at all)."""
+"""Plain scalars by type: the pattern, and the characters that one can begin with (NUL: none at all)."""
 _CONSTRUCTED = {*(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")), None}
 
 
 def read_yaml(path: Path, error: type[FacepipeError] = DataError) -> Any:
-    """The content of a YAML file.
+    """Read a YAML file.
 
     Args:
         path: the file, in UTF-8 with or without a byte order mark.
-        error: the class of what is raised.
+        error: the class of the error to raise.
 
     Raises:
-        FacepipeError: as ``error``: no such file, not YAML, or over a bound; it names file and line.
+        FacepipeError: as ``error``: no such file, not YAML, or over a limit; it names file and line.
         MissingExtraError: PyYAML is not installed.
     """
     try:
-        if path.exists() and not path.is_file():  # a pipe has no end
+        if path.exists() and not path.is_file():  # a pipe may never end
             raise error(f"{path}: not a file")
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
@@ -69,15 +69,15 @@ def read_yaml(path: Path, error: type[FacepipeError] = DataError) -> Any:
 
 
 def parse_yaml(text: str, where: str, error: type[FacepipeError] = DataError) -> Any:
-    """The content of YAML text.
+    """Parse YAML text.
 
     Args:
         text: one document.
-        where: begins the message of an error.
-        error: the class of what is raised.
+        where: prefix of error messages.
+        error: the class of the error to raise.
 
     Raises:
-        FacepipeError: as ``error``: not YAML, or over a bound; it names the line.
+        FacepipeError: as ``error``: not YAML, or over a limit; it names the line.
         MissingExtraError: PyYAML is not installed.
     """
     yaml = require("yaml")
@@ -96,7 +96,7 @@ def parse_yaml(text: str, where: str, error: type[FacepipeError] = DataError) ->
 
 
 def dump_yaml(content: Any) -> str:
-    """YAML text, in the order of the content's keys, that YAML 1.1 and :func:`parse_yaml` read alike.
+    """Dump content as YAML that YAML 1.1 and :func:`parse_yaml` read alike; keys keep their order.
 
     Raises:
         MissingExtraError: PyYAML is not installed.
@@ -128,7 +128,7 @@ def _loader() -> Any:
 
 @cache
 def _dumper() -> Any:
-    """PyYAML's, which quotes what YAML 1.1 would not read as text, and what 1.2 would not, too."""
+    """PyYAML's dumper, which quotes text that YAML 1.1 would misread, extended to text that YAML 1.2 would misread."""
     yaml = require("yaml")
     dumper: Any = type("Dumper", (yaml.SafeDumper,), {})
     for name in ("int", "float"):
@@ -143,10 +143,10 @@ def _construct_int(loader: Any, node: Any) -> int:
 
 
 def _check_bounds(yaml: ModuleType, events: Iterable[Any]) -> None:
-    """Go through a document's events, and stop at the first that passes a bound.
+    """Walk through a document's events, and stop at the first that exceeds a limit.
 
     Raises:
-        yaml.MarkedYAMLError: it is nested too deeply, too large with its aliases, or refers to itself.
+        yaml.MarkedYAMLError: the document is nested too deeply, too large with its aliases, or refers to itself.
     """
     sizes: dict[str, int] = {}
     open_anchors: list[str | None] = []
@@ -181,7 +181,7 @@ def _check_bounds(yaml: ModuleType, events: Iterable[Any]) -> None:
 
 
 def _line(text: str, line: int) -> tuple[int, str]:
-    """A line's number, counted from 1, and ``: `` with its text. The end of the file is its last line with text."""
+    """A line's number, counted from 1, and ``: `` with its text. The end of the file means its last line of text."""
     lines = text.rstrip().split("\n")
     line = min(line, len(lines) - 1)
     content = "".join(letter if letter.isprintable() else "?" for letter in " ".join(lines[line].split()))

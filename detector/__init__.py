@@ -1,1 +1,1 @@
-"""The first stage: a YOLOv8s detector of faces and heads; runtime, training, evaluation and export."""
+"""The first stage, a YOLOv8s detector of faces and heads: data, training, evaluation, export and inference."""

@@ -1,7 +1,7 @@
-"""What ``facepipe train-detector`` does, apart from reading its options: train, export, measure, publish a run.
+"""The work of ``facepipe train-detector`` apart from its options: train, export, measure and publish a run.
 
-What the run is to end as is kept in ``release.json`` of its folder, so that a run that was killed, and is resumed
-without a word, ends as it was asked to.
+The release options are stored in ``release.json`` of the run's folder, so that an interrupted run that is resumed
+without options still ends as originally requested.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from .training.settings import SETTINGS, DetectorSettings
 
 RELEASE = "release.json"
 DONE = "done"
-"""Key of ``release.json``: the run has ended as it was asked to."""
+"""Key of ``release.json``: whether the run has been completed as requested."""
 Report = Callable[[str], None]
 
 
 def train_detector(
     run: Path, settings: DetectorSettings, release: ReleaseOptions, report: Report = print
 ) -> Published | None:
-    """Train a detector in a run's folder, export it there, measure it, and publish it where a version is given.
+    """Train a detector in a run folder, export and measure it there, and publish it if a version is given.
 
     Args:
-        run: the run's own folder; nothing is left in it of a run that fails before its first step.
-        settings: what to train with.
-        release: what the run is to end as.
-        report: takes a line for the user.
+        run: the run's own folder; a run that fails before its first checkpoint leaves nothing in it.
+        settings: how to train.
+        release: how to release the run.
+        report: called with lines for the user.
 
     Returns:
-        What was published; None where no version is given.
+        What was published; None if no version is given.
 
     Raises:
-        TrainingError: the folder holds a run already, a setting cannot be met, or the training failed.
-        DataError: the data set is not as its description says.
-        DeviceError: the device is not there.
-        WeightsError: the version exists, has a bad name, or is worse than the one in use.
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint and a line of how to go on.
+        TrainingError: the folder already holds a run, a setting cannot be met, or the training failed.
+        DataError: the data set does not match its description.
+        DeviceError: the device is not available.
+        WeightsError: the version exists, has a bad name, or is worse than its start or than the one in use.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after writing a checkpoint and a line on how to resume.
     """
     from .training.train import train
 
@@ -56,19 +56,19 @@ def train_detector(
 def resume_detector(
     run: Path, changes: Mapping[str, Any], release: Mapping[str, Any], report: Report = print
 ) -> Published | None:
-    """Go on with a run where it was interrupted. A run that is over is left as it is.
+    """Resume an interrupted run. A completed run is left unchanged.
 
     Args:
         run: the run's folder.
-        changes: settings that the run is given anew (``settings.CHANGEABLE``).
-        release: fields of ``ReleaseOptions`` that it is given anew.
-        report: takes a line for the user.
+        changes: new values for settings (``settings.CHANGEABLE``).
+        release: new values for fields of ``ReleaseOptions``.
+        report: called with lines for the user.
 
     Returns:
-        What was published; None where no version is given, or nothing was left to do.
+        What was published; None if no version is given or nothing was left to do.
 
     Raises:
-        As :func:`train_detector`; TrainingError also where there is no run.
+        As :func:`train_detector`; also TrainingError if there is no run.
     """
     from .training.train import is_over, train
 
@@ -112,7 +112,7 @@ def _train_and_release(
 
 
 def _clear(run: Path, before: set[Path] | None) -> None:
-    """Remove what a run left that failed before its first checkpoint, so that its name is free again."""
+    """Remove what a run left behind that failed before its first checkpoint, so that its name is free again."""
     for path in set(run.iterdir()) - (before or set()):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     if before is None:
@@ -131,7 +131,7 @@ def _write(run: Path, options: ReleaseOptions, done: bool) -> None:
 
 
 def _read(run: Path) -> tuple[ReleaseOptions, bool]:
-    """What a run is to end as, and whether it has; by its export where an older facepipe left no record."""
+    """Read a run's release options and whether it is done; without a record (older facepipe) the export decides."""
     path = run / RELEASE
     if not path.is_file():
         return ReleaseOptions(), is_measured(run)

@@ -1,4 +1,4 @@
-"""Results as other libraries take them: ``supervision.Detections`` and a pandas DataFrame."""
+"""Converts results for other libraries: ``supervision.Detections`` and pandas DataFrames."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from supervision import Detections
 
 CLASSES = ("face", "head")
-"""By ``class_id``."""
+"""Class names by ``class_id``."""
 BEFORE = (
     *("source", "error", "width", "height", "frame", "time"),
     *("face", "x1", "y1", "x2", "y2", "confidence", "head", "reason", "track"),
 )
-"""Columns of a table before those of the attributes; the first six are the picture's."""
+"""Columns of a table before those of the attributes; the first six describe the picture."""
 
 
 def to_supervision(result: ResultData) -> Detections:
-    """The faces, and then the heads, of a result.
+    """Convert the faces, then the heads, of a result.
 
     Args:
-        result: of any picture; one with an error gives no detections.
+        result: of any picture; a result with an error gives no detections.
 
     Returns:
         ``xyxy`` float32 (n, 4) in frame pixels; ``confidence`` float32 (n,), the detector's; ``class_id`` int64 (n,), 0
-        a face and 1 a head; ``tracker_id`` in a video whose faces are tracked, -1 for what has none. ``data`` has
-        ``class_name``, ``face`` (the place in ``result.faces``, -1 for a head), and for each attribute of the result
-        its value (text, number, or points as a dict) and, where it has classes, ``<name>_probability``: arrays of
-        objects, None where there is none. ``metadata`` has source, width, height, frame, time, the models' versions.
+        for a face and 1 for a head; ``tracker_id`` for videos with tracking, -1 where there is no track. ``data`` has
+        ``class_name``, ``face`` (the index in ``result.faces``, -1 for a head) and, for each attribute of the result,
+        its value (text, number, or points as a dict) and, if it has classes, ``<name>_probability``: object arrays,
+        None where there is no value. ``metadata`` has source, width, height, frame, time and the models' versions.
 
     Raises:
         MissingExtraError: supervision is not installed.
@@ -81,7 +81,7 @@ def _plain(value: AttributeValue | None) -> object:
 
 
 def _objects(values: list[Any], length: int) -> np.ndarray:
-    """An array of objects; what follows the faces, the heads, has None."""
+    """Make an object array of this length; entries after the values (the heads) are None."""
     array = np.full(length, None, object)
     for index, value in enumerate(values):
         array[index] = value
@@ -89,7 +89,7 @@ def _objects(values: list[Any], length: int) -> np.ndarray:
 
 
 def to_df(results: ResultData | Iterable[ResultData | tuple[ResultData, Any]]) -> DataFrame:
-    """One or many results as a pandas DataFrame.
+    """Convert one or many results to a pandas DataFrame.
 
     >>> import facepipe
     >>> with facepipe.Pipeline() as pipeline:
@@ -98,13 +98,13 @@ def to_df(results: ResultData | Iterable[ResultData | tuple[ResultData, Any]]) -
     ['female']
 
     Args:
-        results: a result, any number of them, or a stream, whose frames are passed over.
+        results: a result, any number of them, or a stream, whose frames are ignored.
 
     Returns:
-        One row a face, and one for a picture without any, whose ``face`` is missing. Columns are named as those of
-        ``facepipe detect --csv``: ``source``, ``error``, ``width``, ``height``, of videos ``frame``, ``time`` and
-        ``track``; ``face``, ``x1``, ``y1``, ``x2``, ``y2`` in pixels of the upright picture, ``confidence``, ``head``,
-        ``reason``; and those of the attributes. Numbers are not rounded.
+        One row per face, and one for each picture without faces, whose ``face`` is missing. Columns are named as in
+        ``facepipe detect --csv``: ``source``, ``error``, ``width``, ``height`` (for videos also ``frame``, ``time``
+        and ``track``); ``face``, ``x1``, ``y1``, ``x2``, ``y2`` in pixels of the upright picture, ``confidence``,
+        ``head``, ``reason``; then those of the attributes. Numbers are not rounded.
 
     Raises:
         MissingExtraError: pandas is not installed.
@@ -137,7 +137,7 @@ def _rows(result: ResultData) -> Iterator[dict[str, object]]:
 
 
 def _cells(name: str, value: AttributeValue) -> dict[str, object]:
-    """An attribute's columns, named as in a CSV."""
+    """The columns of an attribute, named as in the CSV."""
     if isinstance(value, ClassValue):
         shares = {f"{name}_{each}": share for each, share in value.probabilities.items()}
         return {name: value.value, f"{name}_probability": value.probability, **shares}

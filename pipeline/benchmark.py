@@ -1,7 +1,7 @@
-"""The short report of ``facepipe benchmark``: the pipeline beside the bare sessions of its models, start and memory.
+"""The short report of ``facepipe benchmark``: the pipeline against its bare model sessions, start-up time and memory.
 
-The longer study, with the way of the original notebooks, charts and sizes, is ``benchmarks/speed_study.py`` in the
-repository.
+``benchmarks/speed_study.py`` in the repository is the longer study, with the original notebooks' approach, charts and
+several sizes.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from .pipeline import Pipeline
 from .two_stage import match_heads
 
 PORTRAIT = Path(__file__).parent / "sample_face.jpg"
-"""Eileen Collins, cut from examples/astronaut.jpg (NASA, in the public domain)."""
+"""Eileen Collins, cropped from examples/astronaut.jpg (NASA, public domain)."""
 FACES, WIDTH, HEIGHT = 10, 1152, 864
-"""Of the drawn pictures."""
+"""Faces and size in pixels of the generated pictures."""
 BATCHES = (1, 4, 16)
-"""Crops in one call of a bare classifier that are tried."""
+"""Batch sizes tried for a bare classifier, in crops per call."""
 COMMAND = "from facepipe.pipeline.cli import main; main()"
 PEAK = """
 import atexit, re, sys
@@ -48,12 +48,12 @@ def tell():
     print("peak:", int(found[1]) * 1024 / 1e6, file=sys.stderr)
 atexit.register(tell)
 """
-"""Put before the command in a fresh process, where Linux tells of the most memory that it held."""
+"""Runs before the command in a fresh process and prints the peak memory that Linux reports."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is looked at: a folder of pictures (None draws them), options of ``Pipeline``, seed of drawn pictures."""
+    """What to measure: a folder of pictures (None generates them), options of ``Pipeline``, and the random seed."""
 
     folder: Path | None = None
     pipeline: Mapping[str, Any] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Chosen:
 
     @property
     def options(self) -> list[str]:
-        """The same as options of ``facepipe detect``."""
+        """The pipeline options as arguments of ``facepipe detect``."""
         words = []
         for name, value in self.pipeline.items():
             for each in value if isinstance(value, list) else [] if value is None else [value]:
@@ -71,7 +71,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found: seconds of each round over all pictures and of each fresh start, MB (10^6 bytes) at most."""
+    """The measurements: seconds of each round over all pictures and of each fresh start, peak memory in MB (10^6 B)."""
 
     pictures: int
     faces: int
@@ -85,11 +85,11 @@ class Report:
 
     @property
     def ratio(self) -> float:
-        """How near the pipeline comes to the bound, 1 being equal: the median over the rounds."""
+        """How close the pipeline comes to the bound: the median ratio over the rounds; 1 means equal."""
         return median(bare / whole for whole, bare in zip(self.pipeline, self.bound, strict=True))
 
     def rows(self) -> list[tuple[str, str]]:
-        """The figures in words."""
+        """The figures as labelled text."""
         rows = [
             ("models", ", ".join(f"{name} {text}" for name, text in self.models.items())),
             ("pictures", f"{self.pictures} with {self.faces} faces, {len(self.pipeline)} rounds"),
@@ -102,13 +102,13 @@ class Report:
 
 
 def draw(faces: int, width: int, height: int, random: np.random.Generator) -> Frame:
-    """A picture with faces on a grid before soft noise: BGR, uint8, (height, width, 3).
+    """Generate a picture with faces on a grid over soft noise: BGR, uint8, (height, width, 3).
 
     Args:
-        faces: how many.
+        faces: number of faces.
         width: of the picture, in pixels.
         height: of the picture, in pixels.
-        random: decides.
+        random: random number generator.
     """
     coarse = random.normal(0, 40, (12, 16, 3)).astype(np.float32)
     picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) + random.uniform(100, 150)
@@ -135,14 +135,14 @@ def benchmark(
     """Time the pipeline and the bare sessions in turn, then fresh processes.
 
     Args:
-        chosen: what is looked at.
-        folder: for drawn pictures.
-        seconds: for the rounds, roughly; one round is done whatever it takes.
-        count: pictures.
-        say: is told in a line what is being done.
+        chosen: what to measure.
+        folder: where generated pictures are written.
+        seconds: approximate time for the rounds; at least one round is always done.
+        count: number of pictures.
+        say: called with a line about each step.
 
     Raises:
-        FacepipeError: a model or a fresh process does not work, or there is no picture that can be read.
+        FacepipeError: a model or a fresh process does not work, or no picture can be read.
     """
     paths, notes = _pictures(chosen, folder, count)
     with Pipeline(**{name: value for name, value in chosen.pipeline.items() if value is not None}) as pipeline:
@@ -171,7 +171,7 @@ def benchmark(
         tuple(timed["pipeline"]),
         tuple(timed["bound"]),
         f"{best[0]} thread{'' if best[0] == 1 else 's'} a call, {best[1]} crop{'' if best[1] == 1 else 's'} a call",
-        tuple(start[1:]),  # the first one read the files from the disk
+        tuple(start[1:]),  # the first start reads the files from disk
         memory,
         models,
         notes,
@@ -181,12 +181,12 @@ def benchmark(
 def interleave(
     actions: Mapping[Any, Callable[[], object]], seconds: float, most: int = 15, settle: float = 0.05
 ) -> dict[Any, list[float]]:
-    """Time actions in rounds, A B, B A, A B, …, so that what else the machine does hits all alike.
+    """Time actions in rounds, A B, B A, A B, …, so that other load on the machine affects all of them equally.
 
     Args:
-        actions: by name; each is run once before, untimed.
-        seconds: no round begins that is likely to end after them; one is done whatever it takes.
-        most: rounds at most.
+        actions: by name; each runs once before, untimed.
+        seconds: no round starts that would probably end later; at least one round is always done.
+        most: maximum number of rounds.
         settle: seconds of rest between two measurements.
     """
     began = time.perf_counter()
@@ -209,7 +209,7 @@ def interleave(
 
 
 def _pictures(chosen: Chosen, folder: Path, count: int) -> tuple[list[Path], tuple[str, ...]]:
-    """Files to read, and what was left out."""
+    """The files to read, and notes on those left out."""
     if chosen.folder is None:
         paths = [folder / f"{number:02}.jpg" for number in range(count)]
         for number, path in enumerate(paths):
@@ -236,7 +236,7 @@ def _through(pipeline: Pipeline, paths: Sequence[Path]) -> None:
 
 
 class _BareSessions:
-    """The models' sessions on tensors made beforehand: the detector picture by picture, then all crops in batches."""
+    """The models' sessions on prepared tensors: the detector picture by picture, then all crops in batches."""
 
     def __init__(self, pipeline: Pipeline, paths: Sequence[Path]):
         detector, classifiers = pipeline.parts()
@@ -268,7 +268,7 @@ class _BareSessions:
         self._cores, self._opened = cores, dict[tuple[str, int], Any]()
 
     def run(self, threads: int, batch: int) -> None:
-        """Run everything once, as many calls at a time as cores have threads to give."""
+        """Run everything once, with as many concurrent calls as the cores allow at this number of threads per call."""
         calls = [("detector", frame) for frame in self._frames]
         for name, crops in self._crops.items():
             calls += [(name, crops[start : start + batch]) for start in range(0, len(crops), batch)]
@@ -290,7 +290,7 @@ class _BareSessions:
 
 
 def _fresh(program: str, arguments: Sequence[str]) -> tuple[float, str]:
-    """Seconds of a Python process from start to end, and what it said on standard error."""
+    """Run a Python process and return its duration in seconds and its standard error."""
     began = time.perf_counter()
     command = [sys.executable, "-P", "-c", program, *arguments]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)

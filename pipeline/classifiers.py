@@ -1,7 +1,7 @@
-"""The classifiers of a pipeline: which are switched on, and what all of them read of the faces in some frames.
+"""The classifiers of a pipeline: which ones are loaded, and what they read from the faces of some frames.
 
-Each cuts its own region of a face by its own recipe; the crops of all frames go into one call a classifier. What they
-read is merged by attribute, so no two of them may read an attribute of the same name.
+Each classifier cuts its own region of a face by its own recipe and gets the crops of all frames in one call. Results
+are merged by attribute, so no two classifiers may read attributes of the same name.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from ..weights.release import FACE
 from .inputs.image_reader import Picture
 
 Chosen = str | os.PathLike[str] | AttributeClassifier
-"""One classifier: a version, a release's folder, or one at hand."""
+"""One classifier: a version, the folder of a release, or a loaded one."""
 NAME_THEM = "publish one of them under a name: facepipe weights publish RUN --version NAME@VERSION"
 
 
 @dataclass(frozen=True)
 class Placed:
-    """The faces that were found in one picture.
+    """The faces found in one picture.
 
     Attributes:
-        picture: as it was read.
+        picture: the picture that was read.
         faces: boxes, (n, 4), in pixels of the whole picture.
-        heads: for each face the box of the head that it lies in, or None.
+        heads: for each face the box of its head, or None.
     """
 
     picture: Picture
@@ -45,12 +45,12 @@ class Placed:
 
 @dataclass
 class Reading:
-    """What was read of one face.
+    """What was read from one face.
 
     Attributes:
         attributes: by name; points are in frame pixels.
-        reasons: by classifier, why it read nothing; by attribute, why that one alone is missing.
-        features: by classifier, where they were asked for.
+        reasons: by classifier, why it read nothing; by attribute, why only that one is missing.
+        features: by classifier, if they were requested.
     """
 
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
@@ -60,29 +60,29 @@ class Reading:
 
 @dataclass(frozen=True)
 class Cut:
-    """A crop, and the reading that what is read of it goes to."""
+    """A crop, and the reading to fill with its results."""
 
     reading: Reading
     crop: FaceCrop
 
 
 class Classifiers:
-    """One or several classifiers that look at the same faces.
+    """One or more classifiers that look at the same faces.
 
     Args:
         chosen: what ``Pipeline`` was given.
-        device, threads, precision: of those that are loaded here.
+        device, threads, precision: for the classifiers that are loaded here.
 
     Attributes:
-        by_name: the classifiers; ``face`` is the one without a name of its own.
-        steady: give a face the same numbers to the last digit whatever it is batched with. ONNX Runtime multiplies a
-            matrix of one row by other code than one of several, and sums in another order (differences of about 1e-6);
-            so a crop that would be alone in its batch is classified together with a copy of itself. Off by default,
-            for it costs a second crop.
+        by_name: the classifiers; the one without a name of its own is ``face``.
+        steady: give a face the same numbers to the last digit whatever it is batched with. ONNX Runtime multiplies
+            one-row matrices with other code than larger ones and sums in another order (differences of about 1e-6), so
+            a crop that would be alone in its batch is classified together with a copy of itself. Off by default,
+            because it costs a second crop.
 
     Raises:
-        WeightsError: no such release, a damaged one, two of one name, or two that read the same attribute.
-        DeviceError: the device is not there.
+        WeightsError: no such release, a damaged one, two with the same name, or two that read the same attribute.
+        DeviceError: the device is not available.
     """
 
     def __init__(
@@ -120,31 +120,31 @@ class Classifiers:
 
     @property
     def feature_widths(self) -> dict[str, int]:
-        """Numbers a face in ``features``, by classifier.
+        """Length of each classifier's vector in ``features``.
 
         Raises:
-            WeightsError: one of them gives none.
+            WeightsError: a classifier has no features.
         """
         return {name: classifier.feature_width() for name, classifier in self.by_name.items()}
 
     def with_threads(self, threads: int) -> Self:
-        """The same classifiers, each over a session of its own, see ``AttributeClassifier.with_threads``."""
+        """The same classifiers, each with a session of its own; see ``AttributeClassifier.with_threads``."""
         other = copy.copy(self)
         other.by_name = {name: classifier.with_threads(threads) for name, classifier in self.by_name.items()}
         return other
 
     def read(self, placed: Sequence[Placed], features: bool = False) -> list[list[Reading]]:
-        """Read every attribute of every face, all frames' crops in one call for each classifier.
+        """Read every attribute of every face, with one call per classifier for the crops of all frames.
 
         Args:
             placed: the frames and their faces.
-            features: read the features, too.
+            features: also read the features.
 
         Returns:
-            For each frame one reading for each face, in order.
+            For each frame one reading per face, in order.
 
         Raises:
-            WeightsError: features are asked for, and a classifier gives none.
+            WeightsError: features are requested and a classifier has none.
         """
         readings, cuts = self.cut(placed)
         for name, waiting in cuts.items():
@@ -156,8 +156,8 @@ class Classifiers:
         """The first half of :meth:`read`: cut each classifier's region of every face.
 
         Returns:
-            For each frame one reading for each face, as yet empty but for the reasons why there is no crop; and by
-            classifier the crops that wait for it, in order.
+            For each frame one reading per face, still empty except for the reasons why there is no crop; and by
+            classifier the crops to classify, in order.
         """
         readings = [[Reading() for _ in each.faces] for each in placed]
         cuts: dict[str, list[Cut]] = {}
@@ -174,16 +174,16 @@ class Classifiers:
         return readings, cuts
 
     def fill(self, name: str, cuts: Sequence[Cut], features: bool = False, steady: bool = False) -> None:
-        """The second half of :meth:`read`: classify crops of any frames; what is read of them goes into their readings.
+        """The second half of :meth:`read`: classify crops of any frames and fill their readings.
 
         Args:
             name: of the classifier.
-            cuts: at least one.
-            features: read the features, too.
-            steady: as the attribute ``steady``, for this call.
+            cuts: the crops, at least one.
+            features: also read the features.
+            steady: the attribute ``steady``, for this call.
 
         Raises:
-            WeightsError: features are asked for, and the classifier gives none.
+            WeightsError: features are requested and the classifier has none.
         """
         classifier = self.by_name[name]
         images = [cut.crop.image for cut in cuts if cut.crop.image is not None]
@@ -199,7 +199,7 @@ class Classifiers:
                 cut.reading.features[name] = tuple(outputs[FEATURES][number].tolist())
 
     def tidy(self, reading: Reading) -> None:
-        """Put what several classifiers entered, whichever was done first, in the order of the classifiers."""
+        """Put the entries of several classifiers in the classifiers' order, whichever finished first."""
         if len(self.by_name) < 2:
             return
         names = [each.name for classifier in self.by_name.values() for each in classifier.attributes]
@@ -210,7 +210,7 @@ class Classifiers:
 
 
 def _cut(picture: Picture, face: np.ndarray, head: np.ndarray | None, recipe: CropRecipe) -> FaceCrop:
-    """Cut a region out of what was decoded if that has the pixels that the crop takes, else out of the whole picture.
+    """Cut a region from the decoded view if it has enough pixels for the crop, otherwise from the whole picture.
 
     Raises:
         ImageError: the whole picture cannot be decoded.
@@ -229,7 +229,7 @@ def _cut(picture: Picture, face: np.ndarray, head: np.ndarray | None, recipe: Cr
 
 
 def _in_frame(attributes: dict[str, AttributeValue], crop: FaceCrop) -> dict[str, AttributeValue]:
-    """Take the points among a face's attributes from pixels of its crop to pixels of the frame (two decimals)."""
+    """Move a face's points from crop pixels to frame pixels (two decimals)."""
     moved: dict[str, AttributeValue] = {}
     for name, value in attributes.items():
         if isinstance(value, PointsValue):

@@ -1,4 +1,4 @@
-"""What a command shows at a terminal: errors and notes, tables of results, bars, a run's summary; and how it ends."""
+"""Terminal output of the commands (errors, notes, tables, progress bars, run summaries) and how they exit."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from rich.progress import Task
 
 WIDE = 140
-"""Columns of a table that goes to no terminal."""
+"""Width in columns of output that does not go to a terminal."""
 FEW = 20
-"""Up to so many pictures have a table each, and all of their errors are printed."""
+"""Up to this many pictures get a table each, and all of their errors are printed."""
 ERROR, WARNING, INFO, DEBUG = range(4)
 
 
 class Verbosity:
-    """How much this process says on standard error, from ``ERROR`` (errors only) to ``DEBUG``."""
+    """How much this process prints on standard error, from ``ERROR`` (errors only) to ``DEBUG``."""
 
     level = INFO
 
 
 def note(text: str, level: int = INFO) -> None:
-    """Print a line on standard error that is neither an error nor a result, unless less is wanted."""
+    """Print a line that is neither an error nor a result on standard error, if the verbosity allows."""
     if level <= Verbosity.level:
         print(printable(text), file=sys.stderr, flush=True)
 
@@ -51,14 +51,14 @@ def report(message: str) -> None:
 
 @contextmanager
 def progress(what: str, rate: str | None = None) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar as long as the block runs; nothing at all where standard error is no terminal.
+    """Show a progress bar while the block runs; show nothing if standard error is not a terminal.
 
-    Standard output is left alone. What the block prints to standard error stands above the bar.
+    Standard output is left alone. What the block prints to standard error appears above the bar.
 
     Args:
-        what: stands before the bar.
-        rate: the things that are done, such as ``pictures``; their number a second is then shown, too. ``bytes`` are
-            shown in the largest fitting unit. None: no rate.
+        what: text before the bar.
+        rate: unit of what is counted, such as ``pictures``; the number per second is then shown too. ``bytes`` are
+            shown in the largest unit that fits. None: no rate.
 
     Yields:
         A function of the number of things done and their total.
@@ -87,7 +87,7 @@ def progress(what: str, rate: str | None = None) -> Iterator[Callable[[int, int]
 
 
 def console(stderr: bool = False) -> Console:
-    """A console that takes text as it is: no markup, no highlighting, no wrapping at 80 columns in a pipe."""
+    """A console that prints text verbatim: no markup, no highlighting, no wrapping at 80 columns in a pipe."""
     found = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
     return (
         found if found.is_terminal else Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=WIDE)
@@ -95,12 +95,12 @@ def console(stderr: bool = False) -> Console:
 
 
 def result_table(result: Result, wide: bool = False) -> Table:
-    """One row for each face: its place in ``result.faces``, box, confidence, head, and a column for each attribute.
+    """One row per face: its index in ``result.faces``, box, confidence, head, and a column for each attribute.
 
     Args:
         result: of a picture with faces.
-        wide: show points, and a cell on one line where it can be; else the table of the shipped models fits into 80
-            columns.
+        wide: show points, and put cells on one line where possible; otherwise the table of the shipped models fits into
+            80 columns.
     """
     values = [face.attributes or {} for face in result.faces]
     names = list(dict.fromkeys(name for found in values for name in found))
@@ -123,12 +123,12 @@ def result_table(result: Result, wide: bool = False) -> Table:
 
 
 def print_result(result: Result, to: Console, wide: bool = False) -> None:
-    """Print one picture's table, or one line where no face was found; below it, what could not be read and why.
+    """Print one picture's table, or one line if no face was found; below it, what could not be read and why.
 
     Args:
         result: of one picture.
         to: the console.
-        wide: whether points are shown as well.
+        wide: also show points.
     """
     to.print(Text(_title(result), style="bold"), soft_wrap=True)
     if not result.faces:
@@ -143,7 +143,7 @@ def print_result(result: Result, to: Console, wide: bool = False) -> None:
 
 
 def print_line(result: Result, to: Console) -> None:
-    """Print one line for a picture: its name, size, and how much was found."""
+    """Print one line for a picture: its name, its size and the number of faces and heads."""
     to.print(Text(_title(result)), soft_wrap=True)
 
 
@@ -156,12 +156,12 @@ def _title(result: Result) -> str:
 
 
 def attribute_text(value: AttributeValue | None, wide: bool = True) -> str:
-    """A value as a table shows it, in one line or several; a dash where there is none.
+    """Format a value for a table, on one or more lines; a dash if there is none.
 
     Args:
         value: of a face.
-        wide: a class and its probability share a line, and an unsure one says so; else the class stands above, with a
-            question mark where it is unsure.
+        wide: put a class and its probability on one line and write "unsure" if it is; otherwise put the class above its
+            probability, with a question mark if unsure.
     """
     if value is None:
         return "–"
@@ -177,16 +177,16 @@ def attribute_text(value: AttributeValue | None, wide: bool = True) -> str:
 
 
 class DetectScreen:
-    """The screen of one run.
+    """The terminal output of one run.
 
-    Up to ``FEW`` pictures have a table each. Of more, each has one line where nothing else is written; otherwise there
-    is a bar at a terminal, and the errors past ``FEW`` are left to the outputs.
+    Up to ``FEW`` pictures get a table each. With more, each picture gets one line if nothing else is written; otherwise
+    a terminal shows a bar, and errors beyond ``FEW`` appear only in the outputs.
 
     Args:
-        total: pictures of the whole run.
+        total: number of pictures in the whole run.
         tables: show pictures on standard output.
-        kept: the results are written to a file, too.
-        wide: tables have every column, points too.
+        kept: the results are also written to a file.
+        wide: tables show every column, including points.
     """
 
     def __init__(self, total: int, tables: bool, kept: bool, wide: bool = False):
@@ -205,10 +205,10 @@ class DetectScreen:
 
     @contextmanager
     def bar(self, done_before: int) -> Iterator[None]:
-        """Show a bar while the block runs, where a person sees one and it would not get into the results."""
+        """Show a bar while the block runs, if a terminal shows it and it does not mix with the results."""
         self._began = time.perf_counter()
         self._before = done_before
-        busy = sys.stdout.isatty() and (self._screen is None or self._lines)  # results are printed on that terminal
+        busy = sys.stdout.isatty() and (self._screen is None or self._lines)  # results go to the same terminal
         if self._few or busy:
             yield
             return
@@ -219,7 +219,7 @@ class DetectScreen:
         self._update = _nothing
 
     def show(self, result: Result) -> None:
-        """Show one picture."""
+        """Show one picture and count it."""
         self.pictures += 1
         self.faces += len(result.faces)
         if result.error is not None:
@@ -239,15 +239,15 @@ class DetectScreen:
             report("more pictures cannot be read; the outputs have a row for each")
 
     def end(self) -> None:
-        """Stop the clock: what follows is writing the files."""
+        """Stop the clock before the files are written."""
         self._seconds = time.perf_counter() - self._began
 
     def summary(self, pictures: int, faces: int, failed: int) -> None:
-        """Tell the counts of a run of many pictures, or of one that was resumed, and the rate of this one.
+        """Print the totals of a run of many pictures, or of a resumed run, and the rate of this run.
 
         Args:
-            pictures: in all.
-            faces: in them.
+            pictures: total number.
+            faces: total number.
             failed: pictures that could not be read.
         """
         if (self._few and pictures == self.pictures) or Verbosity.level < INFO:
@@ -266,28 +266,28 @@ def counted(number: int, what: str) -> str:
 
 
 def _nothing(done: int, total: int) -> None:
-    """Where there is no bar."""
+    """Does nothing; used when there is no bar."""
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end by SIGTERM."""
+    """SIGTERM asked the process to end."""
 
 
 _received: list[KeyboardInterrupt] = []
-"""What the first signal within ``terminable`` has raised."""
+"""The exception that the first signal within ``terminable`` raised."""
 
 
 def exit_code(interruption: KeyboardInterrupt) -> int:
-    """128 and the signal's number, as a shell has it: 130 of Ctrl-C, 143 of SIGTERM."""
+    """128 plus the signal's number, as in a shell: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + (signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Have SIGTERM raise ``Terminated`` in the block, as Ctrl-C raises ``KeyboardInterrupt``; main thread only.
+    """Make SIGTERM raise ``Terminated`` in the block, as Ctrl-C raises ``KeyboardInterrupt``; main thread only.
 
-    The first of either ends the block in order. One more ends the process at once, without the clean-up of libraries
-    whose threads are still at work, which could abort: what is in a journal is there line by line.
+    The first signal ends the block in order. A second one ends the process at once, without the clean-up of libraries
+    whose threads are still running, which could abort. The journal is safe: it is written line by line.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -315,10 +315,10 @@ def terminable() -> Iterator[None]:
 
 @contextmanager
 def unwrapped() -> Iterator[None]:
-    """Within ``terminable``: an error that comes of an interruption is that interruption.
+    """Within ``terminable``, turn an error caused by an interruption back into that interruption.
 
-    A signal's exception is raised wherever Python code runs, also where a library calls it and makes an error of its
-    own of any exception, as pydantic's serializer does.
+    A signal's exception is raised wherever Python code runs, even inside a library that wraps every exception in an
+    error of its own, as pydantic's serializer does.
     """
     try:
         yield
@@ -333,11 +333,11 @@ def _at_once(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def leave(code: int) -> NoReturn:
-    """Exit after an interruption: what was written is flushed, and no library cleans up under threads at work."""
+    """Exit after an interruption: flush what was written, and skip library clean-up while threads are running."""
     forget()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # nobody reads any more
+        except OSError:  # the reader is gone
             continue
     os._exit(code)

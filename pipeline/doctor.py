@@ -1,7 +1,7 @@
-"""What ``facepipe doctor`` looks at. Everything here must run where half of facepipe does not.
+"""The checks of ``facepipe doctor``. Everything here must run even if half of facepipe does not.
 
-So nothing but the standard library and ``packaging`` is imported before it is known to work, and what may crash (a
-wheel built for another processor) is imported in a process of its own. Versions come from the packages' metadata.
+So only the standard library and ``packaging`` are imported until more is known to work, and what may crash (a wheel
+built for another processor) is imported in a separate process. Versions come from package metadata.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from packaging.requirements import Requirement
 from ..core.version import __version__
 
 Level = Literal["ok", "absent", "note", "wrong"]
-"""``absent``: an optional part that is not installed. ``note``: works, yet not as it should. ``wrong``: is needed and
+"""``absent``: an optional part is not installed. ``note``: it works, but not as it should. ``wrong``: a required part
 does not work."""
 PACKAGES, MACHINE, MODELS, EXTRAS = "packages", "machine", "models", "optional parts"
-"""Headings."""
+"""Section headings."""
 SECONDS = 120
-"""Longest that a process of its own may take."""
+"""Time limit of a separate process."""
 OLDEST, NEWEST = (3, 11), (3, 13)
-"""Python versions that facepipe is made for."""
+"""Supported Python versions."""
 CORE = ("numpy", "opencv-python", "simplejpeg", "onnxruntime", "pydantic", "typer", "rich", "platformdirs", "packaging")
-"""What facepipe needs, where its own metadata are not there to say so."""
+"""What facepipe requires, if its own metadata is missing."""
 SAME = {
     "opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
     "onnxruntime": ("onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-silicon"),
 }
-"""Packages that bring the same module; one of them is enough, two overwrite each other's files."""
+"""Packages that provide the same module; one is enough, two overwrite each other's files."""
 MODULES = {"numpy": "numpy", "opencv-python": "cv2", "onnxruntime": "onnxruntime"}
-"""Compiled modules without which nothing runs."""
+"""Compiled modules that everything needs."""
 LIBRARIES = "apt-get install libgl1 libglib2.0-0 libxcb1  (Fedora: dnf install mesa-libGL glib2 libxcb)"
-"""System libraries that OpenCV's wheel loads and a bare container lacks."""
+"""System libraries that OpenCV's wheel loads and bare containers lack."""
 HIDDEN = ("dev", "docs", "evaluation")
 """Extras that no command needs."""
 USES = {
@@ -62,11 +62,11 @@ USES = {
     "mlflow": "train-detector --log mlflow",
     "roboflow": "data roboflow; see README for how to install it without a second OpenCV",
 }
-"""Commands that need an extra."""
+"""Commands that need each extra."""
 LITTLE = 2**30
-"""Bytes of free memory below which larger pictures may not fit: the pipeline takes less than 400 MB for one photo."""
+"""Bytes of free memory below which larger pictures may not fit; the pipeline needs less than 400 MB for one photo."""
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Of the container, in control groups of either version."""
+"""Files with the container's memory limit, for control groups v2 and v1."""
 SMOKE = """
 import json, time
 import numpy as np
@@ -93,14 +93,14 @@ print(json.dumps([detector.label, kinds[0], classifier.label, kinds[1], loaded -
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The outcome of one check.
 
     Attributes:
-        section: heading it stands under.
+        section: heading under which it is listed.
         what: its name.
-        level: how it is.
+        level: its status.
         told: what was found, in words.
-        remedy: the command that mends it, or what to do; "" where there is nothing to mend.
+        remedy: the command or step that fixes it; "" if there is nothing to fix.
     """
 
     section: str
@@ -112,14 +112,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Child:
-    """What came of a Python process: its JSON, or None and why there is none."""
+    """The result of a Python process: its JSON, or None and the reason."""
 
     content: Any
     error: str = ""
 
 
 def examine() -> Iterator[Finding]:
-    """Look at everything, in the order in which one thing needs the other."""
+    """Run all checks, in the order in which they depend on each other."""
     yield from look_at_packages()
     imports = list(look_at_imports())
     yield from imports
@@ -129,10 +129,10 @@ def examine() -> Iterator[Finding]:
 
 
 def in_a_process(code: str) -> Child:
-    """Run Python code that prints one JSON value as its last line, in a process of its own.
+    """Run Python code that prints one JSON value as its last line, in a separate process.
 
-    A crash, an error or a hang of it is told in one line and harms nobody. Modules in the working folder (a user's own
-    ``numpy.py``) do not stand in for installed ones.
+    A crash, error or hang is reported in one line and affects nothing else. Modules in the working folder (a user's own
+    ``numpy.py``) do not shadow installed ones.
     """
     command = [sys.executable, "-P", "-c", code]
     try:
@@ -153,7 +153,7 @@ def in_a_process(code: str) -> Child:
 
 
 def look_at_packages() -> Iterator[Finding]:
-    """facepipe, Python, what facepipe requires, and packages that clash."""
+    """Check facepipe, Python, facepipe's requirements, and packages that clash."""
     version, here = installed("facepipe"), Path(__file__).resolve().parents[1]
     if version is None:
         told, remedy = f"{__version__}, from {here}, not installed with pip", "pip install ."
@@ -186,20 +186,20 @@ def _required(each: Requirement) -> Finding:
 
 
 def _clashes() -> Iterator[Finding]:
-    """Two packages that bring the same module: the one installed last wins, and uninstalling one breaks the other."""
+    """Find packages that provide the same module: the last installed wins, and uninstalling one breaks the other."""
     for first, others in SAME.items():
         beside = [each for each in (first, *others) if installed(each) is not None]
         if len(beside) < 2:
             continue
         told = ", ".join(f"{each} {installed(each)}" for each in beside) + " overwrite each other's files"
-        # The one with a GPU is there because somebody wants it.
+        # A GPU build was installed on purpose.
         keep = next((each for each in beside if each.endswith("-gpu")), beside[0])
         remedy = f"pip uninstall -y {' '.join(beside)} && pip install '{_wanted(first) if keep == first else keep}'"
         yield Finding(PACKAGES, " beside ".join(beside), "note", told, remedy)
 
 
 def _torch_pair() -> Iterator[Finding]:
-    """torchvision is built for one version of torch and does not load beside another."""
+    """Check torchvision, which is built for one version of torch and does not load with another."""
     torch, vision = installed("torch"), installed("torchvision")
     if torch is None or vision is None:
         return
@@ -211,7 +211,7 @@ def _torch_pair() -> Iterator[Finding]:
 
 
 def installed(package: str) -> str | None:
-    """The version of a package as pip knows it, None where there is none."""
+    """The installed version of a package according to pip, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -219,7 +219,7 @@ def installed(package: str) -> str | None:
 
 
 def requirements() -> list[Requirement]:
-    """What facepipe requires, by its own metadata; the names in ``CORE`` where it has none."""
+    """What facepipe requires according to its metadata, or the names in ``CORE`` if there is none."""
     try:
         lines = metadata.requires("facepipe") or []
     except metadata.PackageNotFoundError:
@@ -228,7 +228,7 @@ def requirements() -> list[Requirement]:
 
 
 def text(requirement: Requirement) -> str:
-    """``opencv-python>=5.0``, in the order in which versions stand in messages."""
+    """Format a requirement for messages: ``opencv-python>=5.0``."""
     return f"{requirement.name}{requirement.specifier}"
 
 
@@ -237,7 +237,7 @@ def _wanted(package: str) -> str:
 
 
 def look_at_imports() -> Iterator[Finding]:
-    """Whether the compiled modules can be imported, each tried in a process of its own."""
+    """Check that the compiled modules can be imported, each in a separate process."""
     for package, module in MODULES.items():
         child = in_a_process(f"import json, {module}; print(json.dumps(str(getattr({module}, '__file__', ''))))")
         if child.content is not None:
@@ -252,7 +252,7 @@ def look_at_imports() -> Iterator[Finding]:
 
 
 def look_at_machine() -> Iterator[Finding]:
-    """Processors, memory, providers."""
+    """Check processors, memory and execution providers."""
     from ..core.cpu import has_vnni, usable_cpus
 
     usable, every = usable_cpus(), os.cpu_count() or 1
@@ -272,7 +272,7 @@ def look_at_machine() -> Iterator[Finding]:
 
 
 def _providers() -> Finding:
-    """What ONNX Runtime could run on, and a GPU that it could not."""
+    """Check what ONNX Runtime can run on, and whether there is a GPU that it cannot use."""
     child = in_a_process(
         "import json, onnxruntime as o; print(json.dumps([o.get_available_providers(), o.__version__]))"
     )
@@ -288,7 +288,7 @@ def _providers() -> Finding:
 
 
 def _in_file(path: str | Path, pattern: str) -> str | None:
-    """What a pattern finds in a file of the system, None where there is no such file or line."""
+    """The first match of a pattern in a system file, or None if the file or line does not exist."""
     try:
         found = re.search(pattern, Path(path).read_text(), re.MULTILINE)
     except OSError:
@@ -297,7 +297,7 @@ def _in_file(path: str | Path, pattern: str) -> str | None:
 
 
 def _memory() -> tuple[int | None, int | None]:
-    """Bytes that are free, and the container's limit, None where there is none or it cannot be told."""
+    """Free bytes, and the container's limit; None if there is none or it is unknown."""
     limits = [int(found) for path in LIMITS if (found := _in_file(path, r"^(\d+)$"))]
     limit = next((each for each in limits if each < 2**60), None)
     free = _in_file("/proc/meminfo", r"^MemAvailable:\s*(\d+) kB")
@@ -310,7 +310,7 @@ def look_at_models(runs: bool = True) -> Iterator[Finding]:
     """Verify every release, and run those in use.
 
     Args:
-        runs: the modules that models need can be imported; else they are not tried.
+        runs: the modules that the models need can be imported; if not, the models are not run.
     """
     from ..core.errors import WeightsError
     from ..weights.manifest import Stage
@@ -352,7 +352,7 @@ def look_at_models(runs: bool = True) -> Iterator[Finding]:
 
 
 def _smoke() -> Finding:
-    """A frame through the models in use."""
+    """Run one frame through the models in use."""
     child = in_a_process(SMOKE)
     if child.content is None:
         remedy = "facepipe weights verify; if that is well, report this line"
@@ -364,7 +364,7 @@ def _smoke() -> Finding:
 
 
 def look_at_extras() -> Iterator[Finding]:
-    """Which optional parts are there, which commands need them, and how the others are installed."""
+    """Check which optional parts are installed, which commands need them, and how to install the missing ones."""
     extras: dict[str, list[Requirement]] = {}
     for each in requirements():
         for name in re.findall(r'extra == "([^"]+)"', str(each.marker)):
@@ -390,7 +390,7 @@ def look_at_extras() -> Iterator[Finding]:
 
 
 def _whole(name: str, extras: Mapping[str, list[Requirement]]) -> list[Requirement]:
-    """What an extra requires, that of facepipe's other extras which it names included; each package once."""
+    """What an extra requires, including the other facepipe extras that it names; each package once."""
     found: dict[str, Requirement] = {}
     for each in extras.get(name, ()):
         if each.name == "facepipe":

@@ -1,4 +1,4 @@
-"""``Pipeline``: the detector and the classifiers joined. Frames in, results out."""
+"""``Pipeline`` joins the detector and the classifiers: frames in, results out."""
 
 from __future__ import annotations
 
@@ -30,45 +30,47 @@ class Pipeline(Stages):
     512 512 yes
 
     Args:
-        detector: a version, a release's folder, a ``FaceDetector`` at hand, or None for the newest release.
-        classifier: the same, with ``AttributeClassifier``: ``"1.0.0"``; of one that has a name ``"shirt@0.1.0"``, or
+        detector: a version, the folder of a release, a loaded ``FaceDetector``, or None for the release in use (the
+            pinned one, else the newest).
+        classifier: the same, with ``AttributeClassifier``: ``"1.0.0"``; for a named one ``"shirt@0.1.0"`` or
             ``"shirt"``; or a list of these, of classifiers that read different attributes.
-        device: where all of them run, see ``weights.session.open_session``.
-        threads: processors to use; None takes all that this process may (its affinity, its container's quota). One
-            picture has all of them.
-        confidence: least confidence of a face or a head, 0 to 1; None takes the detector's own.
-        conf: the same, by its shorter name.
-        limits: caps on the size of pictures.
-        imgsz: pixels that a picture's longer side is scaled to for the detector, see ``FaceDetector``; None takes the
-            release's own.
-        tiles: True, or the side of a tile in pixels, has larger pictures looked at in tiles too, see ``FaceDetector``.
-        precision: ``auto``, ``int8``, ``float16`` or ``float32``: which of each release's files runs, see
+        device: where all models run, see ``weights.session.open_session``.
+        threads: processors to use; None takes all that this process may use (its affinity, its container's quota). A
+            single picture uses all of them.
+        confidence: minimum confidence of a face or a head, 0 to 1; None takes the detector's own.
+        conf: short name of ``confidence``.
+        limits: limits on the size of pictures.
+        imgsz: length in pixels to which the longer side of a picture is scaled for the detector, see ``FaceDetector``;
+            None takes the release's own.
+        tiles: True, or the side of a tile in pixels: also search larger pictures in tiles, see ``FaceDetector``.
+        precision: ``auto``, ``int8``, ``float16`` or ``float32``: which file of each release runs, see
             ``weights.session.choose_file``.
-        workers: pictures that a stream works on at a time, sharing the ``threads``; None takes as many as there are
-            threads, four at most.
-        allow_url: let ``http://`` and ``https://`` sources be fetched.
+        workers: number of pictures that a stream processes at a time, sharing the ``threads``; None takes as many as
+            there are threads, four at most.
+        allow_url: allow ``http://`` and ``https://`` sources to be fetched.
         reduced_decode: decode large JPEGs at a half, a quarter or an eighth of their size, if that is at least twice
-            the detector's input, and whole where a face needs more. Quicker; boxes move a little, see docs/speed.md.
+            the detector's input, and in full where a face needs more. Faster; boxes move a little, see docs/speed.md.
 
-    ``device``, ``threads``, ``confidence``, ``imgsz``, ``tiles`` and ``precision`` go to the models that are loaded
-    here; models at hand have their own. Several threads may share one pipeline.
+    ``device``, ``threads``, ``confidence``, ``imgsz``, ``tiles`` and ``precision`` apply to the models that are loaded
+    here; models passed in keep their own. Several threads may share one pipeline.
 
-    Several processes cannot: a pipeline is not pickled, and after a fork the child has the models without the threads
-    that run them, so its calls would wait for ever. Make a pipeline in each process, after it was started; with
-    ``multiprocessing`` take ``get_context("spawn")``, or fork before the first pipeline is made.
+    Several processes may not: a pipeline cannot be pickled, and after a fork the child has the models without the
+    threads that run them, so its calls would hang forever. Make a pipeline in each process after it has started; with
+    ``multiprocessing`` use ``get_context("spawn")``, or fork before the first pipeline is made.
 
     Attributes:
-        models: versions and hashes of the models, and how they run; the hash is that of the file that runs.
-        stopwatch: seconds spent so far in ``load``, ``read`` (decoding included), ``detect`` and ``classify`` (cutting
-            the crops included). Each thread adds its own, so in a stream they come to more than has passed.
+        models: versions and hashes of the models, and how they run; each hash is that of the file that runs.
+        stopwatch: seconds spent so far in ``load``, ``read`` (including decoding), ``detect`` and ``classify``
+            (including cutting the crops). Each thread adds its own time, so in a stream the sum exceeds the elapsed
+            time.
         workers: as above.
 
     Raises:
         WeightsError: no such release, a damaged one, one that cannot run at ``imgsz`` or has no file in ``precision``,
             or two classifiers that read an attribute of the same name.
-        DeviceError: the device is not there, or fewer than one thread or worker.
-        FacepipeError: a confidence that is not from 0 to 1, or two of them.
-        MissingExtraError: tiles are asked for and supervision is not installed.
+        DeviceError: the device is not available, or the number of threads or workers is out of range.
+        FacepipeError: a confidence outside 0 to 1, or both ``confidence`` and ``conf``.
+        MissingExtraError: tiles are requested and supervision is not installed.
     """
 
     def __init__(
@@ -116,9 +118,9 @@ class Pipeline(Stages):
         self.close()
 
     def close(self) -> None:
-        """Let go of the models. Nothing can be run afterwards; streams that are not at their end stop with an error.
+        """Release the models. Nothing can run afterwards; unfinished streams stop with an error.
 
-        What another thread runs at the moment is finished.
+        Calls that other threads are making are completed.
         """
         super().close()
         for engine in list(self._engines):
@@ -126,10 +128,10 @@ class Pipeline(Stages):
 
     @property
     def feature_widths(self) -> dict[str, int]:
-        """Numbers a face in ``Face.features``, by classifier.
+        """Length of each classifier's vector in ``Face.features``.
 
         Raises:
-            WeightsError: a classifier gives none (an old one); the message says what to do.
+            WeightsError: a classifier (an old one) has no features; the message says what to do.
         """
         return self.parts().classifiers.feature_widths
 
@@ -144,16 +146,16 @@ class Pipeline(Stages):
 
         Args:
             source: a path, encoded bytes, a uint8 array (BGR, grey, BGRA) or a PIL image; or a list or tuple of these.
-            features: fill ``Face.features``, the pooled numbers before the heads, for models of your own. They are no
-                identity embedding: not trained, and not fit, to recognise persons.
+            features: fill ``Face.features``, the pooled activations before the heads, for models of your own. They are
+                not an identity embedding: neither trained nor fit to recognise persons.
 
         Returns:
-            The picture's result; of a list, one result each in the same order. In a list a picture that cannot be read
-            gives a result whose ``error`` says why, and the others are done.
+            The picture's result; for a list, one result each in the same order. In a list, a picture that cannot be
+            read gives a result whose ``error`` says why, and the others are still processed.
 
         Raises:
             FrameError, ImageError, ImageTooLargeError: a single picture that cannot be read; a folder or a video.
-            WeightsError: features are asked for, and a classifier gives none.
+            WeightsError: features are requested and a classifier has none.
         """
         if isinstance(source, list | tuple):
             found = [result for result, _ in self.stream(source, features, frames=False)]
@@ -169,28 +171,28 @@ class Pipeline(Stages):
     def stream(
         self, sources: Iterable[Source] | Source, features: bool = False, frames: bool = True
     ) -> Generator[tuple[Result, Frame | None]]:
-        """Analyse any number of pictures, several at a time; give each result with its frame as soon as it is there.
+        """Analyse any number of pictures, several at a time; yield each result with its frame as soon as it is ready.
 
         >>> with Pipeline() as pipeline:
         ...     for result, frame in pipeline.stream("examples"):
         ...         print(result.source, len(result.faces))
         examples/astronaut.jpg 1
 
-        Results come in the order of the sources. A picture that cannot be read gives a result with ``error``, no frame.
-        Only a few pictures are between the source and the results, fewer where they are large. The sources are asked
-        for in the caller's thread, ahead of the results. Close the iterator (``contextlib.closing``) or exhaust it: its
-        threads end then.
+        Results come in the order of the sources. A picture that cannot be read gives a result with ``error`` and no
+        frame. Only a few pictures are in flight between the source and the results, fewer if they are large. The
+        sources are iterated in the caller's thread, ahead of the results. Exhaust the iterator or close it
+        (``contextlib.closing``) to end its threads.
 
         Args:
-            sources: pictures as for :meth:`run`; or one text: a folder, a glob, a file, a URL, a video, ``camera:0`` or
-                ``rtsp://…``, see ``inputs.sources.gather``. Frames of videos have ``frame`` and ``time``.
-            features: as for :meth:`run`; not of videos.
+            sources: pictures as for :meth:`run`; or one string: a folder, a glob, a file, a URL, a video, ``camera:0``
+                or ``rtsp://…``, see ``inputs.sources.gather``. Frames of videos have ``frame`` and ``time``.
+            features: as for :meth:`run`; not for videos.
             frames: False gives None in place of each picture's frame, and need not decode every pixel of it.
 
         Raises:
-            ImageError: the text names nothing.
-            WeightsError: features are asked for, and a classifier gives none.
-            FacepipeError: the pipeline was closed, or features of a video are asked for.
+            ImageError: the string matches nothing.
+            WeightsError: features are requested and a classifier has none.
+            FacepipeError: the pipeline was closed, or features of a video are requested.
         """
         self.ready(features)
         videos: tuple[str, ...] = ()
@@ -232,12 +234,12 @@ def _one_confidence(confidence: float | None, conf: float | None) -> float | Non
 
 
 def _holding(result: Result, source: Source) -> Result:
-    """The result, which knows the picture where that came without a path."""
+    """Attach the picture to its result, unless it came from a path."""
     return result if isinstance(source, str | os.PathLike) else hold(result, source)
 
 
 def _of_many(path: str) -> str | None:
-    """``folder`` or ``video``, where a path is one."""
+    """``folder`` or ``video`` if the path is one, else None."""
     from .inputs.sources import VIDEO_SUFFIXES
 
     if os.path.isdir(path):

@@ -1,4 +1,4 @@
-"""What lies between the stages of an engine, and which of it is done next."""
+"""The queues between the stages of an engine, and the choice of the next task."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .stages import Parts, Stages
 from .two_stage import Found
 
 PATIENCE = 8
-"""Detections after which crops that do not fill a batch are classified as they are."""
+"""Number of detections after which crops that do not fill a batch are classified anyway."""
 PIXELS = 64_000_000
-"""Decoded pixels in flight (192 MB), or one picture, if it alone has more."""
+"""Limit on decoded pixels in flight (192 MB); a single picture may exceed it."""
 FEW = 4
-"""Crops of a picture that is alone from which on several workers share them."""
+"""From this many crops on, several workers share the crops of a picture that is alone."""
 
 
 @dataclass(eq=False)
@@ -31,22 +31,23 @@ class Ticket:
     """A picture on its way through an engine.
 
     Attributes:
-        source: as for ``Pipeline.run``; let go of once it is read.
+        source: as for ``Pipeline.run``; dropped once it is read.
         stages: whose models look at it.
-        features: read the features, too.
+        features: also read the features.
         keep: decode every pixel, and keep them until :meth:`Engine.release`.
-        steady: give a face the same numbers to the last digit whatever it is classified with; costs a second crop
-            where one is alone.
-        allow: says how many of so many faces may be classified, the most confident first; None is for all of them.
+        steady: give a face the same numbers to the last digit whatever it is batched with; costs a second crop if a
+            crop would be alone.
+        allow: given the number of faces, returns how many may be classified, the most confident first; None allows all.
         future: its result.
         name: the source's path or URL, or None.
-        error: why it could not be read; the result says so, too.
-        picture: as it was read; None before, and after it was let go of.
-        waited: seconds that it has waited for a reader and for a detector.
+        error: why it could not be read; the result says so too.
+        picture: the decoded picture; None before it is read and after it is released.
+        waited: seconds spent waiting for a reader and for a detector.
 
-    The others are the engine's own: ``since`` when it waits for the next stage, its ``pixels`` in the budget, what was
-    ``found``, the ``readings`` to fill, how many ``crops`` are not classified yet, at which detection (``turn``) they
-    began to wait, and whether it was ``dropped`` or is ``done``.
+    The others are internal to the engine: ``since`` when it waits for the next stage, its ``number`` in the order of
+    submission, its ``pixels`` in the budget, what was ``found``, the ``readings`` to fill, how many ``crops`` are not
+    yet classified, the detection count (``turn``) at which they began to wait, and whether it was ``dropped`` or is
+    ``done``.
     """
 
     source: Source
@@ -84,19 +85,19 @@ class Kind(NamedTuple):
 
     @property
     def batch(self) -> int:
-        """Most crops in a call."""
+        """Maximum number of crops per call."""
         return self.stages.parts().classifiers.by_name[self.classifier].batch
 
 
 class Detection(NamedTuple):
-    """Pictures to detect in by one call."""
+    """Pictures for one call of a detector."""
 
     parts: Parts
     tickets: Sequence[Ticket]
 
 
 class Classification(NamedTuple):
-    """Crops, each with its picture, to classify by one call."""
+    """Crops, each with its picture, for one call of a classifier."""
 
     parts: Parts
     kind: Kind
@@ -104,24 +105,24 @@ class Classification(NamedTuple):
 
 
 class PixelBudget:
-    """Who may decode, and how many pixels are in flight. The caller holds a lock around every call.
+    """Decides which picture may be decoded, and counts the pixels in flight. Callers hold a lock around every call.
 
-    Turns go by the pictures' numbers. If later pictures could take the budget first, an earlier one would wait for it,
-    and they for the earlier one's result, for ever.
+    Pictures are admitted in order of their numbers. If later pictures could take the budget first, an earlier one would
+    wait for them while they wait for its result: a deadlock.
 
     Attributes:
-        pixels: in flight.
+        pixels: number in flight.
     """
 
     def __init__(self) -> None:
         self.pixels = 0
         self._turn = 0
         self._settled: set[int] = set()
-        """Pictures after the one whose turn it is that need no turn any more."""
+        """Later pictures that no longer need a turn."""
 
     @property
     def left(self) -> bool:
-        """Whether any is left."""
+        """Whether any budget is left."""
         return self.pixels < PIXELS
 
     def admits(self, number: int, pixels: int, first: bool) -> bool:
@@ -129,21 +130,21 @@ class PixelBudget:
 
         Args:
             number: of the picture, from 0.
-            pixels: that it has.
-            first: no earlier picture is on its way: it is admitted, however large it is.
+            pixels: number of pixels it has.
+            first: no earlier picture is in flight, so this one is admitted however large it is.
         """
         return self._turn == number and (first or self.pixels + pixels <= PIXELS)
 
     def take(self, pixels: int) -> None:
-        """Count a picture's pixels from now on."""
+        """Add a picture's pixels."""
         self.pixels += pixels
 
     def give_back(self, pixels: int) -> None:
-        """Count them no more."""
+        """Subtract a picture's pixels."""
         self.pixels -= pixels
 
     def settle(self, number: int) -> None:
-        """A picture was admitted, or needs no room: pass the turn on."""
+        """Pass the turn on: this picture was admitted or needs no room."""
         if number >= self._turn:
             self._settled.add(number)
         while self._turn in self._settled:
@@ -152,21 +153,21 @@ class PixelBudget:
 
 
 class Queues:
-    """The pictures and crops that wait. The caller holds a lock around every call.
+    """The waiting pictures and crops. Callers hold a lock around every call.
 
     Args:
-        workers: that share the work.
-        batch: most pictures in one call of a detector on an accelerator; on a CPU it is one.
+        workers: number of workers that share the work.
+        batch: maximum number of pictures per detector call on an accelerator; on a CPU it is one.
         window: seconds that such a call waits for pictures that are being decoded.
 
     Attributes:
-        order: pictures that nobody has taken yet, by number.
+        order: pictures whose results have not been taken, by number.
         to_read, to_detect: pictures that wait.
-        reading, detecting: pictures that are being read, and that a detector looks at.
-        crops: that wait to be classified, with their pictures.
-        submitted, detections: pictures and calls of detectors so far.
-        active: pictures that are not done.
-        busy: workers that are at work.
+        reading, detecting: number of pictures being read, and in a detector.
+        crops: crops that wait to be classified, with their pictures.
+        submitted, detections: number of pictures and detector calls so far.
+        active: number of unfinished pictures.
+        busy: number of workers at work.
         budget: for decoded pixels.
     """
 
@@ -182,13 +183,13 @@ class Queues:
 
     @property
     def waiting(self) -> int:
-        """Pictures that have been taken and that no detector looks at yet."""
+        """Number of submitted pictures that no detector is working on yet."""
         return len(self.to_read) + self.reading + len(self.to_detect)
 
     def add(self, ticket: Ticket) -> None:
-        """Take a picture."""
+        """Add a picture."""
         ticket.number = self.submitted
-        if isinstance(ticket.source, np.ndarray):  # in memory already, whether there is room or not
+        if isinstance(ticket.source, np.ndarray):  # already in memory, whether or not there is room
             ticket.pixels = int(np.prod(ticket.source.shape[:2]))
             self.budget.take(ticket.pixels)
         self.submitted += 1
@@ -197,7 +198,7 @@ class Queues:
         self.to_read.append(ticket)
 
     def add_crops(self, ticket: Ticket, cuts: dict[str, list[Cut]]) -> None:
-        """Take a picture's crops, by classifier."""
+        """Add a picture's crops, by classifier."""
         ticket.crops, ticket.turn = sum(map(len, cuts.values())), self.detections
         for name, each in cuts.items():
             if each:
@@ -205,7 +206,7 @@ class Queues:
                 self.crops.setdefault(kind, deque()).extend((ticket, one) for one in each)
 
     def withdraw(self, ticket: Ticket) -> bool:
-        """Take a picture out of every queue; False where a thread is at it, which will see to its end."""
+        """Remove a picture from every queue; False if a thread is working on it and will finish it."""
         for waiting in (self.to_read, self.to_detect):
             if ticket in waiting:
                 waiting.remove(ticket)
@@ -227,11 +228,11 @@ class Queues:
         ticket.pixels, ticket.picture, ticket.found = 0, None, None
 
     def admits(self, ticket: Ticket, pixels: int) -> bool:
-        """Whether a picture of so many pixels may be decoded now."""
+        """Whether a picture of this many pixels may be decoded now."""
         return self.budget.admits(ticket.number, pixels, first=next(iter(self.order), None) == ticket.number)
 
     def next_task(self) -> Detection | Classification | None:
-        """The next piece of work, the later stage first; it counts as a busy worker's."""
+        """The next task, later stages first; counts its worker as busy."""
         task = self._full_batch() or self._detection() or self._crops_left()
         if task is not None:
             self.busy += 1
@@ -260,8 +261,8 @@ class Queues:
         return Detection(self._parts(first.stages), taken)
 
     def _crops_left(self) -> Classification | None:
-        # Rather than idle take what there is. To wait for a full batch would be to wait for ever where the pictures
-        # that would fill it have no room until these are done.
+        # Take what there is rather than idle. Waiting for a full batch could wait forever: the pictures that would
+        # fill it may have no room until these are done.
         for kind, waiting in self.crops.items():
             share = len(waiting)
             if self._shared_out(kind.stages) and not (self.active == 1 and share < FEW and not self.busy):
@@ -270,7 +271,7 @@ class Queues:
         return None
 
     def _shared_out(self, stages: Stages) -> bool:
-        """Whether the crops that wait are the last for now, so that each worker has to have its share of them."""
+        """Whether the waiting crops are the last for now, so that each worker should get a share of them."""
         ends = not (self.waiting or self.detecting)
         return ends and self.submitted > 1 and stages.shared_parts(False) is not None
 
@@ -282,8 +283,8 @@ class Queues:
         return Classification(self._parts(kind.stages), kind, taken)
 
     def _parts(self, stages: Stages) -> Parts:
-        """The sessions for a task just taken: those with every thread where nobody else has anything to do."""
-        parts = stages.parts()  # an error where the pipeline was closed
+        """The sessions for a new task: those with all threads if nothing else is running."""
+        parts = stages.parts()  # raises if the pipeline was closed
         if self.active == 1 and not self.busy and not self.crops:
             return parts
         return stages.shared_parts(False) or parts

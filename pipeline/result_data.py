@@ -1,6 +1,6 @@
-"""What a result holds, as frozen data. ``results.Result`` adds what one does with it.
+"""The data of a result, as frozen models. ``results.Result`` adds methods.
 
-Drawing and the adapters for other libraries take ``ResultData``, for ``Result`` calls them.
+Drawing and the adapters for other libraries take ``ResultData``, because ``Result`` calls them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A result to look at: in a few lines, as HTML, as a picture, in a window."""
+"""Ways to look at a result: a few lines of text, HTML, a picture, a window."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from .inputs.sources import is_url
 from .result_data import Face, ResultData
 
 LINES = 3
-"""Most lines of a result's ``repr``."""
+"""Maximum number of lines in a result's ``repr``."""
 WIDEST = 800
-"""Pixels of the longer side of a picture within a notebook."""
+"""Maximum length in pixels of the longer side of a picture in a notebook."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def frame_of(result: ResultData, frame: np.ndarray | None, held: Any) -> Frame:
-    """The picture that a result was made of, upright.
+    """The upright picture that a result was made from.
 
     Args:
-        result: of which picture.
-        frame: the picture, where it is at hand.
-        held: a ``results.Held`` of it, or None.
+        result: of the picture.
+        frame: the picture, if the caller has it.
+        held: its ``results.Held``, or None.
 
     Returns:
         BGR, uint8, (height, width, 3).
 
     Raises:
-        ImageError: it is not known, cannot be read any more, or has another size.
+        ImageError: the picture is unknown, can no longer be read, or has another size.
     """
     if result.error is not None:
         raise ImageError(f"there is no picture to draw on: {result.error}")
@@ -57,7 +57,7 @@ def frame_of(result: ResultData, frame: np.ndarray | None, held: Any) -> Frame:
 
 
 def in_lines(result: ResultData) -> str:
-    """One to three lines: size and counts, and a line for each of the first faces."""
+    """One to three lines: size and counts, then a line for each of the first faces."""
     name = result.source or "picture"
     if result.error is not None:
         return f"<Result {_short(name)}: {_short(result.error, 200)}>"
@@ -73,7 +73,7 @@ def in_lines(result: ResultData) -> str:
 
 
 def as_html(result: ResultData, held: Any) -> str:
-    """The picture, where it is at hand, over a table of the faces."""
+    """The picture, if available, above a table of the faces."""
     head = f"<p>{escape(in_lines(result).splitlines()[0].strip('<>'))}</p>"
     names = [*dict.fromkeys(name for face in result.faces for name in face.attributes or {})]
     names = [name for name in names if any(_cell(face, name) for face in result.faces)]
@@ -85,7 +85,7 @@ def as_html(result: ResultData, held: Any) -> str:
     try:
         picture = draw(frame_of(result, None, held), result)
     except FacepipeError:
-        return head + table  # a result read from JSON, say, whose picture is elsewhere
+        return head + table  # for example a result read from JSON whose picture is elsewhere
     scale = min(1.0, WIDEST / max(picture.shape[:2]))
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
     content = base64.b64encode(cv2.imencode(".jpg", small)[1].tobytes()).decode()
@@ -93,7 +93,7 @@ def as_html(result: ResultData, held: Any) -> str:
 
 
 def cut_faces(result: ResultData, frame: Frame, margin: float) -> list[Frame]:
-    """Each face's box of a frame, BGR, uint8, (height, width, 3), with a margin as a share of its longer side.
+    """Cut out each face's box with a margin: BGR, uint8, (height, width, 3) each.
 
     Args:
         result: of the picture.
@@ -111,10 +111,10 @@ def cut_faces(result: ResultData, frame: Frame, margin: float) -> list[Frame]:
 
 
 def write(picture: Frame, path: Path) -> Path:
-    """Write a picture, BGR, uint8, (height, width, 3), in the format of the path's suffix.
+    """Write a picture, BGR, uint8, (height, width, 3), in the format given by the path's suffix.
 
     Raises:
-        FacepipeError: it has no such suffix, or cannot be written.
+        FacepipeError: the suffix is unknown, or the file cannot be written.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise FacepipeError(f"{path}: end the name with one of {', '.join(SUFFIXES)}")
@@ -133,7 +133,7 @@ def show(picture: Frame, title: str) -> None:
         FacepipeError: no window can be opened.
     """
     if "ipykernel" in sys.modules:
-        display = import_module("IPython.display")  # a kernel is never without it
+        display = import_module("IPython.display")  # always present in a kernel
         display.display(display.Image(cv2.imencode(".png", picture)[1].tobytes()))
         return
     show_until_key(picture, title)
@@ -144,7 +144,7 @@ def _short(text: str, length: int = 80) -> str:
 
 
 def _words(face: Face) -> str:
-    """A face in a line: ``0.87 age 31 years (21-47), gender female 0.71``."""
+    """A face on one line: ``0.87 age 31 years (21-47), gender female 0.71``."""
     words = [f"{name} {text}" for name, value in (face.attributes or {}).items() if (text := in_words(value))]
     return f"{face.confidence:.2f} {', '.join(words) or face.reason or ''}".rstrip()
 

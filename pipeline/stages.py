@@ -17,21 +17,21 @@ from .inputs.image_reader import DEFAULT_LIMITS, Limits, Picture, Source, read_p
 from .results import ClassifierUsed, DetectorUsed, Models
 
 DETAIL = 2
-"""A large JPEG is decoded at a half, a quarter or an eighth of its size, if its longer side keeps so many times the
-detector's input. The detector then sees the same picture, shrunk in two steps; faces that need more pixels are cut out
-of the whole picture."""
+"""A large JPEG is decoded at a half, a quarter or an eighth of its size if its longer side keeps at least this many
+times the detector's input. The detector then sees the same picture, shrunk in two steps; faces that need more pixels
+are cut from the whole picture."""
 MOST_WORKERS = 4
-"""Pictures at work on at a time, unless ``workers`` says otherwise: each takes some 100 MB. Where there are more
-processors each picture has several."""
+"""Default limit on pictures processed at a time; each takes about 100 MB. With more processors, each picture uses
+several."""
 MOST_THREADS = 1024
-"""Threads, or workers, at most: each takes memory, 100,000 took 16 GB."""
+"""Maximum number of threads or workers; each takes memory, and 100,000 took 16 GB."""
 
 
 class Stopwatch:
-    """Sums the time of each part; ``seconds`` maps each part's name to its sum, in the order of first use.
+    """Sums the time of each part; ``seconds`` maps the parts' names to their sums, in the order of first use.
 
-    Every thread adds its own time. Where parts overlap, as in ``Pipeline.stream``, the sums are those of all threads
-    together, so they come to more than has passed on the clock.
+    Every thread adds its own time. Where parts overlap, as in ``Pipeline.stream``, the sums cover all threads and
+    exceed the elapsed time.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Stopwatch:
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
-        """Add the time that the ``with`` block takes to ``part``."""
+        """Add the duration of the ``with`` block to ``part``."""
         start = time.perf_counter()
         try:
             yield
@@ -54,34 +54,34 @@ class Stopwatch:
 
 
 class Parts(NamedTuple):
-    """Both stages over one set of sessions."""
+    """Both stages on one set of sessions."""
 
     detector: FaceDetector
     classifiers: Classifiers
 
 
 class Stages:
-    """Both stages, loaded, with the settings that every call shares. ``Pipeline`` is one that runs.
+    """Both loaded stages, with the settings that every call shares. ``Pipeline`` is the subclass that runs them.
 
     Args:
         parts: the detector and the classifiers, with all threads for one call at a time.
-        workers: calls at a time that :meth:`shared_parts` is for; None takes as many as there are threads, four at
-            most, and two on an accelerator.
-        threads: that the workers share; None takes all that this process may use.
-        limits: caps on the size of pictures.
-        allow_url: let ``http://`` and ``https://`` sources be fetched.
-        stopwatch: that goes on; None takes a new one.
-        shared: the parts for several calls at a time, where they are at hand; None opens them when they are wanted.
+        workers: number of concurrent calls that :meth:`shared_parts` is for; None takes as many as there are threads,
+            four at most, and two on an accelerator.
+        threads: number that the workers share; None takes all that this process may use.
+        limits: limits on the size of pictures.
+        allow_url: allow ``http://`` and ``https://`` sources to be fetched.
+        stopwatch: one to continue; None takes a new one.
+        shared: the parts for several concurrent calls, if already open; None opens them when they are needed.
         reduced_decode: decode large JPEGs at a fraction of their size, see ``DETAIL``.
 
     Attributes:
-        least: pixels that a decoded picture's longer side has at least, where it is not decoded whole; None decodes all
-            of it, as tiles need it.
-        models: versions and hashes of the models, and how they run; the hash is that of the file that runs.
+        least: minimum length in pixels of the longer side of a picture that is decoded at a reduced size; None decodes
+            every pixel, as tiles need it.
+        models: versions and hashes of the models, and how they run; each hash is that of the file that runs.
 
     Raises:
-        DeviceError: fewer than one worker.
-        WeightsError: the detector finds no faces, or no heads.
+        DeviceError: the number of workers is out of range.
+        WeightsError: the detector does not find faces, or heads.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Stages:
         )
 
     def parts(self) -> Parts:
-        """The detector and the classifiers, with every thread for one call at a time.
+        """The detector and the classifiers, with all threads for one call at a time.
 
         Raises:
             FacepipeError: the pipeline is closed.
@@ -129,12 +129,12 @@ class Stages:
         return parts
 
     def shared_parts(self, open_them: bool = True) -> Parts | None:
-        """The detector and the classifiers for ``workers`` calls at a time, each with its share of the threads.
+        """The detector and the classifiers for ``workers`` concurrent calls, each with its share of the threads.
 
-        They have sessions of their own, which are opened when they are first wanted: 0.3 s and 90 MB.
+        They have sessions of their own, opened on first use, which takes 0.3 s and 90 MB.
 
         Args:
-            open_them: False gives None where they are not open.
+            open_them: False returns None if they are not open.
 
         Raises:
             FacepipeError: the pipeline is closed.
@@ -154,23 +154,23 @@ class Stages:
         return shared_now
 
     def ready(self, features: bool) -> Parts:
-        """The parts, once it is clear that they can do what is asked.
+        """Return the parts after checking that they can do what is requested.
 
         Raises:
-            WeightsError: features are asked for, and a classifier gives none.
+            WeightsError: features are requested and a classifier has none.
             FacepipeError: the pipeline is closed.
         """
         parts = self.parts()
         if features:
-            _ = parts.classifiers.feature_widths  # raises before anything is done
+            _ = parts.classifiers.feature_widths  # raises before any work is done
         return parts
 
     def read(self, source: Source, admit: Callable[[int], None] | None = None) -> Picture:
-        """Read one picture under the limits, see ``inputs.image_reader.read_picture``."""
+        """Read one picture under the limits; see ``inputs.image_reader.read_picture``."""
         return read_picture(source, self.limits, self.allow_url, admit, self.least)
 
     def close(self) -> None:
-        """Let go of the models. What another thread runs at the moment is finished."""
+        """Release the models. Calls that other threads are making are completed."""
         self._parts = self._shared = None
 
 
@@ -178,7 +178,7 @@ def check_workers(workers: int | None, threads: int | None = None) -> None:
     """Check the numbers before any model is loaded.
 
     Raises:
-        DeviceError: one is less than one, or more than ``MOST_THREADS``.
+        DeviceError: a number is less than one, or more than ``MOST_THREADS``.
     """
     for name, number in (("workers", workers), ("threads", threads)):
         if number is not None and not 1 <= number <= MOST_THREADS:
@@ -187,7 +187,7 @@ def check_workers(workers: int | None, threads: int | None = None) -> None:
 
 
 def closed() -> FacepipeError:
-    """What a closed pipeline answers."""
+    """The error of a closed pipeline."""
     return FacepipeError("this pipeline is closed; make a new one")
 
 

@@ -1,12 +1,12 @@
-"""Pictures through both stages with all processors busy: read and decode | detect | crop | classify, overlapped.
+"""Runs pictures through both stages with all processors busy: read and decode | detect | crop | classify, overlapped.
 
-Reading threads decode ahead. Working threads take whatever is ready, the later stage first: a full batch of crops (of
-whichever pictures), else a picture to detect in, else the crops that are left. So no thread waits for another stage,
-and what lies between the stages stays little. Many pictures are worked on by several threads at once, each calling
-sessions of few threads; a picture that is alone by sessions that use every processor. On two cores with AVX512-VNNI the
-former gets 1.2 times as much through the detector and 1.1 times through the classifier.
+Reader threads decode ahead. Worker threads take whatever is ready, later stages first: a full batch of crops (from any
+pictures), else a picture to detect in, else the remaining crops. So no thread waits for another stage, and the queues
+between the stages stay short. With many pictures, several threads work at once, each calling sessions with few threads;
+a single picture uses sessions with every processor. On two cores with AVX512-VNNI the former gives 1.2 times the
+detector's throughput and 1.1 times the classifier's.
 
-``Pipeline.stream`` feeds an engine of its own, a window's worth ahead of the results; a server feeds one for good.
+``Pipeline.stream`` feeds an engine of its own, one window ahead of the results; a server feeds a permanent one.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ from .stages import Stages
 from .two_stage import Found, assemble, classify_cuts, cut, detect, failed
 
 WINDOW = 16
-"""Pictures between the source and the results of a stream, at least: two batches of crops where each has one face."""
+"""Minimum window of a stream, in pictures between source and results: two batches of crops at one face per picture."""
 LONG = 32
-"""From so many pictures on a stream is long: opening the second sessions (0.3 s) is made good by then."""
+"""From this many pictures on, a stream is long enough to recover the cost of opening the second sessions (0.3 s)."""
 POLL = 1.0
-"""Seconds after which a waiting thread looks whether the interpreter is ending."""
+"""Seconds after which a waiting thread checks whether the interpreter is shutting down."""
 UNREAD = "not classified: the picture, or its request, has more faces than are read"
 
 
 class _Ended(Exception):
-    """Nobody waits any more for a picture that waited for its turn to be decoded."""
+    """A picture was dropped, or the engine stopped, while the picture waited for its turn to be decoded."""
 
 
 class Engine:
     """The threads and queues of a scheduler. Threads start with the first pictures, or with :meth:`start`.
 
     Args:
-        stages: whose workers work, and whose sessions for several are opened when many pictures come.
-        readers: threads that decode; None takes as many as there are workers.
-        batch: most pictures in one call of a detector on an accelerator; on a CPU it is one.
+        stages: sets the number of workers; its shared sessions are opened when many pictures come.
+        readers: number of threads that decode; None takes as many as there are workers.
+        batch: maximum number of pictures per detector call on an accelerator; on a CPU it is one.
         window: seconds that such a call waits for pictures that are being decoded.
-        begun: called with the pictures of each call of a detector, before it.
+        begun: called with the pictures of each detector call, before it.
 
-    Every attribute is guarded by one lock; threads wait on its condition.
+    One lock guards every attribute; threads wait on its condition.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class Engine:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start every thread, and open the sessions for several, before the first picture comes."""
+        """Start every thread and open the shared sessions before the first picture comes."""
         self.stages.shared_parts(True)
         with self._changed:
             self._start_threads(several=True)
 
     def submit(self, *tickets: Ticket) -> None:
-        """Take pictures."""
+        """Submit pictures."""
         with self._changed:
             for ticket in tickets:
                 self._queues.add(ticket)
@@ -86,10 +86,10 @@ class Engine:
             self._changed.notify_all()
 
     def result(self, ticket: Ticket) -> Result:
-        """Wait for a picture.
+        """Wait for a picture's result.
 
         Raises:
-            Exception: what a stage raised at it, or what the engine was ended with.
+            Exception: what a stage raised for this picture, or the error that ended the engine.
         """
         while not ticket.future.done() and self._error is None:
             wait([ticket.future], POLL)
@@ -100,7 +100,7 @@ class Engine:
         return ticket.future.result()
 
     def release(self, *tickets: Ticket) -> None:
-        """Let go of frames that were kept. What is not done yet is dropped: it ends after the call that it is in."""
+        """Release frames that were kept. Unfinished pictures are dropped and end after their current call."""
         dropped = []
         with self._changed:
             for ticket in tickets:
@@ -120,16 +120,16 @@ class Engine:
 
     @property
     def waiting(self) -> int:
-        """Pictures that have been taken and that no detector looks at yet."""
+        """Number of submitted pictures that no detector is working on yet."""
         return self._queues.waiting
 
     @property
     def alive(self) -> bool:
-        """Whether every thread is at work."""
+        """Whether every thread is running."""
         return self._error is None and all(thread.is_alive() for thread in self._threads)
 
     def fail(self, error: BaseException) -> None:
-        """End with an error, which everybody gets who waits for a picture."""
+        """End with an error, which is raised to everyone who waits for a picture."""
         with self._changed:
             self._error = self._error or error
             left = [*self._queues.order.values()]
@@ -138,10 +138,10 @@ class Engine:
             self._end(ticket, fault=error)
 
     def close(self, finish: bool = False) -> None:
-        """Have every thread end after the call that it is in, and wait for that.
+        """End every thread after its current call, and wait for that.
 
         Args:
-            finish: do first what was submitted.
+            finish: first process everything that was submitted.
         """
         with self._changed:
             while finish and self._queues.active and self.alive:
@@ -154,7 +154,7 @@ class Engine:
             self._end(ticket)
 
     def _start_threads(self, several: bool) -> None:
-        """A reader and a worker; where several pictures come all the others, too. Under the lock."""
+        """Start a reader and a worker, and all the others if several pictures come. Call it under the lock."""
         wanted = [("read", self._reader), ("work", self._worker)]
         if several:
             wanted += [("read", self._reader)] * (self._readers - 1)
@@ -167,20 +167,20 @@ class Engine:
     def _guarded(self, target: Callable[[], None]) -> None:
         try:
             target()
-        except BaseException as error:  # whatever it is, whoever waits has it
+        except BaseException as error:  # pass any error on to those who wait
             self.fail(error)
 
     def _wait(self) -> bool:
-        """Wait for a change; False where the thread has to end."""
+        """Wait for a change; False if the thread has to end."""
         self._changed.wait(POLL)
         return not self._ending()
 
     def _ending(self) -> bool:
-        # Python joins these threads when it ends, before it would drop a stream that nobody closed.
+        # Python joins these threads at exit, before it would drop a stream that nobody closed.
         return self._stopped or self._error is not None or not threading.main_thread().is_alive()
 
     def _end(self, ticket: Ticket, result: Result | None = None, fault: BaseException | None = None) -> None:
-        """A picture is done, has failed, or (neither) was dropped; the first end counts."""
+        """Finish a picture: it is done, has failed, or (neither) was dropped. Only the first call counts."""
         with self._changed:
             if ticket.done:
                 return
@@ -214,7 +214,7 @@ class Engine:
         try:
             ticket.picture = ticket.stages.read(ticket.source, partial(self._admit, ticket))
             if ticket.keep:
-                _ = ticket.picture.frame  # decoded here, while others are looked at
+                _ = ticket.picture.frame  # decode it here, while others are processed
         except _Ended:
             pass
         except FacepipeError as error:
@@ -225,7 +225,7 @@ class Engine:
         ticket.since = time.monotonic()
         ticket.stages.stopwatch.add("read", ticket.since - start - (ticket.waited - waited))
         with self._changed:
-            ticket.source = b""  # a picture's encoded bytes are not needed any more
+            ticket.source = b""  # the encoded bytes are no longer needed
             self._queues.budget.settle(ticket.number)
             self._queues.reading -= 1
             ready = ticket.picture is not None and result is None and fault is None and not ticket.dropped
@@ -236,7 +236,7 @@ class Engine:
             self._end(ticket, result, fault)
 
     def _admit(self, ticket: Ticket, pixels: int) -> None:
-        """Wait until a picture of so many pixels may be decoded: in order, and when there is room for it."""
+        """Wait until a picture of this many pixels may be decoded: in order, and once there is room."""
         start = time.monotonic()
         with self._changed:
             while not self._queues.admits(ticket, pixels):
@@ -259,7 +259,7 @@ class Engine:
                 self._changed.notify_all()
 
     def _helper(self) -> None:
-        """A worker that waits until many pictures come, and opens the sessions for several at once."""
+        """A worker that waits until many pictures come, then opens the shared sessions."""
         with self._changed:
             while self.stages.shared_parts(False) is None and self._queues.submitted < LONG:
                 if self._ending() or not self._wait():
@@ -285,7 +285,7 @@ class Engine:
         self._detect(task)
 
     def _detect(self, task: Detection) -> None:
-        """Look at pictures in one call; where that fails at each alone, so that one does not spoil the others."""
+        """Detect in pictures with one call; if that fails, one by one, so that one picture cannot spoil the rest."""
         parts, tickets = task
         pictures = [ticket.picture for ticket in tickets if ticket.picture is not None]
         try:
@@ -303,7 +303,7 @@ class Engine:
             self._cut(parts.classifiers, ticket, found)
 
     def _cut(self, classifiers: Classifiers, ticket: Ticket, found: Found) -> None:
-        """Have a picture's crops wait, those of as many faces as are allowed."""
+        """Cut a picture's crops and queue them, for as many faces as are allowed."""
         count = len(found.faces)
         with self._changed:
             allowed = count if ticket.allow is None else ticket.allow(count)
@@ -313,7 +313,7 @@ class Engine:
             if not ticket.dropped:
                 placed = found.placed(None if allowed == count else range(allowed))
                 ticket.readings, cuts = cut(classifiers, placed, ticket.stages.stopwatch)
-        except ImageError as error:  # the whole picture, of which a part was decoded
+        except ImageError as error:  # the picture was decoded at a reduced size, but not in full
             ticket.error, result = error, failed(ticket.stages.models, ticket.name, error)
         except Exception as error:
             fault = error
@@ -332,7 +332,7 @@ class Engine:
             self._finish(ticket)
 
     def _classify(self, task: Classification) -> None:
-        """Classify crops in one call; where that fails those of each picture alone."""
+        """Classify crops with one call; if that fails, picture by picture."""
         parts, kind, crops = task
         cuts, stopwatch = [each for _, each in crops], kind.stages.stopwatch
         tickets = [*dict.fromkeys(ticket for ticket, _ in crops)]
@@ -353,7 +353,7 @@ class Engine:
             self._finish(ticket)
 
     def _finish(self, ticket: Ticket) -> None:
-        """Put a picture's result together, once all of its crops are classified."""
+        """Assemble a picture's result once all of its crops are classified."""
         stages, found = ticket.stages, ticket.found
         if ticket.dropped or found is None:
             self._end(ticket)
@@ -367,15 +367,15 @@ class Engine:
 def in_order(
     engine: Engine, sources: Iterable[Source], features: bool = False, frames: bool = True
 ) -> Generator[tuple[Result, Frame | None]]:
-    """The results of any number of pictures in the order of the sources, each with its frame.
+    """Yield the results of any number of pictures in the order of the sources, each with its frame.
 
-    The sources are asked for in the caller's own thread. Closing the iterator, an error, or the end of the sources
-    closes the engine before it returns.
+    The sources are iterated in the caller's thread. Closing the iterator, an error, or the end of the sources closes
+    the engine before it returns.
 
     Args:
-        engine: that nobody else uses.
+        engine: one that nobody else uses.
         sources: as for ``Pipeline.stream``.
-        features: read the features, too.
+        features: also read the features.
         frames: False gives None in place of each frame.
 
     Raises:

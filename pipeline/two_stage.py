@@ -1,7 +1,7 @@
-"""The chain of both stages, written once: detect, match faces to heads, cut, classify, assemble.
+"""The chain of both stages: detect, match faces to heads, cut, classify, assemble.
 
-``analyse`` is the whole of it for one picture. The stream and videos go through the same steps and do something in
-between: the stream collects the crops of several pictures for one call, videos follow persons and leave out faces.
+``analyse`` runs all of it for one picture. Streams and videos use the same steps with work in between: streams collect
+the crops of several pictures for one call, videos track persons and leave out faces.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .results import Box, Face, Head, Models, Result
 from .stages import Stages, Stopwatch
 
 SHARE_IN_HEAD = 0.7
-"""A face belongs to a head when at least this share of its area lies in the head's box."""
+"""A face belongs to a head if at least this fraction of its area lies in the head's box."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Found:
     """What the detector found in one picture.
 
     Attributes:
-        picture: as it was read.
+        picture: the picture that was read.
         faces: the faces, most confident first, in pixels of the whole picture.
         heads: the heads, likewise.
-        head_of: for each face the number of the head that it lies in, or None.
+        head_of: for each face the index of its head, or None.
     """
 
     picture: Picture
@@ -39,10 +39,10 @@ class Found:
     head_of: Sequence[int | None]
 
     def placed(self, due: Sequence[int] | None = None) -> Placed:
-        """The faces as the classifiers take them.
+        """The faces in the form that the classifiers take.
 
         Args:
-            due: numbers of the faces that are to be classified; None takes all.
+            due: indices of the faces to classify; None takes all.
         """
         boxes, heads = self.faces.boxes, self.head_of
         if due is not None:
@@ -51,7 +51,7 @@ class Found:
 
 
 def analyse(stages: Stages, source: Source, features: bool = False) -> Result:
-    """Read one picture and go through both stages with every thread.
+    """Read one picture and run both stages on it with all threads.
 
     Args:
         stages: the models.
@@ -60,7 +60,7 @@ def analyse(stages: Stages, source: Source, features: bool = False) -> Result:
 
     Raises:
         FrameError, ImageError, ImageTooLargeError: the picture cannot be read.
-        WeightsError: features are asked for, and a classifier gives none.
+        WeightsError: features are requested and a classifier has none.
         FacepipeError: the pipeline is closed.
     """
     parts = stages.ready(features)
@@ -72,12 +72,12 @@ def analyse(stages: Stages, source: Source, features: bool = False) -> Result:
 
 
 def detect(detector: FaceDetector, pictures: Sequence[Picture], stopwatch: Stopwatch) -> list[Found]:
-    """The first stage: find the faces and heads of some pictures, and the head of each face.
+    """The first stage: find the faces and heads in some pictures, and the head of each face.
 
     Args:
-        detector: finds them.
-        pictures: as they were read.
-        stopwatch: that the time is added to, as ``detect``.
+        detector: the detector.
+        pictures: the pictures that were read.
+        stopwatch: the time is added to it as ``detect``.
     """
     with stopwatch.measure("detect"):
         detections = detector.detect([picture.view for picture in pictures])
@@ -95,28 +95,28 @@ def _match(picture: Picture, detections: Detections) -> Found:
 def classify(
     classifiers: Classifiers, placed: Sequence[Placed], stopwatch: Stopwatch, features: bool = False
 ) -> list[list[Reading]]:
-    """The second stage: cut and classify the faces of some frames, all crops in one call for each classifier.
+    """The second stage: cut and classify the faces of some frames, with one call per classifier for all crops.
 
     Args:
-        classifiers: read the attributes.
+        classifiers: the classifiers.
         placed: the faces, by frame.
-        stopwatch: that the time is added to, as ``classify``.
-        features: read the features, too.
+        stopwatch: the time is added to it as ``classify``.
+        features: also read the features.
 
     Returns:
-        For each frame one reading for each face, in order.
+        For each frame one reading per face, in order.
     """
     with stopwatch.measure("classify"):
         return classifiers.read(placed, features)
 
 
 def cut(classifiers: Classifiers, placed: Placed, stopwatch: Stopwatch) -> tuple[list[Reading], dict[str, list[Cut]]]:
-    """The first half of :func:`classify` for one frame: the readings to fill, and by classifier the crops for it.
+    """The first half of :func:`classify` for one frame: the readings to fill, and the crops by classifier.
 
     Args:
-        classifiers: that look.
+        classifiers: the classifiers.
         placed: a frame with its boxes.
-        stopwatch: takes the time.
+        stopwatch: the time is added to it as ``classify``.
     """
     with stopwatch.measure("classify"):
         readings, cuts = classifiers.cut([placed])
@@ -131,15 +131,15 @@ def classify_cuts(
     features: bool = False,
     steady: bool = False,
 ) -> None:
-    """The second half of :func:`classify`: one classifier's crops of any frames, whose readings are filled.
+    """The second half of :func:`classify`: classify one classifier's crops of any frames and fill their readings.
 
     Args:
-        classifiers: of whom one works.
-        name: of that one.
-        cuts: at least one.
-        stopwatch: that the time is added to, as ``classify``.
-        features: read the features, too.
-        steady: give a face the same numbers to the last digit whichever others it happens to be classified with.
+        classifiers: all classifiers.
+        name: of the one to run.
+        cuts: the crops, at least one.
+        stopwatch: the time is added to it as ``classify``.
+        features: also read the features.
+        steady: give a face the same numbers to the last digit whatever it is batched with.
     """
     with stopwatch.measure("classify"):
         classifiers.fill(name, cuts, features, steady)
@@ -152,13 +152,13 @@ def assemble(
     readings: Sequence[Reading],
     features: bool = False,
 ) -> Result:
-    """The result of one picture.
+    """Assemble the result of one picture.
 
     Args:
         models: that made it.
         source: its path, or None.
         found: faces and heads.
-        readings: one for each face.
+        readings: one per face.
         features: fill ``Face.features``.
     """
     picture, faces, heads = found.picture, found.faces, found.heads
@@ -190,13 +190,13 @@ def assemble(
 
 
 def box_of(row: Iterable[np.float32]) -> Box:
-    """The box of one row of ``Detections.boxes``."""
+    """Convert one row of ``Detections.boxes`` to a box."""
     x1, y1, x2, y2 = (shortest(value) for value in row)
     return Box(x1=x1, y1=y1, x2=x2, y2=y2)
 
 
 def shortest(value: np.float32) -> float:
-    """The float with the fewest digits that still is this float32: 0.1 and not 0.10000000149011612."""
+    """The float with the fewest digits that rounds to this float32: 0.1, not 0.10000000149011612."""
     return float(str(np.float32(value)))
 
 
@@ -204,15 +204,15 @@ def failed(models: Models, source: str | None, error: Exception | str) -> Result
     """The result of a picture or video that could not be read.
 
     Args:
-        models: that a result names.
-        source: as it was given; None of what came without one.
-        error: why.
+        models: named in the result.
+        source: as it was given; None if it has no name.
+        error: the reason.
     """
     return Result(source=source, width=None, height=None, faces=(), heads=(), models=models, error=str(error))
 
 
 def _in_one(reasons: dict[str, str]) -> str:
-    """Several classifiers' reasons as one text; a reason that all of them have stands alone."""
+    """Join several classifiers' reasons into one text; a reason that they all share is given once."""
     if len(set(reasons.values())) == 1:
         return next(iter(reasons.values()))
     return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
@@ -221,7 +221,8 @@ def _in_one(reasons: dict[str, str]) -> str:
 def match_heads(faces: np.ndarray, heads: np.ndarray) -> list[int | None]:
     """Give each face the head that it lies in, and each head at most one face.
 
-    Pairs are taken by the share of the face inside the head (in steps of a tenth), the tighter head first among equals.
+    Pairs are matched by the fraction of the face inside the head (in steps of a tenth), smaller heads first among
+    equals.
 
     Args:
         faces: boxes, (n, 4), in frame pixels.

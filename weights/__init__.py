@@ -1,2 +1,4 @@
-"""Released models: manifests, where versions are found and verified, and inference sessions. Imports nothing of
-ours."""
+"""Released models: manifests, finding and verifying versions, and inference sessions.
+
+Of the packages of facepipe, it imports only ``core``.
+"""

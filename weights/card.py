@@ -1,8 +1,8 @@
 """``MODEL_CARD.md``: what a release is, how good it is, how it was made and what it is not for.
 
-It is written from the manifest alone, so that every figure in it is one of a measurement's, and the same manifest gives
-the same card. Its sections follow Mitchell et al., "Model Cards for Model Reporting" (2019). The sentences are in
-``templates/model_card.md.j2``; what is worked out for them is here.
+It is generated from the manifest alone, so every figure in it comes from a measurement, and the same manifest gives the
+same card. Its sections follow Mitchell et al., "Model Cards for Model Reporting" (2019). The text is in
+``templates/model_card.md.j2``; the values for it are computed here.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .release import FEW, joined, label, losses, metrics_of, values_of
 CARD = "MODEL_CARD.md"
 TEMPLATE = "model_card.md.j2"
 SEVERAL = 3
-"""The worst figure of a measure is pointed out where it has at least so many."""
+"""The worst figure of a measure is pointed out if the measure has at least this many figures."""
 ASIDE = ("before calibration", "after calibration", "training rows")
-"""Subjects that are no subjects of their own, but other ways to look at the same rows."""
+"""Subjects that are only other views of the same rows."""
 PLOT_TITLES = {
     "pr": "Precision and recall",
     "calibration": "Confidence against the share that is right",
@@ -36,14 +36,14 @@ PLOT_TITLES = {
     "groups": "By group, with 95 % intervals",
     "curves": "Training curves",
 }
-"""Titles of plots by the stem of their files; no other picture goes into a release (``publish``)."""
+"""Titles of plots by file stem; no other picture goes into a release (``publish``)."""
 SENSITIVE = (
     *("race", "ethnicity", "ethnic_group", "skin_colour", "skin_color"),
     *("emotion", "emotions", "mood", "feeling"),
 )
-"""Names that attributes have which facepipe's own classifiers never predict."""
+"""Names of attributes that facepipe's own classifiers never predict."""
 _APART = ("history", "after", "command")
-"""Keys of ``Manifest.training`` that have places of their own in the card."""
+"""Keys of ``Manifest.training`` that the card shows elsewhere."""
 
 
 def model_card(manifest: Manifest, plots: Sequence[str] = (), most_loss: float | None = None) -> str:
@@ -52,7 +52,7 @@ def model_card(manifest: Manifest, plots: Sequence[str] = (), most_loss: float |
     Args:
         manifest: of the release, metrics included.
         plots: names of the pictures in the release's folder, such as ``card/pr.png``.
-        most_loss: the limit on the loss by int8, where it was set (``release.losses``).
+        most_loss: the limit on the loss from int8, if one was set (``release.losses``).
 
     Raises:
         WeightsError: the release's files cannot be compared.
@@ -124,9 +124,9 @@ def _files(manifest: Manifest) -> list[list[str]]:
 
 
 def _figures(manifest: Manifest) -> list[dict[str, Any]]:
-    """For each file its measurements: a protocol where it is new, and tables; groups of the default file only.
+    """The measurements of each file: a protocol where it changes, and tables; groups only for the default file.
 
-    Figures by the size of the face come first.
+    Figures by face size come first.
     """
     found, last = [], ""
     for number, entry in enumerate(manifest.files):
@@ -145,7 +145,7 @@ def _figures(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _losses(manifest: Manifest, most_loss: float | None) -> list[list[str]]:
-    """What the smaller files lose; empty where there is one file."""
+    """What the smaller files lose; empty if there is only one file."""
     if len(manifest.files) < 2:
         return []
     return [
@@ -161,7 +161,7 @@ def _losses(manifest: Manifest, most_loss: float | None) -> list[list[str]]:
 
 
 def _beside(manifest: Manifest) -> dict[str, Any]:
-    """The figures that other models have in common with the default file, as a table."""
+    """A table of the figures that other models share with the default file."""
     default = manifest.files[0]
     columns = {f"{manifest.stage} {label(manifest)} ({default.precision})": values_of(manifest, default)}
     for other in manifest.beside:
@@ -186,7 +186,7 @@ def _run(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def training_runs(manifest: Manifest) -> list[dict[str, Any]]:
-    """The runs that made a release, oldest first: ``Manifest.training`` and what stands under its ``after``."""
+    """The runs that made a release, oldest first: ``Manifest.training`` and those nested under ``after``."""
     runs: list[dict[str, Any]] = []
     run: Any = manifest.training
     while isinstance(run, dict):
@@ -196,7 +196,7 @@ def training_runs(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _limits(manifest: Manifest) -> dict[str, Any]:
-    """What the figures themselves say against the model, and what was not measured at all."""
+    """Weaknesses that the figures show, and what was not measured at all."""
     measured = metrics_of(manifest, manifest.files[0])
     own = {data.labels_sha256 for data in manifest.data}
     figures = [metric for metrics in measured for metric in metrics.values]
@@ -235,13 +235,13 @@ def _worst(figures: Sequence[Metric]) -> list[dict[str, str]]:
 
 
 def _subject(metric: Metric) -> str:
-    """What a figure is of; of a classifier's figures over all rows the attribute."""
+    """What a figure is about; for a classifier's figures over all rows, the attribute."""
     measure, subject = measure_and_subject(metric.name)
     return measure.partition(".")[0] if subject == EVERYTHING and "." in measure else subject
 
 
 def _commands(manifest: Manifest) -> list[str]:
-    """The commands that made and measured the release, as far as the manifest knows them."""
+    """The commands that made and measured the release, as far as the manifest records them."""
     commands = [str(run["command"]) for run in training_runs(manifest) if run.get("command")]
     commands.append(f"facepipe weights publish RUN --version {label(manifest)}")
     measured = (*manifest.metrics, *(other.metrics for other in manifest.beside))
@@ -251,7 +251,7 @@ def _commands(manifest: Manifest) -> list[str]:
 
 
 def _answers(manifest: Manifest) -> dict[str, Any]:
-    """What a classifier's answers rest on, and what the card says of race and emotion; nothing for a detector."""
+    """What a classifier's answers are based on, and what the card says about race and emotion; empty for a detector."""
     rows = []
     for attribute in manifest.attributes:
         if isinstance(attribute, PointsAttribute):

@@ -1,4 +1,4 @@
-"""Pieces of Markdown for cards: tables, those of a measurement's figures, nested settings, lists in a sentence."""
+"""Markdown for cards: tables, tables of a measurement's figures, nested settings, lists in a sentence."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from .manifest import Metric, Metrics
 from .metrics import measure_and_subject
 
 GROUP = re.compile(r"(\w+)=")
-"""A feature of a group and its value follow: ``gender=female, race=asian``."""
+"""The feature before each value in a group's name, such as ``gender=female, race=asian``."""
 WIDEST = 8
-"""Most columns of figures in a table; where both measures and subjects are more, figures stand below each other."""
+"""Maximum columns of figures in a table; if both measures and subjects exceed it, each figure gets its own row."""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
-    """A table and the blank line after it.
+    """A table, followed by a blank line.
 
     Args:
-        header: texts of the first line.
-        rows: texts of the others.
-        right: columns that are set to the right.
+        header: cells of the header row.
+        rows: cells of the other rows.
+        right: indices of right-aligned columns.
     """
     aligned = set(right)
     ruled = ["---:" if number in aligned else "---" for number in range(len(header))]
@@ -33,7 +33,7 @@ def _cell(text: str) -> str:
 
 
 def tree(content: dict[str, Any] | list[Any] | tuple[Any, ...], depth: int = 0) -> list[str]:
-    """Nested settings as indented lines in the manner of YAML."""
+    """Nested settings as indented lines in the style of YAML."""
     lines, pad = [], "  " * depth
     pairs = content.items() if isinstance(content, dict) else (("-", value) for value in content)
     for key, value in pairs:
@@ -54,7 +54,7 @@ def _is_nested(value: Any) -> bool:
 
 
 def plain(value: Any) -> str:
-    """A setting as one word or line: numbers short, lists in brackets."""
+    """A setting on one line, with short numbers and lists in brackets."""
     if isinstance(value, list | tuple):
         return "[" + ", ".join(plain(each) for each in value) + "]"
     if isinstance(value, dict):
@@ -65,14 +65,17 @@ def plain(value: Any) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names in a sentence: ``a``, ``a and b``, ``a, b and c``."""
+    """Join names for a sentence: ``a``, ``a and b``, ``a, b and c``."""
     found = list(names)
     return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
 
 
 def metrics_tables(metrics: Metrics) -> list[str]:
-    """The figures of one measurement: a table for those of named groups (``race=...``, ``gender=..., race=...``) each,
-    one for the gaps between groups, and for the others one for all the measures that are of the same subjects."""
+    """Tables of the figures of one measurement.
+
+    There is one for each kind of group (``race=...``, ``gender=..., race=...``), one for the gaps between groups, and
+    one for all other measures of the same subjects.
+    """
     groups: dict[str, list[Metric]] = {}
     for metric in metrics.values:
         groups.setdefault(_kind(metric), []).append(metric)
@@ -80,7 +83,7 @@ def metrics_tables(metrics: Metrics) -> list[str]:
 
 
 def by_group(metric: Metric) -> bool:
-    """Whether a figure is of a group of people, or of the gap between two."""
+    """Whether a figure is about a group of people, or the gap between two."""
     return _kind(metric) != ""
 
 
@@ -92,7 +95,7 @@ def _kind(metric: Metric) -> str:
 
 
 def _related(metrics: Sequence[Metric]) -> list[list[Metric]]:
-    """Figures that share a measure or a subject, directly or through others, together."""
+    """Group figures that share a measure or a subject, directly or through others."""
     found: list[tuple[set[str], list[Metric]]] = []
     for metric in metrics:
         measure, subject = measure_and_subject(metric.name)
@@ -108,7 +111,7 @@ def _related(metrics: Sequence[Metric]) -> list[list[Metric]]:
 
 
 def _metrics_table(metrics: Sequence[Metric]) -> list[str]:
-    """Measures across and subjects down, or the other way round where that is narrower."""
+    """A table with measures as columns and subjects as rows, or transposed if that is narrower."""
     cells = {measure_and_subject(metric.name): metric for metric in metrics}
     measures = list(dict.fromkeys(measure for measure, _ in cells))
     subjects = list(dict.fromkeys(subject for _, subject in cells))
@@ -131,12 +134,12 @@ def _metrics_table(metrics: Sequence[Metric]) -> list[str]:
 
 
 def value_text(metric: Metric) -> str:
-    """A figure to four decimals, with its confidence interval to three where there is one."""
+    """A figure to four decimals, and its confidence interval, if there is one, to three."""
     if metric.value is None:
         return "not measured"
     return f"{metric.value:.4f}" + ("" if metric.interval is None else " [{:.3f}, {:.3f}]".format(*metric.interval))
 
 
 def count_text(metric: Metric) -> str:
-    """Of how many a figure is; empty where that is not known."""
+    """The number of items behind a figure; empty if unknown."""
     return "" if metric.count is None else f"{metric.count:,}"

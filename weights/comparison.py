@@ -1,7 +1,7 @@
-"""The figures of two models side by side, where they were measured alike, and whether the second is better.
+"""Compare the figures of two models that were measured alike, and tell whether the second is better.
 
-Figures compare where they were measured by the same protocol on the same labels; or where the publisher of one version
-measured the other's very file (by its SHA-256) beside it on the same labels, as ``evaluate`` does.
+Figures are comparable if they were measured by the same protocol on the same labels, or if the publisher of one version
+measured the other's exact file (by its SHA-256) beside it on the same labels, as ``evaluate`` does.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .release import RULES, Release, Rule, limit, metrics_of
 
 POINTS = Rule(re.compile(r"\w+\.(eye_error|point_error_of_side)$"), "error of the points", False, 0.003)
 JUDGED: dict[Stage, tuple[Rule, ...]] = {**RULES, "classifier": (*RULES["classifier"], POINTS)}
-"""By what a model is judged against another: what int8 may lose, and an error of points of 0.3 % of the distance of the
+"""Rules for judging a model against another: what int8 may lose, and a point error of 0.3 % of the distance between the
 eyes."""
 OPEN = ("answered", "n_")
-"""Measures of which neither more nor less is better by itself."""
+"""Measures where neither more nor less is better in itself."""
 SHARES = ("accuracy", "recall")
-"""Measures that are a share of the rows or boxes counted, so that an interval follows from their number."""
+"""Measures that are a fraction of the rows or boxes counted, so that an interval follows from the count."""
 Z95 = 1.959964
-"""Standard deviations of a normal distribution that hold 95 % of it."""
+"""Half-width, in standard deviations, of the interval that holds 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,18 @@ class Figure:
     first: Metric
     second: Metric
     drawn: tuple[float, float] | None = None
-    """95 % interval of the difference, where both were resampled in pairs."""
+    """95 % interval of the difference, if both were resampled in pairs."""
 
     @property
     def difference(self) -> float | None:
-        """The second less the first; None where one of them was not measured, or on another number of rows."""
+        """The second minus the first; None if either was not measured, or the numbers of rows differ."""
         if self.first.value is None or self.second.value is None or self.first.count != self.second.count:
             return None
         return self.second.value - self.first.value
 
     @property
     def better(self) -> bool | None:
-        """Whether the second is better; None where they are equal, do not compare, or neither way is better."""
+        """Whether the second is better; None if they are equal or not comparable, or neither direction is better."""
         measure = measure_and_subject(self.name)[0].lower()
         if not self.difference or round(self.difference, 6) == 0 or any(word in measure for word in OPEN):
             return None
@@ -57,11 +57,11 @@ class Figure:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 % confidence interval of the difference; None where the two figures have none.
+        """95 % confidence interval of the difference; None if the two figures have none.
 
-        Of resampling in pairs; else from the intervals of both, by the method of variance estimates recovery (Newcombe,
-        Statistics in Medicine 1998; Zou and Donner, ibid. 2008). That takes them for independent: on the same rows the
-        truth is narrower.
+        From paired resampling if available, else from the intervals of both by the method of variance estimates
+        recovery (Newcombe, Statistics in Medicine 1998; Zou and Donner, ibid. 2008). The latter assumes that they are
+        independent: on the same rows, the true interval is narrower.
         """
         if self.drawn is not None:
             return self.drawn
@@ -75,12 +75,12 @@ class Figure:
 
     @property
     def significant(self) -> bool | None:
-        """Whether the interval of the difference leaves out zero; None where there is none."""
+        """Whether the interval of the difference excludes zero; None if there is no interval."""
         return None if self.interval is None else not self.interval[0] <= 0 <= self.interval[1]
 
 
 def _interval(metric: Metric) -> tuple[float, float] | None:
-    """A figure's own 95 % interval, or Wilson's of a share (Wilson, JASA 1927)."""
+    """A figure's own 95 % interval, or Wilson's for a proportion (Wilson, JASA 1927)."""
     if metric.interval is not None:
         return metric.interval
     measure = measure_and_subject(metric.name)[0].rpartition(".")[2].partition(" ")[0]
@@ -94,11 +94,11 @@ def _interval(metric: Metric) -> tuple[float, float] | None:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Figures that compare.
+    """Comparable figures.
 
     Attributes:
         first, second: what was measured, such as ``0.1.0 int8``.
-        protocol: how.
+        protocol: how it was measured.
         figures: those that both have.
     """
 
@@ -110,7 +110,7 @@ class SideBySide:
 
 @dataclass(frozen=True)
 class Apart:
-    """A measurement that has no counterpart in the other version."""
+    """A measurement without a counterpart in the other version."""
 
     of: str
     protocol: str
@@ -119,12 +119,12 @@ class Apart:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A model that a new one is measured against.
+    """A model that a new one is compared with.
 
     Attributes:
-        role: what it is to the new one: ``in use``, ``start``.
-        label: what it is called.
-        figures: those that publishing is judged by; empty where it was not measured on the same rows.
+        role: its relation to the new one: ``in use``, ``start``.
+        label: its name.
+        figures: those that decide on publishing; empty if it was not measured on the same rows.
     """
 
     role: str
@@ -132,7 +132,7 @@ class Baseline:
     figures: tuple[Figure, ...]
 
     def worse(self, manifest: Manifest) -> list[Figure]:
-        """The figures in which a new model is worse: its interval leaves out zero, or the loss is above the limit.
+        """The figures in which a new model is worse: the interval excludes zero, or else the loss exceeds the limit.
 
         Args:
             manifest: of the new model.
@@ -148,7 +148,7 @@ def _matters(figure: Figure, manifest: Manifest) -> bool:
 
 
 def headline(figures: tuple[Figure, ...], stage: Stage) -> tuple[Figure, ...]:
-    """The figures that a release is judged by (``JUDGED``), of those that compare."""
+    """The comparable figures that a release is judged by (``JUDGED``)."""
     rules = [rule.names for rule in JUDGED[stage]]
     return tuple(
         figure
@@ -162,12 +162,12 @@ def drawn_in_pairs(
     first: Mapping[str, Sequence[float | None]],
     second: Mapping[str, Sequence[float | None]],
 ) -> tuple[Figure, ...]:
-    """The figures, with the interval of the difference of those that were resampled of both models.
+    """Add the interval of the difference to the figures that were resampled for both models.
 
     Args:
         figures: of the same rows.
-        first: resampled figures of the first model by name, each draw of the same rows as the second's.
-        second: of the second.
+        first: resampled figures of the first model by name; each draw has the same rows as the second's.
+        second: resampled figures of the second model.
     """
     found = []
     for figure in figures:
@@ -179,7 +179,7 @@ def drawn_in_pairs(
 
 
 def side_by_side(first: Release, second: Release) -> tuple[tuple[SideBySide, ...], tuple[Apart, ...]]:
-    """The figures of two releases that compare, and the measurements that have no counterpart."""
+    """The comparable figures of two releases, and the measurements without a counterpart."""
     found: list[SideBySide] = []
     used: list[Metrics] = []
     for one, other in _pairs(first, second):
@@ -212,7 +212,7 @@ def side_by_side(first: Release, second: Release) -> tuple[tuple[SideBySide, ...
 
 
 def _pairs(first: Release, second: Release) -> list[tuple[FileEntry, FileEntry]]:
-    """Files of the same precision; the default ones where there are none."""
+    """Files of the same precision; if there are none, the default files."""
     mine, theirs = first.manifest.files, second.manifest.files
     pairs = [(one, other) for one in mine for other in theirs if one.precision == other.precision]
     return pairs or [(mine[0], theirs[0])]
@@ -223,7 +223,7 @@ def _of(release: Release, entry: FileEntry) -> str:
 
 
 def _alike(first: Metrics, second: Metrics) -> bool:
-    """The same protocol, and the same labels, where both name them."""
+    """Whether the protocol is the same, and, if both name them, the labels."""
     labels = {first.labels_sha256, second.labels_sha256} - {None}
     return len(labels) < 2 and first.protocol == second.protocol
 

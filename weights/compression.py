@@ -13,13 +13,13 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 LEAST = 1024
-"""Smaller arrays stay in float32: they weigh nothing."""
+"""Arrays with fewer elements stay in float32: they take hardly any space."""
 
 
 def store_float16(source: Path, target: Path) -> None:
-    """Halve a model's size: weights are stored in float16, and a Cast takes each back to float32.
+    """Halve a model's size: store the weights in float16, and cast each back to float32.
 
-    ONNX Runtime folds the casts when it loads the model, so that it computes in float32 at float32's speed.
+    ONNX Runtime folds the casts when it loads the model, so it computes in float32 at float32 speed.
     """
     proto = onnx.load(source)
     casts = []
@@ -38,7 +38,7 @@ def store_float16(source: Path, target: Path) -> None:
 
 
 class _Inputs(CalibrationDataReader):
-    """Model inputs one by one, as the quantiser asks for them."""
+    """Feeds model inputs one by one to the quantiser."""
 
     def __init__(self, inputs: Iterable[dict[str, np.ndarray]]):
         self.inputs: Iterator[dict[str, np.ndarray]] = iter(inputs)
@@ -54,14 +54,14 @@ def quantise_int8(
     in_float: Callable[[onnx.ModelProto], list[str]],
     kinds: list[str] | None = None,
 ) -> None:
-    """Quantise a float32 model to int8: static QDQ, a scale for each output channel of the weights.
+    """Quantise a float32 model to int8: static QDQ, one scale per output channel of the weights.
 
     Args:
         source: the float32 model.
         target: the int8 model.
-        inputs: model inputs by name, (1, …) each, which set the ranges of the activations: a hundred training pictures.
-        in_float: names, of the model's nodes, those that stay in float32.
-        kinds: operators to quantise; None takes all that onnxruntime can.
+        inputs: model inputs by name, (1, …) each, to calibrate the activation ranges: a hundred training pictures.
+        in_float: returns the names of the model's nodes that stay in float32.
+        kinds: operators to quantise; None for all that onnxruntime supports.
     """
     with tempfile.TemporaryDirectory() as temporary:
         ready = Path(temporary) / "ready.onnx"
@@ -77,5 +77,5 @@ def quantise_int8(
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_exclude=in_float(onnx.load(ready)),
-            extra_options={"CalibMovingAverage": True},  # one odd picture must not widen a range for all
+            extra_options={"CalibMovingAverage": True},  # one outlier must not widen a range for all
         )

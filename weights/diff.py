@@ -1,6 +1,6 @@
-"""Two versions of a stage side by side: what changed in their manifests, and their figures where these compare.
+"""Compare two versions of a stage: what changed in their manifests, and their figures where these are comparable.
 
-Figures that were not measured alike (``comparison``) are said not to compare, rather than set beside each other.
+Figures that were not measured alike (``comparison``) are reported as not comparable instead of side by side.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from .manifest import Manifest
 from .release import Release
 
 ASIDE = ("history", "after", "command", "environment", "calibration", "labels_sha256")
-"""Of the training: no settings, or too long to stand side by side; the cards have them."""
+"""Training keys that are not settings, or too long to show side by side; the cards have them."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A line of the manifests that is not the same; None where one has no such line."""
+    """A manifest entry that differs; None for the version that lacks it."""
 
     what: str
     first: str | None
@@ -29,13 +29,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Differences:
-    """What two versions differ in.
+    """The differences between two versions.
 
     Attributes:
-        changes: lines of the manifests.
-        same: headings whose lines are all the same.
-        figures: those that compare.
-        apart: measurements that do not.
+        changes: manifest entries that differ.
+        same: headings whose entries are all the same.
+        figures: comparable figures.
+        apart: measurements that are not comparable.
     """
 
     changes: tuple[Change, ...]
@@ -48,7 +48,7 @@ def differences(first: Release, second: Release) -> Differences:
     """Compare two releases of one stage.
 
     Raises:
-        WeightsError: they are of two stages.
+        WeightsError: they belong to different stages.
     """
     if first.stage != second.stage:
         raise WeightsError(f"{first.stage} {first.label} and {second.stage} {second.label} do two different things")
@@ -70,7 +70,7 @@ def differences(first: Release, second: Release) -> Differences:
 
 
 def _sections(manifest: Manifest) -> Iterator[tuple[str, dict[str, str]]]:
-    """The manifest as lines under headings."""
+    """The manifest as entries under headings."""
     for name in ("architecture", "licence", "date", "facepipe", "output", "decoder", "classes", "features"):
         value = getattr(manifest, name)
         if value not in (None, ()):

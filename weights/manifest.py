@@ -1,7 +1,7 @@
-"""Manifests: what a released model is, as strict records stored beside it in ``manifest.json``.
+"""Manifests: strict records that describe a released model, stored beside it in ``manifest.json``.
 
-The manifest is all that joins the two stages: the pipeline needs nothing of a model but its ONNX file and this.
-The records of the attribute schema and of the crop recipe stand here because manifests carry them; what they *do* is in
+The manifest is the only link between the two stages: all the pipeline needs of a model is its ONNX file and this.
+The records of the attribute schema and of the crop recipe are here because manifests contain them; what they *do* is in
 ``classifier/schema.py`` and ``classifier/crop.py``.
 """
 
@@ -48,29 +48,29 @@ Stage = Literal["detector", "classifier"]
 
 
 class SizeBand(Record):
-    """How an attribute's output is read where faces are of about one size; between bands it is interpolated."""
+    """How an attribute's output is read for faces of about one size; interpolated between bands."""
 
     side: float = Field(gt=0)
-    """Longer side of the box that is cut, in pixels of the frame."""
+    """Longer side of the box that is cropped, in pixels of the frame."""
     temperature: float = Field(default=1.0, gt=0)
     widen: float = 0.0
-    """Of numbers, in their unit."""
+    """For numbers: as ``NumericAttribute.widen``, in its unit."""
 
 
 class AttributeBase(Record):
-    """What all attributes have."""
+    """Fields of all attributes."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)
     weight: float = Field(default=1.0, gt=0, le=LARGEST)
-    """Factor of this attribute's loss in the training sum."""
+    """Weight of this attribute's loss in the total training loss."""
     temperature: float = Field(default=1.0, ge=0.001, le=1000)
     """Divides the logits before the softmax (Guo et al., "On Calibration of Modern Neural Networks", 2017)."""
     bands: tuple[SizeBand, ...] = Field(default=(), strict=False)
-    """Temperature and widening by the size of the face, smallest first, in place of the attribute's own: linear in the
-    logarithm of the size, constant beyond the first and the last. Empty: the same for every size."""
+    """Temperature and widening by face size, smallest first, instead of the attribute's own: linear in the logarithm of
+    the size, constant beyond the first and the last band. Empty: the same for every size."""
     min_side: float | None = Field(default=None, ge=1)
-    """Faces whose box has fewer pixels on its longer side get no value of this attribute. None: the crop recipe's
-    ``min_side``, which holds in any case."""
+    """Faces whose box has fewer pixels on its longer side get no value for this attribute. None: only the crop recipe's
+    ``min_side`` applies, as it always does."""
 
     @field_validator("bands")
     @classmethod
@@ -82,11 +82,11 @@ class AttributeBase(Record):
 
 
 class ClassesBase(AttributeBase):
-    """What attributes with classes have."""
+    """Fields of attributes with classes."""
 
     classes: tuple[Label, ...] = Field(min_length=2, max_length=10_000, strict=False)
     abstain_below: float = Field(default=0.0, ge=0, lt=1)
-    """Where the likeliest class has a smaller probability than this, the value is null; the probabilities stay."""
+    """If the most likely class has a lower probability, the value is null; the probabilities are still reported."""
 
     @field_validator("classes")
     @classmethod
@@ -104,13 +104,13 @@ class BinaryAttribute(ClassesBase):
 
 
 class CategoricalAttribute(ClassesBase):
-    """One of several classes without order; column ``<name>`` holds a class name."""
+    """One of several unordered classes; column ``<name>`` holds a class name."""
 
     kind: Literal["categorical"] = "categorical"
 
 
 class OrdinalAttribute(ClassesBase):
-    """One of several classes in order; column ``<name>`` holds a class name."""
+    """One of several ordered classes; column ``<name>`` holds a class name."""
 
     kind: Literal["ordinal"] = "ordinal"
 
@@ -118,7 +118,7 @@ class OrdinalAttribute(ClassesBase):
 class NumericAttribute(AttributeBase):
     """A number: a distribution over bins, read as its expectation (DEX, Rothe et al. 2015), or one linear output.
 
-    Column ``<name>`` holds the number; ``<name>_lo`` and ``<name>_hi`` hold a closed range where only that is known.
+    Column ``<name>`` holds the number; ``<name>_lo`` and ``<name>_hi`` hold a closed range if only that is known.
     """
 
     kind: Literal["numeric"] = "numeric"
@@ -129,12 +129,12 @@ class NumericAttribute(AttributeBase):
     """Bins of equal width whose centres run from ``low`` to ``high`` inclusive. None: one linear output, 0 at ``low``
     and 1 at ``high`` (regression)."""
     estimate: Literal["mean", "median"] = "mean"
-    """What is read from a distribution over bins. The median errs least in absolute terms, the mean in squared ones."""
+    """What is read from a distribution over bins. The median minimises the absolute error, the mean the squared one."""
     interval: float = Field(default=0.8, gt=0, lt=1)
-    """Probability that the reported interval is meant to hold."""
+    """Intended coverage of the reported interval, as a probability."""
     widen: float = 0.0
-    """Added below and above to the interval, in ``unit``, so that it holds as often as it says (split conformal
-    quantile regression, Romano et al., NeurIPS 2019). Without bins the interval is the value plus and minus this."""
+    """Added to the interval at both ends, in ``unit``, so that its coverage is as intended (split conformal quantile
+    regression, Romano et al., NeurIPS 2019). Without bins, the interval is the value plus and minus this."""
 
     @model_validator(mode="after")
     def _ordered(self) -> NumericAttribute:
@@ -150,14 +150,14 @@ class NumericAttribute(AttributeBase):
 class PointsAttribute(AttributeBase):
     """Named points; columns ``<point>_x`` and ``<point>_y`` hold pixels of the stored picture.
 
-    "left" is the image's left: ``left_eye`` is the eye nearer to the picture's left edge on an upright face, the
-    person's right eye, as MTCNN, InsightFace and MTFL have it.
+    "left" is the image's left: ``left_eye`` is the eye nearer to the picture's left edge on an upright face, which is
+    the person's right eye, as in MTCNN, InsightFace and MTFL.
     """
 
     kind: Literal["points"] = "points"
     points: tuple[Label, ...] = Field(min_length=1, max_length=1000, strict=False)
     mirror: tuple[tuple[str, str], ...] = Field(default=(), max_length=1000, strict=False)
-    """Pairs of points that change places when the picture is mirrored."""
+    """Pairs of points that swap when the picture is mirrored."""
 
     @model_validator(mode="after")
     def _known(self) -> PointsAttribute:
@@ -173,10 +173,10 @@ Attribute = Annotated[
 
 
 class CropRecipe(Record):
-    """How a face is cut out of a frame, in training and in serving alike (``classifier/crop.py``)."""
+    """How a face is cropped from a frame, in training and serving alike (``classifier/crop.py``)."""
 
     region: Literal["face", "head", "torso"] = "face"
-    """What is cut: the face's box, the box of the head that the face lies in, or the torso below it, whose box is
+    """What is cropped: the face's box, the box of the head that contains the face, or the torso below it, whose box is
     derived from the face's (``classifier/region.py``)."""
     margin: float = Field(ge=0, le=2)
     """Added on each side, as a fraction of the longer side of the box."""
@@ -184,15 +184,15 @@ class CropRecipe(Record):
     size: int = Field(ge=16, le=1024)
     """Side of the crop in pixels."""
     border: tuple[Level, Level, Level] = Field(default=(114, 114, 114), strict=False)
-    """BGR colour of what lies outside the frame."""
+    """BGR colour of the area outside the frame."""
     interpolation: Literal["area", "linear"] = "area"
-    """How a larger face is shrunk; a smaller one is always enlarged linearly."""
+    """How larger faces are shrunk; smaller ones are always enlarged linearly."""
     min_side: float = Field(default=8.0, ge=1, le=10_000)
     """Boxes whose longer side has fewer pixels are not classified."""
 
     @property
     def sha256(self) -> str:
-        """Names the recipe: SHA-256 of its fields as JSON in ASCII, sorted by name, without spaces.
+        """Identifies the recipe: SHA-256 of its fields as ASCII JSON, sorted by name, without spaces.
 
         >>> CropRecipe(margin=0.25, size=224).sha256[:12]
         '2a36385db31c'
@@ -213,11 +213,11 @@ class FileEntry(Record):
     sha256: str = Field(pattern=SHA256)
     bytes: int = Field(ge=1, le=ONNX_BYTES)
     precision: Literal["float32", "float16", "int8"]
-    """How the weights are stored; inputs and outputs are float32 in every case."""
+    """How the weights are stored; inputs and outputs are always float32."""
 
 
 class Document(Record):
-    """A file of a release that no model runs on: its card, and the card's plots."""
+    """A file of a release that is not a model: its card, or one of the card's plots."""
 
     name: str = Field(pattern=r"^(card/)?[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)
     sha256: str = Field(pattern=SHA256)
@@ -237,7 +237,7 @@ class InputSpec(Record):
     padding: tuple[Level, Level, Level] | None = Field(default=None, strict=False)
     """Colour around a letterboxed frame (detector only)."""
     dynamic: bool = False
-    """Height and width of the input may be any multiples of 32, ``size`` being the usual one; else only ``size``."""
+    """Whether the input's height and width may be any multiples of 32, usually ``size``; else only ``size``."""
 
 
 class TrainingData(Record):
@@ -251,25 +251,28 @@ class TrainingData(Record):
 
 
 class Thresholds(Record):
-    """Which of a detector's boxes are kept, unless the user says otherwise."""
+    """Which of a detector's boxes are kept by default."""
 
     confidence: float = Field(ge=0, le=1)
     """Detections below it are dropped."""
     iou: float = Field(ge=0, le=1)
-    """Overlap over which non-maximum suppression drops the weaker box of the same class."""
+    """Overlap above which non-maximum suppression drops the weaker box of the same class."""
     max_detections: int = Field(ge=1, le=100_000)
 
 
 class Metric(Record):
-    """One figure. Its name says what was measured and, after a comma or a slash, on what: ``AP50, face boxes of every
-    size``, ``gender.accuracy/UTKFace``."""
+    """One figure.
+
+    Its name says what was measured and, after a comma or a slash, on what: ``AP50, face boxes of every size``,
+    ``gender.accuracy/UTKFace``.
+    """
 
     name: Line
     value: Figure
     count: int | None = None
-    """Pictures, boxes or rows measured."""
+    """Number of pictures, boxes or rows measured."""
     interval: tuple[float, float] | None = Field(default=None, strict=False)
-    """95 % confidence interval of the value, where one was worked out."""
+    """95 % confidence interval of the value, if one was computed."""
 
 
 class Metrics(Record):
@@ -285,23 +288,23 @@ class Metrics(Record):
 
 
 class Beside(Record):
-    """Another model, measured as the release was."""
+    """Another model, measured in the same way as the release."""
 
     name: Line
     metrics: Metrics
 
 
 class Manifest(Record):
-    """Everything a user or another stage needs to know of one released model."""
+    """Everything a user or another stage needs to know about one released model."""
 
     stage: Stage
     name: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*)?$", max_length=100)
-    """Which of several classifiers this is: ``shirt`` for ``shirt@0.1.0``. Empty for the detector and for the
-    classifier of faces, which is also called ``face``."""
+    """Which of several classifiers this is: ``shirt`` for ``shirt@0.1.0``. Empty for the detector and for the face
+    classifier, which is also called ``face``."""
     version: Version
     architecture: Line
     files: tuple[FileEntry, ...] = Field(min_length=1, max_length=100, strict=False)
-    """The first is the one that runs unless another precision is asked for."""
+    """The first one runs unless another precision is requested."""
     input: InputSpec
     output: Line
     """How the outputs are decoded, in words; ``decoder`` names the code."""
@@ -311,17 +314,17 @@ class Manifest(Record):
     attributes: tuple[Attribute, ...] = Field(default=(), max_length=1000, strict=False)
     crop: CropRecipe | None = None
     features: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Width of the output ``features``, the pooled numbers before the heads; None where the file has no such output."""
+    """Width of the output ``features``, the pooled activations before the heads; None if there is no such output."""
     data: tuple[TrainingData, ...] = Field(strict=False)
     training: dict[str, Any]
-    """Settings of the training command, seed included, as they were used."""
+    """Settings of the training command as used, including the seed."""
     metrics: tuple[Metrics, ...] = Field(default=(), strict=False)
     beside: tuple[Beside, ...] = Field(default=(), strict=False)
     licence: Line
     facepipe: MadeWith
     date: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     notes: str = ""
-    """What the publisher says, in Markdown; a section of the card."""
+    """The publisher's notes, in Markdown; a section of the card."""
     documents: tuple[Document, ...] = Field(default=(), strict=False)
 
     @field_validator("date")
@@ -333,7 +336,7 @@ class Manifest(Record):
     @field_validator("files")
     @classmethod
     def _distinct(cls, files: tuple[FileEntry, ...]) -> tuple[FileEntry, ...]:
-        if len({file.name.lower() for file in files}) != len(files):  # lower: some disks do not tell case apart
+        if len({file.name.lower() for file in files}) != len(files):  # lower: some file systems ignore case
             raise ValueError("two files have one name")
         return files
 
@@ -354,7 +357,7 @@ def read_manifest(path: Path) -> Manifest:
     """Read and check a ``manifest.json``.
 
     Raises:
-        WeightsError: the file is missing, no regular file, not JSON, or breaks the contract; the message names the
+        WeightsError: the file is missing, not a regular file, not JSON, or breaks the contract; the message names the
             field.
     """
     try:
@@ -374,12 +377,12 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _made_with(parsed: Any) -> str:
-    """Which facepipe wrote a manifest that this one does not understand; a newer one may know more fields."""
+    """Note which facepipe wrote a manifest that cannot be read; a newer one may know more fields."""
     maker = parsed.get("facepipe") if isinstance(parsed, dict) else None
     return f" (it was written by facepipe {' '.join(maker[:40].split())})" if isinstance(maker, str) else ""
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a manifest as indented JSON (UTF-8, one trailing newline), whole or not at all."""
+    """Write a manifest atomically as indented JSON (UTF-8, one trailing newline)."""
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
     write_whole(path, f"{text}\n".encode())

@@ -1,8 +1,8 @@
-"""Figures, in manifests and in a run's folder: how they are named, and which file they are of.
+"""Figures in manifests and in a run's folder: how they are named, and which file they belong to.
 
-``evaluation/<precision>/evaluation.json`` is of the export's file in that precision: under ``metrics`` a record, or
-a list of records, as manifests hold them. Further folders may hold further measurements: of one of these files (on
-other data, at another size), or of other models, whose figures the card shows beside.
+``evaluation/<precision>/evaluation.json`` belongs to the exported file of that precision. Its key ``metrics`` holds one
+record, or a list of records, as in manifests. Other folders may hold further measurements: of one of these files (on
+other data, at another size), or of other models, whose figures the card shows for comparison.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from .manifest import Beside, FileEntry, Metrics
 
 EVALUATION, EVALUATION_FILE = "evaluation", "evaluation.json"
 DRAWS = TypeAdapter(dict[str, list[float | None]])
-"""The key ``resampled`` of that file."""
+"""Type of the key ``resampled`` in that file."""
 Measured = tuple[str | None, str | None]
-"""The SHA-256 of the file that was measured, and of the labels."""
+"""SHA-256 of the measured file, and of the labels."""
 BY_SIZE = "by size of the face:"
-"""How the protocol of figures by the size of the face begins; they are a card's first table."""
+"""Prefix of the protocol of figures by face size; they are a card's first table."""
 EVERYTHING = "all"
-"""Subject of a figure whose name has none."""
+"""Subject of a figure whose name does not give one."""
 LOWER_IS_BETTER = ("alarm", "error", "mae", "loss", "false", "gap", "ece", "width")
-"""Measures whose names hold one of these words are the better the lower they are."""
+"""Lower is better for measures whose names contain one of these words."""
 
 
 def measure_and_subject(name: str) -> tuple[str, str]:
@@ -43,7 +43,7 @@ def measure_and_subject(name: str) -> tuple[str, str]:
 
 
 def comparable(name: str) -> str:
-    """A figure's name without the value of the threshold, since each model is measured at its own.
+    """A figure's name without the threshold's value, since each model is measured at its own.
 
     >>> comparable("recall at 0.25, face boxes >= 32 px")
     'recall at its own threshold, face boxes >= 32 px'
@@ -53,13 +53,13 @@ def comparable(name: str) -> str:
 
 @dataclass(frozen=True)
 class Evaluations:
-    """What a run's folder says of its files.
+    """The evaluations in a run's folder.
 
     Attributes:
-        metrics: of the files of the export: first one evaluation of each file, in their order, then all further ones.
+        metrics: of the exported files: first one evaluation of each file, in file order, then all further ones.
         beside: other models that were measured.
-        resampled: by the SHA-256 of the file that was measured and that of the labels, figures of resamplings by name;
-            those of two files on the same labels have the same rows in each draw.
+        resampled: resampled figures by name, for each SHA-256 of a measured file and of its labels; two files on the
+            same labels have the same rows in each draw.
     """
 
     metrics: tuple[Metrics, ...]
@@ -72,8 +72,8 @@ def read_evaluations(run: Path, files: tuple[FileEntry, ...], how: str) -> Evalu
 
     Args:
         run: the run's folder.
-        files: of its export; each needs an evaluation.
-        how: what to do where one is missing, for the message.
+        files: the exported files; each needs an evaluation.
+        how: what to do if one is missing, for the message.
 
     Raises:
         WeightsError: a file was not evaluated, or an evaluation is of another file or cannot be read.
@@ -106,9 +106,9 @@ def read_evaluations(run: Path, files: tuple[FileEntry, ...], how: str) -> Evalu
 
 
 def _news(further: Metrics, known: list[Metrics]) -> Metrics | None:
-    """What a further measurement says beyond the known ones, if anything.
+    """What a further measurement adds to the known ones, if anything.
 
-    A side-by-side evaluation measures the run's own file again, and one of more figures begins with the usual ones.
+    A side-by-side evaluation measures the run's own file again, and a more detailed one begins with the usual figures.
     """
     for other in known:
         again = (other.file_sha256, other.labels_sha256) == (further.file_sha256, further.labels_sha256)
@@ -120,7 +120,7 @@ def _news(further: Metrics, known: list[Metrics]) -> Metrics | None:
 
 
 def _read(path: Path, how: str) -> tuple[str, list[Metrics], dict[str, list[float | None]]]:
-    """Name of what was measured, the figures, and what was resampled of them."""
+    """Name of what was measured, its figures, and their resampled values."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         given = content["metrics"]

@@ -1,9 +1,9 @@
-"""From a finished run's folder to a released version with a card.
+"""Publish a finished run as a released version with a card.
 
-A run folder (``runs/<stage>/NAME``) holds ``export/``, a working release, and under ``evaluation/`` what was measured
-of its files and of other models (``metrics.read_evaluations``), plots included. Publishing copies, names and describes;
-it measures nothing, and leaves the run folder as it is. A model that is worse than its start or than the version in use
-is refused, and the version in use stays in use, unless the publisher says otherwise.
+A run folder (``runs/<stage>/NAME``) holds ``export/``, a working release, and ``evaluation/``, the measurements of its
+files and of other models (``metrics.read_evaluations``), including plots. Publishing copies, names and describes; it
+measures nothing and leaves the run folder unchanged. Unless the publisher says otherwise, a model that is worse than
+its start or than the version in use is refused, and the version in use stays in use.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ from .store import (
 
 EXPORT = "export"
 PLOT_BYTES = 400_000
-"""What all plots of a release together should not exceed."""
+"""Size limit in bytes for all plots of a release together, as far as ``PLOT_WIDTHS`` allow."""
 PLOT_WIDTHS = (1200, 900, 640, 480)
-"""Widths in pixels to which plots are shrunk until they fit; wider ones are shrunk to the first in any case."""
+"""Widths in pixels to which plots are shrunk, in turn, until they fit; wider ones are always shrunk to the first."""
 EVALUATED_BY: dict[Stage, str] = {
     "detector": "facepipe export-detector {run}",
     "classifier": "facepipe train-classifier --resume --name {name} --data FACES.csv",
 }
-"""The commands that export a run's weights and measure the files."""
+"""Commands that export a run's weights and measure the files."""
 DATA: dict[Stage, str] = {"detector": "DATA.yaml", "classifier": "FACES.csv"}
 
 
@@ -71,10 +71,10 @@ class Choices:
     """What the publisher decides.
 
     Attributes:
-        version: name of the version, such as ``1.0.0``; ``shirt@0.1.0`` calls a classifier ``shirt``.
+        version: name of the version, such as ``1.0.0``; ``shirt@0.1.0`` names a classifier ``shirt``.
         notes: Markdown for the card.
-        replace: allow a version that is already there to be replaced.
-        most_loss: what int8 may lose, in place of the stage's own limit (``release.RULES``).
+        replace: allow an existing version to be replaced.
+        most_loss: what int8 may lose, instead of the stage's own limit (``release.RULES``).
         force: publish a model that is worse than its start or than the version in use.
         use: make it the version in use.
     """
@@ -89,12 +89,12 @@ class Choices:
 
 @dataclass(frozen=True)
 class Published:
-    """What publishing did.
+    """The result of publishing.
 
     Attributes:
         release: the new version.
         losses: what the smaller files lose against the most exact one.
-        remarks: what the publisher ought to know, in sentences.
+        remarks: what the publisher should know, as sentences.
         baselines: the models that it was compared with.
     """
 
@@ -105,10 +105,10 @@ class Published:
 
 
 def publish_run(run: Path, choices: Choices, root: Path | None = None) -> Published:
-    """Release what a run exported as a version of its stage, with a card. It happens as a whole or not at all.
+    """Publish a run's export as a version of its stage, with a card, atomically.
 
-    The version that was in use stays in use: it is pinned where it was only the newest. The first version of its name
-    is in use at once.
+    The version in use stays in use: it is pinned if it was used only for being the newest. The first version under a
+    name is in use at once.
 
     Args:
         run: the run's folder.
@@ -116,10 +116,10 @@ def publish_run(run: Path, choices: Choices, root: Path | None = None) -> Publis
         root: the folder of releases; None means the user's.
 
     Raises:
-        WorseError: it is worse than its start or than the version in use.
-        WeightsError: the folder is no run, has not been exported or evaluated, was evaluated with other files, int8
-            loses too much, or the version exists or has a bad name.
-        MissingExtraError: Pillow, which packs the plots, is not installed.
+        WorseError: the model is worse than its start or than the version in use.
+        WeightsError: the folder is not a run, has not been exported or evaluated, or was evaluated with other files;
+            int8 loses too much; or the version exists or has a bad name.
+        MissingExtraError: Jinja2, which renders the card, or Pillow, which compresses the plots, is not installed.
     """
     exported = exported_release(run)
     name, number = _named(exported, choices.version)
@@ -143,7 +143,7 @@ def publish_run(run: Path, choices: Choices, root: Path | None = None) -> Publis
 
 
 def _named(exported: Release, version: str) -> tuple[str, str]:
-    """The name and number of the new version; without a name it has the run's."""
+    """The name and number of the new version; the name defaults to the run's."""
     name, number = split_name(exported.stage, version)
     if number is None or not is_version(number):
         raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {shortened(version)}")
@@ -151,7 +151,7 @@ def _named(exported: Release, version: str) -> tuple[str, str]:
 
 
 def _described(run: Path, exported: Release, name: str, number: str, notes: str) -> tuple[Manifest, Resampled]:
-    """The manifest of the new version with the run's figures, and what was resampled of them."""
+    """The manifest of the new version with the run's figures, and their resampled values."""
     before = exported.manifest
     evaluations = read_evaluations(run, before.files, f"measure it with: {_evaluated_by(run, before.stage)}")
     described = before.model_copy(
@@ -174,7 +174,7 @@ def _losses(run: Path, manifest: Manifest, most_loss: float | None) -> tuple[Los
     """What the smaller files lose.
 
     Raises:
-        WeightsError: too much.
+        WeightsError: one loses too much.
     """
     found = tuple(losses(manifest, most_loss))
     if bad := [loss for loss in found if loss.too_great]:
@@ -193,10 +193,10 @@ def _in_use(stage: Stage, name: str) -> Release | None:
 
 
 def compared(run: Path) -> tuple[Baseline, ...]:
-    """What a run's model is measured against, with the figures of the same rows, as publishing it would find them.
+    """The models that publishing would compare a run's model with, and the figures on the same rows.
 
     Raises:
-        WeightsError: the folder is no run, or was not exported or measured.
+        WeightsError: the folder is not a run, or was not exported or measured.
     """
     exported = exported_release(run)
     manifest, resampled = _described(run, exported, exported.name, exported.version, "")
@@ -204,18 +204,18 @@ def compared(run: Path) -> tuple[Baseline, ...]:
 
 
 def _rank(version: str) -> tuple[bool, tuple[int, int, int, bool, str]]:
-    """Sorts versions as they are chosen where none is named: final ones first."""
+    """Sort key for the version used when none is named: final versions rank above others."""
     return version_key(version)[3], version_key(version)
 
 
 @contextmanager
 def _kept_in_use(used: Release | None, new: Manifest, root: Path | None) -> Iterator[None]:
-    """Pin the version in use where a newer one is published, and it is in use for being the newest; not if that fails.
+    """Pin the version in use if publishing a newer one would displace it; unpin it if the block fails.
 
     Args:
         used: the version in use.
-        new: of the one that is published.
-        root: the folder that is published to; None pins nothing.
+        new: manifest of the version being published.
+        root: the folder published to; None pins nothing.
     """
     if (
         used is None
@@ -235,12 +235,12 @@ def _kept_in_use(used: Release | None, new: Manifest, root: Path | None) -> Iter
 
 
 def exported_release(run: Path) -> Release:
-    """The working release in a run's folder, with its files checked.
+    """The working release in a run's folder, with its files verified.
 
     Raises:
-        WeightsError: the folder is no run, or was not exported, or its files are not those that were exported.
+        WeightsError: the folder is not a run, was not exported, or its files are not those that were exported.
     """
-    if not os.path.isdir(run):  # unlike Path.is_dir, no name is too long or forbidden for it
+    if not os.path.isdir(run):  # unlike Path.is_dir, does not raise for long or forbidden names
         raise WeightsError(f"{run}: no such folder; give the folder of a run, such as runs/detector/NAME")
     if os.path.isfile(run / MANIFEST):
         raise WeightsError(f"{run}: this is a release, not a run; give the folder of the run that made it")
@@ -258,7 +258,7 @@ def _evaluated_by(run: Path, stage: Stage) -> str:
 
 
 def _renamed(command: str, manifest: Manifest, version: str) -> str:
-    """A measuring command with the version in place of what the files were called before they had one."""
+    """A measuring command in which the version replaces the files' earlier label."""
     words = command.split(" ")
     for number, word in enumerate(words[1:], 1):
         for before in (label(manifest), f"{FACE}@{manifest.version}"):
@@ -269,9 +269,9 @@ def _renamed(command: str, manifest: Manifest, version: str) -> str:
 
 
 def _plots(run: Path, default: FileEntry) -> dict[str, bytes]:
-    """The plots for the card, packed, by their names in the release.
+    """The compressed plots for the card, by their names in the release.
 
-    Only those that ``PLOT_TITLES`` knows: a report also holds sheets of pictures, and those belong to their data sets.
+    Only those in ``PLOT_TITLES``: a report also holds sheets of pictures, which belong to their data sets.
     """
     folders = (run / EVALUATION / default.precision, run)
     found = [folder / f"{stem}.png" for stem in PLOT_TITLES for folder in folders]
@@ -284,13 +284,13 @@ def _plots(run: Path, default: FileEntry) -> dict[str, bytes]:
 
 
 def _packed(path: Path, width: int) -> bytes:
-    """A plot as a PNG of 64 colours that is at most so wide."""
+    """A plot as a 64-colour PNG, at most this wide."""
     require("PIL")
     from PIL import Image
     from PIL.PngImagePlugin import PngImageFile
 
     try:
-        with PngImageFile(path) as opened:  # not Image.open, which ultralytics replaces where it is imported
+        with PngImageFile(path) as opened:  # not Image.open, which ultralytics patches on import
             plot = opened.convert("RGB")
     except (OSError, SyntaxError) as error:
         raise WeightsError(f"{path}: cannot be read as a picture ({error})") from error

@@ -1,7 +1,7 @@
-"""Strict records, and reading them from files that may come from anybody.
+"""Strict records, and reading them from untrusted files.
 
-Values are bounded, finite, and ASCII where they become names of folders. Only regular files of a known size are read,
-and JSON within bounds.
+Values are bounded, finite, and ASCII where they become folder names. Only regular files of limited size are read, and
+JSON within limits.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from ..core.errors import WeightsError
 
 LOG = logging.getLogger("facepipe.weights")
 JSON_BYTES = 4_000_000
-"""Most bytes of a manifest, an index or another JSON file."""
+"""Maximum size in bytes of a manifest, an index or another JSON file."""
 LINE_ENDS = "\n\t"
-"""Control characters that text may hold."""
+"""Control characters allowed in text."""
 BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Characters that reorder the text around them (Unicode UAX 9)."""
 _warned: set[str] = set()
 VERSION_PATTERN = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}([-.][A-Za-z0-9.]{1,60})?")
-"""Of a whole version (``fullmatch``)."""
+"""A whole version; use with ``fullmatch``."""
 SHA256 = r"^[0-9a-f]{64}$"
 LARGEST = 1e6
-"""Most that a number of the preprocessing may be, and the inverse of the least."""
+"""Largest number allowed in the preprocessing; its inverse is the smallest factor."""
 ONNX_BYTES = 2**31 - 1
-"""Most bytes of a model in one file: protobuf's limit."""
+"""Maximum size in bytes of a single-file model: protobuf's limit."""
 DOCUMENT_BYTES = 100_000_000
 MadeWith = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6}){1,3}([A-Za-z.+-][A-Za-z0-9.+-]{0,40})?$")]
 """A version of facepipe."""
 Level = Annotated[int, Field(ge=0, le=255)]
-"""Of one colour of a pixel."""
+"""Value of one colour channel of a pixel."""
 Offset = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 Factor = Annotated[float, Field(ge=1 / LARGEST, le=LARGEST)]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
@@ -46,12 +46,12 @@ Line = Annotated[str, Field(max_length=10_000)]
 
 
 def is_version(text: str) -> bool:
-    """Whether a text reads like ``1.2.3`` or ``1.2.3-name``, in ASCII and with nothing after it."""
+    """Whether a text is a version such as ``1.2.3`` or ``1.2.3-name``, in ASCII and with nothing after it."""
     return VERSION_PATTERN.fullmatch(text) is not None
 
 
 def shortened(text: str) -> str:
-    """A text as messages quote it: its beginning, where it is long."""
+    """Quote a text for a message, truncated if long."""
     return repr(text if len(text) <= 60 else f"{text[:60]}…")
 
 
@@ -62,7 +62,7 @@ def _named_like_a_version(text: str) -> str:
 
 
 def _measured(value: Any) -> Any:
-    """None in place of a figure that could not be worked out (the mean of nothing is NaN)."""
+    """Replace a figure that could not be computed with None (the mean of nothing is NaN)."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -71,34 +71,34 @@ Figure = Annotated[float | None, BeforeValidator(_measured)]
 
 
 class Record(BaseModel):
-    """A strict, frozen pydantic model: unknown fields, silent conversions, NaN and Infinity are errors."""
+    """A strict, frozen pydantic model: unknown fields, implicit conversions, NaN and Infinity are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def first_error(error: ValidationError) -> str:
-    """The first field that a record refuses, and why, in one line of bounded length."""
+    """The first field that a record rejects, and why, in one line of limited length."""
     first = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "file"
     return " ".join(f"{where[:200]}: {first['msg'][:300]}".split())
 
 
 def read_regular(path: Path, most: int, exactly: bool = False) -> bytes:
-    """The content of a regular file, whose kind and size are checked before a byte is read.
+    """Read a regular file, after checking its type and size.
 
-    A link to a regular file is followed; a device, pipe, socket or folder is refused without waiting for it.
+    A link to a regular file is followed; a device, pipe, socket or folder is refused without blocking.
 
     Args:
         path: the file.
-        most: bytes that it may have.
-        exactly: it must have that many.
+        most: maximum size in bytes.
+        exactly: require exactly that size.
 
     Raises:
-        WeightsError: it is no regular file, or has another size.
+        WeightsError: it is not a regular file, or has the wrong size.
         OSError: it cannot be read.
     """
     try:
-        regular = stat.S_ISREG(path.stat().st_mode)  # opening a device may already do something
+        regular = stat.S_ISREG(path.stat().st_mode)  # merely opening a device may have side effects
     except ValueError as error:  # a NUL in its name
         raise WeightsError(f"{str(path)!r}: no name of a file") from error
     if not regular:
@@ -117,10 +117,10 @@ def read_regular(path: Path, most: int, exactly: bool = False) -> bytes:
 
 
 def parse_json(content: bytes) -> Any:
-    """Parse JSON strictly: in UTF-8, at most some 200 levels deep, no NaN or Infinity, no control characters in texts.
+    """Parse JSON strictly: UTF-8, about 200 levels at most, no NaN or Infinity, no control characters in strings.
 
     Raises:
-        ValueError: it is none of that; the message says what and where.
+        ValueError: it breaks one of these rules; the message says what and where.
     """
     if len(content) > JSON_BYTES:
         raise ValueError(f"has {len(content):,} bytes, expected at most {JSON_BYTES:,}")
@@ -140,7 +140,7 @@ def parse_json(content: bytes) -> Any:
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text is free of control characters (line feeds and tabs aside), which could steer a terminal."""
+    """Whether a text has no control characters, which could manipulate a terminal; line feeds and tabs are allowed."""
     return text.isprintable() or all(
         letter in LINE_ENDS or not (letter < " " or "\x7f" <= letter <= "\x9f" or letter in BIDIRECTIONAL)
         for letter in text
@@ -148,7 +148,7 @@ def is_plain(text: str) -> bool:
 
 
 def warn_once(message: str) -> None:
-    """Log a warning, once in a process, with control characters replaced."""
+    """Log a warning once per process, with control characters replaced."""
     if message not in _warned:
         _warned.add(message)
         LOG.warning("warning: %s", "".join(each if is_plain(each) and each != "\n" else "\ufffd" for each in message))

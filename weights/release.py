@@ -1,8 +1,8 @@
-"""One released model in its folder: its checked bytes, what it is called, and what its smaller files lose.
+"""One released model in its folder: its verified bytes, its name, and the accuracy that its smaller files lose.
 
-Its label is ``1.0.0``, or ``shirt@0.1.0`` where several classifiers stand beside each other. The classifier of faces
-and the detector need no name; ``face`` is another word for the classifier without one. Named classifiers lie a folder
-deeper: ``<root>/classifier/shirt/0.1.0/``.
+Its label is ``1.0.0``, or ``shirt@0.1.0`` where there are several classifiers. The face classifier and the detector
+need no name; ``face`` is an alias of the unnamed classifier. Named classifiers are one folder deeper:
+``<root>/classifier/shirt/0.1.0/``.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from .records import is_version, read_regular, shortened
 
 MANIFEST = "manifest.json"
 FACE = "face"
-"""The classifier without a name, where it stands beside others."""
+"""Name of the unnamed classifier, where it is listed beside others."""
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,99}")
-"""Of a whole name (``fullmatch``)."""
+"""A whole name; use with ``fullmatch``."""
 FEW = 100
-"""A figure of fewer boxes, pictures or rows is rough, and no loss is judged by it."""
+"""A figure from fewer boxes, pictures or rows is rough; no loss is judged by it."""
 EXACT = ("float32", "float16", "int8")
-"""Precisions, the most exact first."""
+"""Precisions, most exact first."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How much worse the smaller file of a release may be in the figures whose names fit."""
+    """How much worse a release's smaller file may be in the figures whose names match."""
 
     names: re.Pattern[str]
     what: str
     higher_is_better: bool
     most: float
     of_range: bool = False
-    """``most`` is a share of the range of the attribute that the figure's name begins with."""
+    """Whether ``most`` is a fraction of the range of the attribute that the figure's name begins with."""
 
 
 RULES: dict[Stage, tuple[Rule, ...]] = {
@@ -47,8 +47,8 @@ RULES: dict[Stage, tuple[Rule, ...]] = {
         Rule(re.compile(r"\w+\.mae$"), "mean absolute error", False, 0.001, of_range=True),
     ),
 }
-"""The project's limits on the loss by int8: 0.3 points of accuracy, and 0.1 years for an age of 0 to 100. ``most`` of a
-stage's first rule can be set when a run is published."""
+"""The project's limits on the loss from int8: 0.3 points of accuracy, and 0.1 years for an age of 0 to 100. ``most`` of
+a stage's first rule can be set when a run is published."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,16 @@ class Release:
 
     @property
     def name(self) -> str:
-        """Which of several classifiers this is; empty for the classifier of faces and for a detector."""
+        """Which of several classifiers this is; empty for the face classifier and for a detector."""
         return "" if self.manifest.name == FACE else self.manifest.name
 
     @property
     def label(self) -> str:
-        """What it is called among those of its stage: ``1.0.0`` or ``shirt@0.1.0``."""
+        """Its name among the releases of its stage: ``1.0.0`` or ``shirt@0.1.0``."""
         return label(self.manifest)
 
     def entry(self, precision: str | None = None) -> FileEntry:
-        """The file stored in ``precision``, or the release's default file.
+        """The file stored in ``precision``; if None, the release's default file.
 
         Raises:
             WeightsError: the release has no such file.
@@ -89,11 +89,11 @@ class Release:
         raise WeightsError(f"{self.stage} {self.label} has no {precision} file; it has: {have}")
 
     def finest(self) -> FileEntry:
-        """The file whose weights are the most exact: float32, else float16, else int8."""
+        """The file with the most exact weights: float32, else float16, else int8."""
         return min(self.manifest.files, key=lambda entry: EXACT.index(entry.precision))
 
     def read(self, precision: str | None = None) -> bytes:
-        """The bytes of a model file, given out only after its size and SHA-256 agree with the manifest.
+        """Read a model file, checking its size and SHA-256 against the manifest.
 
         Raises:
             WeightsError: the file is missing or is not the one that was released.
@@ -117,7 +117,7 @@ class Release:
         return content
 
     def verify(self) -> None:
-        """Check every file of the release, its card included, against the manifest.
+        """Check every file of the release, including its card, against the manifest.
 
         Raises:
             WeightsError: as for :meth:`read`.
@@ -129,16 +129,16 @@ class Release:
 
 
 def open_release(folder: Path) -> Release:
-    """Read the release in a folder; files are verified when they are read.
+    """Open the release in a folder; its files are verified when they are read.
 
     Raises:
-        WeightsError: no manifest, or a bad one.
+        WeightsError: the manifest is missing or bad.
     """
     return Release(folder, read_manifest(folder / MANIFEST))
 
 
 def file_entry(path: Path, precision: str) -> FileEntry:
-    """The manifest's line for a model file."""
+    """The manifest entry of a model file."""
     content = path.read_bytes()
     return FileEntry.model_validate(
         {
@@ -151,23 +151,23 @@ def file_entry(path: Path, precision: str) -> FileEntry:
 
 
 def document(name: str, content: bytes) -> Document:
-    """The manifest's line for a card or one of its plots."""
+    """The manifest entry of a card or one of its plots."""
     return Document(name=name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 
 
 def split_name(stage: Stage, text: str) -> tuple[str, str | None]:
-    """Take a name and a version apart.
+    """Split a text into a name and a version.
 
     Args:
         stage: only classifiers have names.
         text: ``1.0.0``, ``shirt@0.1.0``, ``shirt``, ``face@1.0.0`` or ``face``.
 
     Returns:
-        The name, empty for the classifier of faces and for a detector; and the version, None where only a name stands
-        there. What reads like neither is given back as a version, of which there will be none.
+        The name, empty for the face classifier and for a detector; and the version, None if there is only a name. A
+        text that looks like neither is returned as the version, which will not be found.
 
     Raises:
-        WeightsError: a detector with a name, or a name that cannot be one.
+        WeightsError: a detector has a name, or the name, or the version after it, is malformed.
     """
     name, at, version = text.partition("@")
     if not at and (stage == "detector" or not NAME_PATTERN.fullmatch(text)):
@@ -182,17 +182,17 @@ def split_name(stage: Stage, text: str) -> tuple[str, str | None]:
 
 
 def split_release(first: str, second: str | None = None) -> tuple[Stage, str | None]:
-    """Stage and version of what a command names in one word or two.
+    """Stage and version of a release that a command names in one or two words.
 
     Args:
         first: ``detector``, ``detector@1.0.0``, ``classifier`` or ``classifier@shirt@0.1.0``.
-        second: ``1.0.0`` or ``shirt@0.1.0`` after a stage alone; None where all is said.
+        second: ``1.0.0`` or ``shirt@0.1.0`` after a stage alone; None if there is no second word.
 
     Returns:
-        The stage, and what :func:`split_name` takes apart; None where only a stage stands there.
+        The stage, and the text for :func:`split_name`; None if there is only a stage.
 
     Raises:
-        WeightsError: the first word is no stage, or both words name a version.
+        WeightsError: the first word is not a stage, or both words name a version.
     """
     word, at, version = first.partition("@")
     for stage in get_args(Stage):
@@ -204,12 +204,12 @@ def split_release(first: str, second: str | None = None) -> tuple[Stage, str | N
 
 
 def joined(name: str, version: str) -> str:
-    """``1.0.0`` or ``shirt@0.1.0``: what :func:`split_name` takes apart."""
+    """``1.0.0`` or ``shirt@0.1.0``: the inverse of :func:`split_name`."""
     return f"{name}@{version}" if name else version
 
 
 def label(manifest: Manifest) -> str:
-    """What a release is called among those of its stage: ``1.0.0`` or ``shirt@0.1.0``."""
+    """Name of a release among those of its stage: ``1.0.0`` or ``shirt@0.1.0``."""
     return joined("" if manifest.name == FACE else manifest.name, manifest.version)
 
 
@@ -219,7 +219,7 @@ def place(root: Path, stage: Stage, name: str, version: str) -> Path:
     Args:
         root: the folder of releases.
         stage: detector or classifier.
-        name: of a classifier with a name, else empty.
+        name: of a named classifier, else empty.
         version: such as ``1.0.0``.
     """
     return root / stage / name / version if name else root / stage / version
@@ -235,21 +235,21 @@ class Loss:
     exact_value: float
     small_value: float
     loss: float
-    """By how much the smaller file is worse; negative where it is better."""
+    """By how much the smaller file is worse; negative if it is better."""
     most: float
     count: int
-    """Boxes or rows measured."""
+    """Number of boxes or rows measured."""
     share: bool = True
-    """The figure is a share of them, so that each can change it by 1 / ``count``."""
+    """Whether the figure is a fraction of them, so that each can change it by 1 / ``count``."""
 
     @property
     def judged(self) -> bool:
-        """Whether the limit holds: one box or row alone must not be able to break it."""
+        """Whether the limit applies: a single box or row must not be able to break it."""
         return self.count >= max(FEW, 1 / self.most if self.most and self.share else 0)
 
     @property
     def too_great(self) -> bool:
-        """Whether it is judged, and above the limit."""
+        """Whether it is judged and exceeds the limit."""
         return self.judged and round(self.loss, 6) > self.most
 
     @property
@@ -265,7 +265,7 @@ class Loss:
 
 
 def metrics_of(manifest: Manifest, entry: FileEntry) -> list[Metrics]:
-    """The measurements of one file. Older manifests do not name it; theirs are of the only file there is."""
+    """The measurements of one file. Older manifests do not name the file; theirs are of the only one."""
     alone = len(manifest.files) == 1
     return [
         metrics
@@ -275,7 +275,7 @@ def metrics_of(manifest: Manifest, entry: FileEntry) -> list[Metrics]:
 
 
 def values_of(manifest: Manifest, entry: FileEntry) -> dict[str, Metric]:
-    """All figures of one file by name; where several measurements have one, the first one's."""
+    """All figures of one file by name; if several measurements have the same figure, the first one counts."""
     found: dict[str, Metric] = {}
     for metrics in metrics_of(manifest, entry):
         found = {metric.name: metric for metric in metrics.values} | found
@@ -283,14 +283,14 @@ def values_of(manifest: Manifest, entry: FileEntry) -> dict[str, Metric]:
 
 
 def losses(manifest: Manifest, most: float | None = None) -> list[Loss]:
-    """What each smaller file of a release loses against its most exact one, in the figures that the rules are about.
+    """What each smaller file of a release loses against the most exact one, in the figures that the rules cover.
 
     Args:
         manifest: of a release whose files are all measured.
-        most: takes the place of the first rule's limit.
+        most: overrides the first rule's limit.
 
     Raises:
-        WeightsError: the files were measured on different rows, or no rule fits any figure of theirs.
+        WeightsError: the files were measured on different rows, or no rule matches any of their figures.
     """
     files = sorted(manifest.files, key=lambda entry: EXACT.index(entry.precision))
     exact = files[0]
@@ -322,21 +322,21 @@ def losses(manifest: Manifest, most: float | None = None) -> list[Loss]:
 
 
 def limit(manifest: Manifest, name: str, rule: Rule) -> float:
-    """What a figure may lose by a rule.
+    """How much a figure may lose under a rule.
 
     Args:
         manifest: of the release.
         name: of the figure.
-        rule: one of the stage's ``RULES`` that the name fits.
+        rule: one of the stage's ``RULES`` that matches the name.
 
     Returns:
-        In the figure's own unit: of a number's error the rule's share of the number's range.
+        The limit in the figure's own unit: for a number's error, the rule's fraction of the number's range.
     """
     return rule.most * _range(manifest, name, rule)
 
 
 def _range(manifest: Manifest, name: str, rule: Rule) -> float:
-    """What ``Rule.most`` is multiplied by for a figure."""
+    """The factor that ``Rule.most`` is multiplied by for a figure."""
     for attribute in manifest.attributes:
         if rule.of_range and isinstance(attribute, NumericAttribute) and name.startswith(f"{attribute.name}."):
             return attribute.high - attribute.low

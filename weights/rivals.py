@@ -1,4 +1,4 @@
-"""What a new model is measured against: the version in use and the one that it started from, on the same rows."""
+"""What a new model is compared with: the version in use and the one that it started from, on the same rows."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .release import Release, label, metrics_of
 from .store import find
 
 Resampled = Mapping[Measured, Mapping[str, Sequence[float | None]]]
-"""Resampled figures by name, of each file that was measured."""
+"""Resampled figures by name, for each measured file."""
 
 
 class WorseError(WeightsError):
-    """A model that is worse than its start or than the version in use, and was not to be published by force."""
+    """A model is worse than its start or than the version in use, and publishing was not forced."""
 
     def __init__(self, message: str, baselines: tuple[Baseline, ...]):
         super().__init__(message)
@@ -27,7 +27,7 @@ class WorseError(WeightsError):
 
 
 def rivals(new: Release, name: str) -> list[tuple[str, Release]]:
-    """The versions that a new model is measured against, by what they are to it: the one in use, and its start.
+    """The versions that a new model is compared with, each with its role: ``in use`` or ``start``.
 
     Args:
         new: the new model; its manifest says what its training started from.
@@ -38,7 +38,7 @@ def rivals(new: Release, name: str) -> list[tuple[str, Release]]:
     wanted = [("in use", name or None), ("start", start.rpartition("/")[2] if isinstance(start, str) else "")]
     for role, version in wanted:
         if version != "":
-            with suppress(WeightsError):  # there is none yet, or the start is a file, or no longer here
+            with suppress(WeightsError):  # there is none yet, or the start is a file or is gone
                 release = find(new.stage, version)
                 found.setdefault(release.label, (role, release))
     return list(found.values())
@@ -47,7 +47,7 @@ def rivals(new: Release, name: str) -> list[tuple[str, Release]]:
 def measure_rivals(
     run: Path, exported: Release, measure: Callable[[Release, Path], None], name: str | None = None
 ) -> list[str]:
-    """Measure what a run's model is to be compared with; what is there already is left as it is.
+    """Measure the versions that a run's model is to be compared with, skipping those already measured.
 
     Args:
         run: the folder of a run that was exported and measured.
@@ -56,8 +56,8 @@ def measure_rivals(
         name: of the classifier that it becomes; None for the run's own.
 
     Returns:
-        A sentence for each version that could not be measured: its data is not there any more, say, or was cut by
-        another recipe.
+        A sentence for each version that could not be measured, for example because its data is gone or was cropped
+        with another recipe.
     """
     remarks = []
     for role, release in rivals(exported, exported.name if name is None else name):
@@ -72,12 +72,12 @@ def measure_rivals(
 
 
 def baselines(new: Release, name: str, resampled: Resampled) -> tuple[Baseline, ...]:
-    """What a new model is measured against, with the figures of the same rows.
+    """The models that a new one is compared with, and the figures on the same rows.
 
     Args:
-        new: with its figures and those of other models that were measured beside it.
+        new: the new model, with its figures and those of other models measured beside it.
         name: of the classifier that it becomes, else empty.
-        resampled: figures of the run's evaluations.
+        resampled: resampled figures of the run's evaluations.
     """
     file = new.manifest.files[0]
     labels = next((metrics.labels_sha256 for metrics in metrics_of(new.manifest, file)), None)
@@ -86,7 +86,7 @@ def baselines(new: Release, name: str, resampled: Resampled) -> tuple[Baseline, 
     for role, release in rivals(new, name):
         files = ((each.sha256, labels) for each in release.manifest.files)
         theirs = next((resampled[each] for each in files if each in resampled), {})
-        measured = reversed(side_by_side(release, new)[0])  # what the run itself measured comes last
+        measured = reversed(side_by_side(release, new)[0])  # the run's own measurements come last; prefer them
         judged = (headline(each.figures, new.stage) for each in measured)
         figures = next((figures for figures in judged if figures), ())
         found.append(Baseline(role, release.label, drawn_in_pairs(figures, theirs, own)))
@@ -94,15 +94,15 @@ def baselines(new: Release, name: str, resampled: Resampled) -> tuple[Baseline, 
 
 
 def refuse_worse(run: Path, manifest: Manifest, compared: tuple[Baseline, ...]) -> None:
-    """Refuse a model that is worse than one that it is measured against.
+    """Refuse a model that is worse than one of its baselines.
 
     Args:
         run: the folder of its run.
         manifest: of the version that it would become.
-        compared: of :func:`baselines`.
+        compared: as from :func:`baselines`.
 
     Raises:
-        WorseError: it is.
+        WorseError: the model is worse.
     """
     for baseline in compared:
         if bad := baseline.worse(manifest):

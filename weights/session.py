@@ -1,7 +1,7 @@
-"""ONNX Runtime sessions: which of a release's files runs, and on which device.
+"""ONNX Runtime sessions: which file of a release runs, and on which device.
 
-The file is the one that was asked for, or the quickest on the device that loses too little to matter. The device is the
-one that was asked for and no other. A model that would read other files is refused.
+The file is the requested one, or the fastest on the device whose loss is within the limits. The device is the requested
+one and no other. A model that would read other files is refused.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ PACKAGES = {
     "coreml": "pip install onnxruntime on a Mac",
     "directml": "pip uninstall -y onnxruntime && pip install onnxruntime-directml on Windows",
 }
-"""What brings a provider; the packages of ONNX Runtime overwrite each other, so the plain one goes first."""
+"""How to install a provider. ONNX Runtime's packages overwrite each other, so the plain one is removed first."""
 CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
-"""Inputs come in many shapes: an exhaustive search (the default) for the quickest convolutions would start anew with
-each, and an arena that doubles whenever it is full keeps far more memory than was ever needed."""
+"""Inputs come in many shapes. The default exhaustive search for the fastest convolutions would restart for each shape,
+and an arena that doubles whenever it is full keeps far more memory than needed."""
 
 
 MOST_THREADS = 1024
 AUTO = "auto"
 PRECISIONS = ("int8", "float16", "float32")
 SHORT = {"fp16": "float16", "fp32": "float32"}
-"""Other names of precisions."""
+"""Aliases of precisions."""
 _arena_lock = threading.Lock()
-ort.disable_telemetry_events()  # for who has imported ONNX Runtime before facepipe, which sets ORT_DISABLE_TELEMETRY
+ort.disable_telemetry_events()  # in case it was imported before facepipe, which sets ORT_DISABLE_TELEMETRY
 
 
 SMALL = 1 << 16
-"""A part of at most so many bytes is walked only if ``KEY`` or ``COMPILED`` occurs in it."""
+"""A part of at most this many bytes is walked only if it contains ``KEY`` or ``COMPILED``."""
 KEY = b"location"
-"""Every external tensor has an entry of this name."""
+"""Every external tensor has an entry with this name."""
 MODEL, GRAPH, NODE, ATTRIBUTE, TENSOR, SPARSE, FUNCTION, TRAINING = range(8)
 PARTS: dict[int, dict[int, int]] = {
     MODEL: {7: GRAPH, 20: TRAINING, 25: FUNCTION},
@@ -60,9 +60,9 @@ PARTS: dict[int, dict[int, int]] = {
     FUNCTION: {7: NODE, 11: ATTRIBUTE},
     TRAINING: {1: GRAPH, 2: GRAPH},
 }
-"""By the kind of a message: the numbers of its fields that can hold tensors, and their kinds."""
+"""For each kind of message, the numbers of the fields that can contain tensors, and their kinds."""
 EXTERNAL_DATA = 13
-"""Of a tensor: where the data lies; ``data_location``, field 14, is 1 then."""
+"""Field of a tensor that says where its data is; ``data_location``, field 14, is then 1."""
 DATA_LOCATION = 14
 OP_TYPE = 4
 COMPILED = b"EPContext"
@@ -84,13 +84,14 @@ def open_session(model: bytes, device: str = "cpu", threads: int | None = None) 
     """Open an inference session. Several threads may call it at once.
 
     Args:
-        model: an ONNX file's content, as ``Release.read`` gives it.
+        model: an ONNX file's content, as from ``Release.read``.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``tensorrt``, ``coreml`` or ``directml``.
-        threads: threads within one operator; None leaves the choice to ONNX Runtime (one a core).
+        threads: threads within one operator; None leaves the choice to ONNX Runtime (one per core).
 
     Raises:
-        DeviceError: the device is unknown, this onnxruntime has no provider for it, or the provider does not start.
-        WeightsError: the content is not a model that ONNX Runtime can load, or not whole in itself (external data).
+        DeviceError: the device is unknown, this onnxruntime has no provider for it, the provider does not start, or
+            ``threads`` is out of range.
+        WeightsError: the content is not a model that ONNX Runtime can load, or needs other files (external data).
     """
     kind, _, index = device.partition(":")
     if kind not in PROVIDERS or (index and not index.isdigit()):
@@ -111,13 +112,13 @@ def open_session(model: bytes, device: str = "cpu", threads: int | None = None) 
         if not 1 <= threads <= MOST_THREADS:
             raise DeviceError(f"threads must be at least 1 and at most {MOST_THREADS}, got {threads}")
         options.intra_op_num_threads = threads
-    if kind == "directml":  # its own documentation asks for both
+    if kind == "directml":  # its documentation requires both
         options.enable_mem_pattern = False
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     if kind in ("cuda", "tensorrt") and hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()  # CUDA and cuDNN from pip's packages, where they are there
+        ort.preload_dlls()  # CUDA and cuDNN from pip packages, if installed
     try:
-        # Without enable_fallback=0 onnxruntime goes on on the CPU after an error of the device, then or in a run.
+        # Without enable_fallback=0, onnxruntime falls back to the CPU after a device error, now or in a later run.
         opened = OneCallAtATime if kind == "directml" else ort.InferenceSession
         session = opened(model, options, providers=providers(kind, index), enable_fallback=0)
     except Exception as error:  # onnxruntime raises its own unexported types
@@ -133,17 +134,17 @@ def open_session(model: bytes, device: str = "cpu", threads: int | None = None) 
 
 
 def _share_arena() -> None:
-    """Give all sessions one arena, once; several threads may open sessions at the same time."""
+    """Give all sessions one arena, once, even if several threads open sessions at the same time."""
     with _arena_lock:
         _make_arena()
 
 
 @cache
 def _make_arena() -> None:
-    """Give all sessions on the CPU one memory arena, which grows by what is needed.
+    """Give all CPU sessions one memory arena, which grows only by what is needed.
 
-    By default each has its own, which at least doubles whenever it is full: 280 MB more for a detector and a classifier
-    called by two threads.
+    By default, each has its own arena, which at least doubles whenever it is full: 280 MB more for a detector and a
+    classifier called by two threads.
     """
     memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     by_need = ort.OrtArenaCfg({"arena_extend_strategy": 1})  # kSameAsRequested
@@ -151,10 +152,10 @@ def _make_arena() -> None:
 
 
 def providers(kind: str, index: str = "") -> list[tuple[str, dict[str, Any]]]:
-    """The providers of a session and their options, the asked-for one first.
+    """The providers of a session and their options, the requested one first.
 
-    TensorRT leaves what it cannot do to CUDA, on the same device. (ONNX Runtime itself puts the CPU's last in every
-    session, for the few operators that work on shapes.)
+    TensorRT leaves what it does not support to CUDA, on the same device. (ONNX Runtime itself appends the CPU provider
+    to every session, for the few operators that work on shapes.)
     """
     settings: dict[str, Any] = {"device_id": index} if index else {}
     if kind == "cuda":
@@ -165,19 +166,19 @@ def providers(kind: str, index: str = "") -> list[tuple[str, dict[str, Any]]]:
 
 
 def choose_file(release: Release, precision: str | None = AUTO, device: str = "cpu") -> FileEntry:
-    """The file of a release to run.
+    """Choose the file of a release to run.
 
     Args:
         release: the release.
         precision: ``int8``, ``float16`` (or ``fp16``), ``float32`` (``fp32``); None for the manifest's first file; or
-            ``auto``. That is the int8 file on a processor that has instructions for it (:func:`has_vnni`), if the
-            manifest's figures show that it loses no more against the float file than ``release.RULES`` allows; on
-            another processor or an accelerator the first float file; where it is not known what the processor can,
-            the manifest's first file. A release with one file has no choice.
+            ``auto``. On a CPU with int8 instructions (:func:`has_vnni`), ``auto`` is the int8 file, if the manifest's
+            figures show that it loses no more against the float file than ``release.RULES`` allows. Otherwise, and on
+            accelerators, it is the first float file. If the CPU's instructions are unknown, it is the manifest's first
+            file. A release with one file has no choice.
         device: as for ``weights.session.open_session``.
 
     Raises:
-        WeightsError: no such precision, or the release has no file in it; the message names those it has.
+        WeightsError: there is no such precision, or the release has no file in it; the message lists what it has.
     """
     if precision is None:
         return release.entry()
@@ -200,7 +201,7 @@ def choose_file(release: Release, precision: str | None = AUTO, device: str = "c
 
 
 def within_bounds(release: Release, small: FileEntry) -> bool:
-    """Whether the manifest's figures show that a smaller file loses no more than it may; unmeasured is no."""
+    """Whether the manifest's figures show that a smaller file's loss is within the limits; False if not measured."""
     try:
         found = [loss for loss in losses(release.manifest) if loss.small == small]
     except WeightsError:  # not measured, or not on the same rows
@@ -209,18 +210,18 @@ def within_bounds(release: Release, small: FileEntry) -> bool:
 
 
 def refuse_external_data(model: bytes) -> None:
-    """Refuse a model that would take weights from other files, which no hash covers.
+    """Refuse a model that would read weights from other files, which no hash covers.
 
-    A tensor with external data names a file, and so may a node of compiled code (``EPContext``); ONNX Runtime looks for
-    it in the current folder where the model itself comes from memory. The protobuf is walked without ``onnx``, which
-    facepipe does not depend on: the wire format is in https://protobuf.dev/programming-guides/encoding, the numbers of
-    the fields are those of ``onnx.proto``.
+    A tensor with external data names a file, and so may a node of compiled code (``EPContext``). ONNX Runtime looks for
+    it in the current folder if the model itself comes from memory. The protobuf is walked without ``onnx``, which
+    facepipe does not depend on. The wire format is described in https://protobuf.dev/programming-guides/encoding; the
+    field numbers are those of ``onnx.proto``.
 
     Args:
         model: an ONNX file's content.
 
     Raises:
-        WeightsError: a tensor lies in another file, a node is compiled code, or this is no ONNX model.
+        WeightsError: a tensor is in another file, a node is compiled code, or this is not an ONNX model.
     """
     if model[4:8] == b"ORTM":
         raise WeightsError("the model is in ONNX Runtime's own format; only ONNX is read")
@@ -250,10 +251,10 @@ def _walk(model: bytes) -> None:
 
 
 def _fields(model: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Number, value (of integers) and extent (of texts, bytes and messages) of each field of a message.
+    """Number, value (of integers) and extent (of strings, bytes and messages) of each field of a message.
 
     Raises:
-        ValueError: it is no message.
+        ValueError: it is not a message.
         IndexError: it ends within a field.
     """
     while at < end:
@@ -275,7 +276,7 @@ def _fields(model: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, in
 
 
 def _varint(model: bytes, at: int) -> tuple[int, int]:
-    """A number in base 128, and the place after it."""
+    """A base-128 varint, and the index after it."""
     number = model[at]
     if number < 0x80:
         return number, at + 1

@@ -1,11 +1,11 @@
-"""Where released models are found, which version is in use, and how a new one joins them.
+"""Where released models are found, which version is in use, and how a new one is added.
 
-A release is a folder ``<root>/<stage>/<version>/`` with the model files and ``manifest.json``; one that was published
-from a run holds a ``MODEL_CARD.md`` too. A classifier with a name of its own (``release.split_name``) lies in
+A release is a folder ``<root>/<stage>/<version>/`` with the model files and ``manifest.json``; one published from a run
+also holds a ``MODEL_CARD.md``. A named classifier (``release.split_name``) is in
 ``<root>/classifier/<name>/<version>/``. Two roots are searched: the user's (``FACEPIPE_WEIGHTS``, else the platform's
-data folder) and the one inside the package. Where both hold a version, the user's wins.
+data folder) and the one inside the package. If both hold a version, the user's wins.
 
-Where no version is named, the pinned one is used, else the newest. ``current.json`` in the user's root holds the pinned
+If no version is named, the pinned one is used, else the newest. ``current.json`` in the user's root holds the pinned
 version by stage, or by stage and name: ``{"detector": "1.0.0", "classifier/shirt": "0.1.0"}``.
 """
 
@@ -32,7 +32,7 @@ CURRENT = "current.json"
 Key = Annotated[str, Field(pattern=r"^(detector|classifier(/[a-z][a-z0-9_]*)?)$")]
 PACKAGE_ROOT = Path(__file__).parent
 NO_HOME = Path("/nonexistent/facepipe/weights")
-"""In place of the user's root where there is no home folder: nothing is read or written there."""
+"""Stands in for the user's root if there is no home folder; nothing is read or written there."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Broken:
     folder: Path
     reason: str
     name: str = ""
-    """Of the classifier among whose versions the folder lies."""
+    """Name of the classifier whose versions the folder is among."""
 
     @property
     def version(self) -> str:
-        """The folder's name, which ought to be a version."""
+        """The folder's name, which should be a version."""
         return self.folder.name
 
     @property
@@ -60,7 +60,7 @@ def user_root() -> Path:
     """The user's folder of releases: ``FACEPIPE_WEIGHTS``, else the platform's data folder.
 
     Raises:
-        WeightsError: ``FACEPIPE_WEIGHTS`` begins with ``~`` and there is no home folder of that user.
+        WeightsError: ``FACEPIPE_WEIGHTS`` begins with ``~`` and that home folder does not exist.
     """
     if chosen := os.environ.get("FACEPIPE_WEIGHTS"):
         try:
@@ -77,10 +77,10 @@ def user_root() -> Path:
 
 
 def writable_root() -> Path:
-    """The user's folder of releases, where something is written to it.
+    """The user's folder of releases, for writing.
 
     Raises:
-        WeightsError: there is no home folder that it could lie in.
+        WeightsError: there is no home folder to put it in.
     """
     root = user_root()
     if root == NO_HOME:
@@ -89,10 +89,10 @@ def writable_root() -> Path:
 
 
 def installed(stage: Stage | None = None) -> tuple[list[Release], list[Broken]]:
-    """Every release that can be used, oldest version first within its stage and name, and those that cannot.
+    """Every usable release, oldest version first within its stage and name, and every unusable one.
 
-    A bad manifest stops nobody who does not name that version, and a folder that cannot be read is one of those that
-    cannot be used. A version that is broken in the user's root and whole in the package is among both.
+    A bad manifest affects only callers that name that version; a folder that cannot be read counts as unusable. A
+    version that is broken in the user's root and intact in the package is in both lists.
     """
     good: dict[tuple[str, str, str], Release] = {}
     broken: dict[tuple[str, str, str], Broken] = {}
@@ -110,7 +110,7 @@ def installed(stage: Stage | None = None) -> tuple[list[Release], list[Broken]]:
 
 
 def _within(stage: Stage, name: str, folder: Path) -> Iterator[Release | Broken]:
-    """The releases in a folder of versions; in that of the classifiers, those under a name as well."""
+    """The releases in a folder of versions; in the classifiers' folder, also those of named classifiers."""
     try:
         inside = sorted(folder.iterdir())
     except FileNotFoundError:
@@ -145,26 +145,26 @@ def _open(stage: Stage, name: str, folder: Path) -> Release | Broken:
 
 
 def releases(stage: Stage | None = None) -> list[Release]:
-    """Every release that can be used, oldest version first within its stage and name."""
+    """Every usable release, oldest version first within its stage and name."""
     return installed(stage)[0]
 
 
 def version_key(version: str) -> tuple[int, int, int, bool, str]:
-    """Sorts versions by number; 1.0.0-name comes before 1.0.0, as in semantic versioning."""
+    """Sort key of a version; 1.0.0-name comes before 1.0.0, as in semantic versioning."""
     major, minor, patch, rest = re.fullmatch(r"([0-9]+)\.([0-9]+)\.([0-9]+)(.*)", version).groups()  # type: ignore[union-attr]
     return int(major), int(minor), int(patch), rest == "", rest
 
 
 def find(stage: Stage, version: str | Path | None = None) -> Release:
-    """The release of a stage by version, by folder, or the one in use: the pinned one, else the newest.
+    """Find a release of a stage by version, by folder, or the one in use: the pinned one, else the newest.
 
     Args:
         stage: detector or classifier.
-        version: ``1.0.0``; of a classifier with a name ``shirt@0.1.0``, or ``shirt`` for the one in use; a release's
-            folder; None for the one in use of those without a name.
+        version: ``1.0.0``; for a named classifier ``shirt@0.1.0``, or ``shirt`` for the one in use; a release's folder;
+            None for the unnamed one in use.
 
     Raises:
-        WeightsError: there is none, or it is broken; the message lists those there are, or says what to do.
+        WeightsError: there is none, or it is broken; the message lists those that exist, or says what to do.
     """
     if version is not None and (isinstance(version, Path) or os.sep in version or (os.altsep or os.sep) in version):
         release = open_release(Path(version))
@@ -217,7 +217,7 @@ def _named(stage: Stage, name: str, version: str, known: list[Release], broken: 
 
 
 def _newest(stage: Stage, name: str, known: list[Release], broken: list[Broken]) -> Release:
-    """The newest final version that can be used, else the newest of all.
+    """The newest usable final version, else the newest usable one.
 
     Raises:
         WeightsError: there is none.
@@ -232,7 +232,7 @@ def _newest(stage: Stage, name: str, known: list[Release], broken: list[Broken])
 
 
 class Pins(RootModel[dict[Key, Version]]):
-    """The content of ``current.json``: a version by what :func:`pin_key` gives."""
+    """The content of ``current.json``: versions by :func:`pin_key`."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -243,13 +243,13 @@ def pin_key(stage: Stage, name: str = "") -> str:
 
 
 def read_pins(root: Path) -> dict[str, str]:
-    """The pinned version by :func:`pin_key`; empty where nothing is pinned.
+    """Read the pinned versions by :func:`pin_key`; empty if nothing is pinned.
 
     Args:
         root: the user's folder of releases.
 
     Raises:
-        WeightsError: the file cannot be read or is not as described above; the message says how to mend it.
+        WeightsError: the file cannot be read or is malformed; the message says how to fix it.
     """
     path = root / CURRENT
     try:
@@ -273,16 +273,16 @@ def read_pins(root: Path) -> dict[str, str]:
 
 
 def write_pin(root: Path, stage: Stage, version: str | None, name: str = "") -> None:
-    """Pin a stage, or one name in it, to a version. The file is replaced as one step.
+    """Pin a stage, or one name in it, to a version. The file is replaced in one step.
 
     Args:
         root: the user's folder of releases.
         stage: detector or classifier.
-        version: None lets the newest be used again.
-        name: of a classifier with a name.
+        version: the version to pin; None to use the newest again.
+        name: of a named classifier.
 
     Raises:
-        WeightsError: the file that is there is damaged, or the folder cannot be written to.
+        WeightsError: the existing file is damaged, or the folder cannot be written to.
     """
     pins = read_pins(root)
     if version is None:
@@ -296,7 +296,7 @@ def write_pin(root: Path, stage: Stage, version: str | None, name: str = "") -> 
 
 
 def use(stage: Stage, version: str | None) -> Release:
-    """Set which version of a stage is used where none is named, or have the newest used again.
+    """Set which version of a stage is used when none is named, or go back to the newest.
 
     Args:
         stage: detector or classifier.
@@ -306,7 +306,7 @@ def use(stage: Stage, version: str | None) -> Release:
         The release in use from now on.
 
     Raises:
-        WeightsError: there is no such version, its files are not those that were released (nothing changes then), or
+        WeightsError: there is no such version, its files are not those that were released (then nothing changes), or
             ``current.json`` is damaged.
     """
     root = writable_root()
@@ -327,17 +327,17 @@ def publish(
     replace: bool = False,
     documents: Mapping[str, bytes] | None = None,
 ) -> Release:
-    """Copy model files and their manifest into a root, as one step that either happens or does not.
+    """Copy model files and their manifest into a root, atomically.
 
     Args:
         manifest: names the same files, by name, size and hash.
         files: the model files, wherever they are now.
         root: the folder of releases; None means the user's.
-        replace: allow a version that is already there to be replaced.
-        documents: contents, by name, of ``manifest.documents``.
+        replace: allow an existing version to be replaced.
+        documents: contents of ``manifest.documents``, by name.
 
     Raises:
-        WeightsError: the version exists, a file is not the one the manifest describes, or nothing can be written there.
+        WeightsError: the version exists, a file does not match the manifest, or the root cannot be written to.
     """
     if manifest.name == FACE:
         manifest = manifest.model_copy(update={"name": ""})
@@ -362,12 +362,12 @@ def publish(
 
 
 def check_target(target: Path, replace: bool) -> None:
-    """Check before the work that a version can be written.
+    """Check in advance that a version can be written.
 
     Raises:
-        WeightsError: it is there already and must not be replaced, or nothing can be written there.
+        WeightsError: it exists and must not be replaced, or its folder cannot be written to.
     """
-    if os.path.exists(target) and not replace:  # unlike Path.exists, nothing is forbidden to it
+    if os.path.exists(target) and not replace:  # unlike Path.exists, does not raise without permission
         raise WeightsError(f"{target}: this version exists; choose another, or --replace it")
     nearest = next(parent for parent in target.absolute().parents if os.path.lexists(parent))
     if not os.path.isdir(nearest) or not os.access(nearest, os.W_OK):
@@ -375,15 +375,15 @@ def check_target(target: Path, replace: bool) -> None:
 
 
 def move_into_place(staged: Path, target: Path, replaced: Path) -> None:
-    """Move a finished folder to its place; what was there comes back if that fails.
+    """Move a finished folder into place; if that fails, restore what was there.
 
     Args:
         staged: the finished folder.
-        target: its place.
-        replaced: where what was there is put.
+        target: its final path.
+        replaced: where to put what was there.
 
     Raises:
-        OSError: it cannot be moved.
+        OSError: the folder cannot be moved.
     """
     if target.exists():
         target.rename(replaced)

@@ -1,1 +1,1 @@
-"""The paired study of ``speed_study.py``: the pipeline beside its bound, the way of the notebooks, and itself."""
+"""The paired study of ``speed_study.py``: the pipeline against its bound, the notebooks' method, and itself."""

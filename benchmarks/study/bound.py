@@ -1,8 +1,7 @@
-"""The bound: the bare ONNX sessions on tensors made beforehand. No pipeline over the same models can be quicker.
+"""The bound: bare ONNX sessions on precomputed tensors. No pipeline over the same models can be faster.
 
-Which way of calling them is the quickest depends on the machine, so several are tried: one call after the other with
-all threads, or one thread a call and as many calls at a time as there are cores; with several sizes of the classifier's
-batches.
+The fastest way to call them depends on the machine, so several are tried: one call after the other with all threads, or
+one thread per call and as many concurrent calls as there are cores; with several batch sizes for the classifier.
 """
 
 from __future__ import annotations
@@ -31,22 +30,22 @@ from onnxruntime import InferenceSession
 from .rounds import Action
 
 BATCHES = (1, 4, 16)
-"""Sizes of the classifier's batches that are tried."""
+"""Classifier batch sizes to try."""
 MANY_CORES, SOME = 8, 4
-"""From so many cores on, calls with so many threads each are tried too."""
+"""With at least the first number of cores, calls with the second number of threads each are tried too."""
 
 Call = tuple[str, list[str] | None, dict[str, np.ndarray]]
-"""Which model, its outputs that are asked for (None: all), and its input."""
+"""The model, the requested outputs (None: all), and its input."""
 
 
 @dataclass(frozen=True)
 class Tensors:
-    """What the models are given for some pictures, in the pipeline's shapes.
+    """The models' inputs for some pictures, in the pipeline's shapes.
 
     Attributes:
-        inputs: the detector's, float32 (1, 3, height, width), one a picture.
+        inputs: the detector's, float32 (1, 3, height, width), one per picture.
         crops: each classifier's, by name, float32, all pictures' crops in one array.
-        faces: found in each picture.
+        faces: number found in each picture.
     """
 
     inputs: tuple[np.ndarray, ...]
@@ -57,10 +56,10 @@ class Tensors:
 def files_of(
     detector: FaceDetector, classifiers: Classifiers, hashes: dict[str, str]
 ) -> dict[str, tuple[Release, FileEntry]]:
-    """The release and the file of each model that runs, the detector's under ``detector``.
+    """The release and the file of each model that runs; the detector's under ``detector``.
 
     Args:
-        detector, classifiers: at hand.
+        detector, classifiers: the opened models.
         hashes: SHA-256 of the file that runs, by the same names.
     """
     releases = {"detector": detector.release} | {name: each.release for name, each in classifiers.by_name.items()}
@@ -84,7 +83,7 @@ def crops_of(
 
 
 def tensors_of(paths: Sequence[str | Path], detector: FaceDetector, classifiers: Classifiers) -> Tensors:
-    """Read pictures and prepare what the models will be given, as the pipeline does it.
+    """Read pictures and prepare the models' inputs, as the pipeline does.
 
     Raises:
         ImageError: a picture cannot be read.
@@ -121,14 +120,14 @@ def _input(frame: Frame, detector: FaceDetector) -> np.ndarray:
 
 
 class BareSessions:
-    """The models' sessions, opened once for each number of threads.
+    """The models' sessions, opened once per number of threads.
 
     Args:
-        files: as :func:`files_of` gives them.
-        classifiers: of which the inputs' and outputs' names are taken.
+        files: as :func:`files_of` returns them.
+        classifiers: provide the names of inputs and outputs.
         detector: the same.
         device: where they run.
-        cores: calls at a time, times the threads of each.
+        cores: concurrent calls times threads per call.
     """
 
     def __init__(
@@ -150,7 +149,7 @@ class BareSessions:
         self._pools: dict[int, ThreadPoolExecutor] = {}
 
     def actions(self, tensors: Tensors, batches: Sequence[int] = BATCHES, times: int = 1) -> dict[str, Action]:
-        """Every way of running all of the tensors so many times, by what it is in words."""
+        """Every way to run all of the tensors this many times, keyed by its description."""
         ways: dict[str, Action] = {}
         for threads in self._thread_counts():
             for batch in batches if tensors.crops else batches[:1]:
@@ -162,19 +161,19 @@ class BareSessions:
         return ways
 
     def classify(self, name: str, crops: np.ndarray, batch: int) -> Action:
-        """Running crops through one classifier, so many a call, with all threads."""
+        """Run crops through one classifier, this many per call, with all threads."""
         calls = self._batched(name, crops, batch)
         return partial(self._run, calls, self.cores, 1)
 
     def close(self) -> None:
-        """End the threads and let go of the sessions."""
+        """Stop the threads and release the sessions."""
         for pool in self._pools.values():
             pool.shutdown()
         self._pools.clear()
         self._opened.clear()
 
     def _thread_counts(self) -> list[int]:
-        if self._device != "cpu":  # the accelerator's own business
+        if self._device != "cpu":  # an accelerator decides for itself
             return [self.cores]
         counts = [self.cores, SOME, 1] if self.cores >= MANY_CORES else [self.cores, 1]
         return list(dict.fromkeys(counts))
@@ -214,7 +213,7 @@ class BareSessions:
 
 
 def _together(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Inputs of one shape in batches, as an accelerator is given them."""
+    """Group inputs of one shape into batches, as for an accelerator."""
     alike: dict[tuple[int, ...], list[np.ndarray]] = {}
     for tensor in inputs:
         alike.setdefault(tensor.shape, []).append(tensor)

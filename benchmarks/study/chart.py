@@ -1,4 +1,4 @@
-"""A benchmark's findings as one picture: four panels, of those questions that were answered."""
+"""Draw a benchmark's findings as one chart: up to four panels, one per answered question."""
 
 from __future__ import annotations
 

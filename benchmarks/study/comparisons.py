@@ -1,4 +1,4 @@
-"""The questions of the study, and how each is answered by timing several sides in turn."""
+"""The questions of the study, each answered by timing several sides in turn."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from .sample import Sample, told
 from .settings import MAIN_MP, Chosen, Extent
 
 OF_BOUND, OF_NOTEBOOK = 0.90, 5.0
-"""What is wanted at least."""
+"""Minimum targets."""
 BATCHES = (1, 2, 4, 8, 16, 32)
 BEST = 2
-"""Ways of calling the bare sessions that are timed against the pipeline; the others were slower in the first rounds."""
+"""How many ways to call the bare sessions are timed against the pipeline; the rest were slower in the trial rounds."""
 TRIAL = 6
-"""Pictures of those first rounds."""
+"""Pictures in the trial rounds."""
 SHARES = {"main": 0.3, "notebook": 0.25, "precision": 0.1, "faces": 0.15, "size": 0.12, "batch": 0.08}
-"""Of the time, by question."""
+"""Share of the time per question."""
 BUSY = 0.5
-"""Load of a core from which on a machine is not idle."""
+"""Load per core from which a machine does not count as idle."""
 WHOLE = "files in, results out"
 MANY_FACES, LARGE_MP = 10, 4.0
-"""Where each picture has more than so many faces or megapixels, half as many make a round."""
+"""If each picture has more than this many faces or megapixels, a round uses half as many."""
 
 
 def benchmark(chosen: Chosen, extent: Extent, command: str, say: Callable[[str], None]) -> Report:
     """Answer all questions.
 
     Args:
-        chosen: what is looked at.
-        extent: how much is done.
-        command: what was typed, for the report.
-        say: told in a line what is being done.
+        chosen: what to measure.
+        extent: how much to do.
+        command: the command line, for the report.
+        say: receives one-line progress messages.
 
     Raises:
-        FacepipeError: a model, a picture or a child process that is asked for does not work.
+        FacepipeError: a requested model, picture or child process does not work.
     """
     began, started = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     machine = this_machine()
@@ -76,7 +76,7 @@ def benchmark(chosen: Chosen, extent: Extent, command: str, say: Callable[[str],
 
 
 def busy(machine: Machine) -> tuple[str, ...]:
-    """A note where so much else ran that even ratios suffer: a side with more threads gets more of the processors."""
+    """A note if so much else was running that even ratios suffer, since a side with more threads gets more CPU time."""
     if machine.load is None or machine.load <= BUSY * machine.cores:
         return ()
     return (
@@ -86,7 +86,7 @@ def busy(machine: Machine) -> tuple[str, ...]:
 
 
 class _Work:
-    """The questions, which share the models and the pictures."""
+    """The questions; they share the models and the pictures."""
 
     def __init__(self, chosen: Chosen, extent: Extent, folder: Path, stack: ExitStack, say: Callable[[str], None]):
         self.chosen, self.extent, self.say = chosen, extent, say
@@ -126,7 +126,7 @@ class _Work:
         return found
 
     def limits(self) -> tuple[Limit, ...]:
-        """Cold starts and memory, of processes of their own."""
+        """Cold starts and memory, measured in fresh processes."""
         self.say(f"fresh processes, {self.extent.starts} for the start and one each for the memory")
         options, all_of_them = self.chosen.options(), self.sample.paths
         photo = all_of_them[0]
@@ -141,7 +141,7 @@ class _Work:
                     found.append(limit)
                 else:
                     self.notes.append("peak memory can be told on Linux only")
-        except FacepipeError as error:  # the comparisons before took minutes, and stand
+        except FacepipeError as error:  # the earlier comparisons took minutes and remain valid
             self.notes.append(f"starts and memory are not all told: {error}")
         return tuple(found)
 
@@ -149,7 +149,7 @@ class _Work:
         return SHARES[question] * self.extent.seconds
 
     def _times(self, paths: Sequence[Path], drawn: Drawn | None = None) -> int:
-        """How often the pictures are gone through in a round, so that its beginning and its end count for little."""
+        """How many times a round repeats the pictures, so that its start and end matter little."""
         heavy = drawn is not None and (drawn.wanted > MANY_FACES or drawn.width * drawn.height > LARGE_MP * 1e6)
         return -(-(self.extent.stream // 2 if heavy else self.extent.stream) // len(paths)) or 1
 
@@ -161,7 +161,7 @@ class _Work:
     def _against_bound(
         self, paths: Sequence[Path], label: str, seconds: float, wanted: float | None = None, drawn: Drawn | None = None
     ) -> Comparison:
-        """The pipeline against the bare sessions, called in the way that is the quickest for these pictures."""
+        """The pipeline against the bare sessions, called in the fastest way for these pictures."""
         self.say(f"{label}: pipeline against the bare sessions")
         few = tensors_of(paths[:TRIAL], self.detector, self.classifiers)
         tried = self._rounds(self.bare.actions(few), seconds * 0.3, most=2)
@@ -217,7 +217,7 @@ class _Work:
         )
 
     def _precisions(self, paths: Sequence[Path], label: str) -> Comparison | None:
-        """The pipeline in each precision that all of the models have a file for."""
+        """The pipeline in each precision for which all models have a file."""
         names = self._precision_names()
         if len(names) < 2:
             self.notes.append(
@@ -245,12 +245,12 @@ class _Work:
         return [name for name in have[0] if all(name in others for others in have)]
 
     def _float(self) -> str | None:
-        """A precision of floating point that all models have, where the pipeline runs in another."""
+        """A floating-point precision that all models have, if the pipeline runs in another."""
         names = [name for name in self._precision_names() if name.startswith("float")]
         return names[0] if names and self.models["detector"].precision not in names else None
 
     def _batches(self, paths: Sequence[Path]) -> Comparison | None:
-        """Crops a second of the first classifier's bare session, by the size of its batches."""
+        """Crops per second of the first classifier's bare session, by batch size."""
         tensors = tensors_of(paths[:TRIAL], self.detector, self.classifiers)
         if not tensors.crops:
             self.notes.append("batch sizes were not compared: there are no faces")
@@ -289,7 +289,7 @@ def _extra(package: str | None) -> str:
 
 
 def _fairness(detector: Path | None, classifier: Path | None, precision: str) -> tuple[str, ...]:
-    """What differs between the two sides, besides the way of working."""
+    """What differs between the two sides, apart from the method."""
     return (
         f"the pipeline runs {precision} files in ONNX Runtime; the notebook way runs float32 in torch and TensorFlow",
         "its YOLOv8s has random weights and finds nothing, so its non-maximum suppression is free"

@@ -1,4 +1,4 @@
-"""Fresh processes of ``facepipe detect``: how long one takes for one photo, and how much memory it needs at most."""
+"""Fresh processes of ``facepipe detect``: time for one photo, and peak memory."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from facepipe.pipeline.benchmark import COMMAND, PEAK
 from .report import Limit
 
 LIBRARIES = "import cv2, numpy, onnxruntime, pydantic, typer, rich.table"
-"""What it stands on: no start can be quicker."""
+"""The libraries it depends on: no start can be faster than importing them."""
 START_S, IMPORT_S, ONE_PHOTO_MB, FOLDER_MB = 1.5, 0.4, 400.0, 1000.0
-"""What is wanted at most."""
+"""Maximum targets."""
 
 
 def cold_starts(photo: Path, options: Sequence[str], tries: int) -> tuple[Limit, ...]:
     """Time ``facepipe detect PHOTO`` and, in turn, a process that only imports the libraries.
 
     Raises:
-        FacepipeError: the command failed; the message has what it said.
+        FacepipeError: the command failed; the message has its output.
     """
     whole, imports, libraries = [], [], []
     arguments = ["detect", str(photo), *options, "--timing"]
     for number in range(tries + 1):
         seconds, said = _run(COMMAND, arguments)
         floor, _ = _run(LIBRARIES, [])
-        if number == 0:  # this one read the files from the disk
+        if number == 0:  # the first run reads the files from disk
             continue
         whole.append(seconds)
         libraries.append(floor)
@@ -44,7 +44,7 @@ def cold_starts(photo: Path, options: Sequence[str], tries: int) -> tuple[Limit,
 
 
 def peak_memory(name: str, pictures: Sequence[Path], options: Sequence[str], wanted: float) -> Limit | None:
-    """The most memory that a ``facepipe detect`` of its own takes for some pictures; None where it cannot be told.
+    """Peak memory of a fresh ``facepipe detect`` on some pictures; None if it cannot be determined.
 
     Raises:
         FacepipeError: the command failed.
@@ -55,7 +55,7 @@ def peak_memory(name: str, pictures: Sequence[Path], options: Sequence[str], wan
 
 
 def _run(program: str, arguments: Sequence[str]) -> tuple[float, str]:
-    """Seconds from start to end, and what was said on standard error."""
+    """Seconds from start to end, and the output on stderr."""
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-P", "-c", program, *arguments],

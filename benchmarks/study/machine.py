@@ -1,4 +1,4 @@
-"""The machine that a benchmark ran on, as far as it can be told without anything installed for it."""
+"""The machine that a benchmark ran on, as far as it can be determined without extra packages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGES = ("numpy", "opencv-python", "onnxruntime", "torch", "ultralytics", "te
 
 
 def this_machine() -> Machine:
-    """CPU, cores, instruction sets, memory, system and versions; what cannot be found out is left empty."""
+    """CPU, cores, instruction sets, memory, system and versions; unknown values are left empty."""
     about = _cpuinfo()
     flags = set((about.get("flags") or about.get("Features") or "").split())
     return Machine(
@@ -36,7 +36,7 @@ def this_machine() -> Machine:
 
 
 def resident_mb(peak: bool = False) -> float | None:
-    """Memory of this process that lies in RAM, or the most that did so far, in MB (10^6 bytes); None off Linux."""
+    """Resident memory of this process, now or at its peak, in MB (10^6 bytes); None outside Linux."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -46,7 +46,7 @@ def resident_mb(peak: bool = False) -> float | None:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """The first core's lines of /proc/cpuinfo; empty off Linux."""
+    """The first core's lines of /proc/cpuinfo; empty outside Linux."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
     except OSError:
@@ -58,7 +58,7 @@ def _cpuinfo() -> dict[str, str]:
 def _memory() -> float | None:
     try:
         return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
-    except (AttributeError, OSError, ValueError):  # no such figure on this system
+    except (AttributeError, OSError, ValueError):  # not available on this system
         return None
 
 

@@ -1,4 +1,4 @@
-"""A child process that reads pictures the way the original notebooks did, and tells how long it took."""
+"""A child process that processes pictures the way the original notebooks did, and reports the time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WAY = "ultralytics predict(file), then Keras predict(one crop) face by face"
 
 
 def missing() -> str | None:
-    """What the notebook way needs and is not installed; None where all is there."""
+    """What the notebook method needs but is not installed; None if nothing is missing."""
     return next((name for name in NEEDED if find_spec(name) is None), None)
 
 
@@ -28,9 +28,9 @@ class Notebook:
 
     Args:
         pictures: files, each with the faces' boxes (x1, y1, x2, y2 in pixels).
-        widths: numbers that the classifier gives for each attribute.
+        widths: number of outputs of the classifier for each attribute.
         detector: a trained ``.pt``; None for a YOLOv8s with random weights.
-        classifier: a trained ``.keras`` or ``.h5`` of one's own; None for a ResNet50 with random weights.
+        classifier: your own trained ``.keras`` or ``.h5``; None for a ResNet50 with random weights.
 
     Raises:
         MissingExtraError: the training extra is not installed.
@@ -81,14 +81,14 @@ class Notebook:
         return float(self._ask("again")["seconds"])
 
     def close(self) -> None:
-        """End the child."""
+        """Stop the child."""
         self._child.kill()
         self._child.wait()
         for stream in (self._child.stdin, self._child.stdout, self._said):
             if stream is not None:
                 try:
                     stream.close()
-                except BrokenPipeError:  # the line it was to read is of no use to anybody now
+                except BrokenPipeError:  # nobody needs the unread line any more
                     continue
 
     def _ask(self, line: str) -> dict[str, Any]:

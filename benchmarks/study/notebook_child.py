@@ -1,8 +1,7 @@
-"""The way the original notebooks did it, in a process of its own: ultralytics' ``predict`` on a picture, then Keras'
-``predict`` on one face after the other.
+"""The original notebooks' method: ultralytics' ``predict`` on a picture, then Keras' ``predict`` face by face.
 
-Run by ``notebook``: a line of JSON on standard input says what to load, a line comes back when that is done;
-then each further line is answered by the seconds that all pictures took.
+Run in its own process by ``notebook``. A line of JSON on stdin says what to load, and a line comes back when that is
+done. Each further line is answered with the seconds that all pictures took.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ SIZE = 224
 
 
 def main() -> None:
-    """Load, then time as often as asked."""
+    """Load the models, then time as often as asked."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what the frameworks print goes elsewhere
+    os.dup2(2, 1)  # redirect what the frameworks print
     task = json.loads(sys.stdin.readline())
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with suppress(ImportError):  # torch's compiler crashes where tensorflow was loaded before it
+    with suppress(ImportError):  # torch's compiler crashes if tensorflow was loaded first
         import triton._C.libtriton  # noqa: F401
     detector = load_detector(task["detector"])
     classifier = load_classifier(task["classifier"], task["widths"])
@@ -51,7 +50,7 @@ def load_detector(weights: str | None) -> Any:
 
 
 def load_classifier(weights: str | None, widths: dict[str, int]) -> Any:
-    """A ``.keras`` model, or keras.applications' ResNet50 with random weights and a dense layer for each attribute."""
+    """A ``.keras`` model, or keras.applications' ResNet50 with random weights and a dense layer per attribute."""
     import keras
 
     if weights is not None:
@@ -62,7 +61,7 @@ def load_classifier(weights: str | None, widths: dict[str, int]) -> Any:
 
 
 def read_picture(detector: Any, classifier: Any, path: str, boxes: list[list[float]]) -> int:
-    """One picture from its file; the faces are cut at the given boxes, so that both sides read as many."""
+    """Process one picture file. The faces are cut at the given boxes, so that both sides read equally many."""
     import cv2
     import keras
     import numpy as np

@@ -1,7 +1,7 @@
-"""Pictures for timing: as many faces as were asked for, before a drawn background, and seen there by the detector.
+"""Pictures for timing: the requested number of faces on a drawn background, confirmed by the detector.
 
-The face is Eileen Collins's (``sample_face.jpg``, cut from examples/astronaut.jpg; NASA, in the public domain), made
-larger or smaller, brighter or darker, and mirrored.
+The face is Eileen Collins's (``sample_face.jpg``, cut from examples/astronaut.jpg; NASA, public domain), scaled, made
+brighter or darker, and mirrored.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from facepipe.pipeline.benchmark import PORTRAIT
 ASPECT = 4 / 3
 """Width over height of the pictures, as phones take them."""
 QUALITY = 90
-"""Of the JPEGs."""
+"""JPEG quality."""
 TRIES = 4
-"""Drawings of one picture, each with other places and sizes, until the detector counts right."""
+"""Attempts per picture, with other places and sizes each time, until the detector counts right."""
 SHARE = 0.45
-"""Largest height of a portrait, as a share of the picture's."""
+"""Maximum height of a portrait, as a fraction of the picture's."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Drawn:
 
     Attributes:
         paths: JPEG files.
-        wanted: faces in each, as asked for.
+        wanted: requested faces in each.
         found: faces that the detector sees in each, in the order of the paths.
         width, height: in pixels.
     """
@@ -44,7 +44,7 @@ class Drawn:
 
     @property
     def wrong(self) -> int:
-        """Pictures in which the detector sees another number of faces than was asked for."""
+        """Pictures in which the detector sees a different number of faces than requested."""
         return sum(count != self.wanted for count in self.found)
 
     @property
@@ -54,18 +54,18 @@ class Drawn:
 
 
 def sides(megapixels: float) -> tuple[int, int]:
-    """Width and height in pixels of a 4:3 picture of so many millions of them."""
+    """Width and height in pixels of a 4:3 picture of this many megapixels."""
     height = max(8, round((megapixels * 1e6 / ASPECT) ** 0.5))
     return round(height * ASPECT), height
 
 
 def draw(faces: int, width: int, height: int, random: np.random.Generator) -> np.ndarray:
-    """One picture.
+    """Draw one picture.
 
     Args:
-        faces: how many; each has a cell of a grid to itself.
+        faces: how many; each has its own cell of a grid.
         width, height: in pixels.
-        random: chooses everything else.
+        random: decides everything else.
 
     Returns:
         BGR, uint8, (height, width, 3).
@@ -97,15 +97,15 @@ def draw_files(
     """Draw pictures until the detector agrees on the number of faces, and store them as JPEG.
 
     Args:
-        folder: where to; it is made.
-        count: pictures.
+        folder: where to write; it is created.
+        count: number of pictures.
         faces: in each.
         megapixels: of each, at 4:3.
-        counter: faces that the detector sees in a frame (of the stored JPEG, decoded again).
-        seed: the same pictures for the same seed.
+        counter: counts the faces that the detector sees in a frame (of the stored JPEG, decoded again).
+        seed: the same seed gives the same pictures.
 
     Returns:
-        The files. A picture on which the detector did not agree in ``TRIES`` drawings is kept as it is; ``Drawn.wrong``
+        The files. A picture on which the detector did not agree in ``TRIES`` attempts is kept as it is; ``Drawn.wrong``
         counts these.
 
     Raises:
@@ -130,13 +130,13 @@ def draw_files(
 
 
 def _grid(faces: int, width: int, height: int, aspect: float) -> tuple[int, int]:
-    """Rows and columns of the grid that leaves portraits of this height over width the most room."""
+    """Rows and columns of the grid that leaves the most room for portraits of this height over width."""
     choices = [(rows, -(-max(1, faces) // rows)) for rows in range(1, max(1, faces) + 1)]
     return max(choices, key=lambda grid: min(height / grid[0], width / grid[1] * aspect))
 
 
 def _background(width: int, height: int, random: np.random.Generator) -> np.ndarray:
-    """Soft colours, coarse and fine patterns and grain: about as many bytes of JPEG as a photo has, and no face."""
+    """Soft colours, coarse and fine patterns and grain: about as many JPEG bytes as a photo, and no face."""
     picture = np.zeros((height, width, 3), np.float32)
     for cells, strength in ((3, 70), (12, 25), (48, 12), (192, 8)):
         shape = max(2, round(cells / ASPECT)), cells
@@ -150,7 +150,7 @@ def _background(width: int, height: int, random: np.random.Generator) -> np.ndar
 
 
 def _paste(place: np.ndarray, portrait: np.ndarray, random: np.random.Generator) -> None:
-    """Lay the portrait over a part of the picture; its outline is an ellipse with a soft edge."""
+    """Paste the portrait into part of the picture; its outline is an ellipse with a soft edge."""
     height, width = place.shape[:2]
     shrinks = width < portrait.shape[1]
     face = cv2.resize(portrait, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)

@@ -1,4 +1,4 @@
-"""What a benchmark found out, as it is written to JSON: raw seconds of every round, ratios, and what was wanted."""
+"""A benchmark's findings, as written to JSON: raw seconds of every round, ratios, and targets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PIPELINE, BOUND, NOTEBOOK = "pipeline", "bound", "notebook way"
 
 
 class Part(BaseModel):
-    """A frozen piece of a report. Computed figures are written to the JSON, and passed over where it is read."""
+    """A frozen part of a report. Computed figures are written to the JSON, and ignored when it is read."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -23,28 +23,28 @@ class Series(Part):
 
     name: str
     what: str
-    """How this side does it, in words."""
+    """How this side works, in words."""
     unit: Literal["pictures", "crops"]
     items: int
     """Pictures or crops in each round."""
     seconds: tuple[float, ...]
-    """Wall time of each round, in the order of the rounds."""
+    """Wall time of each round, in order."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def rate(self) -> float:
-        """Items a second, by the median round."""
+        """Items per second in the median round."""
         return self.items / median(self.seconds)
 
 
 class Ratio(Part):
-    """How many times as quick one side is as another: the median over the rounds of each round's own ratio."""
+    """How many times as fast one side is as another: the median over the rounds' own ratios."""
 
     name: str
     rounds: tuple[float, ...]
-    """The ratio of each round: rate over rate, of two measurements taken one right after the other."""
+    """The ratio of each round: rate over rate, from two consecutive measurements."""
     wanted: float | None = None
-    """The least that is wanted; None where the ratio is told only."""
+    """The minimum target; None if the ratio is only reported."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -54,7 +54,7 @@ class Ratio(Part):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def spread(self) -> tuple[float, float]:
-        """Lower and upper quartile of the rounds; the least and the greatest of fewer than four."""
+        """Lower and upper quartile of the rounds; minimum and maximum with fewer than four."""
         if len(self.rounds) < 4:
             return min(self.rounds), max(self.rounds)
         low, _, high = quantiles(self.rounds, n=4, method="inclusive")
@@ -67,14 +67,14 @@ class Ratio(Part):
 
 
 class Limit(Part):
-    """A figure that is wanted to stay below a limit: seconds of a start, megabytes of memory."""
+    """A figure that should stay below a limit: seconds of a start, megabytes of memory."""
 
     name: str
     unit: Literal["s", "MB"]
     values: tuple[float, ...]
-    """Of each try."""
+    """One value per try."""
     wanted: float | None = None
-    """The most that is wanted; None where the figure is told only."""
+    """The maximum target; None if the figure is only reported."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -93,11 +93,11 @@ class Pictures(Part):
     label: str
     count: int
     faces: tuple[int, ...]
-    """That the detector finds in each."""
+    """Number that the detector finds in each."""
     megapixels: float
-    """Of a picture, on average."""
+    """Mean per picture."""
     megabytes: float
-    """Of all files together (10^6 bytes)."""
+    """All files together (10^6 bytes)."""
 
 
 class Comparison(Part):
@@ -105,18 +105,18 @@ class Comparison(Part):
 
     label: str
     pictures: Pictures | None
-    """None where nothing but crops is classified."""
+    """None if only crops are classified."""
     series: tuple[Series, ...]
     ratios: tuple[Ratio, ...]
     notes: tuple[str, ...] = ()
 
     def side(self, name: str) -> Series | None:
-        """The rounds of one side; None where it took no part."""
+        """The rounds of one side; None if it took no part."""
         return next((each for each in self.series if each.name == name), None)
 
 
 class Machine(Part):
-    """Where it ran."""
+    """The machine it ran on."""
 
     cpu: str
     cores: int
@@ -126,9 +126,9 @@ class Machine(Part):
     system: str
     python: str
     packages: dict[str, str]
-    """Versions of what does the work."""
+    """Versions of the packages that do the work."""
     load: float | None
-    """What else ran: the load average of the last minute, at the start. None where the system has no such figure."""
+    """Other load: the one-minute load average at the start. None if the system does not provide it."""
 
 
 class Model(Part):
@@ -143,7 +143,7 @@ class Report(Part):
     """A benchmark's findings."""
 
     form: Literal[1] = 1
-    """Of this file; another number means other fields."""
+    """Format version of this file; another number means other fields."""
     facepipe: str
     command: str
     started: str
@@ -156,14 +156,14 @@ class Report(Part):
     """By question: ``main``, ``notebook``, ``precision``, ``faces``, ``batch``, ``size``."""
     limits: tuple[Limit, ...]
     notes: tuple[str, ...]
-    """What was left out, and why; what of the pictures is not as it was asked for."""
+    """What was left out, and why; how the pictures differ from what was requested."""
 
 
 def paired(name: str, one: Series, other: Series, wanted: float | None = None) -> Ratio:
-    """How many times as quick ``one`` is as ``other``, round by round.
+    """How many times as fast ``one`` is as ``other``, round by round.
 
     Raises:
-        ValueError: the two have not the same number of rounds, or none.
+        ValueError: the two have different numbers of rounds, or none.
     """
     return Ratio(
         name=name,

@@ -1,4 +1,4 @@
-"""Rounds: the sides of a comparison take turns, so that what else the machine does hits all of them alike."""
+"""Rounds: the sides of a comparison take turns, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 
 SETTLE = 0.05
-"""Seconds between two measurements, in which the threads of the one before come to rest (ONNX Runtime's spin on for a
+"""Seconds between two measurements, for the previous one's threads to settle (ONNX Runtime's keep spinning for a
 moment)."""
 
 Action = Callable[[], float | None]
-"""Does a side's work once. Where it gives a number, that is the seconds it took; else they are measured around it."""
+"""Does a side's work once. If it returns a number, that is the seconds it took; otherwise the call is timed."""
 
 
 def interleave(
@@ -25,10 +25,10 @@ def interleave(
 
     Args:
         actions: by name.
-        seconds: time for all of it; no round begins that is likely to end after it.
-        fewest: rounds that are done whatever it takes.
-        most: rounds at most.
-        clock: seconds from some moment on.
+        seconds: total time; no round starts that is likely to end after it.
+        fewest: minimum number of rounds, however long they take.
+        most: maximum number of rounds.
+        clock: seconds since some fixed moment.
 
     Returns:
         By name, the seconds of each round.

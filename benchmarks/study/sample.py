@@ -1,4 +1,4 @@
-"""The pictures that a benchmark looks at: those of a folder, or drawn ones."""
+"""The pictures that a benchmark uses: those of a folder, or drawn ones."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Sample:
         chosen, extent: of the benchmark.
         folder: for drawn pictures.
         detector: counts the faces.
-        say: told in a line what is being done.
+        say: receives one-line progress messages.
 
     Attributes:
-        paths: all pictures that were looked at.
-        notes: what is not as it was asked for, and which pictures were left out.
+        paths: all pictures that were used.
+        notes: how the pictures differ from what was requested, and which ones were left out.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Sample:
         self._chosen, self._extent, self._folder, self._detector, self._say = chosen, extent, folder, detector, say
 
     def main(self) -> tuple[Sequence[Path], str]:
-        """The pictures of the main question, and what they are in words.
+        """The pictures of the main question, and a description of them.
 
         Raises:
             FacepipeError: the folder has none, or none that can be read.
@@ -65,7 +65,7 @@ class Sample:
         return True
 
     def draw(self, faces: int, megapixels: float, count: int | None = None) -> Drawn:
-        """Pictures of so many faces and megapixels; fewer where they take long and no number is given."""
+        """Pictures with this many faces and megapixels; fewer if they take long and no number is given."""
         if count is None:
             count = max(2, min(self._extent.count, round(self._extent.count / max(1, megapixels / 4, faces / 10))))
         self._say(f"drawing {count} pictures of {faces} faces, {megapixels} MP")
@@ -83,7 +83,7 @@ class Sample:
 
 
 def told(paths: Sequence[Path], label: str, faces: Sequence[int]) -> Pictures:
-    """Pictures, as a report tells of them."""
+    """Describe pictures for a report."""
     shapes = [read_frame(path).shape for path in paths]
     return Pictures(
         label=label,

@@ -1,4 +1,4 @@
-"""What a benchmark looks at, and how much of it."""
+"""What a benchmark measures, and how much."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from facepipe.pipeline.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is done.
+    """How much to do.
 
     Attributes:
         seconds: for all comparisons together, roughly.
         count: pictures of the main question.
-        notebook: how many of them the notebook way reads.
+        notebook: how many of them the notebook method reads.
         faces: in the other pictures of that size.
-        sizes: megapixels of the pictures' sizes; each with one face.
+        sizes: megapixels of the pictures of other sizes, each with one face.
         fewest, most: rounds.
         starts: cold starts.
-        stream: pictures in a round, at least; the same ones are gone through as often as that takes.
+        stream: minimum pictures in a round; the same ones are repeated as often as needed.
     """
 
     seconds: float
@@ -35,19 +35,19 @@ class Extent:
 
 
 QUICK = Extent(0.0, 2, 1, (0.3, 1.0), (0, 1), 1, 2, 1, 1)
-"""Enough to see that everything works; its figures are worth nothing."""
+"""Enough to see that everything works; the figures mean nothing."""
 MAIN_FACES, MAIN_MP = 10, 1.0
 """Faces and size of the drawn pictures of the main question."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is looked at.
+    """What to measure.
 
     Attributes:
         folder: pictures for the main question; None draws them.
         detector, classifiers, device, threads, precision: as ``Pipeline`` takes them.
-        notebook: whether to time the notebook way; None where the training extra is there.
+        notebook: whether to time the notebook method; None if the training extra is installed.
         notebook_detector, notebook_classifier: its trained files; None for random weights.
         seed: of the drawn pictures.
     """
@@ -64,7 +64,7 @@ class Chosen:
     seed: int = 0
 
     def open(self, precision: str | None = None) -> Pipeline:
-        """A pipeline of these models."""
+        """Open a pipeline with these models."""
         return Pipeline(
             self.detector,
             list(self.classifiers) or None,

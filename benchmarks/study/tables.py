@@ -1,4 +1,4 @@
-"""A benchmark's findings as rows: for the terminal, and for a page in Markdown."""
+"""A benchmark's findings as rows: for the terminal, and for a Markdown page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUESTIONS = {
     "size": "Size of the pictures",
     "batch": "Crops in one call of the classifier",
 }
-"""In the order in which they are told."""
+"""In display order."""
 RATIO_HEADS = ("ratio", "median", "quartiles", "rounds", "wanted", "reached")
 RATE_HEADS = ("pictures", "side", "rate", "how")
 LIMIT_HEADS = ("figure", "median", "from – to", "tries", "wanted", "reached")
@@ -47,7 +47,7 @@ def limit_rows(report: Report) -> list[Row]:
 
 
 def asked(report: Report) -> Iterator[tuple[str, Comparison]]:
-    """Every comparison with its question, in the order in which they are told."""
+    """Every comparison with its question, in display order."""
     for question in QUESTIONS:
         for comparison in report.comparisons.get(question, ()):
             yield question, comparison
@@ -63,7 +63,7 @@ def tables(report: Report) -> list[Table]:
 
 
 def markdown(report: Report) -> str:
-    """The same for a page: ratios, limits, rates, notes."""
+    """The same as Markdown: ratios, limits, rates, notes."""
     models = ", ".join(f"{name} {each.version} ({each.precision})" for name, each in report.models.items())
     parts = [
         f"`{report.command}`, facepipe {report.facepipe}, {report.started[:10]}, {report.seconds / 60:.0f} minutes, on "
@@ -80,7 +80,7 @@ def markdown(report: Report) -> str:
 
 
 def machine_text(report: Report) -> str:
-    """CPU, cores, instruction sets and the versions that matter, in a line."""
+    """CPU, cores, instruction sets and the versions that matter, in one line."""
     machine = report.machine
     features = f" ({', '.join(machine.features)})" if machine.features else ""
     busy = "" if machine.load is None else f", load {machine.load:.1f} at the start"
@@ -91,7 +91,7 @@ def machine_text(report: Report) -> str:
 
 
 def rate(series: Series) -> str:
-    """``9.3 pictures``, three digits."""
+    """Format a rate with three digits: ``9.3 pictures``."""
     value = series.rate
     digits = 0 if value >= 100 else 1 if value >= 10 else 2
     return f"{value:.{digits}f} {series.unit}"

@@ -1,1 +1,1 @@
-"""Configuration of a training: recipes and attribute schemas."""
+"""Training configuration: recipes and attribute schemas."""

@@ -1,8 +1,8 @@
-"""Training recipes, read from YAML: which parts a network is made of, and the stages through which it is trained.
+"""Training recipes, read from YAML: the parts of a network and the stages in which it is trained.
 
-A recipe names a backbone (``backbones.py``), a neck, heads, losses, an augmentation and a schedule. It may name the
-schema that it learns, too; a new recipe is a new file and no code. With ``base: NAME`` a file says only in what it
-differs from another recipe: tables are merged, everything else takes the other's place.
+A recipe names a backbone (``models/backbones.py``), a neck, heads, losses, an augmentation and a schedule, and
+optionally the schema to learn. A new recipe is a new file and needs no code. With ``base: NAME`` a file lists only its
+differences from another recipe: tables are merged, any other value replaces the base's.
 """
 
 from __future__ import annotations
@@ -21,84 +21,83 @@ from ..data.augmentation import Augmentation
 
 FOLDER = Path(__file__).parent / "recipes"
 FIRST_RATE = 0.01
-"""Share of a stage's learning rate at which its warm-up begins."""
+"""Share of a stage's learning rate at which warm-up starts."""
 
 
 class Neck(Record):
-    """What lies between the backbone's last map and the heads."""
+    """The part between the backbone's last feature map and the heads."""
 
     pool: Literal["average", "max", "flatten"] = "average"
     batch_norm: bool = False
-    """A batch norm after the pooling."""
+    """Whether a batch norm follows the pooling."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
 
 
 class Heads(Record):
-    """What is between the neck and each output."""
+    """The part between the neck and each output."""
 
     hidden: tuple[int, ...] = Field(default=(), strict=False)
-    """Widths of dense ReLU layers that each head has of its own before its output."""
+    """Widths of the dense ReLU layers in each head before its output."""
     points: Literal["heatmaps", "pooled"] = "heatmaps"
-    """Points are read from heatmaps over the backbone's maps, or are a linear function of the pooled features."""
+    """Points come from heatmaps over the backbone's feature maps, or are a linear function of the pooled features."""
     points_width: int = Field(default=96, ge=1)
-    """Channels of the map from which heatmaps are read."""
+    """Channels of the feature map behind the heatmaps."""
 
 
 class Losses(Record):
-    """The loss of each kind of attribute; each is masked, so that a missing label moves nothing."""
+    """The loss of each kind of attribute. Losses are masked: a missing label contributes no gradient."""
 
     numeric: Literal["distribution", "classes", "mse", "mae", "huber"] = "distribution"
-    """With bins: ``distribution``, a soft label and the expectation; ``classes``, cross-entropy of the bin that holds
-    the number. Without bins: the others, on numbers normalised to 0..1."""
+    """With bins: ``distribution`` (a soft label and the expectation) or ``classes`` (cross-entropy of the bin that
+    holds the number). Without bins: the others, on numbers normalised to 0..1."""
     points: Literal["log", "wing", "l1", "mse"] = "log"
-    """On fractions of the crop's side."""
+    """Computed on fractions of the crop's side."""
     smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Label smoothing of the classes."""
     sigma: float = Field(default=2.0, gt=0)
     """Width of a number's soft label in bins."""
     weights: dict[str, float] = Field(default={})
-    """Factors of attributes' losses, in place of the schema's."""
+    """Loss weight by attribute, overriding the schema."""
     uncertainty: bool = False
-    """Learn the factors: homoscedastic uncertainty of each task (Kendall et al., CVPR 2018)."""
+    """Learn the loss weights from the homoscedastic uncertainty of each task (Kendall et al., CVPR 2018)."""
     class_balance: bool = False
-    """Weigh each class by the inverse of its share among the training rows that are labelled, mean 1."""
+    """Weight each class by the inverse of its share of the labelled training rows, with mean 1."""
 
 
 class Balance(Record):
-    """Which rows an epoch draws."""
+    """How an epoch samples rows."""
 
     by: tuple[str, ...] = Field(default=(), strict=False)
-    """Columns or attributes; every combination of their values that occurs is a group. Rows in which one of them is
-    blank form groups too."""
+    """Columns or attributes. Every combination of their values that occurs is a group; blank counts as a value."""
     draw: Literal["equal", "square_root"] = "equal"
-    """Each group as often as every other, or in proportion to the square root of its size."""
+    """Sample all groups equally often, or in proportion to the square root of their sizes."""
 
 
 class Split(Record):
-    """Shares of the groups that become validation and test rows where the data have no split."""
+    """Shares of the groups that become validation and test rows if the data have no split."""
 
     val: float = Field(default=0.15, gt=0, lt=1)
     test: float = Field(default=0.0, ge=0, lt=1)
 
 
 class Stage(Record):
-    """One part of the training, with its own size, learning rate and frozen blocks."""
+    """One training stage, with its own input size, learning rate and frozen blocks."""
 
     name: str
     size: int = Field(ge=32)
-    """Side of the input in pixels; the backbone says which sizes it takes."""
+    """Side of the input in pixels; the backbone defines the valid sizes."""
     epochs: float = Field(gt=0)
-    """Share of the epochs, or their number where --epochs is not given."""
+    """Number of epochs, or share of --epochs if that is given."""
     learning_rate: float = Field(gt=0)
-    """Highest rate: reached after the warm-up, then a half cosine (Loshchilov & Hutter, 2017)."""
+    """Peak rate, reached after warm-up and followed by a half cosine (Loshchilov & Hutter, 2017)."""
     end: float = Field(default=0.01, gt=0, le=1)
-    """Share of the rate that is left at the stage's end."""
+    """Final learning rate as a share of the peak."""
     freeze: tuple[str, ...] = Field(default=(), strict=False)
-    """Blocks of the backbone; ``backbone`` means all of them."""
+    """Backbone blocks to freeze; ``backbone`` means all of them."""
     attributes: tuple[str, ...] | None = Field(default=None, strict=False)
     """The attributes whose losses count; None means all."""
     time: float | None = Field(default=None, gt=0)
-    """Share of --minutes."""
+    """Share of --minutes; None derives it from epochs and size."""
 
     @property
     def time_share(self) -> float:
@@ -106,21 +105,20 @@ class Stage(Record):
 
 
 class Recipe(Record):
-    """How a classifier is trained."""
+    """A training recipe of a classifier."""
 
     description: str = ""
     """One sentence for ``facepipe recipes list``."""
     backbone: str
-    """A key of ``backbones.BACKBONES``."""
+    """A key of ``BACKBONES`` in ``models/backbones.py``."""
     norms: tuple[str, ...] | None = Field(default=None, strict=False)
-    """Blocks that keep their batch norms, those of the others being folded into the convolutions. None: all keep them.
-    Only backbones that are built here can fold."""
+    """Blocks that keep their batch norms; the norms of the others are folded into the convolutions. None keeps all."""
     l2: float = Field(default=0.0, ge=0)
-    """Factor of the squared kernels in the loss (of backbones that are built here, and of the heads)."""
+    """L2 penalty: factor of the squared kernels in the loss; applies to heads and the backbones of ``resnet.py``."""
     schema_file: str = Field(default="face", alias="schema")
-    """A shipped schema, or a YAML file's path beside the recipe; ``--schema`` takes its place."""
+    """A shipped schema, or the path of a YAML file relative to the recipe; ``--schema`` overrides it."""
     start: str = "none"
-    """Where the weights come from where ``--start`` is not given: see ``start.py``."""
+    """Source of the starting weights if ``--start`` is not given; see ``models/pretrained.py``."""
     neck: Neck = Neck()
     heads: Heads = Heads()
     losses: Losses = Losses()
@@ -129,16 +127,16 @@ class Recipe(Record):
     stages: tuple[Stage, ...] = Field(min_length=1, strict=False)
     batch: int = Field(default=32, ge=2)
     patience: int = Field(default=5, ge=1)
-    """Epochs without a better validation loss after which a stage ends."""
+    """Early stopping: epochs without a better validation loss before a stage ends."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     weight_decay: float = Field(default=0.02, ge=0)
-    """Of adamw."""
+    """Used by adamw only."""
     warmup: float = Field(default=0.03, ge=0, lt=1)
-    """Share of a stage over which the rate rises."""
+    """Share of a stage in which the learning rate rises."""
     recalibration: int = Field(default=60, ge=0)
-    """Batches over which batch norms are measured anew before each validation."""
+    """Batches used to re-estimate the batch norm statistics before each validation."""
     validation: int = Field(default=0, ge=0)
-    """Most rows of the validation during training, drawn once; 0 takes all."""
+    """Maximum number of validation rows during training, sampled once; 0 uses all."""
     augmentation: Augmentation = Augmentation()
 
     @field_validator("stages")
@@ -162,7 +160,7 @@ class Recipe(Record):
 
     @property
     def size(self) -> int:
-        """Side of the input that is served, in pixels."""
+        """Input side used in serving, in pixels."""
         return self.stages[-1].size
 
     def changed(
@@ -172,13 +170,13 @@ class Recipe(Record):
         patience: int | None = None,
         size: int | None = None,
     ) -> Recipe:
-        """The recipe with settings of the command line in place of its own.
+        """Return the recipe with command-line settings overriding its own.
 
         Args:
-            batch: crops a step.
-            patience: epochs without a better validation that end a stage.
-            epochs: all stages together, split as the recipe splits its own.
-            size: of the last stage; larger ones before it are cut down to it.
+            batch: crops per step.
+            patience: epochs without a better validation before a stage ends.
+            epochs: total over all stages, divided among them in the recipe's proportions.
+            size: of the last stage; earlier stages are capped at it.
         """
         scale = 1.0 if epochs is None else epochs / sum(stage.epochs for stage in self.stages)
         stages = [stage.model_dump() | {"epochs": stage.epochs * scale} for stage in self.stages]
@@ -199,17 +197,17 @@ def _checked(content: object, where: str) -> Recipe:
 
 
 def shipped_recipes() -> list[str]:
-    """Names of the recipes that come with facepipe, in order."""
+    """Return the names of the recipes shipped with facepipe, sorted."""
     return sorted(file.stem for file in FOLDER.glob("*.yaml"))
 
 
 def recipe_path(name: str) -> Path:
-    """The file of a shipped recipe's name, or the path itself where a ``.yaml`` is named."""
+    """Return the file of a shipped recipe, or the path itself if ``name`` is a ``.yaml`` file."""
     return Path(name) if Path(name).suffix in (".yaml", ".yml") else FOLDER / f"{name}.yaml"
 
 
 def reached(name: str) -> list[str]:
-    """What a shipped recipe reached, and what its authors reported, in lines; none where that is not known."""
+    """Describe in lines the results of a shipped recipe and those its authors reported; empty if not known."""
     if Path(name).suffix:
         return []
     content = json.loads((FOLDER / "reached.json").read_text(encoding="utf-8"))
@@ -224,10 +222,10 @@ def reached(name: str) -> list[str]:
 
 
 def read_recipe(name: str = "resnet50") -> Recipe:
-    """Read a recipe by the name of a shipped one or by the path of a YAML file.
+    """Read a recipe by the name of a shipped one or the path of a YAML file.
 
     Raises:
-        TrainingError: there is none, or it breaks the record.
+        TrainingError: the recipe does not exist or is invalid.
         MissingExtraError: PyYAML is not installed.
     """
     path = recipe_path(name)
@@ -235,7 +233,7 @@ def read_recipe(name: str = "resnet50") -> Recipe:
 
 
 def _content(path: Path, above: tuple[Path, ...]) -> object:
-    """A file's content, merged into that of its ``base``; ``above`` are the files that led here."""
+    """Load a file's content, merged into that of its ``base``; ``above`` are the files that led here."""
     if path in above:
         raise TrainingError(f"{path}: its 'base' leads back to itself")
     if not path.exists():
@@ -251,14 +249,14 @@ def _content(path: Path, above: tuple[Path, ...]) -> object:
 
 
 def _merged(base: object, changes: object) -> object:
-    """Tables merged key by key; anything else is what ``changes`` says."""
+    """Merge tables key by key; any other value is taken from ``changes``."""
     if not isinstance(base, dict) or not isinstance(changes, dict):
         return changes
     return {**base, **{key: _merged(base.get(key), value) for key, value in changes.items()}}
 
 
 def rate_at(stage: Stage, warmup: float, progress: float) -> float:
-    """Learning rate at a stage's progress, 0 to 1: a linear rise, then half a cosine down to ``end``.
+    """Compute the learning rate at a stage's progress: a linear rise, then a half cosine down to ``end``.
 
     Args:
         stage: of the recipe.

@@ -1,6 +1,6 @@
-"""Attribute schemas, and the label columns of their attributes.
+"""Attribute schemas and the label columns of their attributes.
 
-Schemas are read from YAML for training; a released classifier carries its own in the manifest.
+Training reads schemas from YAML; a released classifier carries its own in the manifest.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from ...weights.manifest import Attribute, NumericAttribute, PointsAttribute
 from ...weights.records import Record
 
 FOLDER = Path(__file__).parent / "schemas"
-"""Of the shipped schemas."""
+"""Folder of the shipped schemas."""
 DEFAULT = FOLDER / "face.yaml"
 BOX = ("x1", "y1", "x2", "y2")
-"""Columns of a given box."""
+"""Columns of a face box."""
 
 
 class Schema(Record):
-    """The attributes that a classifier learns, in the order of its outputs."""
+    """The attributes of a classifier, in output order."""
 
     attributes: tuple[Attribute, ...] = Field(min_length=1, strict=False)
 
 
 def find_schema(name: str, beside: Path | None = None) -> Path:
-    """The file of a schema that a recipe or an option names.
+    """Find the file of a schema named by a recipe or an option.
 
     Args:
-        name: a shipped schema's name, or the path of a YAML file.
+        name: name of a shipped schema, or the path of a YAML file.
         beside: the folder that a relative path starts from, such as the recipe's; None means the working folder.
 
     Raises:
-        DataError: a name without ``.yaml`` is not a shipped schema's.
+        DataError: a name without ``.yaml`` is not a shipped schema.
     """
     if Path(name).suffix in (".yaml", ".yml"):
         return (beside or Path()) / name
@@ -54,15 +54,15 @@ def read_schema(path: Path = DEFAULT) -> tuple[Attribute, ...]:
     """Read a schema file.
 
     Args:
-        path: YAML with a list ``attributes``; each entry is a record of ``weights/manifest.py`` by its ``kind``.
+        path: YAML with a list ``attributes``; the ``kind`` of an entry selects its record in ``weights/manifest.py``.
 
     Raises:
-        DataError: the file is missing, is not YAML, or an entry breaks the record; the message names the entry.
+        DataError: the file is missing or not YAML, or an entry is invalid; the message names the entry.
         MissingExtraError: PyYAML is not installed.
     """
     content = read_yaml(path)
     try:
-        attributes = Schema.model_validate_json(json.dumps(content)).attributes  # JSON has no tuples: lists will do
+        attributes = Schema.model_validate_json(json.dumps(content)).attributes  # JSON mode accepts lists as tuples
     except ValidationError as error:
         first = error.errors()[0]
         raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from error
@@ -76,7 +76,7 @@ def read_schema(path: Path = DEFAULT) -> tuple[Attribute, ...]:
 
 
 def label_columns(attribute: Attribute) -> tuple[str, ...]:
-    """The columns of an attribute, in the order in which :func:`target` reads them."""
+    """Return an attribute's columns in the order in which :func:`target` reads them."""
     if isinstance(attribute, PointsAttribute):
         return tuple(f"{point}_{axis}" for point in attribute.points for axis in "xy")
     if isinstance(attribute, NumericAttribute):
@@ -85,15 +85,15 @@ def label_columns(attribute: Attribute) -> tuple[str, ...]:
 
 
 def number(cell: str, name: str, where: str) -> float:
-    """A cell's number, NaN where it is blank.
+    """Parse a cell as a number, NaN if it is blank.
 
     Args:
-        cell: its text.
+        cell: the text.
         name: of the column, for the message.
         where: file and line, for the message.
 
     Raises:
-        DataError: it is none.
+        DataError: the text is not a number.
     """
     if not cell:
         return math.nan
@@ -108,15 +108,17 @@ def number(cell: str, name: str, where: str) -> float:
 
 
 def target(attribute: Attribute, cells: Mapping[str, str], where: str) -> np.ndarray:
-    """One row's label as float32, NaN where unlabelled: () class index, (3,) number, low, high, or (points, 2) pixels.
+    """Parse one row's label as float32, NaN where unlabelled.
+
+    The shape is () for a class index, (3,) for number, low and high, or (points, 2) for pixels.
 
     Args:
-        attribute: the schema's entry.
-        cells: the row's, by column.
+        attribute: the schema entry.
+        cells: the row's cells by column.
         where: file and line, for the message.
 
     Raises:
-        DataError: a cell that is not in the schema, half a range, half a point; the message begins with ``where``.
+        DataError: a cell does not fit the schema, or a range or point is incomplete; the message begins with ``where``.
     """
     names = label_columns(attribute)
     if isinstance(attribute, PointsAttribute):
@@ -138,10 +140,10 @@ def target(attribute: Attribute, cells: Mapping[str, str], where: str) -> np.nda
 
 
 def given_box(cells: Mapping[str, str], where: str) -> np.ndarray:
-    """One row's box in pixels of its picture, float32 (4,), NaN where none is given.
+    """Parse one row's face box in pixels of its picture, float32 (4,), NaN if none is given.
 
     Raises:
-        DataError: a cell that is no number, or a part of a box.
+        DataError: a cell is not a number, or the box is incomplete.
     """
     box = np.array([number(cells.get(name, ""), name, where) for name in BOX], np.float32)
     if np.isnan(box).any() != np.isnan(box).all():

@@ -1,11 +1,11 @@
-"""What training does to a crop before the model sees it: geometry, then light, then loss of detail.
+"""Augmentation of training crops: geometry, then light, then loss of detail.
 
-A detector's boxes jitter, data sets frame faces in their own ways, and cameras differ; validation and serving see none
-of this. Coordinates are continuous, as in ``crop.py``.
+It covers the jitter of detector boxes, the different framing of data sets and the differences between cameras.
+Validation and serving use none of it. Coordinates are continuous, as in ``inference/crop.py``.
 
-Crops that reach over their photo's edge have a border of one colour. Training packs whose photos end close to the face
-give many of them, and a model that has seen nothing else there may come to lean on it; ``border_fill`` makes it look
-like the context that a larger photo would have had.
+Crops that extend beyond their photo have a border of one colour. Training packs whose photos end close to the face give
+many such crops, and the model may learn to rely on the border. ``border_fill`` makes it look like the context of a
+larger photo.
 """
 
 from __future__ import annotations
@@ -20,57 +20,57 @@ from ...weights.manifest import PointsAttribute
 from ...weights.records import Record
 
 SMALLEST, LARGEST_SMALL = 10.0, 96.0
-"""Sides in pixels between which ``small`` shrinks a crop, uniform in the logarithm. With a margin of 0.2 one of 10 px
-holds a face of 7."""
+"""Range of sides in pixels to which ``small`` shrinks a crop, log-uniform. With a margin of 0.2 a 10 px crop holds a
+7 px face."""
 TOLERANCE = 8
-"""Grey levels by which the border's colour may be off after JPEG."""
+"""Maximum deviation of the border colour after JPEG, in grey levels."""
 LEAST_BORDER = 0.01
-"""Share of a crop below which its border is left as it is."""
+"""Borders that cover less than this share of a crop are left unchanged."""
 REFLECTED = 64
-"""Side in pixels at which the reflection is made; it is blurred in any case."""
+"""Side in pixels at which the reflection is computed; it is blurred anyway."""
 PLAIN_FILL = 0.25
-"""Probability that a border is filled with one random colour in place of a blurred reflection of the picture."""
+"""Probability of filling a border with one random colour instead of a blurred reflection of the picture."""
 
 
 class Augmentation(Record):
-    """Strengths; 0 turns a thing off."""
+    """Augmentation strengths; 0 disables an augmentation."""
 
     flip: float = Field(default=0.5, ge=0, le=1)
     """Probability of mirroring."""
     scale: float = Field(default=0.15, ge=0, lt=1)
     """Zoom between 1 / (1 + scale) and 1 + scale."""
     shift: float = Field(default=0.07, ge=0, lt=1)
-    """Largest move, as a fraction of the crop's side."""
+    """Maximum shift as a fraction of the crop's side."""
     rotation: float = Field(default=15.0, ge=0, le=180)
-    """Largest turn in degrees."""
+    """Maximum rotation in degrees."""
     brightness: float = Field(default=0.2, ge=0, lt=1)
     contrast: float = Field(default=0.3, ge=0, lt=1)
     saturation: float = Field(default=0.4, ge=0, le=1)
-    """Colours are multiplied by a factor between 1 - saturation and 1 + saturation: 0.3 for 0.7 to 1.3."""
+    """Colour saturation is scaled by a factor between 1 - saturation and 1 + saturation: 0.3 for 0.7 to 1.3."""
     tint: float = Field(default=0.06, ge=0, lt=1)
-    """Largest gain or loss of one colour channel."""
+    """Maximum relative gain or loss of a colour channel."""
     grey: float = Field(default=0.04, ge=0, le=1)
-    """Probability of a grey picture."""
+    """Probability of converting to grey."""
     coarse: float = Field(default=0.2, ge=0, le=1)
-    """Probability of losing detail: shrunk and enlarged again, blurred, or saved as a poor JPEG."""
+    """Probability of losing detail: shrunk and enlarged, blurred, or compressed as a low-quality JPEG."""
     small: float = Field(default=0.0, ge=0, le=1)
-    """Probability of being seen as a small face in a large photo: shrunk to between ``SMALLEST`` and ``LARGEST_SMALL``
-    pixels, then perhaps blurred and coded as JPEG at that size, and enlarged again as serving enlarges it."""
+    """Probability of simulating a small face in a large photo: the crop is shrunk to between ``SMALLEST`` and
+    ``LARGEST_SMALL`` pixels, perhaps blurred and JPEG-compressed at that size, then enlarged as in serving."""
     border_fill: float = Field(default=0.0, ge=0, le=1, validation_alias=AliasChoices("border_fill", "rim"))
-    """Probability that the border of one colour, where a crop reaches over its photo's edge, is filled. Older
-    recipes and runs call it ``rim``."""
+    """Probability of filling the one-colour border of a crop that extends beyond its photo. Older recipes and runs call
+    it ``rim``."""
 
 
 def draw_placing(
     square: tuple[float, float, float], size: int, strength: Augmentation | None, random: np.random.Generator
 ) -> tuple[np.ndarray, bool]:
-    """Draw the affine that takes a stored picture to the model's crop.
+    """Draw a random affine map from a stored picture to the model's crop.
 
     Args:
         square: centre x, centre y and side of the face's square in the stored picture.
         size: side of the crop.
-        strength: None places the square exactly.
-        random: consumed the same way whatever it draws.
+        strength: of the augmentation; None places the square exactly.
+        random: the random generator; with ``strength``, each call draws the same number of values.
 
     Returns:
         float64 (2, 3), picture to crop in continuous coordinates, and whether it mirrors.
@@ -90,15 +90,15 @@ def draw_placing(
 
 
 def place(image: np.ndarray, placing: np.ndarray, size: int, border: tuple[int, int, int]) -> np.ndarray:
-    """Warp a picture by :func:`draw_placing`'s affine: (size, size, 3) uint8, linear interpolation.
+    """Warp a picture by the affine map of :func:`draw_placing` to (size, size, 3) uint8, with linear interpolation.
 
     Args:
         image: BGR, uint8, (height, width, 3).
-        placing: affine, (2, 3), from the picture to the crop.
+        placing: affine map, (2, 3), from the picture to the crop.
         size: of the crop, in pixels.
-        border: BGR of what lies outside the picture.
+        border: BGR colour outside the picture.
     """
-    indices = placing.copy()  # pixel indices are centres
+    indices = placing.copy()  # pixel indices refer to centres
     indices[:, 2] += placing[:, :2] @ (0.5, 0.5) - 0.5
     return cv2.warpAffine(
         image, indices, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border
@@ -108,16 +108,16 @@ def place(image: np.ndarray, placing: np.ndarray, size: int, border: tuple[int, 
 def place_points(
     points: np.ndarray, placing: np.ndarray, mirrored: bool, size: int, attribute: PointsAttribute
 ) -> np.ndarray:
-    """Points, (points, 2), in the stored picture to fractions of the crop's side; mirrored ones change names.
+    """Map points, (points, 2), from the stored picture to fractions of the crop's side, swapping mirrored pairs.
 
-    A point that falls outside the crop becomes NaN: the model cannot see it.
+    A point outside the crop becomes NaN, because the model cannot see it.
 
     Args:
         points: in pixels of the stored picture, (points, 2).
-        placing: affine, (2, 3), from the picture to the crop.
-        mirrored: whether the placing mirrors.
+        placing: affine map, (2, 3), from the picture to the crop.
+        mirrored: whether the map mirrors.
         size: of the crop, in pixels.
-        attribute: names the points and which pairs change places.
+        attribute: names the points and the pairs to swap.
     """
     placed = (points @ placing[:, :2].T + placing[:, 2]) / size
     placed[(placed < 0).any(axis=1) | (placed > 1).any(axis=1)] = np.nan
@@ -135,8 +135,8 @@ def relight(image: np.ndarray, strength: Augmentation, random: np.random.Generat
 
     Args:
         image: BGR, uint8, (size, size, 3).
-        strength: how much of each change.
-        random: decides.
+        strength: of each change.
+        random: the random generator.
     """
     brightness, contrast, saturation, grey, coarse, kind, amount = random.random(7)
     gain = (1 + strength.contrast * (2 * contrast - 1)) * (1 + strength.tint * (2 * random.random(3) - 1))
@@ -156,11 +156,11 @@ def relight(image: np.ndarray, strength: Augmentation, random: np.random.Generat
 
 
 def see_small(image: np.ndarray, draws: Sequence[float]) -> np.ndarray:
-    """A crop as it would be cut from a photo in which the face is small.
+    """Simulate a crop from a photo in which the face is small.
 
     Args:
         image: uint8 (size, size, 3).
-        draws: five numbers in [0, 1): the size, whether and how much it is blurred, whether and how well it is coded.
+        draws: five numbers in [0, 1): size, whether to blur, blur width, whether to compress as JPEG, JPEG quality.
 
     Returns:
         uint8 (size, size, 3), with the detail of a crop of ``SMALLEST`` to ``LARGEST_SMALL`` pixels.
@@ -191,14 +191,14 @@ def _lose_detail(image: np.ndarray, kind: int, amount: float) -> np.ndarray:
 
 
 def find_border(image: np.ndarray, border: tuple[int, int, int]) -> np.ndarray:
-    """Where a crop has the border's colour, joined to the crop's edge.
+    """Find the areas of border colour that are connected to the crop's edge.
 
     Args:
         image: uint8 (height, width, 3).
-        border: BGR.
+        border: BGR colour.
 
     Returns:
-        uint8 (height, width), 1 in the border; two pixels broader than the flat colour, which blends into the picture.
+        uint8 (height, width), 1 in the border; dilated by two pixels, because the border blends into the picture.
     """
     low, high = (np.clip(np.array(border) + step, 0, 255) for step in (-TOLERANCE, TOLERANCE))
     flat = cv2.inRange(image, low.astype(np.float64), high.astype(np.float64))
@@ -211,18 +211,18 @@ def find_border(image: np.ndarray, border: tuple[int, int, int]) -> np.ndarray:
 
 
 def fill_border(image: np.ndarray, border: tuple[int, int, int], random: np.random.Generator) -> np.ndarray:
-    """Fill a crop's border with the picture's blurred reflection, or with one random colour.
+    """Fill a crop's border with a blurred reflection of the picture, or with one random colour.
 
-    A point of the border shows what lies as far on the other side of the nearest point of the picture, or that point
-    where this is border, too.
+    A border pixel is reflected at the nearest picture pixel; if its mirror image is also border, it gets the colour of
+    that nearest pixel.
 
     Args:
         image: uint8 (size, size, 3).
-        border: its colour, BGR.
-        random: consumed the same way whatever is in the picture.
+        border: BGR colour.
+        random: the random generator; draws the same number of values for every picture.
 
     Returns:
-        A new picture, or the same one where there is nothing to fill or to fill it from.
+        A new picture, or the same one if there is nothing to fill or nothing to fill it from.
     """
     plain, blur, *colour = random.random(5)
     mask = find_border(image, border)
@@ -245,7 +245,7 @@ def fill_border(image: np.ndarray, border: tuple[int, int, int], random: np.rand
 
 
 def _reflect(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Fill the border with what lies as far on the other side of the nearest point of the picture."""
+    """Fill the border by reflection at the nearest picture pixel."""
     _, labels = cv2.distanceTransformWithLabels(mask, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     known = np.nonzero(mask == 0)
     number = labels[known]

@@ -1,7 +1,7 @@
-"""``facepipe data check`` for labelled faces: reads every row and picture and says what is wrong.
+"""``facepipe data check`` for labelled faces: reads every row and picture and reports problems.
 
-Only a source that cannot be read at all stops the check: every other fault is a finding, of a row (impossible numbers,
-misplaced points), of rows together (copies, groups in two splits) or of the whole (classes without rows).
+Only a source that cannot be read at all stops the check. Every other fault becomes a finding about one row (impossible
+numbers, misplaced points), several rows (copies, groups in two splits) or the whole data set (classes without rows).
 """
 
 from __future__ import annotations
@@ -24,26 +24,25 @@ from .statistics import by_group, by_label, splits_of, untrainable
 from .table import FaceTable, make_table, middle
 
 CHUNK = 64
-"""Pictures decoded at a time."""
+"""Number of pictures decoded at a time."""
 FEW = 50
-"""Rows of a class in train below which they are called few."""
+"""A class with fewer training rows is reported as small."""
 BEYOND = 0.2
-"""Numbers that are further than this share of the schema's range above it are taken for faults: an age of 105 may be
-true, one of 700 is not."""
+"""Numbers above the schema's range by more than this share of it are errors: an age of 105 may be true, 700 is not."""
 ALIKE = 2
-"""Most bits in which two copies of a face differ. Measured on 25,238 crops of the training packs: of the pairs looked
-at, all within 2 bits were copies, about half of those with 3 or 4, none of those with 6. Faces that are cut alike are
-more like one another than photos are (``similarity.DISTANCE``)."""
+"""Maximum hash distance in bits between two copies of a face. Of the pairs inspected among 25,238 crops of the training
+packs, all within 2 bits were copies, about half of those at 3 or 4 bits, and none at 6. Faces cropped the same way
+resemble each other more than photos do (``near_duplicates.DISTANCE``)."""
 FAR = 0.1
-"""Part of a number's span by which two copies' labels must differ to be reported."""
+"""Share of a number's range by which the labels of two copies must differ to be reported."""
 
 Opener = Callable[[bytes], np.ndarray]
-"""Decodes a stored picture, upright, BGR; raises ``ImageError`` where it cannot."""
+"""Decodes a stored picture to upright BGR; raises ``ImageError`` on failure."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A row's picture as it was read: None or "" where it could not be."""
+    """A row's picture as read; fields are None or "" if it could not be read."""
 
     sha256: str = ""
     size: tuple[int, int] | None = None
@@ -53,12 +52,12 @@ class Seen:
 
 @dataclass
 class FaceReport:
-    """What a check has found.
+    """The result of a check.
 
     Attributes:
-        table: every row; what breaks the format counts as unlabelled.
+        table: every row; invalid cells count as unlabelled.
         seen: the picture of each row.
-        findings: in order of gravity.
+        findings: most severe first.
     """
 
     table: FaceTable
@@ -76,15 +75,15 @@ def check_faces(
     """Check a source of labelled faces.
 
     Args:
-        text: as ``--data`` of the training takes it: a CSV or Parquet file, or a folder.
+        text: a ``--data`` value as for training: a CSV or Parquet file, or a folder.
         attributes: the schema.
         opener: decodes stored pictures.
-        workers: threads that read; None for one a core.
+        workers: reader threads; None for one per core.
         progress: called with the number of rows done and their total.
 
     Raises:
-        DataError: the source is missing or is none.
-        MissingExtraError: a Parquet file, and pyarrow is not installed.
+        DataError: the source is missing or invalid.
+        MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
     rows = read_rows(parse_source(text), attributes)
     faults: list[tuple[int, DataError]] = []
@@ -104,7 +103,7 @@ def check_faces(
 
 
 def _look(path: Path, opener: Opener) -> tuple[Seen, tuple[str, str] | None]:
-    """Read one picture; beside it the kind and the text of what is wrong with it."""
+    """Read one picture, and return it with the kind and text of its fault, if any."""
     if not path.is_file():
         return Seen(), ("picture-missing", f"no such picture: {path}")
     sha256, frame, fault = read_stored(path, opener)
@@ -115,7 +114,7 @@ def _look(path: Path, opener: Opener) -> tuple[Seen, tuple[str, str] | None]:
 
 
 def _groups(report: FaceReport) -> Iterator[Finding]:
-    """Groups that are in two splits."""
+    """Report groups that are in two splits."""
     table = report.table
     first: dict[str, int] = {}
     for index, (group, split) in enumerate(zip(table.columns["group"], table.columns["split"], strict=True)):
@@ -126,7 +125,7 @@ def _groups(report: FaceReport) -> Iterator[Finding]:
 
 
 def _untaught(report: FaceReport) -> Iterator[Finding]:
-    """Attributes without a label, or of one class only; those of the shipped schema need no column."""
+    """Report attributes with no labels or a single class, except shipped ones whose columns are absent or blank."""
     table, shipped = report.table, read_schema()
     for name, fault in untrainable(table).items():
         attribute = next(each for each in table.attributes if each.name == name)
@@ -139,7 +138,7 @@ def _untaught(report: FaceReport) -> Iterator[Finding]:
 
 
 def _classes(report: FaceReport) -> Iterator[Finding]:
-    """Splits without rows, classes without rows, and classes with few."""
+    """Report splits without rows, classes without rows, and small classes."""
     table = report.table
     splits = [name for name in SPLITS if (table.columns["split"] == name).any()]
     name = table.path.name
@@ -166,15 +165,15 @@ def _classes(report: FaceReport) -> Iterator[Finding]:
 def row_finding(
     table: FaceTable, kind: str, index: int, text: str, other: int | None = None, weight: float = 0
 ) -> Finding:
-    """A finding about a row; in a folder that is a picture.
+    """Make a finding about a row, which in a folder source is a picture.
 
     Args:
         table: of the row.
         kind: of the finding.
         index: of the row.
         text: what is wrong with it.
-        other: a row that it has to do with.
-        weight: the heavier stand first.
+        other: index of a related row.
+        weight: heavier findings come first.
     """
     picture = str(table.columns["file"][index])
     twin = "" if other is None else str(table.columns["file"][other])
@@ -184,7 +183,7 @@ def row_finding(
 
 
 def numbers(report: FaceReport) -> Iterator[Finding]:
-    """Numbers that the schema calls impossible, and numbers outside their own range."""
+    """Report numbers outside the schema's range, and numbers outside their row's own range."""
     table = report.table
     for attribute in table.attributes:
         if not isinstance(attribute, NumericAttribute):
@@ -192,7 +191,7 @@ def numbers(report: FaceReport) -> Iterator[Finding]:
         names = (attribute.name, f"{attribute.name}_lo", f"{attribute.name}_hi")
         for index, cells in enumerate(table.targets[attribute.name].astype(float)):
             for name, value in zip(names, cells, strict=True):
-                # A range may end beyond the span: "70 and over" is written as 70 to 120.
+                # A range may end above the schema's: "70 and over" is written as 70 to 120.
                 off = max(attribute.low - value, value - attribute.high if name != names[2] else 0)
                 if off > 0:
                     span = f"{attribute.low:g} to {attribute.high:g} {attribute.unit}"
@@ -206,7 +205,7 @@ def numbers(report: FaceReport) -> Iterator[Finding]:
 
 
 def points(report: FaceReport) -> Iterator[Finding]:
-    """Points outside their picture, and points whose left and right have changed places."""
+    """Report points outside their picture, and left and right points that are swapped."""
     table = report.table
     for attribute in table.attributes:
         if not isinstance(attribute, PointsAttribute):
@@ -231,14 +230,15 @@ def points(report: FaceReport) -> Iterator[Finding]:
 
 
 def mirrored(places: np.ndarray, left: int, right: int) -> np.ndarray:
-    """Rows in which a pair of points has changed places.
+    """Find rows in which a pair of points is swapped.
 
-    The left point lies right of the right one, and the face's other points lie on the other side of the line from left
-    to right than they do in the rows that are in order: else the head is upside down, and the labels are right.
+    The left point is to the right of the right one, and the other points are on the opposite side of the line from left
+    to right compared with correct rows. If they are on the usual side, the head is upside down and the labels are
+    correct.
 
     Args:
         places: (n, points, 2), NaN where unlabelled.
-        left, right: index of the pair's points.
+        left, right: indices of the pair's points.
 
     Returns:
         bool (n,).
@@ -257,7 +257,7 @@ def mirrored(places: np.ndarray, left: int, right: int) -> np.ndarray:
 
 
 def unlabelled(report: FaceReport) -> Iterator[Finding]:
-    """Rows that teach nothing."""
+    """Report rows without any label."""
     table = report.table
     bare = np.ones(len(table), bool)
     for values in table.targets.values():
@@ -267,7 +267,7 @@ def unlabelled(report: FaceReport) -> Iterator[Finding]:
 
 
 def copies(report: FaceReport) -> Iterator[Finding]:
-    """Pictures whose files are the same to the last byte."""
+    """Report byte-identical picture files."""
     for members in together([seen.sha256 or None for seen in report.seen]):
         last = members[-1]
         for index in members[:-1]:
@@ -285,7 +285,7 @@ def copies(report: FaceReport) -> Iterator[Finding]:
 
 
 def look_alikes(report: FaceReport) -> Iterator[Finding]:
-    """Pictures that look like one of another split, or that are labelled otherwise than one that looks like them."""
+    """Report near duplicates in different splits or with different labels."""
     known = [index for index, seen in enumerate(report.seen) if seen.hash is not None]
     groups = near_duplicates([report.seen[index].hash or 0 for index in known], ALIKE)
     numbers: list[object] = [None] * len(report.seen)
@@ -317,7 +317,7 @@ def _place(report: FaceReport, index: int) -> int:
 
 
 def _differing(report: FaceReport, first: int, second: int) -> str:
-    """The labels in which two rows differ: other classes, or numbers further apart than ``FAR`` of the span."""
+    """Describe the labels in which two rows differ: other classes, or numbers more than ``FAR`` of the range apart."""
     found = []
     for attribute in report.table.attributes:
         pair = report.table.targets[attribute.name][[first, second]]
@@ -334,7 +334,7 @@ def _differing(report: FaceReport, first: int, second: int) -> str:
 
 
 def as_json(report: FaceReport) -> dict[str, Any]:
-    """The whole report as plain data for ``json.dumps``."""
+    """Convert the whole report to plain data for ``json.dumps``."""
     table = report.table
     return {
         "data": str(table.path),

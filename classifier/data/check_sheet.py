@@ -1,4 +1,4 @@
-"""The contact sheet of a check of labelled faces: the worst findings first, then a sample of each source."""
+"""The contact sheet of a check of labelled faces: the worst findings, then a sample of each source."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ...weights.manifest import NumericAttribute, PointsAttribute
 from .check import FaceReport, Opener
 
 LEFT, RIGHT, MIDDLE = (96, 220, 64), (255, 168, 64), (64, 208, 255)
-"""BGR of points that are the left one of a pair, the right one, or neither."""
+"""BGR colours of points: the left of a pair, the right, or neither."""
 FAULT, MISSING = (48, 48, 255), (72, 72, 72)
 WORST, PER_KIND, PER_SOURCE = 36, 6, 12
-"""Pictures with findings, most whose gravest is of one kind, and sampled pictures of a source."""
+"""Maximum number of pictures with findings, of those with the same worst kind, and of samples per source."""
 
 
 def check_sheet(report: FaceReport, opener: Opener, seed: int = 0, columns: int = 8, side: int = 180) -> np.ndarray:
-    """Draw the contact sheet of a report: each picture with its points, its labels below.
+    """Draw the contact sheet of a report: each picture with its points, and its labels below.
 
     Args:
-        columns: cells in a row.
-        side: of a cell in pixels.
         report: from ``check_faces``.
-        opener: decodes stored pictures; those it cannot stand as a red cell.
+        opener: decodes stored pictures; failures become cells with a red frame.
         seed: of the sample.
+        columns: cells per row.
+        side: of a cell in pixels.
 
     Returns:
         BGR, uint8.
@@ -63,7 +63,7 @@ def _cell(report: FaceReport, index: int, opener: Opener, what: str) -> Cell:
     if report.seen[index].size is not None:
         try:
             frame = opener(report.table.files[index].read_bytes())
-        except (ImageError, OSError):  # gone or changed since it was checked
+        except (ImageError, OSError):  # deleted or changed since the check
             frame = None
     if frame is None:
         return Cell(np.full((64, 64, 3), MISSING, np.uint8), caption, (Mark((0, 0, 64, 64), FAULT),))
@@ -71,7 +71,7 @@ def _cell(report: FaceReport, index: int, opener: Opener, what: str) -> Cell:
 
 
 def _labels(report: FaceReport, index: int) -> list[str]:
-    """A row's labels in few words: ``28y male smile:yes``."""
+    """Summarise a row's labels: ``28y male smile:yes``."""
     words = []
     for attribute in report.table.attributes:
         value = report.table.targets[attribute.name][index]
@@ -90,7 +90,7 @@ def _labels(report: FaceReport, index: int) -> list[str]:
 
 
 def _marks(report: FaceReport, index: int, height: int) -> tuple[Mark, ...]:
-    """A small square at each labelled point."""
+    """Mark each labelled point with a small square."""
     half = height / 60
     found = []
     for attribute in report.table.attributes:

@@ -1,6 +1,6 @@
-"""Label files as text: the rows of a CSV or of a Parquet file, each with its place in the file.
+"""Label files as text: the rows of a CSV or Parquet file, each with its location in the file.
 
-What the cells mean is none of this module's business: see ``data.py``.
+``table.py`` interprets the cells.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from ...core.errors import DataError, os_errors_as
 from ...core.extras import require
 
 DELIMITERS = ",;\t"
-"""Of a CSV: the first by which its header has a column ``file``. Excel writes semicolons where the comma is decimal."""
+"""CSV delimiters to try: the first that yields a header column ``file``. Excel writes semicolons in locales with a
+decimal comma."""
 TABLES = (".csv", ".parquet")
-"""Suffixes of label files."""
+"""File extensions of label files."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a source of labels says, as text.
+    """The content of a label source, as text.
 
     Attributes:
-        path: the file or the folder.
-        sha256: of what it says.
-        names: of the columns, in order; each row has them all.
-        cells: each row's cells by column, stripped; blank where there is none.
-        places: where each row stands: ``FILE, line 3``, ``FILE, row 3``, or the picture's own path.
-        lines: the line or row number of each.
+        path: the file or folder.
+        sha256: of the content.
+        names: of the columns, in order.
+        cells: each row's cells by column, stripped; a missing cell is blank.
+        places: location of each row: ``FILE, line 3``, ``FILE, row 3``, or the path of the picture.
+        lines: line or row number of each row.
         root: folder that the column ``file`` is relative to.
     """
 
@@ -46,7 +47,7 @@ class Rows:
     root: Path
 
     def __post_init__(self) -> None:
-        """Paths that were written on Windows get slashes, where no picture has the name as it stands."""
+        """Convert backslashes in Windows paths to slashes, unless a picture has the literal name."""
         for cells in self.cells:
             file = cells.get("file", "")
             if "\\" in file and not (self.root / file).exists():
@@ -54,11 +55,11 @@ class Rows:
 
 
 def read_table_file(path: Path) -> Rows:
-    """Read a label file by its suffix: ``.parquet``, else CSV.
+    """Read a label file by its extension: ``.parquet``, otherwise CSV.
 
     Raises:
-        DataError: it is missing, broken, without a column ``file``, or a row has more cells than there are columns.
-        MissingExtraError: a Parquet file, and pyarrow is not installed.
+        DataError: the file is missing or broken, has no column ``file``, or has a row with more cells than columns.
+        MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
     with os_errors_as(DataError, f"{path}: cannot be read"):
         content = path.read_bytes()
@@ -137,7 +138,7 @@ def _check_names(where: str, names: Sequence[str]) -> None:
 
 
 def _text(value: object, where: str) -> str:
-    """A Parquet cell as a CSV would have it; a truth value is ``yes`` or ``no``."""
+    """Convert a Parquet cell to CSV text; booleans become ``yes`` or ``no``."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):

@@ -1,6 +1,6 @@
-"""Batches for the trainer: pictures decoded once, crops and targets made ahead of the model by threads.
+"""Batches for the trainer: pictures are decoded once; threads prepare crops and targets ahead of the model.
 
-Every batch is a function of the seed and the step alone: a resumed run goes on with the batches it would have had.
+Every batch depends only on the seed and the step, so a resumed run gets the same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -21,24 +21,29 @@ from .sampling import draw_rows
 from .table import FaceTable, read_picture
 
 BROKEN = 0.01
-"""Share of a table's pictures that may be broken, before a training stops for it; a single one always may."""
+"""Share of a table's pictures that may be broken before training stops; a single one is always allowed."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """``images``: uint8 (n, size, size, 3) BGR. ``targets``: as in FaceTable, points as fractions of the side."""
+    """One batch of crops with labels.
+
+    Attributes:
+        images: BGR, uint8, (n, size, size, 3).
+        targets: as in FaceTable, points as fractions of the crop's side.
+    """
 
     images: np.ndarray
     targets: dict[str, np.ndarray]
 
 
 class BrokenPictures:
-    """Rows whose pictures cannot be read: each is reported once, and training goes on without it.
+    """Rows whose pictures cannot be read: each is reported once and skipped in training.
 
     Args:
         count: rows of the table.
-        report: takes a line for each.
-        share: of the rows that may be broken; a single one always may.
+        report: receives a line for each.
+        share: of the rows that may be broken; a single one is always allowed.
     """
 
     def __init__(self, count: int, report: Callable[[str], None], share: float = BROKEN):
@@ -47,10 +52,10 @@ class BrokenPictures:
         self._lock = threading.Lock()
 
     def add(self, index: int, error: DataError) -> None:
-        """Take note of a row.
+        """Record a broken row.
 
         Raises:
-            DataError: there are too many.
+            DataError: there are too many broken rows.
         """
         with self._lock:
             if index in self.known:
@@ -71,9 +76,9 @@ class CropSource:
         table: rows that are crops (``require_crops``).
         size: side of the crops in pixels.
         border: colour outside the stored picture.
-        memory: bytes that decoded pictures may take; the rest are decoded each time.
-        broken: takes note of pictures that cannot be read, whose rows then stand in their batches as the border's
-            colour without any label, so that they teach nothing. None: such a picture is an error.
+        memory: bytes for caching decoded pictures; the rest are decoded each time.
+        broken: records unreadable pictures; in batches their crops are filled with the border colour and have no
+            labels, so they do not affect training. None: an unreadable picture is an error.
     """
 
     def __init__(
@@ -90,7 +95,7 @@ class CropSource:
         self._lock = threading.Lock()
 
     def picture(self, index: int) -> tuple[np.ndarray, float]:
-        """A row's stored picture, shrunk so that the face's square is about ``size``, and the scale of that."""
+        """Load a row's stored picture, shrunk so that the face's square is about ``size``, and return the scale too."""
         if (kept := self._kept.get(index)) is not None:
             return kept
         image = read_picture(self.table.files[index])
@@ -105,18 +110,18 @@ class CropSource:
         return image, scale
 
     def _side(self, index: int, image: np.ndarray) -> float:
-        """Side of the recipe's crop within a stored picture."""
+        """Compute the side of the recipe's crop within a stored picture."""
         return float(max(image.shape[:2])) / (1 + 2 * float(np.nan_to_num(self.table.contexts[index])))
 
     def crop(
         self, index: int, strength: Augmentation | None, random: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, bool]:
-        """One crop, uint8 (size, size, 3), with the affine from the *stored* picture to it, and whether it mirrors.
+        """Cut one crop, uint8 (size, size, 3); also return the affine map from the *stored* picture and if it mirrors.
 
         Args:
             index: of the row.
-            strength: of the augmentation; None cuts as serving does.
-            random: decides.
+            strength: of the augmentation; None cuts the crop as in serving.
+            random: the random generator.
         """
         image, scale = self.picture(index)
         square = image.shape[1] / 2, image.shape[0] / 2, self._side(index, image)
@@ -130,12 +135,12 @@ class CropSource:
         return crop, placing, mirrored
 
     def batch(self, indices: np.ndarray, strength: Augmentation | None, random: np.random.Generator) -> Batch:
-        """Crops and targets of some rows.
+        """Make the crops and targets of some rows.
 
         Args:
             indices: of the rows, int (n,).
-            strength: of the augmentation; None cuts as serving does.
-            random: decides.
+            strength: of the augmentation; None cuts the crop as in serving.
+            random: the random generator.
 
         Raises:
             DataError: a picture cannot be read, and ``broken`` is None or has too many.
@@ -169,19 +174,19 @@ def training_batches(
     workers: int = 2,
     draw: np.ndarray | None = None,
 ) -> Generator[Batch]:
-    """Endless batches in an order that is new in each epoch, from step ``first`` on, prepared by threads.
+    """Yield endless batches, reshuffled each epoch, from step ``first`` on, prepared by threads.
 
-    The last, incomplete batch of an epoch is left out; what falls out differs from epoch to epoch.
+    The last, incomplete batch of an epoch is dropped; the rows that it drops differ between epochs.
 
     Args:
         source: of the crops.
-        size: crops a batch.
+        size: crops per batch.
         strength: of the augmentation; None for none.
-        seed: of every random number.
-        first: step to begin at.
-        workers: threads.
-        draw: (rows,) the probability of each row (``sampling.row_weights``); an epoch has as many rows as the table,
-            drawn by it. None: each row once.
+        seed: of all random numbers.
+        first: step to start at.
+        workers: number of threads.
+        draw: (rows,) sampling probability of each row (``sampling.row_weights``); an epoch draws as many rows as the
+            table has. None: each row once.
     """
     count = len(source.table)
     size = min(size, count)
@@ -210,13 +215,13 @@ def training_batches(
 
 
 def exact_batches(source: CropSource, size: int, rows: np.ndarray | None = None, workers: int = 2) -> Iterator[Batch]:
-    """The crops as serving would see them, in order, each row once.
+    """Yield the crops as in serving, in order, each row once.
 
     Args:
         source: of the crops.
-        size: of a batch.
+        size: crops per batch.
         rows: int (n,); None takes all.
-        workers: threads that read.
+        workers: reader threads.
     """
     rows = np.arange(len(source.table)) if rows is None else rows
     parts = [rows[start : start + size] for start in range(0, len(rows), size)]

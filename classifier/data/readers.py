@@ -1,11 +1,12 @@
-"""Where labelled faces come from: one table of one or several ``--data`` values, label files and folders of pictures.
+"""Readers of labelled faces: one table from one or more ``--data`` values, label files or folders of pictures.
 
-``DIR/<class>/*.jpg`` or ``DIR/{train,val,test}/<class>/*.jpg`` (also ``valid``, as Roboflow writes it) say one
-attribute: the one whose classes hold every folder's name. Folders of a numeric attribute, which must be named, are
-numbers or ranges: ``25`` or ``20-29``. Roboflow's export of a project with several labels a picture has a
-``_classes.csv`` in each split's folder: ``filename``, then a column a class with 1 or 0.
+``DIR/<class>/*.jpg`` or ``DIR/{train,val,test}/<class>/*.jpg`` (also ``valid``, as written by Roboflow) label one
+attribute: the one whose classes include every folder name. A numeric attribute must be named, as ``ATTRIBUTE:DIR``; its
+folders are numbers or ranges: ``25`` or ``20-29``. Roboflow's multi-label export has a ``_classes.csv`` in each split's
+folder: ``filename``, then one column per class with 1 or 0.
 
-Pictures in folders are taken for crops of faces (``framing`` tight), or for those that a ``crop.json`` in DIR tells of.
+Pictures in folders count as crops of faces (``framing`` tight), or as made by ``facepipe data crop`` if DIR has a
+``crop.json``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from .table import CropSet, FaceTable, make_table
 
 WEIGHT = re.compile(r"^(?P<path>.+)=(?P<weight>[0-9.eE+-]+)$")
 NAMED = re.compile(r"^(?P<attribute>[a-z][a-z0-9_]+):(?P<path>.+)$")
-"""A name of one letter is a drive of Windows."""
+"""The attribute needs two letters or more: a single one is a Windows drive."""
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MULTI_LABEL = "_classes.csv"
@@ -46,8 +47,8 @@ class Source:
 
     Attributes:
         path: a CSV or Parquet file, or a folder.
-        attribute: that the folders' names are classes of, where it is said.
-        weight: how often its rows are drawn, relative to the others'.
+        attribute: the attribute whose classes the folders are named after, if given.
+        weight: how often its rows are drawn, relative to those of other sources.
     """
 
     path: Path
@@ -56,10 +57,10 @@ class Source:
 
 
 def parse_source(text: str) -> Source:
-    """Read one ``--data``. A path that is there is taken as it stands, whatever letters it has.
+    """Parse one ``--data`` value. An existing path is taken literally, whatever characters it contains.
 
     Raises:
-        DataError: a weight that is not above 0, or an attribute before a path that is no folder.
+        DataError: the weight is not above 0, or an attribute precedes a file.
     """
     weight, attribute, rest = 1.0, None, text
     if not Path(rest).exists() and (found := WEIGHT.match(rest)):
@@ -77,11 +78,11 @@ def parse_source(text: str) -> Source:
 
 
 def read_rows(source: Source, attributes: tuple[Attribute, ...]) -> Rows:
-    """The label rows of one source, as text.
+    """Read the label rows of one source as text.
 
     Raises:
-        DataError: neither a label file nor a folder that can be read.
-        MissingExtraError: a Parquet file, and pyarrow is not installed.
+        DataError: the source is neither a label file nor a folder, or cannot be read.
+        MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
     if source.path.is_dir():
         return read_class_folders(source.path, attributes, source.attribute)
@@ -98,23 +99,23 @@ def read_data(
     must_exist: bool = True,
     report: Callable[[str], None] | None = None,
 ) -> FaceTable:
-    """Read one or several sources of labelled faces into one table.
+    """Read one or more sources of labelled faces into one table.
 
-    The rows of a source without a split get one by ``split``: whole groups go to one side, and so does a picture that
-    several sources label, which goes where one of them puts it.
+    The rows of a source without a split get one by ``split``. A group never spans two splits, and neither does a
+    picture labelled by several sources: if one of them has a split, the picture gets it.
 
     Args:
-        texts: each as :func:`parse_source` reads it.
+        texts: ``--data`` values as for :func:`parse_source`.
         attributes: the schema. Each source may label any of them.
         split: shares of the validation and test rows.
         seed: of the splits.
-        must_exist: check that the pictures are there.
-        report: takes lines on how the labels are spread over the splits.
+        must_exist: check that the pictures exist.
+        report: receives lines on the label distribution of the splits.
 
     Raises:
-        DataError: a source that cannot be read, a cell that is not in the schema (the message names file and line), or
-            crops that were cut by different recipes.
-        MissingExtraError: a Parquet file, and pyarrow is not installed.
+        DataError: a source cannot be read, a cell does not fit the schema (the message names file and line), or the
+            crops were cut with different recipes.
+        MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
     if not texts:
         raise DataError("no data: name at least one label file or folder")
@@ -133,10 +134,10 @@ def read_data(
 
 
 def join_tables(tables: Sequence[FaceTable]) -> FaceTable:
-    """The rows of several tables of one schema, one after the other; a column that a table lacks is blank there.
+    """Concatenate tables of one schema; columns that a table lacks are blank in its rows.
 
     Raises:
-        DataError: their crops were cut by recipes that differ in more than the size.
+        DataError: their crops were cut with recipes that differ in more than the size.
     """
     first = tables[0]
     if len(tables) == 1:
@@ -164,7 +165,7 @@ def join_tables(tables: Sequence[FaceTable]) -> FaceTable:
 
 
 def _common_crops(tables: Sequence[FaceTable]) -> CropSet | None:
-    """The largest crops' record among tables whose recipes agree."""
+    """Return the record of the largest crops among tables whose recipes agree."""
     known = [table for table in tables if table.crops is not None]
     chosen: CropSet | None = None
     for table in known:
@@ -182,7 +183,7 @@ def _common_crops(tables: Sequence[FaceTable]) -> CropSet | None:
 
 
 def _keys(table: FaceTable) -> np.ndarray:
-    """Names of what stays together: rows of one group, and rows of one picture."""
+    """Compute keys for rows that must stay together: those of one group or one picture."""
     groups = [group or None for group in table.columns["group"].tolist()]
     files = [str(file.resolve()) for file in table.files]
     return np.array([str(each) for each in join_groups(groups, files)])
@@ -194,10 +195,11 @@ def read_class_folders(folder: Path, attributes: tuple[Attribute, ...], attribut
     Args:
         folder: DIR.
         attributes: the schema.
-        attribute: which one the folders name; None for the one that fits.
+        attribute: the one whose classes the folders name; None finds the one that fits.
 
     Raises:
-        DataError: no folder or no pictures in it, folders that fit no attribute or several, a bad ``_classes.csv``.
+        DataError: the folder or its pictures are missing, its folders fit no attribute or several, or a
+            ``_classes.csv`` is invalid.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
@@ -251,7 +253,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _attribute(folder: Path, names: list[str], attributes: tuple[Attribute, ...], wanted: str | None) -> Attribute:
-    """The attribute whose classes the folders are named by."""
+    """Find the attribute whose classes the folders are named after."""
     if not names:
         raise DataError(f"{folder}: no folders named by class in it")
     if wanted is not None:
@@ -276,7 +278,7 @@ def _attribute(folder: Path, names: list[str], attributes: tuple[Attribute, ...]
 
 
 def _label(attribute: Attribute, folder: Path) -> dict[str, str]:
-    """The cells that a folder's name stands for."""
+    """Turn a folder's name into label cells."""
     if not isinstance(attribute, NumericAttribute):
         return {attribute.name: folder.name}
     if span := RANGE.match(folder.name):
@@ -289,7 +291,7 @@ def _label(attribute: Attribute, folder: Path) -> dict[str, str]:
 
 
 def _multi_label(path: Path, split: str, root: Path, attributes: tuple[Attribute, ...]) -> Iterator[dict[str, str]]:
-    """The rows of a ``_classes.csv``: ``filename, class, class, …`` with 1 where the picture has the class."""
+    """Yield the rows of a ``_classes.csv``: ``filename, class, class, …`` with 1 if the picture has the class."""
     try:
         reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
         table = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
@@ -320,10 +322,10 @@ def _multi_label(path: Path, split: str, root: Path, attributes: tuple[Attribute
 
 
 def _meaning(name: str, attributes: tuple[Attribute, ...], where: str) -> tuple[str, str, str] | None:
-    """What a column of a ``_classes.csv`` says: an attribute, its class at 1, its class at 0 or "".
+    """Interpret a column of a ``_classes.csv`` as an attribute, its class at 1, and its class at 0 or "".
 
     The name is that of an attribute with the classes ``no`` and ``yes``, or ``attribute-class`` (also with ``_`` or
-    ``:``), or a class that only one attribute has. None where it is no part of the schema.
+    ``:``), or a class of only one attribute. None if it is not part of the schema.
     """
     found: list[tuple[str, str, str]] = []
     for attribute in attributes:

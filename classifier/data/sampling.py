@@ -1,4 +1,4 @@
-"""Which rows an epoch draws: equal numbers of each group, and the weights of ``--data PATH=WEIGHT``."""
+"""Sampling of an epoch's rows: balanced groups, and the weights of ``--data PATH=WEIGHT``."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from ..config.recipe import Balance
 from .table import FaceTable, middle
 
 BLANK = "–"
-"""How a blank is named in a group's name."""
+"""Stands for a blank in a group's name."""
 PARTS = 10
-"""Ranges of equal width that a number's span is cut into for balancing: decades, for an age of 0 to 100."""
+"""Number of equal ranges into which a number is split for balancing: decades for an age of 0 to 100."""
 FEW = 20
-"""Draws of one row in an epoch over which a group's rows are called too few."""
+"""A group is reported as too small if each of its rows is drawn more often than this per epoch."""
 
 
 def row_weights(table: FaceTable, balance: Balance) -> np.ndarray | None:
-    """The probability with which each row is drawn.
+    """Compute the sampling probability of each row.
 
-    Every combination of values of the columns in ``balance.by`` is a group. With ``equal`` the groups share the draws
-    equally, with ``square_root`` in proportion to the square root of their sizes; within a group rows are drawn by
-    ``table.weights``.
+    Every combination of values of the columns in ``balance.by`` is a group. With ``equal`` all groups get the same
+    share of the draws, with ``square_root`` a share proportional to the square root of their sizes. Within a group,
+    rows are drawn by ``table.weights``.
 
     Args:
-        table: the rows that are trained on.
+        table: the training rows.
         balance: of the recipe.
 
     Returns:
-        float64 (n,) with the sum 1; None where every row is as likely as every other.
+        float64 (n,) with sum 1; None if all rows are equally likely.
 
     Raises:
-        DataError: ``balance`` names neither a column nor an attribute.
+        DataError: a name in ``balance`` is neither a column nor an attribute.
     """
     weights = table.weights.astype(np.float64)
     if not balance.by and (weights == weights[0]).all():
@@ -45,13 +45,13 @@ def row_weights(table: FaceTable, balance: Balance) -> np.ndarray | None:
 
 
 def group_names(table: FaceTable, by: tuple[str, ...]) -> np.ndarray:
-    """The name of each row's group, such as ``asian, female``; (n,) text.
+    """Name each row's group, such as ``asian, female``; (n,) text.
 
-    A name in ``by`` is an attribute's or a column's. Numbers fall into ``PARTS`` ranges of their span, ranges by their
-    middle; points are labelled or not.
+    ``by`` names attributes or columns. Numbers fall into ``PARTS`` equal ranges, labelled ranges by their middle; for
+    points it only matters whether they are labelled.
 
     Raises:
-        DataError: a name is neither.
+        DataError: a name is neither an attribute nor a column.
     """
     attributes = {attribute.name: attribute for attribute in table.attributes}
     parts: list[np.ndarray] = []
@@ -79,12 +79,12 @@ def group_names(table: FaceTable, by: tuple[str, ...]) -> np.ndarray:
 
 
 def draw_report(table: FaceTable, draw: np.ndarray | None, balance: Balance) -> list[str]:
-    """Lines that say how many rows each group has and which share of the draws; none where nothing is balanced.
+    """Report the rows of each group and their share of the draws, in lines; empty without balancing.
 
     Args:
         table: of the rows.
         draw: probability of each row, (n,); None draws each once.
-        balance: what is balanced.
+        balance: of the recipe.
     """
     if draw is None or not balance.by:
         return []
@@ -98,15 +98,15 @@ def draw_report(table: FaceTable, draw: np.ndarray | None, balance: Balance) -> 
 
 
 def draw_rows(count: int, draw: np.ndarray | None, random: np.random.Generator) -> np.ndarray:
-    """The rows of an epoch in their order, (count,): each once, or drawn by their probabilities.
+    """Draw the rows of an epoch in order, (count,): each once, or by their probabilities.
 
-    Drawing is systematic: a row is drawn as often as its probability says, rounded up or down, and groups come out as
-    even as can be (Carpenter, Clifford and Fearnhead, "Improved particle filter for nonlinear problems", 1999).
+    Sampling is systematic: each row is drawn its expected number of times, rounded up or down, which keeps groups as
+    even as possible (Carpenter, Clifford and Fearnhead, "Improved particle filter for nonlinear problems", 1999).
 
     Args:
-        count: of draws.
+        count: number of draws.
         draw: probability of each row, (n,); None draws each once.
-        random: decides.
+        random: the random generator.
     """
     order = random.permutation(count)
     if draw is None:

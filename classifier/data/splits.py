@@ -1,4 +1,4 @@
-"""Splits: which rows are for training, validation and tests where the data do not say it."""
+"""Assignment of rows to training, validation and test splits if the data have none."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ SPLITS = ("train", "val", "test")
 
 
 def assign_splits(groups: np.ndarray, splits: np.ndarray, shares: Split, seed: int) -> np.ndarray:
-    """Assign a split to the rows without one, whole groups at random; a row with a blank group is a group of its own.
+    """Assign splits to the rows without one, whole groups at random; a row with a blank group is its own group.
 
     Args:
         groups: (n,) names.
-        splits: (n,) the split of each row, blank where it has none yet. A group of which some rows have a split gets
-            the split of the first.
+        splits: (n,) the split of each row, blank if it has none yet. If some rows of a group have a split, the others
+            get the first of those.
         shares: of the groups that become val and test rows.
-        seed: of the order.
+        seed: of the random order.
 
     Returns:
         (n,) split of each row.

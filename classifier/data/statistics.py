@@ -1,4 +1,4 @@
-"""The figures of a check of labelled faces: rows by class and split, and by group."""
+"""Statistics of labelled faces: rows by class and split, rows by group, and the balance of the splits."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .splits import SPLITS
 from .table import FaceTable, middle
 
 FAR = 0.1
-"""Difference of a split from train that is called large, if it is no chance: Cramér's V of the classes (a "small"
-effect of Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988), or the distance of Kolmogorov and
-Smirnov."""
+"""Threshold for a large difference between a split and train, if statistically significant: Cramér's V of the classes
+(a "small" effect by Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988), or the Kolmogorov-Smirnov
+distance."""
 Z = 3.09
-"""Quantile of the normal distribution for a chance of 0.001, below which a difference is taken as none."""
+"""Normal quantile for a significance level of 0.001."""
 GROUPS = ("gender", "race", "age")
-"""Columns and attributes by which the balance is reported, as far as they are there."""
+"""Columns and attributes by which the balance is reported, if present."""
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """Rows of one class, of one range of a number, or with points; by split."""
+    """Row counts by split for one class, one range of a number, or rows with points."""
 
     attribute: str
     label: str
@@ -34,16 +34,16 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class GroupRow:
-    """Rows of one group, such as ``female, asian``, by the range of the first numeric attribute: ``{"30+": 12}``."""
+    """Row counts of one group, such as ``female, asian``, by range of the first numeric attribute: ``{"30+": 12}``."""
 
     group: str
     rows: dict[str, int]
 
 
 def untrainable(table: FaceTable) -> dict[str, str]:
-    """The attributes that the training rows cannot teach, and why: no label, or the same label throughout.
+    """Find the attributes that the training rows cannot teach, with the reason: no label, or a single label.
 
-    Rows without a split count as training rows where no row has one.
+    If no row has a split, all rows count as training rows.
     """
     splits = table.columns["split"]
     rows = splits == ("train" if (splits != "").any() else "")
@@ -61,12 +61,12 @@ def untrainable(table: FaceTable) -> dict[str, str]:
 
 
 def splits_of(table: FaceTable) -> list[str]:
-    """The splits that a table has, in order; one of an empty name where it has none."""
+    """Return the splits of a table in order; "" stands for rows without a split."""
     return [name for name in (*SPLITS, "") if (table.columns["split"] == name).any()]
 
 
 def by_label(table: FaceTable) -> list[LabelRow]:
-    """How many rows of each split have each label."""
+    """Count the rows of each split with each label."""
     found = []
     splits = splits_of(table)
     for attribute in table.attributes:
@@ -85,7 +85,7 @@ def by_label(table: FaceTable) -> list[LabelRow]:
 
 
 def by_group(table: FaceTable, by: Sequence[str] = GROUPS) -> list[GroupRow]:
-    """How many rows each group has, over the ranges of the first numeric attribute in ``by`` (all together without)."""
+    """Count the rows of each group, by range of the first numeric attribute in ``by`` (if there is one)."""
     attributes = {attribute.name: attribute for attribute in table.attributes}
     known = [name for name in by if name in attributes or (table.columns.get(name, np.array([""])) != "").any()]
     number = next((name for name in known if name in attributes and attributes[name].kind == "numeric"), None)
@@ -102,7 +102,7 @@ def by_group(table: FaceTable, by: Sequence[str] = GROUPS) -> list[GroupRow]:
 
 
 def _ranges(names: np.ndarray) -> list[str]:
-    """The ranges that occur, in their order, without the unlabelled."""
+    """Return the occurring ranges in order, without blanks."""
     return sorted({name for name in names.tolist() if name != BLANK}, key=_start)
 
 
@@ -111,9 +111,9 @@ def _start(name: str) -> float:
 
 
 def balance_report(table: FaceTable) -> list[str]:
-    """How the labels are spread over the splits, in lines of text; a line ``warning: …`` where one differs much.
+    """Describe the label distribution of each split in lines, with a line ``warning: …`` for each large difference.
 
-    Classes as shares and numbers as means, of labelled rows; a range counts with its middle.
+    Classes are shown as shares and numbers as means over the labelled rows; a range counts by its middle.
     """
     splits = [name for name in SPLITS if (table.columns["split"] == name).any()]
     masks = [table.columns["split"] == name for name in splits]
@@ -155,13 +155,13 @@ def _shares(classes: tuple[str, ...], counts: np.ndarray) -> str:
 
 
 def cramers_v(first: np.ndarray, second: np.ndarray) -> tuple[float, bool]:
-    """How unlike two rows of counts are, 0 to 1, and whether that is more than chance (chi-squared, 0.001).
+    """Compute Cramér's V of two count vectors, 0 to 1, and its significance (chi-squared, 0.001).
 
-    The quantile of chi-squared is that of Wilson and Hilferty, "The Distribution of Chi-square" (1931).
+    The chi-squared quantile is approximated after Wilson and Hilferty, "The Distribution of Chi-square" (1931).
 
     Args:
         first: counts, (k,).
-        second: counts of the same kinds, (k,).
+        second: counts of the same categories, (k,).
     """
     counts = np.stack([first, second]).astype(float)
     counts = counts[:, counts.sum(axis=0) > 0]
@@ -176,7 +176,7 @@ def cramers_v(first: np.ndarray, second: np.ndarray) -> tuple[float, bool]:
 
 
 def kolmogorov_smirnov(first: np.ndarray, second: np.ndarray) -> tuple[float, bool]:
-    """The largest distance of two samples' distribution functions, and whether it is more than chance (0.001).
+    """Compute the maximum distance between two samples' distribution functions, and its significance (0.001).
 
     Args:
         first: numbers, (n,).

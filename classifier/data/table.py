@@ -1,14 +1,15 @@
 """The table of labelled faces.
 
-A label file (CSV or Parquet) has one row a picture: ``file`` (relative to the file), ``source``, ``split`` (train, val
-or test), ``group`` (rows of one group stay on one side of a split), ``framing``, and the columns of the schema's
-attributes: ``<name>`` for a class or a number, ``<name>_lo`` and ``<name>_hi`` for a number of which only a closed
-range is known, ``<point>_x`` and ``<point>_y`` in pixels of the stored picture. Blank means unlabelled, and each row
-may have any of the labels. ``x1,y1,x2,y2`` may give a face's box for ``facepipe data crop``. Other columns are kept as
+A label file (CSV or Parquet) has one row per picture: ``file`` (relative to the label file), ``source``, ``split``
+(train, val or test), ``group`` (rows of a group stay in one split), ``framing``, and the columns of the schema's
+attributes: ``<name>`` for a class or a number, ``<name>_lo`` and ``<name>_hi`` for a number known only as a closed
+range, ``<point>_x`` and ``<point>_y`` in pixels of the stored picture. Blank means unlabelled; each row may have any
+subset of the labels. ``x1,y1,x2,y2`` optionally give the face box for ``facepipe data crop``. Other columns are kept as
 text, for balancing and for reports by group.
 
-``framing`` says what the picture is: ``crop``, made by ``facepipe data crop`` (``crop.json`` beside the file holds the
-recipe); ``tight``, already such a crop; blank, a photo from which ``facepipe data crop`` has yet to cut the face.
+``framing`` describes the picture: ``crop`` was made by ``facepipe data crop`` (``crop.json`` next to the label file
+holds the recipe), ``tight`` is already such a crop, and blank is a photo from which ``facepipe data crop`` must still
+cut the face.
 """
 
 from __future__ import annotations
@@ -33,24 +34,24 @@ from .splits import SPLITS, assign_splits
 
 SIDECAR = "crop.json"
 FACE_SIDE = "face_side"
-"""Column in which ``facepipe data crop`` writes the longer side of the box that it cut, in pixels of the photo."""
+"""Column written by ``facepipe data crop``: the longer side of the cropped box in pixels of the photo."""
 FRAMINGS = ("", "tight", "crop")
 KNOWN = ("source", "split", "group", "framing")
-"""Columns that every table has, blank where its source lacks them."""
+"""Columns of every table, blank if its source lacks them."""
 
 
 class CropSet(Record):
-    """How ``facepipe data crop`` made the crops beside it."""
+    """The content of ``crop.json``: how ``facepipe data crop`` made the crops next to it."""
 
     recipe: CropRecipe
     context: float = Field(ge=0, le=1)
-    """Real picture kept around the recipe's crop on each side, as a fraction of its side; training jitters into it."""
+    """Picture kept around the recipe's crop on each side, as a fraction of its side; used by augmentation."""
     detector: str | None = None
-    """Version whose boxes were cut; None where the CSV gave them."""
+    """Version of the detector that found the boxes; None if the CSV gave them."""
 
     @property
     def stored(self) -> CropRecipe:
-        """The recipe of the stored picture: the crop and its context."""
+        """The recipe of the stored picture: the crop with its context."""
         wide = 1 + 2 * self.context
         margin = ((1 + 2 * self.recipe.margin) * wide - 1) / 2
         return self.recipe.model_copy(update={"margin": margin, "size": round(self.recipe.size * wide)})
@@ -61,18 +62,19 @@ class FaceTable:
     """Rows of labelled faces, by column.
 
     Attributes:
-        path: the label file or folder; the first of several.
-        sha256: of its content; of all where there are several.
+        path: the label file or folder; the first if there are several.
+        sha256: of the content; of all if there are several.
+        attributes: the schema.
         files: the pictures.
-        lines: line of each row in its label file; its number where it has none.
-        places: where each row stands, in words.
+        lines: line number of each row in its label file; the row number if it has no lines.
+        places: location of each row as text, for messages.
         columns: every column as text, (n,) each.
-        targets: for each attribute, float32 with NaN where unlabelled: (n,) class index; (n, 3) number, low, high;
+        targets: by attribute, float32 with NaN where unlabelled: (n,) class index; (n, 3) number, low, high;
             (n, points, 2) x and y in pixels of the stored picture.
-        boxes: float32 (n, 4) given boxes, NaN where there is none.
-        crops: how ``framing=crop`` rows were made; None where there is no ``crop.json``.
-        contexts: float64 (n,), real picture around each row's crop as in ``CropSet.context``; 0 for other framings, NaN
-            for a crop without a ``crop.json``.
+        boxes: float32 (n, 4) given boxes, NaN if there is none.
+        crops: how ``framing=crop`` rows were made; None without ``crop.json``.
+        contexts: float64 (n,), picture around each row's crop as in ``CropSet.context``; 0 for other framings, NaN for
+            a crop without ``crop.json``.
         weights: float32 (n,), how often a row is drawn, relative to the others.
     """
 
@@ -93,7 +95,7 @@ class FaceTable:
         return len(self.files)
 
     def rows(self, chosen: np.ndarray) -> FaceTable:
-        """The table of some rows, by index or by mask.
+        """Select rows by index or mask.
 
         Args:
             chosen: int (k,) or bool (n,).
@@ -112,10 +114,10 @@ class FaceTable:
         )
 
     def split(self, name: str) -> FaceTable:
-        """The rows of ``train``, ``val`` or ``test``.
+        """Return the rows of ``train``, ``val`` or ``test``.
 
         Raises:
-            DataError: there is none.
+            DataError: the split is empty.
         """
         chosen = self.columns["split"] == name
         if not chosen.any():
@@ -125,10 +127,10 @@ class FaceTable:
         return self.rows(chosen)
 
     def require_crops(self, recipe: CropRecipe | None = None) -> None:
-        """Check that every row is a crop that can be trained on.
+        """Check that every row is a crop suitable for training.
 
         Raises:
-            DataError: some row is a photo, or a crop of another recipe than ``recipe``, or of an unknown one.
+            DataError: a row is a photo, or a crop cut with an unknown recipe or one other than ``recipe``.
         """
         framing = self.columns["framing"]
         if (framing == "").any():
@@ -145,10 +147,10 @@ class FaceTable:
 
 
 def read_crops(folder: Path) -> CropSet | None:
-    """Read the ``crop.json`` in a folder; None where there is none.
+    """Read the ``crop.json`` of a folder; None if there is none.
 
     Raises:
-        DataError: it breaks the record.
+        DataError: the file is invalid.
     """
     path = folder / SIDECAR
     if not path.is_file():
@@ -172,13 +174,13 @@ def read_faces(
     Args:
         path: the file.
         attributes: the schema.
-        seed: of the split, where the column ``split`` is missing or blank throughout.
-        must_exist: check that the pictures are there.
-        split: shares of the validation and test rows there.
+        seed: of the split, used if the column ``split`` is missing or entirely blank.
+        must_exist: check that the pictures exist.
+        split: shares of the validation and test rows in that case.
 
     Raises:
-        DataError: a missing file, column, or a value that is not in the schema; the message names the line.
-        MissingExtraError: a Parquet file, and pyarrow is not installed.
+        DataError: a file or column is missing, or a value does not fit the schema; the message names the line.
+        MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
     table = make_table(read_table_file(path), attributes, must_exist)
     if (table.columns["split"] == "").any():
@@ -197,15 +199,15 @@ def make_table(
     weight: float = 1.0,
     on_fault: Callable[[int, DataError], None] = _stop,
 ) -> FaceTable:
-    """The table of what a source says; its column ``split`` is blank throughout where the source has none.
+    """Build the table of a source; the column ``split`` is entirely blank if the source has no splits.
 
     Args:
         rows: of one source.
         attributes: the schema.
-        must_exist: check that the pictures are there.
+        must_exist: check that the pictures exist.
         weight: of each row.
-        on_fault: takes each fault of a row and the row's index, and what is wrong counts as unlabelled. By
-            default the first is raised.
+        on_fault: called with the row index and the error of each fault; invalid values then count as unlabelled. By
+            default the first error is raised.
 
     Raises:
         DataError: as :func:`read_faces`.
@@ -250,7 +252,7 @@ def _each(
     read: Callable[[Mapping[str, str], str], np.ndarray],
     on_fault: Callable[[int, DataError], None],
 ) -> np.ndarray:
-    """What ``read`` makes of each row's cells and place, stacked; of a row at fault what it makes of blank cells."""
+    """Apply ``read`` to each row's cells and place and stack the results; faulty rows are read as blank."""
     found = []
     for index, (cells, where) in enumerate(zip(rows.cells, rows.places, strict=True)):
         try:
@@ -262,7 +264,7 @@ def _each(
 
 
 def _faults(cells: dict[str, str], root: Path | None) -> Iterator[str]:
-    """What is wrong with a row's cells of every table; the picture is looked for below ``root``."""
+    """Yield faults in a row's common columns; a ``root`` checks that the picture exists below it."""
     if not cells["file"]:
         yield "'file' is blank"
     elif root is not None and not (root / cells["file"]).is_file():
@@ -274,16 +276,16 @@ def _faults(cells: dict[str, str], root: Path | None) -> Iterator[str]:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """Decode a stored picture: BGR, uint8, upright.
+    """Decode a stored picture to upright BGR, uint8.
 
     Raises:
-        DataError: it is missing or cannot be decoded.
+        DataError: the picture is missing or cannot be decoded.
     """
     with os_errors_as(DataError, f"{path}: cannot be read"):
         content = np.fromfile(path, np.uint8)
     try:
         image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
-    except cv2.error as error:  # more pixels than OpenCV takes
+    except cv2.error as error:  # more pixels than OpenCV supports
         raise DataError(f"{path}: cannot be decoded: {error.err or error}") from error
     if image is None:
         raise DataError(f"{path}: not a picture that can be decoded")
@@ -291,5 +293,5 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def middle(values: np.ndarray) -> np.ndarray:
-    """(n,) numbers of a numeric attribute's targets, (n, 3): the number, else the middle of the range, else NaN."""
+    """Reduce a numeric attribute's targets, (n, 3), to (n,): the number, else the middle of the range, else NaN."""
     return np.where(np.isnan(values[:, 0]), (values[:, 1] + values[:, 2]) / 2, values[:, 0])

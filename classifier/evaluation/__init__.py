@@ -1,1 +1,1 @@
-"""How good a classifier is: predictions, metrics, subgroups, reports."""
+"""Evaluation of a classifier: predictions, metrics, subgroups, reports."""

@@ -1,4 +1,4 @@
-"""Measurement of a released classifier on labelled crops, through the ONNX file that serves."""
+"""Evaluation of a released classifier on labelled crops, through the served ONNX file."""
 
 from __future__ import annotations
 
@@ -30,22 +30,21 @@ from .subgroups import SMALLEST, Gap, GroupFigure, features, group_figures, larg
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One classifier on one split.
+    """The evaluation of one classifier on one split.
 
     Attributes:
         name: of the classifier, with the file's precision: ``1.0.0 (int8)``.
-        classifier: what ``--classifier`` was.
+        classifier: its label, as ``--classifier`` takes it.
         precision: of the file that ran.
         file_sha256: of that file.
-        seen: the rows with what the classifier said.
+        seen: the rows with the classifier's outputs.
         split: train, val or test.
         figures: by group.
-        fits: training rows against these, where they were measured.
-        crop: the recipe that crops are cut by.
-        data: the ``--data`` texts, without folders of this machine.
-        command: the command that measures it again.
-        sized: by the face's longer side in pixels, a sample of the rows seen at that size; empty where it was not
-            measured.
+        fits: comparison with training rows, if they were measured.
+        crop: the crop recipe.
+        data: the ``--data`` values without local folders.
+        command: the command that repeats the evaluation.
+        sized: predictions on a sample of the rows by the face's longer side in pixels; empty if not measured.
     """
 
     name: str
@@ -67,7 +66,7 @@ class Evaluation:
 
     @property
     def protocol(self) -> str:
-        """What was measured, in words."""
+        """Description of what was measured."""
         table = self.seen.table
         return (
             f"{' and '.join(self.data)} (sha256 {table.sha256[:12]}), split {self.split}, {len(table)} crops of "
@@ -76,7 +75,7 @@ class Evaluation:
 
     @cached_property
     def resampled(self) -> dict[str, np.ndarray]:
-        """The measure that tells most of each attribute, in resamplings of the rows that label it: (n,), by name."""
+        """Bootstrap values of each attribute's main measure over its labelled rows, (boots,), by metric name."""
         seen, found = self.seen, {}
         for attribute in seen.attributes:
             errors = row_errors(attribute, seen.outputs[attribute.name], seen.targets[attribute.name])
@@ -88,7 +87,7 @@ class Evaluation:
 
     @cached_property
     def overall(self) -> tuple[Metric, ...]:
-        """Of all rows; errors with the interval of a bootstrap, that of an accuracy follows from its rows."""
+        """Metrics over all rows. Errors have a bootstrap interval; that of an accuracy follows from its row count."""
         seen, found = self.seen, []
         for attribute in seen.attributes:
             output, target = seen.outputs[attribute.name], seen.targets[attribute.name]
@@ -105,12 +104,12 @@ class Evaluation:
 
     @cached_property
     def sizes(self) -> tuple[Metric, ...]:
-        """Of the same rows at every size of the face: ``gender.accuracy/16 px``, ``gender.accuracy/whole``."""
+        """Metrics of the same rows at every face size: ``gender.accuracy/16 px``, ``gender.accuracy/whole``."""
         return tuple(size_metrics(self.sized, self.crop))
 
     @cached_property
     def details(self) -> tuple[Metric, ...]:
-        """By source (``<attribute>.<metric>/<source>``), by group (``.../race=...``), and the largest gaps."""
+        """Metrics by source (``<attribute>.<metric>/<source>``) and group (``.../race=...``), and the largest gaps."""
         seen, found = self.seen, []
         names = seen.table.columns["source"]
         for name in np.unique(names):
@@ -126,12 +125,12 @@ class Evaluation:
 
     @cached_property
     def gaps(self) -> tuple[Gap, ...]:
-        """The largest difference between groups of people of each kind."""
+        """The largest gap between groups of people of each kind."""
         figures = [figure for figure in self.figures if tuple(figure.group) != ("source",)]
         return tuple(largest_gaps(figures))
 
     def records(self) -> list[Metrics]:
-        """The figures as manifests hold them: those of all rows, those by source and group, those of training rows."""
+        """Return the figures as manifest records: all rows, by source and group, training rows, and by face size."""
         known = {"command": self.command, "file_sha256": self.file_sha256, "labels_sha256": self.seen.table.sha256}
         found = [Metrics(protocol=self.protocol, values=self.overall, **known)]
         if self.details:
@@ -153,17 +152,17 @@ class Evaluation:
         return found
 
     def metrics(self) -> Metrics:
-        """All figures of these rows in one record."""
+        """Return all figures of these rows in one record."""
         return self.records()[0].model_copy(update={"values": (*self.overall, *self.details, *self.sizes)})
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows that are measured beside those of the split; 0 for none.
+    """Numbers of rows to measure in addition to the split; 0 for none.
 
     Attributes:
-        training: of the split ``train``, for the generalisation gap.
-        sizes: of the split, at every size of the face.
+        training: rows of the split ``train``, for the generalisation gap.
+        sizes: rows of the split, at every face size.
     """
 
     training: int = ROWS
@@ -182,16 +181,16 @@ def evaluate(
     """Measure one split.
 
     Args:
-        classifier: reads attributes of the same names and kinds as the table's.
-        table: rows that are crops; they are cut by the classifier's recipe.
+        classifier: has attributes of the same names and kinds as the table.
+        table: rows that are crops, cut with the classifier's recipe.
         split: train, val or test.
-        workers: threads that read and cut crops.
-        data: the ``--data`` texts; none for the table's own path.
-        rows: what is measured beside.
+        workers: threads that read and cut the crops.
+        data: the ``--data`` values; empty for the table's own path.
+        rows: what to measure in addition.
         progress: called with the number of crops done and their total.
 
     Raises:
-        DataError: the rows are no crops, or were cut by another recipe; or the split has none.
+        DataError: the rows are not crops or were cut with another recipe, or the split is empty.
         MissingExtraError: fairlearn is not installed.
     """
     chosen = table.split(split)
@@ -223,15 +222,15 @@ def assemble(
     data: Sequence[str] = (),
     sized: Mapping[float, Predictions] | None = None,
 ) -> Evaluation:
-    """The evaluation of predictions that were made already.
+    """Build the evaluation from existing predictions.
 
     Args:
-        classifier: that made them.
-        seen: of the split's rows.
+        classifier: the one that made them.
+        seen: predictions on the split's rows.
         split: train, val or test.
-        trained: of training rows, for the generalisation gap.
-        data: the ``--data`` texts; none for the table's own path.
-        sized: by the size of the face, as ``predict_sizes`` gives them.
+        trained: predictions on training rows, for the generalisation gap.
+        data: the ``--data`` values; empty for the table's own path.
+        sized: predictions by face size, as returned by ``predict_sizes``.
 
     Raises:
         MissingExtraError: fairlearn is not installed.
@@ -264,11 +263,13 @@ def assemble(
 
 
 def read_as_trained(classifier: AttributeClassifier, data: Sequence[str]) -> FaceTable:
-    """Read data for a classifier. Where they say no split they are split by its training's shares and seed, so that
-    the rows of its training are kept apart from the others.
+    """Read data for a classifier.
+
+    Data without splits are split with the shares and seed of the classifier's training, which keeps its training rows
+    apart from the others.
 
     Raises:
-        DataError: as ``sources.read_data``.
+        DataError: as ``readers.read_data``.
     """
     training: Any = classifier.release.manifest.training
     recipe = training.get("recipe")
@@ -282,7 +283,7 @@ def read_as_trained(classifier: AttributeClassifier, data: Sequence[str]) -> Fac
 
 
 def portable(data: Sequence[str]) -> list[str]:
-    """``--data`` texts without the folders of this machine."""
+    """Return ``--data`` values without local folders."""
     names = []
     for text in data:
         source = parse_source(text)
@@ -292,13 +293,13 @@ def portable(data: Sequence[str]) -> list[str]:
 
 
 def evaluation_command(data: Sequence[str], classifier: str, precision: str, split: str) -> str:
-    """The command that measures a file.
+    """Build the command that evaluates a file.
 
     Args:
-        data: as ``--data`` names it.
+        data: ``--data`` values.
         classifier: its label.
         precision: of the file.
-        split: that was measured.
+        split: the split to measure.
     """
     given = " ".join(f"--data {shlex.quote(name)}" for name in data)
     return f"facepipe evaluate-classifier {given} --classifier {classifier} --precision {precision} --split {split}"

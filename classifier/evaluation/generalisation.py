@@ -1,8 +1,8 @@
-"""The generalisation gap: how much better a model does on its training rows than on validation rows, in words.
+"""The generalisation gap: how much better a model does on training rows than on validation rows, in words.
 
-The training rows are measured without augmentation through the same file as the others. The rule: a difference counts
-where it is more than ``NOISE`` standard errors. An accuracy that is then lower on validation rows by over 2 points
-(``SOME``), or an error that is over 1.15 times as large, is *some* gap; over 5 points or 1.4 times, a *large* one.
+Training rows are measured without augmentation, through the same file as the validation rows. A difference counts if it
+exceeds ``NOISE`` standard errors. It is *some* gap if the validation accuracy is lower by more than 2 points (``SOME``)
+or the validation error is more than 1.15 times as large, and a *large* gap beyond 5 points or 1.4 times.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from ..data.table import FaceTable
 from .metrics import row_errors
 
 ROWS = 600
-"""Training rows that are measured."""
+"""Number of training rows to measure."""
 FEWEST = 30
-"""No word is said on fewer labelled rows on either side."""
+"""Attributes with fewer labelled rows on either side are skipped."""
 NOISE = 2.0
 SOME, MUCH = 0.02, 0.05
-"""Of an accuracy, in absolute terms."""
+"""Thresholds for accuracies, absolute."""
 SOME_FACTOR, MUCH_FACTOR = 1.15, 1.4
-"""Of an error, as a factor."""
+"""Thresholds for errors, as factors."""
 HELP = "more data, more augmentation or stronger regularisation would help more than a longer training"
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One attribute's measure on both sides.
+    """One attribute's measure on training and validation rows.
 
     Attributes:
         attribute: its name.
         measure: ``accuracy``, ``mae``, ``eye_error`` or ``point_error_of_side``.
-        unit: of the measure, for words.
-        train, val: its values.
+        unit: of the measure, for the text.
+        train, val: the values.
         noise: standard error of their difference.
-        rows: training rows.
-        val_rows: validation rows.
+        rows: number of training rows.
+        val_rows: number of validation rows.
     """
 
     attribute: str
@@ -53,7 +53,7 @@ class Fit:
 
     @property
     def degree(self) -> int:
-        """0 no gap, 1 some, 2 a large one."""
+        """Size of the gap: 0 none, 1 some, 2 large."""
         worse = self.train - self.val if self.measure == "accuracy" else self.val - self.train
         if worse <= NOISE * self.noise:
             return 0
@@ -77,18 +77,18 @@ class Fit:
         return f"{figures}: {size} generalisation gap (overfitting, or validation rows of a harder kind); {HELP}"
 
     def metric(self) -> Metric:
-        """The training rows' value, ``<attribute>.<measure>/training rows``."""
+        """Return the training value as the metric ``<attribute>.<measure>/training rows``."""
         return Metric(name=f"{self.attribute}.{self.measure}/training rows", value=self.train, count=self.rows)
 
 
 def training_sample(train: FaceTable, val: FaceTable, count: int = ROWS, seed: int = 0) -> FaceTable:
-    """Training rows whose sources have the shares that they have among the validation rows, at most ``count``.
+    """Sample training rows in the validation rows' proportions of sources.
 
     Args:
         train: the training rows.
         val: the validation rows.
-        count: of rows at the most.
-        seed: of the draw.
+        count: maximum number of rows.
+        seed: of the sampling.
     """
     order = np.random.default_rng(seed).permutation(len(train))
     sources = train.columns["source"][order]
@@ -101,7 +101,7 @@ def training_sample(train: FaceTable, val: FaceTable, count: int = ROWS, seed: i
 
 
 def measure_of(attribute: Attribute) -> str:
-    """The metric that the mean of ``scores.row_errors`` is, or is 1 minus."""
+    """Return the metric that is the mean of ``metrics.row_errors``, or 1 minus that mean for accuracy."""
     if isinstance(attribute, ClassesBase):
         return "accuracy"
     if isinstance(attribute, NumericAttribute):
@@ -114,11 +114,12 @@ def compare(
     train: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
     val: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
 ) -> list[Fit]:
-    """Each attribute that both sides label.
+    """Compare each attribute that is labelled on both sides.
 
     Args:
+        attributes: the schema.
         train: outputs, (n, width), and targets by attribute, as in ``Predictions``.
-        val: the same of the validation rows.
+        val: the same for the validation rows.
     """
     found = []
     for attribute in attributes:

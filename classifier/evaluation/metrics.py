@@ -1,4 +1,4 @@
-"""How well outputs agree with labels, for each kind of attribute. Unlabelled rows (NaN) do not count."""
+"""Metrics for each kind of attribute. Unlabelled rows (NaN) do not count."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ...weights.manifest import (
 from ..inference.attributes import numbers, probabilities
 
 NEAR = 0.05
-"""``cs5`` counts the numbers that are no further off than this share of their range: 5 years of 0 to 100."""
+"""``cs5`` counts numbers with an error of at most this share of their range: 5 years for 0 to 100."""
 CLEAR = 0.1
-"""Points that are no further off than this share of the eyes' distance are near enough for most uses."""
+"""A point error up to this share of the eye distance is good enough for most uses."""
 
 
 def scores(
@@ -28,27 +28,33 @@ def scores(
     detailed: bool = False,
     sides: np.ndarray | None = None,
 ) -> list[Metric]:
-    """Metrics of one attribute.
+    """Compute the metrics of one attribute.
 
     Args:
-        attribute: the schema's entry.
-        output: (n, width) as the classifier gives it.
+        attribute: the schema entry.
+        output: (n, width) as returned by the classifier.
         target: as in FaceTable; points as fractions of the crop's side.
-        detailed: all of them; else those that tell how a training goes.
-        sides: longer sides of the faces' boxes in pixels, (n,); None reads every face as one seen large.
+        detailed: compute all metrics; otherwise only those that show the progress of training.
+        sides: longer sides of the face boxes in pixels, (n,); None treats every face as large.
 
     Returns:
-        Classes: ``accuracy``, ``balanced_accuracy`` and, for two classes, ``auc`` of the second; in detail also
-        ``precision``, ``recall`` and ``f1``, of the second of two classes or as ``.../class=NAME`` of each of several,
-        for ordered classes ``mae_classes``, and where the classifier may abstain ``answered`` (the share of rows with a
-        value) and ``accuracy_of_answered``. Numbers: over rows with a number ``mae``, ``mae_normalised`` (of the
-        range), ``interval_coverage``, in detail also ``interval_width`` and ``cs5`` (share within 5 % of the range);
-        over rows with a range ``range_hit`` and ``range_within_one`` (the range that holds the prediction, among the
-        ranges in the data). Points: ``eye_error``, the mean distance of the first mirrored pair over the true distance
-        of that pair, ``point_error``, the same for all points; in detail also ``eye_error_median``,
-        ``eye_error_below_0.1``, the share of rows, ``eye_offset_x`` and ``eye_offset_y``, how far the pair lies right
-        of and below its labels in the median, and ``eye_error_less_offset``, the error without that: labellers of data
-        sets place points each in their own way. Each with the number of rows behind it, and none without rows.
+        Metrics with the number of rows behind each; metrics without rows are left out.
+
+        Classes: ``accuracy``, ``balanced_accuracy`` and, for two classes, ``auc`` of the second. Detailed:
+        ``precision``, ``recall`` and ``f1`` of the second of two classes, or of each of several as ``.../class=NAME``;
+        ``mae_classes`` for ordinal classes; with abstention ``answered`` (the share of rows with a value) and
+        ``accuracy_of_answered``.
+
+        Numbers, over rows with a number: ``mae``, ``mae_normalised`` (of the range) and ``interval_coverage``.
+        Detailed: ``interval_width`` and ``cs5`` (share within 5 % of the range). Over rows with a range: ``range_hit``
+        and ``range_within_one`` (by the range that holds the prediction, among the ranges in the data).
+
+        Points: ``eye_error``, the mean distance of the first mirrored pair from its labels over the true distance
+        within the pair, and ``point_error``, the same for all points. Without a mirrored pair:
+        ``point_error_of_side``, the mean distance as a fraction of the crop's side. Detailed, with a pair:
+        ``eye_error_median``; ``eye_error_below_0.1``, a share of rows; ``eye_offset_x`` and ``eye_offset_y``, the
+        median offset of the pair to the right of and below its labels; and ``eye_error_less_offset``, the error
+        without that offset, because annotators of different data sets place points differently.
     """
     if isinstance(attribute, PointsAttribute):
         return _point_scores(attribute, output, target, detailed)
@@ -58,7 +64,7 @@ def scores(
 
 
 def area_under_curve(values: np.ndarray, positive: np.ndarray) -> float:
-    """Area under the ROC curve, from ranks with ties shared (Mann-Whitney).
+    """Compute the area under the ROC curve from ranks, with shared ranks for ties (Mann-Whitney).
 
     Args:
         values: scores, (n,).
@@ -71,11 +77,11 @@ def area_under_curve(values: np.ndarray, positive: np.ndarray) -> float:
 
 
 def confusions(attribute: ClassesBase, output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Rows by true class (down) and likeliest class (across), int64 (classes, classes).
+    """Count rows by true class (down) and likeliest class (across), int64 (classes, classes).
 
     Args:
         attribute: with its classes.
-        output: (n, classes) as the classifier gives it.
+        output: (n, classes) as returned by the classifier.
         target: class indices, (n,), NaN where unlabelled.
     """
     known = ~np.isnan(target)
@@ -89,15 +95,15 @@ def confusions(attribute: ClassesBase, output: np.ndarray, target: np.ndarray) -
 def row_errors(
     attribute: Attribute, output: np.ndarray, target: np.ndarray, sides: np.ndarray | None = None
 ) -> np.ndarray:
-    """How wrong each row is, (n,), NaN where that is not known; means of it are the metrics.
+    """Compute the error of each row, (n,), NaN where unknown; its means are the metrics.
 
     Classes: 0 or 1, so that 1 minus the mean is the accuracy. Numbers: the absolute error of rows with a number, in the
-    attribute's unit. Points: the mean error of the first mirrored pair over its true distance, or, where no points are
-    mirrored, of all points as a fraction of the crop's side.
+    attribute's unit. Points: the mean error of the first mirrored pair over its true distance, or, without mirrored
+    points, the mean error of all points as a fraction of the crop's side.
 
     Args:
-        attribute: the schema's entry.
-        output: (n, width) as the classifier gives it.
+        attribute: the schema entry.
+        output: (n, width) as returned by the classifier.
         target: as in FaceTable; points as fractions of the crop's side.
         sides: as in :func:`scores`.
     """
@@ -154,7 +160,7 @@ def _class_scores(
 
 
 def _hits(matrix: np.ndarray, index: int) -> dict[str, float]:
-    """Precision, recall and F1 of one class; what has no rows behind it is left out."""
+    """Compute precision, recall and F1 of one class, leaving out those without rows."""
     hits, said, true = matrix[index, index], matrix[:, index].sum(), matrix[index].sum()
     found = {}
     if said:
@@ -195,8 +201,10 @@ def _number_scores(
 def _point_distances(
     attribute: PointsAttribute, output: np.ndarray, target: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Distances of the points from the truth, (n, points), and of the first mirrored pair, (n,), NaN where unlabelled;
-    and the indices of that pair, none where no points are mirrored."""
+    """Compute point errors, (n, points), and the true distance of the first mirrored pair, (n,), NaN where unlabelled.
+
+    The third value holds the indices of that pair, empty if no points are mirrored.
+    """
     distances = np.linalg.norm(np.asarray(output).reshape(target.shape) - target, axis=-1)
     pair = [attribute.points.index(name) for name in (attribute.mirror[0] if attribute.mirror else ())]
     if not pair:

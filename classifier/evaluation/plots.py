@@ -1,4 +1,7 @@
-"""The plots of an evaluation, drawn by matplotlib without a screen. Those without anything to show are not drawn."""
+"""The plots of an evaluation, drawn by matplotlib without a display.
+
+Each function returns False and writes no file if there is nothing to show.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ from .subgroups import SMALLEST, GroupFigure, band_names, bands
 BLUE, ORANGE, GREY = "#1f77b4", "#d95f02", "#888888"
 COLOURS = (BLUE, ORANGE, "#1b9e77", "#7570b3", "#e7298a", "#66a61e")
 ROUGH = 10
-"""Bins of fewer rows are drawn hollow."""
+"""Bins with fewer rows are drawn hollow."""
 ACROSS = 3
-"""Panels in a row."""
+"""Panels per row."""
 
 
 def plot_confusions(evaluation: Evaluation, path: Path) -> bool:
-    """A matrix for each class attribute: shares of each labelled class, with the numbers of rows."""
+    """Plot a confusion matrix per class attribute: shares of each labelled class, with row counts."""
     seen = evaluation.seen
     found = []
     for attribute in seen.attributes:
@@ -54,8 +57,10 @@ def plot_confusions(evaluation: Evaluation, path: Path) -> bool:
 
 
 def plot_reliability(evaluation: Evaluation, path: Path) -> bool:
-    """Confidence against the share that is right, in 15 bins of equal width, and how many rows each bin has; hollow
-    where they are fewer than ``ROUGH``."""
+    """Plot accuracy against confidence in 15 bins of equal width, and each bin's share of the rows.
+
+    Bins with fewer than ``ROUGH`` rows are hollow.
+    """
     seen, found = evaluation.seen, []
     for attribute in seen.attributes:
         if isinstance(attribute, ClassesBase):
@@ -80,7 +85,7 @@ def plot_reliability(evaluation: Evaluation, path: Path) -> bool:
 
 
 def plot_coverage(evaluation: Evaluation, path: Path) -> bool:
-    """Accuracy over the share of rows that are answered, the surest first; the circle is where the classifier stops."""
+    """Plot accuracy against coverage, most confident rows first; a circle marks the abstention threshold."""
     seen = evaluation.seen
     figure, (axes,) = _panels(1, (6.5, 4.2))
     lowest, drawn = 1.0, 0
@@ -111,7 +116,7 @@ def plot_coverage(evaluation: Evaluation, path: Path) -> bool:
 
 
 def plot_intervals(evaluation: Evaluation, path: Path) -> bool:
-    """How often intervals of numbers hold the label, by how often they say that they do."""
+    """Plot the actual coverage of number intervals against their nominal coverage."""
     seen, found = evaluation.seen, []
     for attribute in seen.attributes:
         if isinstance(attribute, NumericAttribute):
@@ -135,7 +140,7 @@ def plot_intervals(evaluation: Evaluation, path: Path) -> bool:
 
 
 def plot_bands(evaluation: Evaluation, path: Path) -> bool:
-    """Errors of numbers by band of the labelled number: the middle half of the rows, the median and the mean."""
+    """Plot number errors by band of the labelled number: middle half of the rows, median and mean."""
     seen, found = evaluation.seen, []
     for attribute in seen.attributes:
         if isinstance(attribute, NumericAttribute):
@@ -164,7 +169,7 @@ def plot_bands(evaluation: Evaluation, path: Path) -> bool:
 
 
 def plot_groups(evaluation: Evaluation, path: Path) -> bool:
-    """Each measure by gender, age and race, and by gender x race, with 95 % intervals."""
+    """Plot each measure by gender, age and race, and by gender x race, with 95 % intervals."""
     figures = [
         figure
         for figure in evaluation.figures
@@ -176,7 +181,7 @@ def plot_groups(evaluation: Evaluation, path: Path) -> bool:
     if not by_measure:
         return False
     shown = sorted(map(_by_kind, by_measure.values()), key=len, reverse=True)
-    heights = [1.0 + 0.17 * len(rows) for rows in shown[::2]]  # two in a row of panels, the tallest first
+    heights = [1.0 + 0.17 * len(rows) for rows in shown[::2]]  # two panels per row, tallest first
     figure, panels = _panels(len(shown), (5.2, sum(heights) / len(heights)), 2, heights)
     for rows, axes in zip(shown, panels, strict=True):
         attribute, measure = rows[0].attribute, rows[0].measure
@@ -194,7 +199,7 @@ def plot_groups(evaluation: Evaluation, path: Path) -> bool:
 
 
 def _by_kind(figures: list[GroupFigure]) -> list[GroupFigure]:
-    """Groups of one kind together, in the order of their names."""
+    """Sort groups by kind, then by name."""
     kinds = list(dict.fromkeys(tuple(figure.group) for figure in figures))
     return sorted(figures, key=lambda figure: (kinds.index(tuple(figure.group)), figure.named))
 
@@ -202,7 +207,7 @@ def _by_kind(figures: list[GroupFigure]) -> list[GroupFigure]:
 def _panels(
     count: int, size: tuple[float, float], most: int = ACROSS, heights: list[float] | None = None
 ) -> tuple[Any, list[Any]]:
-    """A figure with panels of ``size`` inches, at most ``most`` in a row; ``heights`` of the rows in proportion."""
+    """Create a figure of panels of ``size`` inches, at most ``most`` per row; ``heights`` are relative row heights."""
     across = min(count, most)
     down = math.ceil(count / across)
     figure = require("matplotlib.figure").Figure(
@@ -237,6 +242,6 @@ def _finish(
 
 
 def _save(figure: Any, path: Path) -> bool:
-    """Write the plot, and say that there is one."""
+    """Write the plot and return True."""
     save_figure(figure, path)
     return True

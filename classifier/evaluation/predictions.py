@@ -1,4 +1,4 @@
-"""A classifier's raw outputs for labelled crops, beside the labels: every figure is made from them."""
+"""A classifier's raw outputs for labelled crops, together with the labels: the input of every metric."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..inference.classifier import AttributeClassifier
 
 BATCH = 32
 SIDES = (12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0)
-"""Longer sides of faces' boxes in pixels at which classifiers are measured and calibrated."""
+"""Longer sides of face boxes in pixels at which classifiers are measured and calibrated."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,12 @@ class Predictions:
     """The rows of a table with a classifier's outputs.
 
     Attributes:
-        attributes: as the classifier's manifest has them; they decode ``outputs``.
+        attributes: from the classifier's manifest; they decode ``outputs``.
         table: the rows.
-        outputs: of each attribute, float32 (n, width).
-        targets: of each, as in FaceTable, points as fractions of the crop's side.
-        milliseconds: a crop in the classifier, reading and cutting not counted.
-        sides: longer sides of the faces' boxes in pixels, (n,), where they are known; None reads every face as one
-            seen large.
+        outputs: by attribute, float32 (n, width).
+        targets: by attribute, as in FaceTable, points as fractions of the crop's side.
+        milliseconds: classifier time per crop, without reading and cutting.
+        sides: longer sides of the face boxes in pixels, (n,), if known; None treats every face as large.
     """
 
     attributes: tuple[Attribute, ...]
@@ -41,7 +40,7 @@ class Predictions:
     sides: np.ndarray | None = None
 
     def rows(self, chosen: np.ndarray) -> Predictions:
-        """Those of some rows, by index or by mask.
+        """Select rows by index or mask.
 
         Args:
             chosen: int (k,) or bool (n,).
@@ -55,7 +54,7 @@ class Predictions:
         )
 
     def read_as(self, attributes: tuple[Attribute, ...]) -> Predictions:
-        """The same outputs, decoded by other attributes of the same names, such as calibrated ones."""
+        """Return the same outputs to be decoded by other attributes of the same names, such as calibrated ones."""
         return replace(self, attributes=attributes)
 
 
@@ -66,17 +65,17 @@ def predict(
     progress: Callable[[int, int], None] | None = None,
     report: Callable[[str], None] = print,
 ) -> Predictions:
-    """Run a classifier over all rows of a table, without augmentation, as it serves.
+    """Run a classifier over all rows of a table without augmentation, as in serving.
 
     Args:
-        classifier: reads attributes of the same names and kinds as the table's.
-        table: rows that are crops; they are cut by the classifier's recipe.
-        workers: threads that read and cut crops.
+        classifier: has attributes of the same names and kinds as the table.
+        table: rows that are crops, cut with the classifier's recipe.
+        workers: threads that read and cut the crops.
         progress: called with the number of rows done and their total.
-        report: takes a line on each picture that cannot be read; its row counts as unlabelled.
+        report: receives a line for each unreadable picture; its row counts as unlabelled.
 
     Raises:
-        DataError: the rows are no crops, were cut by another recipe, or over 1 % of the pictures cannot be read.
+        DataError: the rows are not crops, were cut with another recipe, or over 1 % of the pictures cannot be read.
     """
     return _predict(classifier, table, (None,), workers, progress, report)[0]
 
@@ -88,21 +87,21 @@ def predict_sizes(
     progress: Callable[[int, int], None] | None = None,
     report: Callable[[str], None] = print,
 ) -> dict[float, Predictions]:
-    """Run a classifier over the rows of a table as faces of each size: see :func:`seen_small`.
+    """Run a classifier over the rows of a table as faces of each size; see :func:`seen_small`.
 
-    A row whose column ``face_side`` says that its crop was enlarged from a smaller face counts as unlabelled at the
-    sizes above it.
+    If the column ``face_side`` says that a row's crop was enlarged from a smaller face, the row counts as unlabelled at
+    larger sizes.
 
     Args:
-        classifier: reads attributes of the same names and kinds as the table's.
-        table: rows that are crops; they are cut by the classifier's recipe.
-        workers: threads that read and cut crops.
+        classifier: has attributes of the same names and kinds as the table.
+        table: rows that are crops, cut with the classifier's recipe.
+        workers: threads that read and cut the crops.
         progress: called with the number of rows done and their total.
-        report: takes a line on each picture that cannot be read; its row counts as unlabelled.
+        report: receives a line for each unreadable picture; its row counts as unlabelled.
 
     Returns:
-        By the longer side of the face's box in pixels: those of :func:`sides_of`, and last :func:`whole_side`, the
-        crops as they are.
+        Predictions by the longer side of the face box in pixels: those of :func:`sides_of`, then :func:`whole_side`
+        for the unchanged crops.
 
     Raises:
         DataError: as :func:`predict`.
@@ -122,27 +121,27 @@ def predict_sizes(
 
 
 def sides_of(recipe: CropRecipe) -> tuple[float, ...]:
-    """The sizes among ``SIDES`` at which a face's crop is smaller than the recipe's, so that it is enlarged."""
+    """Return the sizes in ``SIDES`` at which a face's crop is smaller than the recipe's and must be enlarged."""
     return tuple(side for side in SIDES if _crop_side(side, recipe) < recipe.size)
 
 
 def whole_side(recipe: CropRecipe) -> float:
-    """Longer side in pixels of a face's box whose crop is neither enlarged nor shrunk."""
+    """Compute the longer side in pixels of a face box whose crop is neither enlarged nor shrunk."""
     return recipe.size / (1 + 2 * recipe.margin)
 
 
 def size_name(side: float, recipe: CropRecipe) -> str:
-    """``16 px``, or ``whole`` for :func:`whole_side` and more."""
+    """Format a size as ``16 px``, or as ``whole`` from :func:`whole_side` on."""
     return "whole" if side >= whole_side(recipe) else f"{side:g} px"
 
 
 def seen_small(crops: np.ndarray, side: float, recipe: CropRecipe) -> np.ndarray:
-    """Crops as they would be cut from photos in which the faces are small: averaged over areas, then enlarged.
+    """Simulate crops of small faces: shrink each crop by area averaging, then enlarge it again.
 
     Args:
         crops: uint8, (n, size, size, 3).
-        side: longer side of the face's box in the photo, in pixels; the crop's own is that times 1 + 2 * margin.
-        recipe: that they were cut by.
+        side: longer side of the face box in the photo, in pixels; the crop's side is that times 1 + 2 * margin.
+        recipe: the one that the crops were cut with.
 
     Returns:
         uint8, (n, size, size, 3), enlarged linearly as ``crop.cut_face`` does.
@@ -167,7 +166,7 @@ def _predict(
     progress: Callable[[int, int], None] | None,
     report: Callable[[str], None],
 ) -> list[Predictions]:
-    """What the classifier says of the rows at each size, each picture read once; None leaves the crops as they are."""
+    """Predict the rows at each size, reading each picture once; None leaves the crops unchanged."""
     table.require_crops(classifier.crop)
     broken = BrokenPictures(len(table), report)
     source = CropSource(table, classifier.crop.size, classifier.crop.border, broken=broken)

@@ -1,4 +1,4 @@
-"""Whether probabilities and intervals hold what they say, and what silence below a confidence gains."""
+"""Reliability of probabilities and intervals, and the gain in accuracy from abstention."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from ...weights.manifest import ClassesBase, NumericAttribute
 from ..inference.attributes import central_interval, numbers, probabilities
 
 BINS = 15
-"""Of equal width over 0 to 1 (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017)."""
+"""Number of bins of equal width over 0 to 1 (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017)."""
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-"""Nominal coverages at which intervals are looked at."""
+"""Nominal coverages at which intervals are measured."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The labelled rows of a class attribute: ``confidence``, (n,), the probability of the likeliest class, and
-    ``right``, bool (n,)."""
+    """The labelled rows of a class attribute.
+
+    Attributes:
+        confidence: probability of the likeliest class, (n,).
+        right: whether that class is correct, bool (n,).
+    """
 
     confidence: np.ndarray
     right: np.ndarray
@@ -26,7 +30,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Confidence against the share that is right, by bin; NaN in empty bins.
+    """Confidence and accuracy by bin, NaN in empty bins.
 
     Attributes:
         edges: (BINS + 1,).
@@ -40,20 +44,20 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: the bins' distances between the two, weighed by their rows."""
+        """Expected calibration error: the mean gap between confidence and accuracy, weighted by the rows per bin."""
         some = self.counts > 0
         gaps = np.abs(self.confidence[some] - self.accuracy[some])
         return float((self.counts[some] * gaps).sum() / self.counts.sum())
 
 
 def answers(attribute: ClassesBase, output: np.ndarray, target: np.ndarray, sides: np.ndarray | None = None) -> Answers:
-    """Confidence and truth of the labelled rows, with the attribute's temperature.
+    """Compute confidence and correctness of the labelled rows, with the attribute's temperature.
 
     Args:
-        attribute: the schema's entry.
+        attribute: the schema entry.
         output: (n, classes) logits.
         target: (n,) class index, NaN where unlabelled.
-        sides: longer sides of the faces' boxes in pixels, (n,); None reads every face as one seen large.
+        sides: longer sides of the face boxes in pixels, (n,); None treats every face as large.
     """
     known = ~np.isnan(target)
     likely = probabilities(attribute, np.asarray(output)[known], None if sides is None else sides[known])
@@ -61,10 +65,10 @@ def answers(attribute: ClassesBase, output: np.ndarray, target: np.ndarray, side
 
 
 def reliability(found: Answers) -> Reliability:
-    """Sort answers into bins by their confidence.
+    """Sort answers into bins by confidence.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there are no answers.
     """
     if not len(found.right):
         raise ValueError("no answers")
@@ -78,10 +82,10 @@ def reliability(found: Answers) -> Reliability:
 
 
 def coverage_curve(found: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What is answered where only confidences of at least a threshold count.
+    """Compute coverage and accuracy when only answers from a confidence threshold on count.
 
     Returns:
-        The thresholds that occur, falling, (m,); the share of rows answered; the accuracy of those.
+        The occurring thresholds in falling order, the share of rows answered, and their accuracy, (m,) each.
     """
     order = np.argsort(-found.confidence, kind="stable")
     confidence, hits = found.confidence[order], np.cumsum(found.right[order])
@@ -93,14 +97,14 @@ def coverage_curve(found: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def interval_curve(
     attribute: NumericAttribute, output: np.ndarray, target: np.ndarray
 ) -> list[tuple[float, float, float]]:
-    """Coverage and mean width of intervals by what they say, (nominal, coverage, width), over rows with a number.
+    """Compute (nominal coverage, coverage, mean width) of intervals over rows with a number.
 
-    The distribution's own central intervals at ``LEVELS``, not widened; the attribute's ``interval`` itself is in
-    :func:`interval_now`. Nothing without bins, or without rows.
+    The intervals are the distribution's central intervals at ``LEVELS``, not widened; :func:`interval_now` measures the
+    attribute's own ``interval``. The list is empty without bins or rows.
 
     Args:
         attribute: with its bins.
-        output: (n, bins) as the classifier gives it.
+        output: (n, bins) as returned by the classifier.
         target: number, low and high, (n, 3), NaN where unlabelled.
     """
     known = ~np.isnan(target[:, 0])
@@ -115,11 +119,11 @@ def interval_curve(
 
 
 def interval_now(attribute: NumericAttribute, output: np.ndarray, target: np.ndarray) -> tuple[float, float] | None:
-    """Coverage and mean width of the interval that is served, over rows with a number; None without rows.
+    """Compute coverage and mean width of the served interval over rows with a number; None without rows.
 
     Args:
         attribute: with its interval.
-        output: (n, bins) as the classifier gives it.
+        output: (n, bins) as returned by the classifier.
         target: number, low and high, (n, 3), NaN where unlabelled.
     """
     known = ~np.isnan(target[:, 0])
@@ -129,11 +133,11 @@ def interval_now(attribute: NumericAttribute, output: np.ndarray, target: np.nda
 
 
 def miss(attribute: NumericAttribute, output: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """How far each true number lies outside the interval before it is widened, (n,); negative inside.
+    """Compute how far each true number lies outside the interval before widening, (n,); negative inside.
 
     Args:
         attribute: with its interval.
-        output: (n, bins) as the classifier gives it.
+        output: (n, bins) as returned by the classifier.
         truth: numbers, (n,).
     """
     ends = numbers(attribute.model_copy(update={"widen": 0.0}), output)[1]

@@ -1,4 +1,4 @@
-"""The report of an evaluation: a folder with its figures, their plots, and a sheet of the worst mistakes."""
+"""The report of an evaluation: a folder with figures, plots and a contact sheet of the worst mistakes."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from .reliability import Answers, answers, coverage_curve, interval_curve, relia
 from .tables import sentences
 
 CURVE_POINTS = 50
-"""Points of a coverage curve in ``evaluation.json``."""
+"""Maximum points of a coverage curve in ``evaluation.json``."""
 MOST = 8
-"""Crops shown for each attribute."""
+"""Crops shown per attribute."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One row that went wrong.
+    """One wrong prediction.
 
     Attributes:
         attribute: its name.
         row: index into the evaluation's rows.
         file: the picture's name.
-        said, labelled: in words.
-        size: how bad it is: the probability of the wrong class above that of the right one; the error.
+        said, labelled: prediction and label in words.
+        size: how bad it is: the error, or for classes the margin of the wrong class over the right one.
     """
 
     attribute: str
@@ -52,12 +52,12 @@ class Mistake:
 
 
 def worst_mistakes(seen: Predictions, attribute: Attribute, most: int = MOST) -> list[Mistake]:
-    """The worst rows of an attribute, the worst first; none that is right.
+    """Return the worst mistakes of an attribute, worst first; correct rows are never included.
 
     Args:
         seen: outputs and labels.
-        attribute: of these.
-        most: rows at the most.
+        attribute: one of theirs.
+        most: maximum number of rows.
     """
     output, target = seen.outputs[attribute.name], seen.targets[attribute.name]
     errors = row_errors(attribute, output, target)
@@ -78,12 +78,12 @@ def worst_mistakes(seen: Predictions, attribute: Attribute, most: int = MOST) ->
 
 
 def plot_worst(evaluation: Evaluation, path: Path, most: int = MOST) -> bool:
-    """A row of crops for each attribute, the worst mistakes first; points green as labelled, red as said.
+    """Plot a row of crops per attribute, worst mistakes first; labelled points are green, predicted ones red.
 
     Args:
         evaluation: of one classifier.
         path: of the PNG.
-        most: crops for each attribute.
+        most: maximum number of crops per attribute.
     """
     seen = evaluation.seen
     rows = [found for attribute in seen.attributes if (found := worst_mistakes(seen, attribute, most))]
@@ -135,21 +135,22 @@ PLOTS = {
 
 
 def write_report(evaluation: Evaluation, folder: Path, further: tuple[Metrics, ...] = ()) -> list[str]:
-    """Write ``evaluation.json`` and the plots that there is something to show in.
+    """Write ``evaluation.json`` and every plot that has something to show.
 
-    All are made before the first is put in its place, the figures last; plots of an earlier report go.
+    All files are made before the first one is moved into place, ``evaluation.json`` last. Stale plots of an earlier
+    report are deleted.
 
     Args:
-        evaluation: that it is of.
-        folder: made where it is missing.
-        further: records of the same file for ``metrics``, such as those of its calibration.
+        evaluation: to report.
+        folder: created if missing.
+        further: additional records for ``metrics`` on the same file, such as those of its calibration.
 
     Returns:
         Names of the files.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        DataError: a picture cannot be read any more, or the folder cannot be written.
+        DataError: a picture can no longer be read, or the folder cannot be written.
     """
     require("matplotlib.figure")
     with os_errors_as(DataError, f"{folder}: the report cannot be written"):
@@ -167,10 +168,14 @@ def write_report(evaluation: Evaluation, folder: Path, further: tuple[Metrics, .
 
 
 def content(evaluation: Evaluation, further: tuple[Metrics, ...] = ()) -> dict[str, Any]:
-    """The content of ``evaluation.json``.
+    """Build the content of ``evaluation.json``.
 
-    ``metrics`` is what a manifest holds (``weights.manifest.Metrics``); the rest is what tables, plots and the sheet
-    are made of: ``groups`` holds every group, crossed ones too.
+    ``metrics`` holds records as in a manifest (``weights.manifest.Metrics``). The rest is the data behind the tables,
+    plots and contact sheet; ``groups`` holds every group, including crossed ones.
+
+    Args:
+        evaluation: to report.
+        further: additional records for ``metrics``.
     """
     seen = evaluation.seen
     matrices, bins, coverage, intervals = {}, {}, {}, {}
@@ -234,7 +239,7 @@ def _reliability_bins(given: Answers) -> dict[str, Any]:
 
 
 def _coverage_points(given: Answers) -> list[dict[str, float]]:
-    """At most ``CURVE_POINTS`` points of the coverage curve."""
+    """Thin the coverage curve to at most ``CURVE_POINTS`` points."""
     points = np.stack(coverage_curve(given), axis=1)
     chosen = np.unique(np.linspace(0, len(points) - 1, min(CURVE_POINTS, len(points))).round().astype(int))
     return [

@@ -1,4 +1,4 @@
-"""How good a classifier is by the size of the face: the same rows at each size."""
+"""Metrics by face size: the same rows are measured at each size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .predictions import Predictions, size_name
 from .reliability import answers, reliability
 
 ROWS = 2000
-"""Rows that are measured at each size."""
+"""Number of rows to measure at each size."""
 MEASURES = (
     "accuracy",
     "balanced_accuracy",
@@ -26,16 +26,19 @@ MEASURES = (
     "point_error",
     "point_error_of_side",
 )
-"""Figures of the table by size."""
+"""Metrics in the table by size."""
 
 
 def size_sample(table: FaceTable, count: int = ROWS, seed: int = 0) -> np.ndarray:
-    """Rows to measure at each size, int, ascending: every attribute has its share of labelled rows, as far as it goes.
+    """Sample rows to measure at each size, giving every attribute its share of labelled rows as far as possible.
 
     Args:
         table: the rows.
-        count: of the sample; all rows where they are no more.
-        seed: of the draw.
+        count: size of the sample; a smaller table is used whole.
+        seed: of the sampling.
+
+    Returns:
+        Row indices, int (k,), ascending.
     """
     order = np.random.default_rng(seed).permutation(len(table))
     if count >= len(table):
@@ -56,11 +59,11 @@ def size_sample(table: FaceTable, count: int = ROWS, seed: int = 0) -> np.ndarra
 
 
 def size_metrics(sized: Mapping[float, Predictions], recipe: CropRecipe) -> list[Metric]:
-    """Figures of every attribute at every size, ``<attribute>.<measure>/<size>``, attribute by attribute.
+    """Compute the metrics of every attribute at every size, named ``<attribute>.<measure>/<size>``.
 
     Args:
-        sized: as ``predict_sizes`` gives them.
-        recipe: the classifier's, which says from which size on a crop is whole.
+        sized: as returned by ``predict_sizes``.
+        recipe: the classifier's; it determines the size from which a crop is whole.
     """
     first = next(iter(sized.values()), None)
     found: list[Metric] = []
@@ -74,7 +77,7 @@ def size_metrics(sized: Mapping[float, Predictions], recipe: CropRecipe) -> list
 
 
 def measured(attribute: Attribute, seen: Predictions) -> dict[str, Metric]:
-    """The figures of one attribute at one size, by measure; none without labelled rows."""
+    """Compute the metrics of one attribute at one size, by measure; empty without labelled rows."""
     output, target = seen.outputs[attribute.name], seen.targets[attribute.name]
     metrics = scores(attribute, output, target, True, seen.sides)
     found = {metric.name.removeprefix(f"{attribute.name}."): metric for metric in metrics}

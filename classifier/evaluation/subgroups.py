@@ -1,9 +1,9 @@
-"""Figures by group of people: gender, age and race where they are labelled, and the data's sources.
+"""Metrics by group of people (labelled gender, age and race) and by data source.
 
-Groups are cut by fairlearn's ``MetricFrame``. Shares get Wilson's interval (Wilson, JASA 1927), which stays within 0 to
-1 in small groups that are all right. Means of errors get a bootstrap's of our own: the frame's takes minutes for a few
-thousand rows, since it calls each metric for each group in each resampling. Labels of race serve this
-report and the balance of training; nothing predicts them.
+fairlearn's ``MetricFrame`` forms the groups. Shares get Wilson's interval (Wilson, JASA 1927), which stays within 0 to
+1 even for small groups without errors. Mean errors get an interval from our own bootstrap: that of ``MetricFrame``
+takes minutes for a few thousand rows, because it calls each metric per group and resampling. Race labels are used only
+for this report and for balanced sampling in training; nothing predicts them.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("gender", "race")
-"""Attributes or other columns whose values are groups."""
+"""Attributes or other columns whose values define groups."""
 BANDS = 10
-"""Numbers are grouped in so many bands of their range: decades, for an age of 0 to 100."""
+"""Number of bands for a number's range: decades for an age of 0 to 100."""
 SMALLEST = 30
-"""Groups of fewer rows are left out."""
+"""Groups with fewer rows are left out."""
 Z = 1.959964
-"""Standard deviations of a 95 % interval."""
+"""Standard normal quantile of a 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ class GroupFigure:
     Attributes:
         attribute: its name.
         measure: as in ``scores``: ``accuracy``, ``mae``, ``eye_error`` or ``point_error_of_side``.
-        group: what the rows have in common, such as ``{"gender": "female", "age": "20-29"}``.
+        group: the common values of the rows, such as ``{"gender": "female", "age": "20-29"}``.
+        value: of the measure.
         low, high: 95 % confidence interval.
-        count: rows.
+        count: number of rows.
     """
 
     attribute: str
@@ -56,11 +57,11 @@ class GroupFigure:
 
     @property
     def named(self) -> str:
-        """``gender=female, age=20-29``."""
+        """The group as text: ``gender=female, age=20-29``."""
         return ", ".join(f"{feature}={value}" for feature, value in self.group.items())
 
     def metric(self) -> Metric:
-        """The figure as manifests hold it."""
+        """Return the figure as a manifest metric."""
         name = f"{self.attribute}.{self.measure}/{self.named}"
         return Metric(name=name, value=self.value, count=self.count, interval=(self.low, self.high))
 
@@ -72,17 +73,17 @@ class Gap:
     worst: GroupFigure
     best: GroupFigure
     groups: int
-    """Groups that were compared, each of at least ``SMALLEST`` rows."""
+    """Number of groups compared, each of at least ``SMALLEST`` rows."""
 
     @property
     def value(self) -> float:
         return abs(self.best.value - self.worst.value)
 
     def metric(self) -> Metric:
-        """``<attribute>.<measure>_gap``; its subject names both groups, its count is that of the smaller one.
+        """Return the metric ``<attribute>.<measure>_gap``, named after both groups, with the smaller group's count.
 
-        The interval of a difference of shares is Newcombe's (Statistics in Medicine 1998, method 10). It is that of
-        these two groups; that they were picked as the furthest apart makes the difference look larger than it is.
+        The interval of a difference of shares is Newcombe's (Statistics in Medicine 1998, method 10). It holds for
+        these two groups; picking the two that are furthest apart makes the difference look larger than it is.
         """
         worst, best = self.worst, self.best
         kind = " x ".join(worst.group)
@@ -101,10 +102,10 @@ class Gap:
 
 
 def features(table: FaceTable) -> dict[str, np.ndarray]:
-    """The values by which rows are grouped, as text, blank where unknown; features that tell no two rows apart are left
-    out.
+    """Return the values by which rows are grouped, as text, blank where unknown.
 
-    Letter case and underscores are evened out, since sources write ``White`` and ``white``.
+    Features with a single value are left out. Letter case and underscores are normalised, because sources write both
+    ``White`` and ``white``.
     """
     found: dict[str, np.ndarray] = {}
     attributes = {attribute.name: attribute for attribute in table.attributes}
@@ -130,7 +131,7 @@ def features(table: FaceTable) -> dict[str, np.ndarray]:
 
 
 def band_names(attribute: NumericAttribute) -> list[str]:
-    """What the bands of a number are called, the lowest first: ``0-9``, ``10-19``, … ``90+``."""
+    """Name the bands of a number, lowest first: ``0-9``, ``10-19``, … ``90+``."""
     edges = np.linspace(attribute.low, attribute.high, BANDS + 1)
     whole = bool((edges == edges.round()).all() and edges[1] - edges[0] > 1)
     names = [f"{low:g}-{high - whole:g}" for low, high in pairwise(edges)]
@@ -138,9 +139,9 @@ def band_names(attribute: NumericAttribute) -> list[str]:
 
 
 def bands(attribute: NumericAttribute, target: np.ndarray) -> np.ndarray:
-    """The name of each number's band; that of its middle where only a range is known, "" where nothing is.
+    """Return the name of each number's band, "" if unlabelled.
 
-    Numbers beyond the ends belong to the bands at the ends.
+    A range counts by its middle. Numbers beyond the ends belong to the outermost bands.
 
     Args:
         attribute: with its range.
@@ -153,7 +154,7 @@ def bands(attribute: NumericAttribute, target: np.ndarray) -> np.ndarray:
 
 
 def crosses(names: list[str]) -> Iterator[tuple[str, ...]]:
-    """Each feature alone; gender x race, within each source too; and all that people are, crossed."""
+    """Yield the feature combinations: each alone, gender x race (also within each source), and all but the source."""
     yield from ((name,) for name in names)
     people = tuple(name for name in names if name != "source")
     if {"gender", "race"} <= set(people):
@@ -172,15 +173,15 @@ def group_figures(
     smallest: int = SMALLEST,
     boots: int = BOOTS,
 ) -> list[GroupFigure]:
-    """One measure of one attribute in every group of at least ``smallest`` rows.
+    """Measure one attribute in every group of at least ``smallest`` rows.
 
     Args:
-        attribute: the schema's entry.
-        smallest: fewest rows of a group.
-        measure: its name; that of classes, ``accuracy``, is 1 minus the mean error.
-        errors: of the rows, ``metrics.row_errors``, (n,), NaN where unlabelled.
+        attribute: the schema entry.
+        measure: name of the measure; ``accuracy``, for classes, is 1 minus the mean error.
+        errors: from ``metrics.row_errors``, (n,), NaN where unlabelled.
         by: ``features`` of the rows.
-        boots: resamplings for the interval of a mean.
+        smallest: minimum number of rows in a group.
+        boots: number of resamplings for the interval of a mean.
 
     Raises:
         MissingExtraError: fairlearn is not installed.
@@ -201,8 +202,10 @@ def group_figures(
 
 
 def largest_gaps(figures: list[GroupFigure]) -> list[Gap]:
-    """The largest gap of each measure among the groups of each kind, where at least two were measured; groups of people
-    that are crossed with the source are compared within each source only."""
+    """Find the largest gap of each measure among the groups of each kind with at least two groups.
+
+    Groups of people that are crossed with the source are compared only within each source.
+    """
     kinds: dict[tuple[str, str, tuple[str, ...], str], list[GroupFigure]] = {}
     for figure in figures:
         within = figure.group.get("source", "") if len(figure.group) > 1 else ""
@@ -216,7 +219,7 @@ def largest_gaps(figures: list[GroupFigure]) -> list[Gap]:
 
 
 def wilson(hits: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
+    """Compute Wilson's 95 % interval of a share."""
     share, spread = hits / count, Z * Z / count
     middle = (share + spread / 2) / (1 + spread)
     half = Z * math.sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
@@ -224,29 +227,28 @@ def wilson(hits: float, count: int) -> tuple[float, float]:
 
 
 def mean_interval(values: np.ndarray, boots: int = BOOTS) -> tuple[float, float]:
-    """The bootstrap's 95 % interval of a mean (percentiles of ``boots`` resamplings with seed 0).
+    """Compute the bootstrap 95 % interval of a mean (percentiles of ``boots`` resamplings with seed 0).
 
     Args:
         values: (n,), finite.
-        boots: resamplings.
-
+        boots: number of resamplings.
     """
     low, high = np.percentile(resampled_means(values, boots), (2.5, 97.5))
     return float(low), float(high)
 
 
 def _framed(attribute: str, measure: str, errors: np.ndarray, frame: pd.DataFrame, boots: int) -> list[GroupFigure]:
-    """The groups of a fairlearn frame."""
+    """Measure the groups with fairlearn's ``MetricFrame``."""
     from fairlearn.metrics import MetricFrame, count
     from fairlearn.metrics import mean_prediction as mean
 
     share = measure == "accuracy"
-    # One feature that numbers the combinations: of several features a frame makes all combinations, even those that do
-    # not occur.
+    # A single feature that numbers the combinations: with several features, MetricFrame makes all combinations, even
+    # those that do not occur.
     numbered = frame.groupby(list(frame.columns)).ngroup().rename("group")
     cut = MetricFrame(
         metrics={"value": mean, "count": count},
-        y_true=np.zeros(len(errors)),  # the metrics look at y_pred alone: each row's own error
+        y_true=np.zeros(len(errors)),  # the metrics use only y_pred, each row's error
         y_pred=errors,
         sensitive_features=numbered,
     )

@@ -1,4 +1,4 @@
-"""What an evaluation prints: tables of its figures, and what they mean in sentences."""
+"""The printed output of an evaluation: tables of its figures, and sentences on what they mean."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MOST_CLASSES = 12
-"""Confusion matrices of more classes are only in the report."""
+"""Confusion matrices with more classes are only in the report."""
 
 
 def size_table(evaluation: Evaluation) -> Table | None:
-    """Every figure by the size of the face, one column a size; None where that was not measured."""
+    """Tabulate every figure by face size, one column per size; None if sizes were not measured."""
     if not evaluation.sizes:
         return None
     rows: dict[str, dict[str, Metric]] = {}
@@ -38,7 +38,7 @@ def size_table(evaluation: Evaluation) -> Table | None:
 
 
 def size_lines(evaluation: Evaluation) -> list[str]:
-    """The table by size in lines of text, one a figure."""
+    """Format the table by size as text, one line per figure."""
     rows: dict[str, list[str]] = {}
     for metric in evaluation.sizes:
         name, _, size = metric.name.partition("/")
@@ -47,7 +47,7 @@ def size_lines(evaluation: Evaluation) -> list[str]:
 
 
 def figure_table(evaluation: Evaluation) -> Table:
-    """Every figure: one column for all rows and one for each source."""
+    """Tabulate every figure: one column for all rows and one per source."""
     found: dict[str, dict[str, Metric]] = {}
     for metric in (*evaluation.overall, *evaluation.details):
         name, _, subject = metric.name.partition("/")
@@ -68,7 +68,7 @@ def figure_table(evaluation: Evaluation) -> Table:
 
 
 def group_tables(evaluation: Evaluation) -> list[Table]:
-    """A table for each feature alone and one for gender x race, with intervals."""
+    """Make a table per single feature and one for gender x race, with intervals."""
     kinds: dict[tuple[str, ...], list[GroupFigure]] = {}
     for figure in evaluation.figures:
         if len(figure.group) <= 2 and tuple(figure.group) != ("source",):
@@ -87,7 +87,7 @@ def group_tables(evaluation: Evaluation) -> list[Table]:
 
 
 def confusion_tables(evaluation: Evaluation) -> list[Table]:
-    """Rows by true class (down) and by what was said (across); of few classes only."""
+    """Make confusion matrices: true class down, predicted class across; only for few classes."""
     tables = []
     for attribute in evaluation.seen.attributes:
         if not isinstance(attribute, ClassesBase) or len(attribute.classes) > MOST_CLASSES:
@@ -103,7 +103,7 @@ def confusion_tables(evaluation: Evaluation) -> list[Table]:
 
 
 def sentences(evaluation: Evaluation) -> list[str]:
-    """The largest gaps between groups, and training rows against these rows."""
+    """Describe the largest gaps between groups, and the training rows against these rows."""
     lines = []
     for gap in evaluation.gaps:
         worst, best = gap.worst, gap.best
@@ -117,7 +117,7 @@ def sentences(evaluation: Evaluation) -> list[str]:
 
 
 def side_by_side(evaluations: Sequence[Evaluation]) -> Table:
-    """The figures over all rows of several classifiers, one column each."""
+    """Tabulate the figures over all rows of several classifiers, one column each."""
     table = _table("side by side", "figure", *(evaluation.title for evaluation in evaluations))
     columns = [{metric.name: metric for metric in evaluation.overall} for evaluation in evaluations]
     for name in dict.fromkeys(name for column in columns for name in column):

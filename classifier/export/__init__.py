@@ -1,1 +1,1 @@
-"""From a training run to a release: calibration and ONNX."""
+"""Export of a training run to a release: ONNX and calibration."""

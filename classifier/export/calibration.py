@@ -1,7 +1,7 @@
-"""Calibration after training: a temperature a head, a least confidence, and intervals that hold as often as they say.
+"""Calibration after training: a temperature per head, abstention thresholds, and intervals with correct coverage.
 
-What is fitted here goes into the manifest and changes how outputs are read, not the network. It is
-fitted on one half of the validation rows and reported on the other.
+The fitted values go into the manifest and change how outputs are decoded, not the network. They are fitted on one half
+of the validation rows and reported on the other.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from ..evaluation.reliability import Answers, answers, coverage_curve, interval_
 from ..inference.attributes import bin_centres, softmax
 
 TEMPERATURES = (0.5, 50.0)
-"""Bounds of the search: a head that makes no mistake on the few rows at hand must not become certain of everything; of
-very small faces a network can be many times too sure."""
+"""Search bounds. The lower one keeps a head without mistakes on a few rows from becoming certain of everything. The
+upper one is high because a network can be many times too confident on very small faces."""
 LEAST_ROWS = 50
-"""Nothing is fitted on fewer labelled rows."""
+"""Minimum number of labelled rows to fit anything."""
 HIGHEST = 0.999
-"""No limit on the confidence is higher: nothing would be said at all."""
+"""Maximum abstention threshold; above it, no row would be answered."""
 
 
 @dataclass(frozen=True)
 class Abstention:
-    """When a class is better left unsaid.
+    """The rule for abstention.
 
-    ``abstain_below`` is the lowest confidence from which on at least ``accuracy`` of the answers are right, but never
-    so high that less than ``answered`` of the rows get an answer; 0 where all answers together are that good.
+    ``abstain_below`` is the lowest confidence from which at least ``accuracy`` of the answers are right, but never so
+    high that less than ``answered`` of the rows get an answer. It is 0 if all answers together are accurate enough.
     """
 
     accuracy: float = 0.98
@@ -53,27 +53,28 @@ def calibrate(
     targets: dict[str, np.ndarray],
     abstention: Abstention | None = None,
 ) -> tuple[Attribute, ...]:
-    """The attributes with ``temperature``, ``abstain_below`` and ``widen`` fitted.
+    """Return the attributes with fitted ``temperature``, ``abstain_below`` and ``widen``.
 
-    Temperatures minimise the negative log-likelihood of the labels (Guo et al., ICML 2017); of a number with bins that
-    of the bin that holds the number, or of the bins within its range. ``widen`` is the conformal correction of split
-    quantile regression (Romano et al., NeurIPS 2019), for regression the quantile of the absolute errors. An attribute
-    with fewer than ``LEAST_ROWS`` labelled rows stays as it is; points have nothing to fit.
+    Temperatures minimise the negative log-likelihood of the labels (Guo et al., ICML 2017); for a number with bins,
+    that of the bin that holds the number or of the bins within its range. ``widen`` is the conformal correction of
+    split conformalised quantile regression (Romano et al., NeurIPS 2019); for regression it is the quantile of the
+    absolute errors. An attribute with fewer than ``LEAST_ROWS`` labelled rows stays unchanged; points have nothing to
+    fit.
 
     Args:
-        attributes: the schema, as the manifest has it.
-        outputs: of each attribute, (n, width).
-        targets: of each, as in FaceTable.
-        abstention: None means the usual rule.
+        attributes: from the manifest.
+        outputs: by attribute, (n, width).
+        targets: by attribute, as in FaceTable.
+        abstention: None means the default rule.
     """
     rule = abstention or Abstention()
     return tuple(_fitted(each, outputs[each.name], targets[each.name], rule) for each in attributes)
 
 
 def halves(table: FaceTable) -> np.ndarray:
-    """Which rows are fitted on, bool (n,): about half, the same ones each time, a group's rows never apart.
+    """Select the rows to fit on, bool (n,): about half, deterministically, keeping groups together.
 
-    Groups, or files where a row names no group, go by the first bit of the SHA-256 of their names.
+    The choice depends on the first bit of the SHA-256 of the group name, or of the file name if there is no group.
     """
     groups = table.columns.get("group", np.full(len(table), ""))
     keys = [f"group {group}" if group else f"file {file}" for group, file in zip(groups, _names(table), strict=True)]
@@ -86,14 +87,14 @@ def calibration_metrics(
     outputs: dict[str, np.ndarray],
     targets: dict[str, np.ndarray],
 ) -> list[Metric]:
-    """What calibration did, on rows that it has not seen.
+    """Measure the effect of calibration on held-out rows.
 
-    Of classes ``ece``, of numbers ``interval_coverage`` and ``interval_width``, each ``/before calibration`` and
-    ``/after calibration``; of classes that may be left unsaid also ``answered`` and ``accuracy_of_answered``.
+    The metrics are ``ece``, ``answered`` and ``accuracy_of_answered`` for classes, and ``interval_coverage`` and
+    ``interval_width`` for numbers, each with ``/before calibration`` and ``/after calibration``.
 
     Args:
-        before: the attributes, not calibrated.
-        after: the same, calibrated.
+        before: the attributes before calibration.
+        after: the attributes after calibration.
         outputs: by attribute, (n, width).
         targets: by attribute, as in FaceTable.
     """
@@ -112,7 +113,7 @@ def calibration_metrics(
 
 
 def _reading_figures(attribute: Attribute, output: np.ndarray, target: np.ndarray) -> tuple[dict[str, float], int]:
-    """Figures of one attribute, and of how many rows."""
+    """Compute the figures of one attribute and the number of rows behind them."""
     if isinstance(attribute, NumericAttribute):
         interval = interval_now(attribute, output, target)
         names = ("interval_coverage", "interval_width")
@@ -132,11 +133,11 @@ def _reading_figures(attribute: Attribute, output: np.ndarray, target: np.ndarra
 
 
 def fit_reading(attribute: Attribute, output: np.ndarray, target: np.ndarray) -> Attribute | None:
-    """The attribute with temperature and widening fitted; None where too few rows are labelled to fit either.
+    """Fit temperature and widening of an attribute; None if too few rows are labelled to fit either.
 
     Args:
-        attribute: of classes or of numbers.
-        output: (n, width) as the classifier gives it.
+        attribute: a class or numeric attribute.
+        output: (n, width) as returned by the classifier.
         target: (n,) class index, or (n, 3) number, low, high; NaN where unlabelled.
     """
     update: dict[str, Any] = {}
@@ -169,7 +170,7 @@ def _fitted(attribute: Attribute, output: np.ndarray, target: np.ndarray, rule: 
 
 
 def _temperature(loss: Callable[[float], float]) -> float:
-    """The temperature of the least loss, to three digits; the search is over its logarithm."""
+    """Find the temperature with the lowest loss, to three significant digits; the search is over its logarithm."""
     minimize_scalar = require("scipy.optimize").minimize_scalar
     low, high = (math.log(bound) for bound in TEMPERATURES)
     found = minimize_scalar(lambda place: loss(math.exp(place)), bounds=(low, high), method="bounded")
@@ -182,7 +183,7 @@ def _class_loss(output: np.ndarray, truth: np.ndarray, heat: float) -> float:
 
 
 def _number_loss(attribute: NumericAttribute, output: np.ndarray, target: np.ndarray, heat: float) -> float:
-    """Of the bin nearest to a number, or of all bins that a range touches."""
+    """Compute the negative log-likelihood of the bin nearest to a number, or of all bins that a range touches."""
     centres = bin_centres(attribute)
     half = (centres[1] - centres[0]) / 2
     exact = ~np.isnan(target[:, 0])
@@ -196,21 +197,21 @@ def _number_loss(attribute: NumericAttribute, output: np.ndarray, target: np.nda
 
 
 def conformal(misses: np.ndarray, share: float) -> float:
-    """How much intervals must be widened on both sides to hold ``share`` of further numbers.
+    """Compute how much to widen intervals on both sides to cover ``share`` of new numbers.
 
-    The ``ceil((n + 1) * share)``-th smallest of the misses (Romano et al., 2019, equation 8), to two decimals, upwards;
-    with so few rows that there is none, the largest.
+    This is the ``ceil((n + 1) * share)``-th smallest miss (Romano et al., 2019, equation 8), rounded up to two
+    decimals; with too few rows for that, it is the largest miss.
 
     Args:
         misses: see :func:`~facepipe.classifier.evaluation.reliability.miss`, (n,).
-        share: that the intervals are to hold, 0 to 1.
+        share: the desired coverage, 0 to 1.
     """
     place = min(math.ceil((len(misses) + 1) * share), len(misses))
     return math.ceil(float(np.sort(misses)[place - 1]) * 100) / 100
 
 
 def least_confidence(found: Answers, rule: Abstention) -> float:
-    """The confidence below which nothing is said, by the rule; to three decimals, downwards."""
+    """Compute the abstention threshold by the rule, rounded down to three decimals."""
     if not len(found.right) or found.right.mean() >= rule.accuracy:
         return 0.0
     thresholds, answered, accuracy = coverage_curve(found)

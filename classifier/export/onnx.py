@@ -1,8 +1,9 @@
-"""From trained weights to the ONNX files that serve, in float32, with float16 weights or in int8.
+"""Export of trained weights to the served ONNX files: float32, float16 weights or int8.
 
-tf2onnx reads TensorFlow graphs, so this module runs on Keras' TensorFlow backend; ``export_run`` starts it in a process
-of its own, whatever backend trained. The model is rebuilt in float32 with every batch norm folded and compared with the
-ONNX file it became. Beside an output for each attribute the file has ``features``, the pooled numbers before the heads.
+tf2onnx reads TensorFlow graphs, so this module needs Keras' TensorFlow backend; ``export_run`` starts it in a separate
+process, whatever backend was used for training. The model is rebuilt in float32 with every batch norm folded, and
+the ONNX file is compared with Keras. The file has one output per attribute and ``features``, the pooled features before
+the heads.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 OPSET = 17
 TOLERANCE = 1e-2
-"""Largest difference between Keras and the float32 ONNX file, in logits and in fractions of the crop's side."""
+"""Maximum difference between Keras and the float32 ONNX file, in logits and in fractions of the crop's side."""
 CALIBRATION_BATCH = 16
 
 
@@ -43,11 +44,11 @@ def export_run(folder: Path, precisions: tuple[Compression, ...]) -> dict[str, f
         precisions: files to make.
 
     Returns:
-        The largest difference between Keras and each file over the calibration images, by ``<precision>``; for int8
-        and float16 it includes the loss by compression.
+        The maximum difference between Keras and each file over the first ``CALIBRATION_BATCH`` calibration images, by
+        precision; for int8 and float16 it includes the loss from compression.
 
     Raises:
-        TrainingError: the export failed, or the float32 file does not agree with Keras.
+        TrainingError: the export failed, or the float32 file does not match Keras.
     """
     command = [sys.executable, "-m", "facepipe.classifier.export.onnx", str(folder), *precisions]
     environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -66,18 +67,18 @@ def export_files(
     images: np.ndarray,
     precisions: tuple[Compression, ...],
 ) -> dict[str, float]:
-    """What ``export_run`` does, in this process, which must run Keras on TensorFlow.
+    """Export in this process, which must run Keras on TensorFlow; see ``export_run``.
 
     Args:
+        folder: output folder.
         attributes: the schema.
-        recipe: that the model was built by.
-        precisions: of the files to make; float32 is made in any case.
-        folder: where the files go.
-        weights: of the trained model, as ``model.get_weights`` gives them.
-        images: model inputs, float32, (n, size, size, 3), that calibrate int8 and on which the files are compared.
+        recipe: the one that the model was built with.
+        weights: of the trained model, as returned by ``multitask.get_weights``.
+        images: model inputs, float32, (n, size, size, 3), to calibrate int8; the first ones also compare the files.
+        precisions: of the files to make; float32 is always made.
 
     Raises:
-        TrainingError: the float32 file does not agree with Keras, or the weights do not fit the recipe.
+        TrainingError: the float32 file does not match Keras, or the weights do not fit the recipe.
     """
     import onnxruntime as ort
 
@@ -115,7 +116,7 @@ def export_files(
 
 
 def _export(folder: Path, precisions: tuple[Compression, ...]) -> None:
-    """What the process of its own does."""
+    """Run the export in the separate process."""
     from ..models.pretrained import read_arrays
     from ..training.run_folder import read_settings
 
@@ -127,7 +128,7 @@ def _export(folder: Path, precisions: tuple[Compression, ...]) -> None:
 
 
 def _to_onnx(model: keras.Model, names: list[str], size: int, path: Path) -> None:
-    """Write the float32 file: input ``image`` (n, size, size, 3), an output of each name, the last ``features``."""
+    """Write the float32 file: input ``image`` (n, size, size, 3) and the named outputs, ``features`` last."""
     import keras
     import onnx
     import tensorflow as tf
@@ -163,10 +164,10 @@ def _to_onnx(model: keras.Model, names: list[str], size: int, path: Path) -> Non
 
 @contextmanager
 def _eager_collection() -> Iterator[None]:
-    """Let Python's collector see young objects only, so that it comes round often.
+    """Make full garbage collections cheap and frequent by freezing all existing objects.
 
-    tf2onnx copies the graph, weights and all, for each of its many passes, and the copies go round in circles: without
-    this, ResNet50 takes 10 GB, not 6.
+    tf2onnx copies the graph with its weights in each of its many passes, and the copies contain reference cycles.
+    Without this, ResNet50 takes 10 GB instead of 6.
     """
     before = gc.get_threshold()
     gc.collect()
@@ -181,7 +182,7 @@ def _eager_collection() -> Iterator[None]:
 
 
 def _name_weights(proto: onnx.ModelProto, weights: dict[str, np.ndarray]) -> None:
-    """Name the file's weights ``<layer>/<variable>``, so that :func:`weights_of_onnx` finds them."""
+    """Name the file's weights ``<layer>/<variable>``, as ``pretrained.weights_of_onnx`` expects."""
     from onnx import numpy_helper
 
     from ..models.pretrained import CONV, DEPTHWISE
@@ -201,7 +202,7 @@ def _name_weights(proto: onnx.ModelProto, weights: dict[str, np.ndarray]) -> Non
 
 
 def _heads(proto: onnx.ModelProto) -> list[str]:
-    """The nodes that stay in float: those that make heatmaps, and all that comes after them or after the features."""
+    """Return the nodes to keep in float: the heatmap nodes, and all nodes after them or after the features."""
     reached, names = {FEATURES}, []
     for node in proto.graph.node:  # in topological order
         if "_heatmaps" in node.name or reached.intersection(node.input):

@@ -1,4 +1,4 @@
-"""From a run's weights to a released version: export, calibration, measurement, manifest, publication."""
+"""Release of a run's weights: export, calibration, evaluation, manifest and publication."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ from .onnx import export_run
 from .size_bands import calibrate_sizes, choose_least_sides
 
 CALIBRATION = 256
-"""Training crops on which int8 is calibrated."""
+"""Number of training crops for calibrating int8."""
 SIZED_ROWS = 3000
-"""Val rows that are measured at every size of the face, half of which calibration by size is fitted on."""
+"""Number of val rows measured at every face size; half of them fit the calibration by size."""
 UNKNOWN_TERMS = "unknown: ask the data's owner"
 OUTPUT = (
     "an output for each attribute: logits of classes or bins, a number without bins as a fraction of its range, points "
@@ -57,23 +57,26 @@ def release_run(
     root: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> Published | None:
-    """Export the weights in a run's folder into ``export/``, calibrate and measure the files, and publish them.
+    """Export a run's weights to ``export/`` in its folder, calibrate and evaluate the files, and publish them.
 
     Args:
         folder: holds ``settings.json`` and ``weights.npz``.
-        settings: of the run; ``settings.release`` says which files are made, and whether they are published.
-        table: all rows of the data; train rows calibrate int8, val rows fit the calibration and are measured.
+        settings: of the run; ``settings.release`` defines which files are made and whether they are published.
+        table: all rows of the data; train rows calibrate int8, val rows fit the calibration and are evaluated.
         root: the folder of releases; None means the user's.
-        report: takes progress lines.
+        report: receives progress lines.
+
+    Returns:
+        What was published; None if no version is given.
 
     Raises:
         TrainingError: the export failed.
-        WorseError: a version is given, and it is worse than its start or than the version in use on the same rows.
-        WeightsError: the version exists, or int8 loses too much (``weights.release``).
+        WorseError: a version is given but is worse than its start or the version in use on the same rows.
+        WeightsError: the version exists, or int8 loses too much accuracy (``weights.publish``).
         MissingExtraError: scipy, fairlearn or matplotlib is not installed.
     """
     options = settings.release
-    if options.version is not None:  # before the work, not after it
+    if options.version is not None:  # check before the work, not after it
         check_target(
             place(root or writable_root(), "classifier", settings.classifier_name, options.version), options.replace
         )
@@ -104,15 +107,15 @@ def release_run(
 
 
 def measure_rival(settings: Settings, release: Release, folder: Path) -> None:
-    """Measure another release on the validation rows of a run, and write its report.
+    """Evaluate another release on the validation rows of a run and write its report.
 
     Args:
         settings: of the run.
-        release: the other one.
+        release: the other release.
         folder: for the report.
 
     Raises:
-        DataError: the run's data are not what the release reads, or were cut by another recipe.
+        DataError: the run's data do not fit the release, or were cut with another recipe.
     """
     model = AttributeClassifier(release=release, precision=release.entry().precision)
     table = read_data(settings.data, model.attributes, settings.recipe.split, settings.seed)
@@ -120,7 +123,7 @@ def measure_rival(settings: Settings, release: Release, folder: Path) -> None:
 
 
 def _export(folder: Path, settings: Settings, train: FaceTable, report: Callable[[str], None]) -> dict[str, float]:
-    """Write the files into the run's folder; differences from Keras by precision."""
+    """Write the files to the run folder and return their differences from Keras by precision."""
     size = settings.crop.size
     spec = find_backbone(settings.recipe.backbone).input_spec(size)
     chosen = np.random.default_rng(settings.seed).permutation(len(train))[:CALIBRATION]
@@ -135,7 +138,7 @@ def _export(folder: Path, settings: Settings, train: FaceTable, report: Callable
 
 
 def _manifest(folder: Path, staged: Path, settings: Settings, train: FaceTable) -> Manifest:
-    """The manifest before calibration and measurement."""
+    """Build the manifest before calibration and evaluation."""
     options = settings.release
     files = [file_entry(staged / f"classifier-{precision}.onnx", precision) for precision in options.exports]
     content: dict[str, Any] = {
@@ -160,20 +163,20 @@ def _manifest(folder: Path, staged: Path, settings: Settings, train: FaceTable) 
 
 
 def _feature_width(model: bytes) -> int | None:
-    """Width of the file's output ``features``; None where it has none."""
+    """Return the width of the file's output ``features``; None if it has none."""
     widths = {output.name: output.shape[-1] for output in open_session(model).get_outputs()}
     return widths.get(FEATURES)
 
 
 @dataclass(frozen=True)
 class _Calibrated:
-    """What calibration made of the attributes, and how it does on the rows that it was not fitted on.
+    """The attributes before and after calibration, with held-out rows to measure it.
 
     Attributes:
         before, after: the attributes.
-        fitted: rows that it was fitted on, bool (n,).
-        precision: of the file that it was fitted with.
-        sized: by the size of the face, rows that it was not fitted on.
+        fitted: rows used for fitting, bool (n,).
+        precision: of the file used for fitting.
+        sized: held-out rows by face size.
     """
 
     before: tuple[Attribute, ...]
@@ -183,7 +186,7 @@ class _Calibrated:
     sized: dict[float, Predictions]
 
     def metrics(self, raw: Predictions, protocol: str) -> Metrics | None:
-        """Figures before and after, on the rows that it was not fitted on; None where there are none."""
+        """Measure before and after calibration on the held-out rows; None if there are none."""
         held = raw.rows(~self.fitted)
         values = tuple(calibration_metrics(self.before, self.after, held.outputs, held.targets))
         if not values or not len(held.table):
@@ -204,9 +207,9 @@ def _measured(
     reports: Path,
     report: Callable[[str], None],
 ) -> Release:
-    """The release with calibrated attributes and the figures of every file, whose reports are written.
+    """Calibrate the attributes, evaluate every file and write the reports; return the updated release.
 
-    Calibration is fitted with the default file, whose training rows are measured too.
+    Calibration is fitted with the default file, which is also evaluated on training rows.
     """
     train, val = table.split("train"), table.split("val")
     first = release.manifest.files[0].precision
@@ -249,8 +252,7 @@ def _measured(
 def _calibrate(
     classifier: AttributeClassifier, raw: Predictions, settings: Settings, report: Callable[[str], None]
 ) -> _Calibrated:
-    """Fit on half of the val rows, on whole crops and by the size of the face, and choose the least sizes on the other
-    half."""
+    """Fit on half of the val rows, for whole crops and by face size, and choose the minimum sizes on the other half."""
     before: tuple[Attribute, ...] = classifier.attributes
     fitted = halves(raw.table)
     half = raw.rows(fitted)
@@ -268,7 +270,7 @@ def _calibrate(
 
 
 def calibration_lines(before: tuple[Attribute, ...], after: tuple[Attribute, ...]) -> list[str]:
-    """What calibration changed, in words."""
+    """Describe in lines what calibration changed."""
     lines = []
     for old, new in zip(before, after, strict=True):
         if old.model_copy(update={"min_side": new.min_side}) == new:

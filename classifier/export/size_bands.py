@@ -1,4 +1,4 @@
-"""Calibration by the size of the face, and the least size at which each attribute is worth an answer."""
+"""Calibration by face size, and the minimum size from which each attribute is read."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from ..evaluation.sizes import measured
 from . import calibration
 
 LEAST_ACCURACY = 0.85
-"""Balanced accuracy that classes need at a size; of an attribute that falls short of it even on whole crops, ``KEPT``
-of what it reaches there."""
+"""Balanced accuracy that classes need at a size, but at most ``KEPT`` of their balanced accuracy on whole crops."""
 KEPT = 0.95
 COVERAGE_SLACK = 0.05
-"""How far an interval's coverage may lie below what it says."""
+"""How far an interval's coverage may fall below its nominal coverage."""
 WIDEST = 0.5
-"""Share of the range that a number's interval may take on average: a wider one says nothing."""
+"""Maximum mean width of a number's interval as a share of the range; a wider one is uninformative."""
 POINTS_OF_SIDE = 0.05
-"""Error that points without a mirrored pair may have, as a share of the crop's side; pairs may have ``CLEAR``."""
+"""Maximum error of points without a mirrored pair, as a share of the crop's side; with a pair it is ``CLEAR``."""
 
 
 def calibrate_sizes(
     attributes: tuple[Attribute, ...], sized: Mapping[float, Predictions], recipe: CropRecipe
 ) -> tuple[Attribute, ...]:
-    """The attributes with ``bands``: a temperature and a widening fitted at each size.
+    """Return the attributes with ``bands``: a temperature and a widening fitted at each size.
 
-    Whole crops keep the attribute's own calibration, which more rows were fitted on. An attribute with fewer than
-    ``calibration.LEAST_ROWS`` labelled rows at some size stays as it is, and points do.
+    Whole crops keep the attribute's own calibration, which was fitted on more rows. Points, and attributes with fewer
+    than ``calibration.LEAST_ROWS`` labelled rows at any size, stay unchanged.
 
     Args:
         attributes: calibrated on whole crops.
-        sized: by the longer side of the face's box in pixels, rows to fit on; ascending.
+        sized: rows to fit on, by the longer side of the face box in pixels, ascending.
         recipe: the classifier's.
     """
     return tuple(_banded(each, sized, recipe) for each in attributes)
@@ -57,19 +56,19 @@ def _banded(attribute: Attribute, sized: Mapping[float, Predictions], recipe: Cr
 def choose_least_sides(
     attributes: tuple[Attribute, ...], sized: Mapping[float, Predictions]
 ) -> tuple[tuple[Attribute, ...], list[str]]:
-    """The attributes with ``min_side``: the smallest size from which on each is good enough.
+    """Return the attributes with ``min_side``: the smallest size from which each is good enough.
 
-    Classes by their balanced accuracy, numbers by the coverage and the width of their interval, points by their error.
-    An attribute that is not good enough even on whole crops, or has fewer than ``calibration.LEAST_ROWS`` labelled rows
-    at some size, stays as it is.
+    The criterion is the balanced accuracy for classes, coverage and width of the interval for numbers, and the error
+    for points. An attribute that is not good enough even on whole crops, or has fewer than ``calibration.LEAST_ROWS``
+    labelled rows at any size, stays unchanged.
 
     Args:
         attributes: calibrated, with bands.
-        sized: by the longer side of the face's box in pixels, ascending, whole crops last; other rows than those that
-            calibration was fitted on.
+        sized: rows not used to fit the calibration, by the longer side of the face box in pixels, ascending, whole
+            crops last.
 
     Returns:
-        The attributes, and a line on each.
+        The attributes, and a line on each that was measured.
     """
     chosen, lines = [], []
     for attribute in attributes:
@@ -93,7 +92,7 @@ def choose_least_sides(
 
 
 def _mark(attribute: Attribute, seen: Predictions) -> float | None:
-    """How good an attribute is at one size, more being better; None where too few rows are labelled."""
+    """Score an attribute at one size, higher is better; None if too few rows are labelled."""
     read = seen.read_as((attribute,))
     found = measured(attribute, read)
     enough = {name: metric for name, metric in found.items() if (metric.count or 0) >= calibration.LEAST_ROWS}
@@ -113,7 +112,7 @@ def _mark(attribute: Attribute, seen: Predictions) -> float | None:
 
 
 def _floor(attribute: Attribute, whole: float) -> float:
-    """The mark that an attribute needs, by what it has on whole crops."""
+    """Return the score that an attribute needs, given its score on whole crops."""
     if isinstance(attribute, ClassesBase):
         return min(LEAST_ACCURACY, KEPT * whole)
     if isinstance(attribute, NumericAttribute):

@@ -1,1 +1,1 @@
-"""What serves: the crop recipe, the classifier, attributes."""
+"""Inference: cropping, the classifier and its attribute values."""

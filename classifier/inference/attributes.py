@@ -1,4 +1,4 @@
-"""Attribute values, and how they are read from a classifier's outputs."""
+"""Attribute values and their decoding from a classifier's outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...weights.manifest import Attribute, AttributeBase, NumericAttribute, Poin
 
 
 class Value(BaseModel):
-    """A frozen value that turns into plain JSON."""
+    """A frozen value that serialises to plain JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -18,20 +18,20 @@ class ClassValue(Value):
     """The likeliest class of a binary, categorical or ordinal attribute."""
 
     value: str | None
-    """None where ``probability`` is below the attribute's ``abstain_below``: too unsure to say."""
+    """None if ``probability`` is below the attribute's ``abstain_below`` (abstention)."""
     probability: float
-    """Of the likeliest class."""
+    """Probability of the likeliest class."""
     probabilities: dict[str, float]
-    """Of every class; they sum to 1."""
+    """Probability of every class; they sum to 1."""
 
     @property
     def likeliest(self) -> str:
-        """The class that ``probability`` is of, where ``value`` is None too."""
+        """The class with the highest probability, even if ``value`` is None."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
 
 class NumericValue(Value):
-    """A number with the interval that holds it with the probability that the attribute's ``interval`` names."""
+    """A number and its interval, with the coverage given by the attribute's ``interval``."""
 
     value: float
     unit: str
@@ -39,7 +39,7 @@ class NumericValue(Value):
 
 
 class PointsValue(Value):
-    """Named points, x and y in pixels: of the crop when they leave the classifier, of the frame in a result."""
+    """Named points, x and y in pixels: of the crop in classifier output, of the frame in a result."""
 
     points: dict[str, tuple[float, float]]
 
@@ -48,34 +48,34 @@ AttributeValue = ClassValue | NumericValue | PointsValue
 
 
 def softmax(logits: np.ndarray, temperature: float | np.ndarray = 1.0) -> np.ndarray:
-    """Probabilities, (n, classes), of logits, (n, classes), divided by one temperature or by one a row, (n, 1)."""
+    """Turn logits, (n, classes), into probabilities, with one temperature or one per row, (n, 1)."""
     scaled = np.asarray(logits, np.float64) / temperature
     weights = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
 def bin_centres(attribute: NumericAttribute) -> np.ndarray:
-    """Centres of a numeric attribute's bins, (bins,), in its unit."""
+    """Return the centres of a numeric attribute's bins, (bins,), in its unit."""
     if attribute.bins is None:
         raise ValueError(f"{attribute.name} is learnt by regression and has no bins")
     return np.linspace(attribute.low, attribute.high, attribute.bins)
 
 
 def expectation(probabilities: np.ndarray, attribute: NumericAttribute) -> np.ndarray:
-    """Expected value, (n,), of distributions over the bins, (n, bins).
+    """Compute the expected value, (n,), of distributions over the bins, (n, bins).
 
-    A matrix product would add up a row in an order that depends on how many rows there are.
+    This is no matrix product because that would sum a row in an order that depends on the number of rows.
     """
     return (probabilities * bin_centres(attribute)).sum(axis=-1)
 
 
 def quantiles(probabilities: np.ndarray, attribute: NumericAttribute, shares: tuple[float, ...]) -> np.ndarray:
-    """The numbers below which these shares of each distribution lie, (n, shares); the mass lies evenly in each bin.
+    """Compute quantiles of each distribution, (n, shares), assuming uniform mass within each bin.
 
     Args:
         probabilities: of the bins, (n, bins).
         attribute: with its bins.
-        shares: 0 to 1.
+        shares: the quantile levels, 0 to 1.
     """
     centres = bin_centres(attribute)
     half = (centres[1] - centres[0]) / 2
@@ -86,19 +86,19 @@ def quantiles(probabilities: np.ndarray, attribute: NumericAttribute, shares: tu
 
 
 def central_interval(probabilities: np.ndarray, attribute: NumericAttribute) -> np.ndarray:
-    """The interval, (n, 2), with the attribute's ``interval`` of the mass and equal tails; not yet widened."""
+    """Compute the equal-tailed interval, (n, 2), that holds the attribute's ``interval`` of the mass; not widened."""
     tail = (1 - attribute.interval) / 2
     return quantiles(probabilities, attribute, (tail, 1 - tail))
 
 
 def calibration_at(attribute: AttributeBase, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Temperature and widening, (n, 1) each, for faces of some sizes.
+    """Compute temperature and widening, (n, 1) each, for faces of given sizes.
 
-    Linear in the logarithm of the size between the attribute's ``bands``, temperatures by their logarithm too; an
-    attribute without bands has its own at every size.
+    Both are interpolated linearly in the logarithm of the size between the attribute's ``bands``, temperatures on a
+    logarithmic scale. An attribute without bands uses its own values at every size.
 
     Args:
-        attribute: the schema's entry.
+        attribute: the schema entry.
         sides: longer sides of the boxes in pixels, (n,), above 0.
     """
     if not attribute.bands:
@@ -111,12 +111,12 @@ def calibration_at(attribute: AttributeBase, sides: np.ndarray) -> tuple[np.ndar
 
 
 def probabilities(attribute: AttributeBase, output: np.ndarray, sides: np.ndarray | None = None) -> np.ndarray:
-    """Calibrated probabilities of an attribute's classes or bins, (n, width).
+    """Compute calibrated probabilities of an attribute's classes or bins, (n, width).
 
     Args:
-        attribute: the schema's entry.
+        attribute: the schema entry.
         output: (n, width) logits.
-        sides: longer sides of the faces' boxes in pixels, (n,); None reads every face as one seen large.
+        sides: longer sides of the face boxes in pixels, (n,); None treats every face as large.
     """
     if sides is None or not attribute.bands:
         return softmax(output, attribute.temperature)
@@ -126,12 +126,12 @@ def probabilities(attribute: AttributeBase, output: np.ndarray, sides: np.ndarra
 def numbers(
     attribute: NumericAttribute, output: np.ndarray, sides: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values, (n,), and intervals, (n, 2), in the attribute's unit, both within ``low`` to ``high``.
+    """Decode values, (n,), and intervals, (n, 2), in the attribute's unit, clipped to ``low``..``high``.
 
     Args:
-        attribute: the schema's entry.
-        output: (n, bins) logits, or (n, 1) of which 0 means ``low`` and 1 ``high``.
-        sides: longer sides of the faces' boxes in pixels, (n,); None reads every face as one seen large.
+        attribute: the schema entry.
+        output: (n, bins) logits, or (n, 1) where 0 means ``low`` and 1 means ``high``.
+        sides: longer sides of the face boxes in pixels, (n,); None treats every face as large.
     """
     widen = attribute.widen if sides is None or not attribute.bands else calibration_at(attribute, sides)[1]
     if attribute.bins is None:
@@ -147,9 +147,9 @@ def numbers(
 
 
 def _widened(intervals: np.ndarray, attribute: NumericAttribute, widen: float | np.ndarray) -> np.ndarray:
-    """Intervals, (n, 2), with ``widen`` (one, or one a row, (n, 1)) added below and above, clipped to the range.
+    """Widen intervals, (n, 2), by ``widen`` (one value or one per row, (n, 1)) on both sides and clip to the range.
 
-    Where a negative ``widen`` would make the ends cross, both become their middle.
+    If a negative ``widen`` makes the ends cross, both become their midpoint.
     """
     ends = intervals + np.array([-1.0, 1.0]) * widen
     crossed = ends[:, 0] > ends[:, 1]
@@ -160,14 +160,14 @@ def _widened(intervals: np.ndarray, attribute: NumericAttribute, widen: float | 
 def decode(
     attribute: Attribute, output: np.ndarray, size: int, sides: np.ndarray | None = None
 ) -> list[AttributeValue]:
-    """Read the values of n crops from one output of the classifier.
+    """Decode the values of n crops from one classifier output.
 
     Args:
-        attribute: the schema's entry that the output belongs to.
+        attribute: the schema entry of the output.
         output: (n, classes) or (n, bins) logits, (n, 1) for a number without bins, or (n, 2 * points) x and y as
             fractions of the crop's side.
-        size: side of the crop in pixels, the unit of the points given back.
-        sides: longer sides of the faces' boxes in pixels, (n,); None reads every face as one seen large.
+        size: side of the crop in pixels; points are returned in these pixels.
+        sides: longer sides of the face boxes in pixels, (n,); None treats every face as large.
     """
     if isinstance(attribute, PointsAttribute):
         places = np.asarray(output, np.float64).reshape(len(output), len(attribute.points), 2) * size
@@ -191,7 +191,7 @@ def decode(
 
 
 def output_width(attribute: Attribute) -> int:
-    """Numbers per face in the attribute's output."""
+    """Return the width of the attribute's output: values per face."""
     match attribute.kind:
         case "points":
             return 2 * len(attribute.points)

@@ -1,4 +1,4 @@
-"""The classifier as it serves: crops in, typed attribute values out. numpy and ONNX Runtime only."""
+"""The classifier for inference: crops in, typed attribute values out. Needs only NumPy and ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .attributes import AttributeValue, decode, output_width
 from .crop import too_small
 
 BATCH, CPU_BATCH = 32, 4
-"""Most crops in one call of the session, on an accelerator and on a CPU. There 2 to 16 are equally quick,
-and each takes some 9 MB."""
+"""Maximum batch size of a session call, on an accelerator and on a CPU. On a CPU, 2 to 16 are equally fast, and each
+crop takes about 9 MB."""
 FEATURES = "features"
-"""Name of the output that holds the pooled numbers before the heads."""
+"""Name of the output with the pooled features before the heads."""
 
 
 def prepare(crops: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """Turn BGR uint8 crops, (n, S, S, 3), into the float32 batch that the model takes."""
+    """Turn BGR uint8 crops, (n, S, S, 3), into the model's float32 input batch."""
     if spec.layout == "NHWC" and spec.colour == "BGR" and spec.scale == 1 and set(spec.std) == {1.0}:
-        rows = crops.reshape(*crops.shape[:2], crops.shape[2] * 3)  # by whole rows it is nine times as quick
+        rows = crops.reshape(*crops.shape[:2], crops.shape[2] * 3)  # nine times as fast on whole rows
         mean = np.tile(np.array(spec.mean, np.float32), crops.shape[2])
         return np.subtract(rows, mean, dtype=np.float32).reshape(crops.shape)
     batch = crops[..., ::-1] if spec.colour == "RGB" else crops
@@ -45,22 +45,22 @@ class AttributeClassifier:
     ['age', 'eyes', 'gender', 'glasses', 'mask', 'smile']
 
     Args:
-        version: a version (``1.0.0``; of a classifier with a name ``shirt@0.1.0``, or ``shirt``), a release's folder,
-            or None for the one in use.
+        version: a version (``1.0.0``; for a named classifier ``shirt@0.1.0`` or ``shirt``), a release folder, or None
+            for the version in use.
         device: see :func:`facepipe.weights.session.open_session`.
-        threads: threads within one operator; None leaves it to ONNX Runtime.
-        release: a release at hand, in place of ``version``.
-        precision: which of the release's files runs, see ``weights.session.choose_file``; None takes its first.
+        threads: threads within one operator; None leaves the choice to ONNX Runtime.
+        release: an open release to use instead of ``version``.
+        precision: which of the release's files to run, see ``weights.session.choose_file``; None uses the first.
 
     Attributes:
-        crop: the recipe that training cut its crops by.
-        least_sides: by attribute, pixels that the longer side of a box must have for the attribute to be read.
+        crop: the crop recipe used in training.
+        least_sides: by attribute, the minimum longer side of a box in pixels for the attribute to be read.
 
-    Several threads may call one classifier at once.
+    A classifier may be called from several threads at once.
 
     Raises:
-        WeightsError: no such release, or a damaged one.
-        DeviceError: the device is not there.
+        WeightsError: the release does not exist or is damaged.
+        DeviceError: the device is not available.
     """
 
     def __init__(
@@ -104,19 +104,21 @@ class AttributeClassifier:
             )
 
     def with_threads(self, threads: int) -> Self:
-        """The same classifier over a session of its own with so many threads within one operator, for several callers
-        at once: see ``FaceDetector.with_threads``."""
+        """Return a copy with its own session and this many threads within one operator, for concurrent callers.
+
+        See ``FaceDetector.with_threads``.
+        """
         other = copy.copy(self)
         other._session = open_session(self.release.read(self.entry.precision), self.device, threads)
         return other
 
     @property
     def served_crop(self) -> CropRecipe:
-        """The recipe that crops to classify are cut by: a box too small for every attribute gives no crop."""
+        """The crop recipe for serving: a box too small for every attribute gives no crop."""
         return self.crop.model_copy(update={"min_side": min(self.least_sides.values())})
 
     def unread(self, side: float) -> dict[str, str]:
-        """Why some attributes of a box are not read, by attribute.
+        """Explain, by attribute, which attributes of a box are not read because it is too small.
 
         Args:
             side: the box's longer side in pixels.
@@ -124,10 +126,10 @@ class AttributeClassifier:
         return {name: too_small(side, least) for name, least in self.least_sides.items() if side < least}
 
     def feature_width(self) -> int:
-        """Numbers a face in ``features``.
+        """Return the width of ``features``: values per face.
 
         Raises:
-            WeightsError: this release gives no features.
+            WeightsError: this release has no features.
         """
         if self.features is None:
             raise WeightsError(
@@ -137,17 +139,17 @@ class AttributeClassifier:
         return self.features
 
     def outputs(self, crops: np.ndarray, features: bool = False) -> dict[str, np.ndarray]:
-        """The raw outputs, one (n, width) float32 array for each attribute.
+        """Compute the raw outputs, one (n, width) float32 array per attribute.
 
         Args:
-            crops: BGR, uint8, (n, size, size, 3) as the crop recipe makes them; n may be 0.
-            features: give ``features`` too, (n, width): the pooled numbers before the heads, for models of your own.
-                They are **no identity embedding**: nothing was done to make two pictures of one person alike, or those
-                of two persons different, and they are not fit to recognise anybody.
+            crops: BGR, uint8, (n, size, size, 3), cut with the crop recipe; n may be 0.
+            features: also return ``features``, (n, width): the pooled features before the heads, for your own models.
+                They are **not an identity embedding**: the model was not trained to make pictures of one person similar
+                or those of different people dissimilar, so they are unfit for recognising anyone.
 
         Raises:
             FrameError: the array is not such a batch.
-            WeightsError: features are asked for, and this release has none.
+            WeightsError: features are requested but this release has none.
         """
         size = self.input.size
         if not isinstance(crops, np.ndarray) or crops.dtype != np.uint8 or crops.shape[1:] != (size, size, 3):
@@ -156,7 +158,7 @@ class AttributeClassifier:
         widths = {attribute.name: output_width(attribute) for attribute in self.attributes}
         if features:
             widths[FEATURES] = self.feature_width()
-        rows = [  # only what is named is given out, and what only the others need is not computed
+        rows = [  # ONNX Runtime computes only what the named outputs need
             self._session.run([*widths], {self.input.name: prepare(crops[start : start + self.batch], self.input)})
             for start in range(0, len(crops), self.batch)
         ]
@@ -167,15 +169,15 @@ class AttributeClassifier:
     def values(
         self, outputs: dict[str, np.ndarray], sides: Sequence[float] | None = None
     ) -> list[dict[str, AttributeValue]]:
-        """Read the attributes of n crops from what :meth:`outputs` gave.
+        """Decode the attributes of n crops from the result of :meth:`outputs`.
 
         Args:
             outputs: by attribute, (n, width).
-            sides: longer sides of the n boxes in frame pixels, which decide how sure an answer is and whether there is
-                one; None reads every attribute as that of a face seen large.
+            sides: longer sides of the n boxes in frame pixels; they determine the calibration and which attributes are
+                read. None treats every face as large.
 
         Returns:
-            One dict for each crop, in order: attribute name to value, without those that :meth:`unread` tells of.
+            One dict per crop, in order: attribute name to value, without the attributes that :meth:`unread` reports.
             Points are in pixels of the crop.
         """
         known = None if sides is None else np.asarray(sides, np.float64)
@@ -193,8 +195,8 @@ class AttributeClassifier:
         """Read every attribute of each crop.
 
         Args:
-            crops: BGR, uint8, (n, size, size, 3) as the crop recipe makes them; n may be 0.
-            sides: as :meth:`values` takes them.
+            crops: BGR, uint8, (n, size, size, 3), cut with the crop recipe; n may be 0.
+            sides: as for :meth:`values`.
 
         Returns:
             As :meth:`values`.

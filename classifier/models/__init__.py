@@ -1,1 +1,1 @@
-"""Backbones, heads and the network made of them, and weights to start from."""
+"""Backbones, heads, the network built from them, and its starting weights."""

@@ -1,7 +1,7 @@
-"""The backbones that a recipe may name: what each takes, the blocks that it is frozen by, and how it is built.
+"""The backbones available to recipes: input convention, freezable blocks and construction of each.
 
-Every backbone has five blocks, ``conv1`` to ``conv5``, which end at strides 2, 4, 8, 16 and 32, so that a recipe keeps
-its stages when it changes its backbone.
+Every backbone has five blocks, ``conv1`` to ``conv5``, which end at strides 2, 4, 8, 16 and 32. A recipe can therefore
+switch backbones and keep its stages.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .resnet import EPSILON, convnet_maps, residual_maps
 
 BLOCKS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 ALL = "backbone"
-"""Stands for every block."""
+"""Stands for all blocks."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of RGB pixels between 0 and 1, as torchvision and EfficientNet have them."""
+"""Mean and standard deviation of RGB pixels from 0 to 1, as used by torchvision and EfficientNet."""
 CAFFE_MEAN = (103.939, 116.779, 123.68)
-"""BGR mean that keras.applications' ResNet50 weights expect to be subtracted."""
+"""BGR mean to subtract for the ResNet50 weights of keras.applications."""
 
 _KINDS = ("Conv", "Add", "MaxPool", "Relu", "Resize")
 
@@ -33,34 +33,34 @@ _TF: dict[str, Any] = {"scale": 1 / 127.5, "mean": (1.0, 1.0, 1.0)}
 
 @dataclass(frozen=True)
 class Backbone:
-    """One kind of network, without neck and heads."""
+    """A backbone network, without neck and heads."""
 
     name: str
     maps: Callable[[Any, Collection[str], float], Maps]
-    """From the image, the blocks with batch norms and the factor of ``l2`` to the maps of strides 8, 16 and 32."""
+    """Builds the maps of strides 8, 16 and 32 from the image, the blocks with batch norms and the L2 factor."""
     block: Callable[[str], str]
-    """The block of a layer with weights, by its name; "" for one that is not the backbone's."""
+    """Returns the block of a layer with weights, by name; "" for a layer outside the backbone."""
     norm: Callable[[str], str]
-    """The name of the batch norm behind a convolution, by the convolution's name; "" where there is none."""
+    """Returns the batch norm after a convolution, by name; "" if there is none."""
     colour: Literal["RGB", "BGR"]
     scale: float = 1.0
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     epsilon: float = EPSILON
-    """Of the batch norms."""
+    """Epsilon of the batch norms."""
     least: int = 32
-    """Smallest side of the input in pixels."""
+    """Minimum input side in pixels."""
     step: int = 32
-    """Sides are multiples of it."""
+    """Input sides must be multiples of this."""
     application: str = ""
-    """The function of keras.applications whose ImageNet weights fit; "" where there is none."""
+    """The function of keras.applications whose ImageNet weights fit; "" if there is none."""
     blocks: tuple[str, ...] = (*BLOCKS, ALL)
-    """Names that ``freeze`` takes."""
+    """Names accepted by ``freeze``."""
     quantised: tuple[str, ...] = _KINDS
-    """ONNX operators that int8 turns to whole numbers."""
+    """ONNX operators that int8 export quantises."""
 
     def input_spec(self, size: int) -> InputSpec:
-        """What the model takes at a size: ``(pixel * scale - mean) / std``, (n, size, size, 3)."""
+        """Return the input convention at a size: ``(pixel * scale - mean) / std``, (n, size, size, 3)."""
         self.check_size(size)
         return InputSpec(
             name="image",
@@ -76,7 +76,7 @@ class Backbone:
         """Check an input size.
 
         Raises:
-            TrainingError: the backbone does not take it.
+            TrainingError: the backbone does not support it.
         """
         if size < self.least or size % self.step:
             wanted = f"multiples of {self.step}" if self.step > 1 else "whole numbers"
@@ -135,10 +135,10 @@ BACKBONES: dict[str, Backbone] = {
 
 
 def find_backbone(name: str) -> Backbone:
-    """A backbone by its name.
+    """Return a backbone by name.
 
     Raises:
-        TrainingError: there is none.
+        TrainingError: there is no such backbone.
     """
     if name not in BACKBONES:
         raise TrainingError(f"unknown backbone {name!r}; one of {', '.join(BACKBONES)}")

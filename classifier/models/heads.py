@@ -1,11 +1,14 @@
-"""Heads: from the pooled features, or from the backbone's maps, to the output of each attribute.
+"""The neck and the heads: from the backbone's feature maps to the output of each attribute.
 
-Classes and bins are logits. A binary attribute has two, trained by softmax and cross-entropy: that is one sigmoid with
-binary cross-entropy, of the difference of the two. A number without bins is one linear output, 0 at its ``low`` and 1
-at its ``high``. Points are fractions of the crop's side: linear in the pooled features, or read from a map of an eighth
-of the input's side, which joins the last three blocks (as feature pyramids do, Lin et al., CVPR 2017), by the
-expectation of each point's heatmap (soft-argmax; Luvizon et al., 2019). Between the backbone's last map and the heads
-lies the neck: pooling, and what regularises it.
+The neck pools the backbone's last map and regularises the result with batch norm and dropout. The heads read the pooled
+features or the maps:
+
+- Classes and bins are logits. A binary attribute has two, trained with softmax and cross-entropy, which is equivalent
+  to a sigmoid of their difference with binary cross-entropy.
+- A number without bins is one linear output, 0 at its ``low`` and 1 at its ``high``.
+- Points are fractions of the crop's side. They are linear in the pooled features, or the expectation of each point's
+  heatmap (soft-argmax; Luvizon et al., 2019). Heatmaps have an eighth of the input's side and combine the last three
+  blocks, as in feature pyramids (Lin et al., CVPR 2017).
 """
 
 from __future__ import annotations
@@ -22,15 +25,15 @@ from ..inference.attributes import output_width
 from .resnet import MOMENTUM
 
 POOLED = "pooled"
-"""The layer whose output people take as features: the pooled numbers before batch norm and dropout."""
+"""The layer exposed as ``features``: the pooled features before batch norm and dropout."""
 NECK_NORM, LAST = "neck_bn", "dropout"
 NECK_EPSILON = 1e-3
-"""Of the neck's batch norm."""
+"""Epsilon of the neck's batch norm."""
 
 
 @keras.saving.register_keras_serializable("facepipe")
 class SoftArgmax(layers.Layer):
-    """Heatmaps (n, h, w, points) to the expected place of each point, (n, points * 2), x and y as fractions."""
+    """Turns heatmaps (n, h, w, points) into expected points, (n, points * 2), x and y as fractions."""
 
     def call(self, heatmaps: Any) -> Any:
         _, height, width, points = heatmaps.shape
@@ -42,13 +45,14 @@ class SoftArgmax(layers.Layer):
 
 
 def attribute_output(attribute: Attribute, pooled: Any, maps: list[Any], heads: Heads, l2: float = 0.0) -> Any:
-    """The output of one attribute, (n, ``output_width``), float32.
+    """Build the output of one attribute, (n, ``output_width``), float32.
 
     Args:
+        attribute: the schema entry.
         pooled: (n, width), from the neck.
-        maps: of strides 8, 16 and 32.
-        heads: how heads are made.
-        l2: factor of the squared kernels of dense layers in the loss.
+        maps: feature maps of strides 8, 16 and 32.
+        heads: the recipe's heads.
+        l2: factor of the dense layers' squared kernels in the loss (L2 penalty).
     """
     if attribute.kind == "points" and heads.points == "heatmaps":
         return _heatmap_points(attribute, maps, heads.points_width)
@@ -86,7 +90,7 @@ def _heatmap_points(attribute: Attribute, maps: list[Any], channels: int) -> Any
 
 
 def _enlarged(x: Any, side: int) -> Any:
-    """A map brought to the side of a finer one, about twice its own (InceptionV3 does not pad: 8, 17 and 35)."""
+    """Upsample a map to the side of a finer one, about twice its own (InceptionV3 does not pad: 8, 17 and 35)."""
     if side == 2 * x.shape[1]:
         return layers.UpSampling2D(2)(x)
     return layers.Resizing(side, side, interpolation="bilinear")(x)
@@ -96,7 +100,7 @@ def pooled_features(last: Any, neck: Neck) -> tuple[Any, Any]:
     """Pool a map, (n, h, w, channels), to (n, width) float32; only ``flatten`` makes the width depend on the size.
 
     Returns:
-        The pooled numbers, and what the heads read: the same after batch norm and dropout.
+        The pooled features, and the same after batch norm and dropout, as input of the heads.
     """
     match neck.pool:
         case "average":
@@ -112,7 +116,7 @@ def pooled_features(last: Any, neck: Neck) -> tuple[Any, Any]:
 
 
 def neck_layers(model: keras.Model) -> list[str]:
-    """The dense layers that read the neck: the first of each head that is not made of heatmaps."""
+    """Return the dense layers that read the neck: the first of each head without heatmaps."""
     read = [layer.output for layer in model.layers if layer.name == LAST]
     dense = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
     return [layer.name for layer in dense if any(layer.input is each for each in read)]

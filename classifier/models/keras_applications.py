@@ -1,8 +1,8 @@
-"""Backbones of ``keras.applications``, copied so that their layers have names that last and batch norms can be folded.
+"""Backbones of ``keras.applications``, cloned with stable layer names and foldable batch norms.
 
-Keras numbers the layers that it was given no names for anew in each process and model; a run's weights are stored by
-name. The copy also leaves out what prepares the picture (EfficientNet's rescaling and normalisation): the input
-convention of every backbone stands in its manifest, and none in its graph.
+A run's weights are stored by layer name, but Keras numbers unnamed layers differently in each process and model. The
+clone also omits preprocessing layers (EfficientNet's rescaling and normalisation): the input convention of every
+backbone is in the manifest, never in the graph.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 from .resnet import MOMENTUM
 
 IMAGENET_SHAPE = (224, 224, 3)
-"""The shape whose weights are taken; they fit any."""
+"""Input shape for loading the ImageNet weights, which fit any size."""
 PREPARATION = (keras.layers.Rescaling, keras.layers.Normalization)
 TAPS = {
     "mobilenetv2": ("block_6_expand_relu", "block_13_expand_relu", "out_relu"),
     "efficientnetb0": ("block4a_expand_activation", "block6a_expand_activation", "top_activation"),
     "inceptionv3": ("mixed2", "mixed7", "mixed10"),
 }
-"""Layers whose maps have strides 8, 16 and 32; of the first two, those that detectors of the field read."""
+"""Layers whose maps have strides 8, 16 and 32; for the first two networks, those commonly used by detectors."""
 
 _PARTS = {
     "mobilenetv2": (
@@ -43,11 +43,11 @@ _PARTS = {
     ),
 }
 _INCEPTION_LAST = (2, 4, 25, 69, 93)
-"""The last of InceptionV3's convolutions, counted from 0, in each block."""
+"""Index, from 0, of InceptionV3's last convolution in each block."""
 
 
 def block_of(name: str, layer: str) -> str:
-    """The block that a layer with weights belongs to; "" for one that is not the backbone's."""
+    """Return the block of a layer with weights; "" for a layer outside the backbone."""
     if name == "inceptionv3":
         found = re.fullmatch(r"(?:conv2d|batch_normalization)(?:_(\d+))?", layer)
         if found is None:
@@ -58,7 +58,7 @@ def block_of(name: str, layer: str) -> str:
 
 
 def norm_of(name: str, layer: str) -> str:
-    """The batch norm behind a convolution; "" where there is none."""
+    """Return the batch norm after a convolution; "" if there is none."""
     if not block_of(name, layer):
         return ""
     if name == "inceptionv3":
@@ -75,13 +75,13 @@ def norm_of(name: str, layer: str) -> str:
 
 
 def application_maps(name: str, function: str, image: Any, norms: Collection[str]) -> list[Any]:
-    """The maps of strides 8, 16 and 32 of a copy of the application, with random weights.
+    """Build the maps of strides 8, 16 and 32 of a clone of the application, with random weights.
 
     Args:
         name: a key of ``TAPS``.
-        function: its name in keras.applications.
+        function: its function in keras.applications.
         image: the input, (n, size, size, 3).
-        norms: blocks with batch norms; the others have none and expect weights with them folded in.
+        norms: blocks with batch norms; the others have none and expect weights with the norms folded in.
     """
     size = image.shape[1]
     original = getattr(keras.applications, function)(weights=None, include_top=False, input_shape=(size, size, 3))
@@ -109,7 +109,7 @@ def application_maps(name: str, function: str, image: Any, norms: Collection[str
 
 
 def lasting_names(model: keras.Model) -> dict[str, str]:
-    """The name of each layer, mapped to itself or, for one that Keras numbered, to its number in this model alone."""
+    """Map each layer name to a stable one: names that Keras numbered are renumbered within this model."""
     numbered: dict[str, list[tuple[int, str]]] = {}
     names = {}
     for layer in model.layers:
@@ -126,12 +126,12 @@ def lasting_names(model: keras.Model) -> dict[str, str]:
 
 
 def _numbered_stem(layer: keras.Layer) -> str:
-    """The name that Keras makes of a layer's class, before its number."""
+    """Return the name that Keras derives from a layer's class, without the number."""
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", type(layer).__name__)).lower()
 
 
 def imagenet_arrays(function: Callable[..., keras.Model]) -> dict[str, np.ndarray]:
-    """ImageNet's weights of an application by ``<layer>/<variable>``, downloaded and kept by Keras."""
+    """Return an application's ImageNet weights by ``<layer>/<variable>``; Keras downloads and caches them."""
     model = function(weights="imagenet", include_top=False, input_shape=IMAGENET_SHAPE)
     names = lasting_names(model)
     return {

@@ -1,8 +1,8 @@
-"""A network with one output for each attribute of a schema, composed as a recipe says; Keras on any backend.
+"""A network with one output per attribute of a schema, composed by a recipe; runs on any Keras backend.
 
-backbone (``backbones.py``) -> neck (``neck.py``) -> a head for each attribute (``heads.py``). Batch norms of the blocks
-that never learn their statistics again can be folded into the convolutions before training (``norms`` names the blocks
-that keep them): the same function, for ResNet50 a third less time a step in bfloat16 on a CPU.
+It consists of a backbone (``backbones.py``), a neck and a head per attribute (both ``heads.py``). The batch norms of
+blocks whose statistics are never updated can be folded into the convolutions before training; ``norms`` lists the
+blocks that keep theirs. The function is the same, and a step of ResNet50 in bfloat16 on a CPU takes a third less time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .backbones import ALL, BLOCKS, Backbone, find_backbone
 from .heads import LAST, NECK_NORM, POOLED, attribute_output, pooled_features
 
 TAKEN = {"image", FEATURES, POOLED, LAST, NECK_NORM}
-"""Names that no attribute may have: they are the network's, or an output's of its ONNX file."""
+"""Names reserved for parts of the network or outputs of its ONNX file; no attribute may have them."""
 
 
 def build_model(
@@ -31,17 +31,17 @@ def build_model(
 
     Args:
         attributes: the schema; outputs are a dict by attribute name.
-        recipe: its backbone, neck, heads, norms and l2 are what is built.
+        recipe: provides backbone, neck, heads, norms and l2.
         size: side of the input in pixels. Weights do not depend on it, unless the neck flattens.
-        norms: blocks that keep their batch norms, in place of the recipe's.
+        norms: blocks that keep their batch norms, overriding the recipe.
 
     Returns:
-        A model from float images as the backbone's ``input_spec`` says, (n, size, size, 3), to a dict of float32
-        outputs. Its name is the backbone's; its ``features`` are the tensor of pooled numbers, (n, width).
+        A model from float images, (n, size, size, 3), in the convention of the backbone's ``input_spec``, to a dict of
+        float32 outputs. It is named after the backbone; its ``features`` is the tensor of pooled features, (n, width).
 
     Raises:
-        TrainingError: an unknown backbone or block, a size that the backbone does not take, or an attribute with the
-            name of one of the network's own parts.
+        TrainingError: the backbone or a block is unknown, the backbone does not support the size, or an attribute has
+            the name of a part of the network.
     """
     backbone = find_backbone(recipe.backbone)
     backbone.check_size(size)
@@ -59,20 +59,20 @@ def build_model(
             )
         outputs[attribute.name] = attribute_output(attribute, pooled, maps, recipe.heads, recipe.l2)
     model = keras.Model(image, outputs, name=backbone.name)
-    model.features = features  # kept, since no output depends on them where every head reads the maps
+    model.features = features  # kept here, as no output depends on them if every head reads the maps
     return model
 
 
 def freeze(model: keras.Model, recipe: Recipe, blocks: Iterable[str]) -> None:
-    """Make the layers of some blocks untrainable (their batch norms run in inference mode), all others trainable.
+    """Freeze the layers of some blocks (their batch norms run in inference mode) and unfreeze all others.
 
     Args:
-        recipe: that names the backbone.
         model: from ``build_model`` with this recipe.
-        blocks: names among the backbone's ``blocks``; ``backbone`` is all of them.
+        recipe: names the backbone.
+        blocks: names from the backbone's ``blocks``; ``backbone`` means all of them.
 
     Raises:
-        TrainingError: a name that is no block.
+        TrainingError: a name is not a block.
     """
     backbone = find_backbone(recipe.backbone)
     frozen = _known(tuple(blocks), "freeze", backbone)
@@ -81,7 +81,7 @@ def freeze(model: keras.Model, recipe: Recipe, blocks: Iterable[str]) -> None:
 
 
 def _known(names: tuple[str, ...], what: str, backbone: Backbone) -> set[str]:
-    """The blocks that some names stand for."""
+    """Resolve names to blocks."""
     if unknown := set(names) - set(backbone.blocks):
         raise TrainingError(
             f"{what}: unknown blocks of {backbone.name}: {', '.join(sorted(unknown))}; "
@@ -91,12 +91,12 @@ def _known(names: tuple[str, ...], what: str, backbone: Backbone) -> set[str]:
 
 
 def batch_norms(model: keras.Model) -> list[layers.BatchNormalization]:
-    """The model's batch norms, in order."""
+    """Return the model's batch norms in order."""
     return [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
 
 
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
-    """Every weight by path, ``<layer>/<variable>``, as float32."""
+    """Return all weights by path, ``<layer>/<variable>``, as float32."""
     return {
         f"{layer.name}/{variable.name}": np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
         for layer in model.layers
@@ -106,10 +106,10 @@ def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def set_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
-    """Set every weight by path.
+    """Set all weights by path.
 
     Raises:
-        TrainingError: one is missing or has another shape.
+        TrainingError: a weight is missing or has another shape.
     """
     for layer in model.layers:
         for variable in layer.weights:

@@ -1,6 +1,7 @@
-"""Where training starts from: ImageNet, named arrays, a run, a released version or nothing; and fitting it to a model.
+"""Starting weights for training (ImageNet, named arrays, a run, a release or none) and their fit to a model.
 
-A batch norm can stand beside its kernel or be folded into it, in the weights as in the model; each becomes the other.
+Both the weights and the model may have a batch norm as a separate layer or folded into its kernel; either form is
+converted to the other.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from .keras_applications import imagenet_arrays
 from .multitask import get_weights, set_weights
 
 CONV, DEPTHWISE = (3, 2, 0, 1), (2, 3, 0, 1)
-"""Axes of Keras' kernels in ONNX' order: (h, w, in, out) and (h, w, channels, 1)."""
+"""Axes of Keras kernels in ONNX order: (h, w, in, out) and (h, w, channels, 1)."""
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 TORCH_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
-"""Names of a batch norm's arrays in torch, and ours."""
+"""Names of a batch norm's arrays in torch, mapped to ours."""
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -44,16 +45,16 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def starting_arrays(start: str, backbone: str) -> dict[str, np.ndarray]:
-    """Weights to start from.
+    """Load the weights to start training from.
 
     Args:
-        start: the path of an ``.npz``, a run's folder, ``imagenet`` (downloaded by Keras, for ``resnet18`` by
-            torchvision), a released version that holds its training weights, or ``none``.
-        backbone: a key of ``BACKBONES``; what ``imagenet`` means depends on it.
+        start: the path of an ``.npz``, a run folder, ``imagenet`` (downloaded by Keras, or by torchvision for
+            ``resnet18``), a released version that holds its training weights, or ``none``.
+        backbone: a key of ``BACKBONES``; it determines the ``imagenet`` weights.
 
     Raises:
         TrainingError: there are no such weights; the message says what to do.
-        MissingExtraError: torchvision is needed and is not installed.
+        MissingExtraError: torchvision is needed but not installed.
     """
     if start == "none":
         return {}
@@ -74,7 +75,7 @@ def starting_arrays(start: str, backbone: str) -> dict[str, np.ndarray]:
 
 
 def without_network(backbone: str) -> str:
-    """What to start from where ImageNet's weights cannot be downloaded: the released classifier if it fits."""
+    """Suggest a start if the ImageNet weights cannot be downloaded: the released classifier if it fits."""
     others = (
         "give --start an .npz with arrays named <layer>/<variable> as in keras.applications (conv1_conv/kernel ...), a "
         "run's folder, a released version, or 'none'"
@@ -100,7 +101,7 @@ def _imagenet(backbone: Backbone) -> dict[str, np.ndarray]:
     keep_keras_downloads()
     try:
         return imagenet_arrays(getattr(keras.applications, backbone.application))
-    except Exception as error:  # Keras raises whatever its downloader and its reader do
+    except Exception as error:  # Keras passes on any error of its downloader and reader
         raise TrainingError(
             f"Keras could not get {backbone.application}'s ImageNet weights ({error}); "
             f"{without_network(backbone.name)}. A broken download stays in Keras' folder, ~/.keras/models or "
@@ -109,21 +110,21 @@ def _imagenet(backbone: Backbone) -> dict[str, np.ndarray]:
 
 
 def fit_start(model: keras.Model, arrays: dict[str, np.ndarray]) -> list[str]:
-    """Put starting weights into a model; fold batch norms where it has none, reset them where kernels are random.
+    """Load starting weights into a model; fold batch norms where it has none, reset them where kernels are random.
 
-    A batch norm's numbers describe the kernel before it. Where that kernel is absent or of another shape, the kernel
-    stays random and its batch norm is reset (gamma 1, beta 0, mean 0, variance 1).
+    The values of a batch norm belong to the kernel before it. If that kernel is missing or has another shape, it stays
+    random and its batch norm is reset (gamma 1, beta 0, mean 0, variance 1).
 
     Args:
         model: new, from ``build_model``.
-        arrays: as ``starting_arrays`` gives them; empty changes nothing.
+        arrays: as returned by ``starting_arrays``; empty changes nothing.
 
     Returns:
-        Layers with kernels that start at random.
+        Layers whose kernels start at random.
 
     Raises:
-        TrainingError: the arrays fit no layer of the backbone, or a block whose batch norms are folded has no weights
-            to start from, so it could not train.
+        TrainingError: the arrays fit no layer of the backbone, or a block with folded batch norms has no starting
+            weights and so could not train.
     """
     backbone = find_backbone(model.name)
     weights = get_weights(model)
@@ -155,11 +156,11 @@ def fit_start(model: keras.Model, arrays: dict[str, np.ndarray]) -> list[str]:
 
 
 def frozen_at_random(recipe: Recipe, fresh: list[str]) -> str:
-    """A warning where blocks that no stage trains start at random, in whole or in part; "" where there are none.
+    """Return a warning about blocks that start wholly or partly at random but are never trained; "" if there are none.
 
     Args:
-        recipe: whose stages freeze blocks.
-        fresh: as ``fit_start`` returns it.
+        recipe: its stages freeze blocks.
+        fresh: as returned by ``fit_start``.
     """
     backbone = find_backbone(recipe.backbone)
     random = {backbone.block(layer) for layer in fresh} - {""}
@@ -173,18 +174,18 @@ def frozen_at_random(recipe: Recipe, fresh: list[str]) -> str:
 
 
 def _fit_layer(backbone: Backbone, layer: str, weights: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
-    """Set a layer's kernel and bias, and the batch norm behind it, from arrays that hold its kernel."""
+    """Set a layer's kernel and bias, and the batch norm after it, from arrays that hold its kernel."""
     kernel, norm = arrays[f"{layer}/kernel"], backbone.norm(layer)
     like = weights[f"{layer}/bias"] if f"{layer}/bias" in weights else weights[f"{norm}/beta"]
     bias = arrays.get(f"{layer}/bias", np.zeros_like(like))
     if f"{norm}/beta" in weights:
         _fit_norm(norm, backbone.epsilon, weights, arrays)
         if f"{layer}/bias" not in weights:
-            # A convolution without a bias, as most of keras.applications': the batch norm takes up a folded one's.
+            # The convolution has no bias, like most in keras.applications: the batch norm absorbs a folded one.
             part = "moving_mean" if f"{norm}/beta" in arrays else "beta"
             weights[f"{norm}/{part}"] = weights[f"{norm}/{part}"] + (bias if part == "beta" else -bias)
     elif norm and f"{norm}/beta" in arrays:
-        # Some have no gamma.
+        # Some batch norms have no gamma.
         gamma, beta, mean, variance = (arrays.get(f"{norm}/{part}", np.ones_like(like)) for part in NORM)
         kernel, bias = fold(kernel, bias, gamma, beta, mean, variance, backbone.epsilon)
     weights[f"{layer}/kernel"] = kernel
@@ -193,7 +194,7 @@ def _fit_layer(backbone: Backbone, layer: str, weights: dict[str, np.ndarray], a
 
 
 def _fit_norm(norm: str, epsilon: float, weights: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
-    """Set a batch norm from the arrays; what they do not hold (it was folded, or has no gamma) does nothing."""
+    """Set a batch norm from the arrays; missing parts (folded, or no gamma) become the identity."""
     nothing = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1 - epsilon}
     for part in NORM:
         if (name := f"{norm}/{part}") in weights:
@@ -201,7 +202,7 @@ def _fit_norm(norm: str, epsilon: float, weights: dict[str, np.ndarray], arrays:
 
 
 def _fold_neck(model: keras.Model, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrays in which the neck's batch norm is folded into the heads' first dense layers, if the model has none."""
+    """Fold the neck's batch norm into the first dense layers of the heads if the model has no such norm."""
     if f"{NECK_NORM}/gamma" not in arrays or any(layer.name == NECK_NORM for layer in model.layers):
         return arrays
     gamma, beta, mean, variance = (arrays[f"{NECK_NORM}/{part}"] for part in NORM)
@@ -224,10 +225,16 @@ def fold(
     variance: np.ndarray,
     epsilon: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias of one convolution that does what this one and its batch norm (in inference mode) do.
+    """Fold a batch norm (in inference mode) into the kernel and bias of the convolution before it.
 
     Args:
         kernel: (h, w, in, out), or (h, w, channels, 1) of a depthwise convolution.
+        bias: of the convolution, (out,).
+        gamma: scale of the batch norm, (out,).
+        beta: offset of the batch norm, (out,).
+        mean: moving mean of the batch norm, (out,).
+        variance: moving variance of the batch norm, (out,).
+        epsilon: of the batch norm.
     """
     scale = gamma / np.sqrt(variance + epsilon)
     depthwise = kernel.shape[3] == 1 and kernel.shape[2] == len(scale)
@@ -235,11 +242,11 @@ def fold(
 
 
 def resnet18_arrays() -> dict[str, np.ndarray]:
-    """Download (once; torch keeps the file) torchvision's ``IMAGENET1K_V1`` weights and name them as our layers.
+    """Download torchvision's ``IMAGENET1K_V1`` weights (once; torch caches the file) and rename them to our layers.
 
     Raises:
         MissingExtraError: torchvision is not installed.
-        TrainingError: they could not be downloaded, or are not what their name's hash says.
+        TrainingError: the download failed, or does not match the hash in its name.
     """
     torchvision = require("torchvision")
     weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
@@ -254,9 +261,9 @@ def resnet18_arrays() -> dict[str, np.ndarray]:
 
 
 def arrays_of_torch(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """A torchvision ResNet18's state by our names: ``layer2.0.conv1.weight`` is ``conv3_block1_1_conv/kernel``.
+    """Rename a torchvision ResNet18's state: ``layer2.0.conv1.weight`` becomes ``conv3_block1_1_conv/kernel``.
 
-    Its last, dense layer is left out.
+    The final dense layer is left out.
     """
     arrays = {}
     for name, tensor in state.items():
@@ -276,13 +283,13 @@ def arrays_of_torch(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def weights_of_onnx(content: bytes) -> dict[str, np.ndarray]:
-    """The weights in an exported file by path, float32; int8 and float16 are taken back to what they stand for.
+    """Read the weights of an exported file by path, as float32; int8 and float16 are dequantised.
 
-    Batch norms are folded into the kernels (``fit_start`` takes care of that).
+    Batch norms are folded into the kernels, which ``fit_start`` handles.
 
     Raises:
         TrainingError: the file names no weights as this module does.
-        WeightsError: it takes them from another file.
+        WeightsError: the file refers to external data.
     """
     import onnx
     from onnx import numpy_helper

@@ -1,9 +1,9 @@
-"""Residual networks (He et al., "Deep Residual Learning", CVPR 2016) whose batch norms can be left out block by block.
+"""Residual networks whose batch norms can be omitted block by block, and a plain convolutional network.
 
-``resnet50`` is ResNet50 v1 with the layer names of ``keras.applications``; its ImageNet weights fit. ``resnet18`` has
-basic blocks as torchvision builds them (padding on both sides, the stride in a block's first convolution).
-
-A plain convolutional network: a 3 x 3 convolution, ReLU and 2 x 2 pooling, five times; trained from scratch.
+The residual networks follow He et al., "Deep Residual Learning", CVPR 2016. ``resnet50`` is ResNet50 v1 with the layer
+names of ``keras.applications``, whose ImageNet weights fit. ``resnet18`` has basic blocks as in torchvision (padding on
+both sides, the stride in a block's first convolution). The plain network repeats a 3 x 3 convolution, ReLU and 2 x 2
+pooling five times and is trained from scratch.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ import keras
 from keras import layers
 
 EPSILON = 1.001e-5
-"""Of the batch norms, as keras.applications has it."""
+"""Epsilon of the batch norms, as in keras.applications."""
 MOMENTUM = 0.9
-"""Of the batch norms' moving statistics: they must not lag behind weights that move fast (see batchnorm.py)."""
+"""Momentum of the batch norms' moving statistics, low enough to follow fast-moving weights (see
+``training/validation.py``)."""
 FILTERS = (32, 64, 128, 256, 256)
-"""Of the plain conv net's blocks."""
+"""Filters per block of the plain network."""
 DEPTHS = {"resnet50": (3, 4, 6, 3), "resnet18": (2, 2, 2, 2), "resnet14": (1, 1, 1, 1)}
-"""Residual units of conv2 to conv5. ``resnet14`` is for trying things out: ResNet50 with a quarter of the depth."""
+"""Residual units in conv2 to conv5. ``resnet14`` is for experiments: ResNet50 at a quarter of the depth."""
 BASIC = {"resnet18"}
-"""Those whose units are two 3 x 3 convolutions; the others' narrow, convolve and widen."""
+"""Networks with basic units of two 3 x 3 convolutions; the others have bottleneck units."""
 
 
 def residual_maps(name: str, image: Any, norms: Collection[str], l2: float) -> list[Any]:
-    """The maps of strides 8, 16 and 32.
+    """Build the feature maps of strides 8, 16 and 32.
 
     Args:
         name: a key of ``DEPTHS``.
         image: the input, (n, size, size, 3).
-        norms: blocks with batch norms; the others have none and expect weights with them folded in.
-        l2: factor of the squared kernels in the loss.
+        norms: blocks with batch norms; the others have none and expect weights with the norms folded in.
+        l2: factor of the squared kernels in the loss (L2 penalty).
     """
 
     def conv(x: Any, filters: int, kernel: int, name: str, stride: int = 1, active: bool = True) -> Any:
@@ -79,11 +80,11 @@ def residual_maps(name: str, image: Any, norms: Collection[str], l2: float) -> l
 
 
 def convnet_maps(image: Any, l2: float) -> list[Any]:
-    """The maps of strides 8, 16 and 32.
+    """Build the feature maps of strides 8, 16 and 32.
 
     Args:
         image: the input, (n, size, size, 3).
-        l2: factor of the squared kernels in the loss.
+        l2: factor of the squared kernels in the loss (L2 penalty).
     """
     maps, x = [], image
     for block, filters in enumerate(FILTERS, 1):

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: weights, optimizer and position in one file that is either old or new, never half."""
+"""Checkpoints of a training run: weights, optimizer state and position in one file, written atomically."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ LOG_VARIANCES = "learner/log_variances"
 
 @dataclass
 class Position:
-    """Where a run stands."""
+    """The progress of a run."""
 
     stage: int = 0
     step: int = 0
     """Batches done in this stage."""
     epochs: float = 0.0
-    """Epochs done in the stages before it."""
+    """Epochs done in earlier stages."""
     seconds: float = 0.0
-    """Running time of all stages so far, pauses between a kill and the resumption left out."""
+    """Running time of all stages so far, without the pauses before a resumption."""
     stage_start: float = 0.0
-    """``seconds`` when this stage began."""
+    """``seconds`` at the start of this stage."""
     best: float = float("inf")
     """Lowest validation loss of this stage."""
     waited: int = 0
-    """Validations since then."""
+    """Validations since the best one."""
     validated: int = -1
-    """The step of the last validation in this stage."""
+    """Step of the last validation in this stage."""
     served: float = float("inf")
-    """Lowest validation loss at the size that is served, of the stages before this one."""
+    """Lowest validation loss of earlier stages at the served size."""
     served_stage: int = -1
-    """The stage that it was reached in; -1: none yet."""
+    """The stage that reached it; -1 if none yet."""
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an ``.npz`` in one step. What a kill in the midst of it leaves, the next one overwrites.
+    """Write an ``.npz`` atomically. The partial file of an interrupted write is overwritten by the next one.
 
     Args:
         path: ends in ``.npz``.
@@ -59,10 +59,10 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read such a file.
+    """Read an ``.npz`` written by :func:`write_arrays`.
 
     Raises:
-        TrainingError: it is missing or damaged.
+        TrainingError: the file is missing or damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -76,8 +76,8 @@ def save(path: Path, learner: Learner, position: Position) -> None:
 
     Args:
         path: of the ``.npz``.
-        learner: whose weights, optimizer and random states are kept.
-        position: of the training.
+        learner: provides weights, optimizer state and random states.
+        position: of the run.
     """
     arrays = {f"weight/{name}": value for name, value in get_weights(learner.network).items()}
     arrays |= {f"random/{name}": _array(variable) for name, variable in _random_states(learner.network).items()}
@@ -93,7 +93,7 @@ def read(path: Path) -> tuple[Position, dict[str, np.ndarray]]:
     """Read a checkpoint.
 
     Raises:
-        TrainingError: there is none, or it is another program's.
+        TrainingError: there is none, or it was written by another program.
     """
     arrays = read_arrays(path)
     try:
@@ -103,7 +103,7 @@ def read(path: Path) -> tuple[Position, dict[str, np.ndarray]]:
 
 
 def weights_in(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The weights among a checkpoint's arrays, by path.
+    """Extract the weights from a checkpoint's arrays, by path.
 
     Args:
         arrays: of any shape, by name.
@@ -112,14 +112,14 @@ def weights_in(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def restore(learner: Learner, arrays: dict[str, np.ndarray]) -> None:
-    """Put a checkpoint's weights, optimizer and random states into a learner of the same stage.
+    """Load a checkpoint's weights, optimizer state and random states into a learner of the same stage.
 
     Args:
         learner: of the same stage.
-        arrays: of any shape, by name, as :func:`save` wrote them.
+        arrays: of any shape, by name, as written by :func:`save`.
 
     Raises:
-        TrainingError: they are of another network or optimizer.
+        TrainingError: they belong to another network or optimizer.
     """
     set_weights(learner.network, weights_in(arrays))
     states = {f"random/{name}": variable for name, variable in _random_states(learner.network).items()}
@@ -135,7 +135,7 @@ def restore(learner: Learner, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _random_states(network: keras.Model) -> dict[str, Any]:
-    """What dropout draws next, so that a resumed run draws what it would have drawn."""
+    """Return the random states of dropout, so that a resumed run continues the same sequence."""
     return {
         f"{layer.name}/{index}": variable
         for layer in network.layers

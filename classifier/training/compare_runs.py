@@ -1,4 +1,4 @@
-"""Runs of the classifier side by side: what they reached and cost, and one picture of their curves."""
+"""Comparison of training runs: their results and costs, and a plot of their curves."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ from .curves import COLOURS, FEW, finish, new_figure, save_figure, series
 from .run_folder import BEST, FINAL, SETTINGS, Row, read_history
 
 ROUNDS = 30
-"""Crops that each run's export is timed on."""
+"""Number of crops for timing each run's export."""
 
 
 @dataclass
 class RunFigures:
-    """What is known of a run; what is not is None or left out.
+    """The known figures of a run; unknown ones are None or left out.
 
     Attributes:
         name: of its folder.
-        folder: as it was given.
+        folder: as given.
         backbone: of its recipe.
         size: side of its input in pixels.
-        measured: through what: ``export``, the ONNX file on all val rows; ``training``, Keras at the best validation.
-        figures: by metric, as ``age.mae`` and ``gender.accuracy``.
+        measured: source of the figures: ``export``, the ONNX file on all val rows, or ``training``, Keras at the best
+            validation.
+        figures: by metric, such as ``age.mae`` and ``gender.accuracy``.
         units: of the numeric attributes.
-        loss: validation loss of the weights that it becomes: the lowest at the size that is served.
-        epochs: trained.
-        parameters: numbers in its weights.
-        milliseconds: median for one input through the export on this machine.
-        megabytes: of the exported file.
+        loss: validation loss of the released weights: the lowest at the served size.
+        epochs: number of epochs trained.
+        parameters: number of values in its weights.
+        milliseconds: median time of one crop through the export on this machine.
+        megabytes: size of the exported file.
     """
 
     name: str
@@ -57,12 +58,14 @@ class RunFigures:
     megabytes: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Convert to JSON data."""
         return asdict(self) | {"folder": str(self.folder)}
 
 
 def read_run(folder: Path) -> RunFigures:
-    """What a run's folder tells of it, the time of a crop left out. A run need not be over, nor be of this facepipe.
+    """Read the figures of a run from its folder, except the time per crop.
+
+    The run may be unfinished or from another version of facepipe.
 
     Raises:
         TrainingError: its settings are damaged.
@@ -99,8 +102,11 @@ def read_run(folder: Path) -> RunFigures:
 
 
 def _best(rows: list[Row], stages: list[dict[str, Any]]) -> Row | None:
-    """The row of the weights that the run becomes: the lowest validation loss at the size that is served, of stages
-    that learn every attribute; while no stage is that far, of the present one."""
+    """Find the history row of the weights to release.
+
+    It has the lowest validation loss at the served size among the stages that learn every attribute. If there is no
+    such row yet, it is the best of the current stage.
+    """
     partial = {stage.get("name") for stage in stages if stage.get("attributes") is not None}
     measured = [row for row in rows if row.get("val_loss") is not None]
     served = [row for row in measured if row.get("size") == stages[-1]["size"] and row["stage"] not in partial]
@@ -113,21 +119,21 @@ def _float(value: str | float | None) -> float | None:
 
 
 def _exported(folder: Path) -> list[Release]:
-    """The run's export, if there is a whole one."""
+    """Open the run's export, if it is complete."""
     if not (folder / EXPORT / MANIFEST).is_file():
         return []
     return [open_release(folder / EXPORT)]
 
 
 def _figures(manifest: Manifest) -> dict[str, float]:
-    """What was measured of the default file over all val rows: the first record."""
+    """Return the metrics of the default file over all val rows, which are in the first record."""
     if not manifest.metrics:
         return {}
     return {metric.name: metric.value for metric in manifest.metrics[0].values if metric.value is not None}
 
 
 def _parameters(folder: Path) -> int | None:
-    """Numbers in a run's weights, the statistics of batch norms included."""
+    """Count the values in a run's weights, including batch norm statistics."""
     for name in (FINAL, BEST):
         if (folder / name).is_file():
             with np.load(folder / name, allow_pickle=False) as archive:
@@ -136,12 +142,14 @@ def _parameters(folder: Path) -> int | None:
 
 
 def time_exports(runs: Sequence[RunFigures], rounds: int = ROUNDS, threads: int | None = 1) -> None:
-    """Fill in the median time of one crop through each run's export, all in turn, so that each meets the same machine.
+    """Fill in the median time per crop through each run's export.
+
+    The exports take turns, so that all see the same machine load.
 
     Args:
-        runs: those without an export are left as they are.
-        rounds: crops each.
-        threads: of ONNX Runtime; None: one a core. More than one each, and the sessions disturb one another.
+        runs: those without an export are left unchanged.
+        rounds: crops per run.
+        threads: of ONNX Runtime; None for one per core. With more than one, the sessions disturb each other.
 
     Raises:
         WeightsError: an export is damaged.
@@ -167,7 +175,7 @@ def time_exports(runs: Sequence[RunFigures], rounds: int = ROUNDS, threads: int 
 
 
 def columns(runs: Sequence[RunFigures]) -> list[tuple[str, str, str]]:
-    """The table's columns of figures: heading, metric and format; those that some run has."""
+    """Return heading, metric and format of the table's columns, for the metrics of at least one run."""
     have = list(dict.fromkeys(name for run in runs for name in run.figures))
     units = {name: unit for run in runs for name, unit in run.units.items()}
     chosen: list[tuple[str, str, str]] = []
@@ -186,7 +194,7 @@ def columns(runs: Sequence[RunFigures]) -> list[tuple[str, str, str]]:
 
 
 def draw_comparison(folders: Sequence[Path], path: Path) -> Path:
-    """Draw the curves of several runs: losses of training (dashed) and validation, and what the validations measured.
+    """Draw the curves of several runs: training (dashed) and validation losses, and the validation metrics.
 
     Args:
         folders: of the runs.
@@ -230,7 +238,7 @@ def draw_comparison(folders: Sequence[Path], path: Path) -> Path:
 
 
 def _measured_in(rows: list[Row]) -> dict[str, float]:
-    """Metrics that some row has."""
+    """Return the metrics that occur in any row."""
     return {name: value for row in rows for name in row if "." in name and (value := _float(row[name])) is not None}
 
 

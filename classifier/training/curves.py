@@ -1,4 +1,4 @@
-"""A run's curves as a picture: losses of training and of validation, metrics, learnt weights and the learning rate."""
+"""A plot of a run's curves: training and validation losses, metrics, learnt loss weights and learning rate."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ TRAIN, VAL = "#1f6fb4", "#d6622a"
 COLOURS = ("#1f6fb4", "#d6622a", "#3a923a", "#8d5fbf", "#c44e6b", "#7f6a55", "#4bacc6", "#b8960b")
 COLUMNS = 4
 FEW = 25
-"""Up to so many validations are marked by points."""
+"""Validations are marked by points if there are at most this many."""
 
 Line = tuple[str, str]
-"""A column of the history, and its label."""
+"""A column of the history and its label."""
 
 
 def draw_curves(folder: Path, attributes: Iterable[Attribute]) -> Path:
-    """Draw a run's history into ``curves.png`` of its folder, whole or not at all.
+    """Draw a run's history to ``curves.png`` in its folder, written atomically.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
         attributes: its schema.
 
     Returns:
-        The picture's path; nothing is written where there is no history yet.
+        The picture's path; nothing is written if there is no history yet.
 
     Raises:
         DataError: the history is damaged.
@@ -53,7 +53,7 @@ def draw_curves(folder: Path, attributes: Iterable[Attribute]) -> Path:
         colours = (TRAIN, VAL) if len(lines) == 2 else COLOURS
         for colour, (name, label) in zip(_again(colours), lines, strict=False):
             points = series(rows, name)
-            if any(value for _, value in points):  # the loss of what nobody labels is 0 throughout
+            if any(value for _, value in points):  # unlabelled attributes have a constant loss of 0
                 marker = "o" if len(points) <= FEW else ""
                 axis.plot(*zip(*points, strict=True), color=colour, label=label, marker=marker, markersize=3.5)
         finish(axis, title, series(rows, "minutes")[-1][0], top)
@@ -76,7 +76,7 @@ def draw_curves(folder: Path, attributes: Iterable[Attribute]) -> Path:
 
 
 def _panels(attributes: tuple[Attribute, ...], rows: list[Row]) -> list[tuple[str, list[Line], float | None]]:
-    """Title, lines and upper end of each panel."""
+    """Return title, lines and upper limit of each panel."""
     both = (("train", "training"), ("val", "validation"))
     panels: list[tuple[str, list[Line], float | None]] = [
         ("loss, all", [(f"{part}_loss", label) for part, label in both], None)
@@ -104,7 +104,7 @@ def _panels(attributes: tuple[Attribute, ...], rows: list[Row]) -> list[tuple[st
 
 
 def series(rows: list[Row], name: str) -> list[tuple[float, float]]:
-    """Epochs and values of a column, where it was measured; rows count as epochs in runs of facepipe 0.1."""
+    """Return epochs and measured values of a column; in runs of facepipe 0.1 the row number is the epoch."""
     points = []
     for number, row in enumerate(rows, 1):
         value, epoch = row.get(name), row.get("epoch")
@@ -114,7 +114,7 @@ def series(rows: list[Row], name: str) -> list[tuple[float, float]]:
 
 
 def _stage_starts(rows: list[Row]) -> list[float]:
-    """Epochs at which the stages began."""
+    """Return the epochs at which the stages started."""
     starts, before, stage = [], 0.0, None
     for row in rows:
         if row["stage"] != stage:
@@ -130,19 +130,19 @@ def _again(colours: tuple[str, ...]) -> Iterable[str]:
 
 
 def new_figure(columns: int, rows: int) -> Figure:
-    """An empty figure for so many panels, which needs no screen."""
+    """Create an empty figure for a grid of panels; needs no display."""
     size = (3.6 * columns + 0.6, 2.9 * rows + 0.5)
     return require("matplotlib.figure").Figure(figsize=size, layout="constrained")
 
 
 def finish(axis: Any, title: str, epochs: float, top: float | None = None) -> None:
-    """Give a panel its title, grid and axis of epochs.
+    """Set a panel's title, grid and epoch axis.
 
     Args:
-        axis: of matplotlib.
-        title: above it.
-        epochs: where the axis of epochs ends.
-        top: of the other axis; None leaves it.
+        axis: the matplotlib axes.
+        title: above the panel.
+        epochs: end of the epoch axis.
+        top: upper limit of the other axis; None leaves it unchanged.
     """
     axis.set_title(title, fontsize=10)
     axis.grid(alpha=0.25)
@@ -156,7 +156,7 @@ def finish(axis: Any, title: str, epochs: float, top: float | None = None) -> No
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG, whole or not at all."""
+    """Write a PNG atomically."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
     write_whole(path, content.getvalue())

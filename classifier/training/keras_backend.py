@@ -1,4 +1,4 @@
-"""Keras on its backend, imported without the chatter of TensorFlow's libraries."""
+"""Import of Keras and its backend without the log noise of TensorFlow's libraries."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ CHATTER = re.compile(
     rb"WARNING: All log messages before absl::|[IWE]\d{4} \d\d:\d\d:|\d{4}-\d\d-\d\d [\d:.]+: [IWE] |"
     rb"To enable the following instructions|\s*$"
 )
-"""Lines that TensorFlow's libraries write while they are loaded."""
+"""Lines that TensorFlow's libraries print while loading."""
 
 
 def import_keras() -> None:
-    """Import Keras on its backend, ``KERAS_BACKEND`` or else TensorFlow, without the chatter of either.
+    """Import Keras and its backend (``KERAS_BACKEND``, else TensorFlow) without their log noise.
 
     Raises:
         MissingExtraError: Keras or the backend is not installed.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    for name in ("tensorflow", "absl", "jax"):  # retracing and deprecations
+    for name in ("tensorflow", "absl", "jax"):  # retracing and deprecation warnings
         logging.getLogger(name).setLevel(logging.ERROR)
     with without_chatter():
         keras = require("keras")
@@ -35,19 +35,20 @@ def import_keras() -> None:
             tensorflow = require("tensorflow", "train")
             tensorflow.get_logger().setLevel(logging.ERROR)
             tensorflow.autograph.set_verbosity(0)
-            tensorflow.config.list_logical_devices()  # says what GPUs it misses when it first looks for them
+            tensorflow.config.list_logical_devices()  # the first query logs missing GPUs
 
 
 @contextmanager
 def without_chatter() -> Iterator[None]:
-    """Drop what TensorFlow's libraries write to standard error in the block; all else is passed on at its end.
+    """Filter the lines of TensorFlow's libraries from standard error; other output is passed on when the block ends.
 
-    They write past Python, and heed neither ``TF_CPP_MIN_LOG_LEVEL`` nor absl's settings before absl is set up.
+    The libraries write directly to the file descriptor, and ignore both ``TF_CPP_MIN_LOG_LEVEL`` and absl's settings
+    until absl is initialised.
     """
     try:
         sys.stderr.flush()
         kept = os.dup(2)
-    except (OSError, AttributeError, ValueError):  # no standard error that could be kept quiet
+    except (OSError, AttributeError, ValueError):  # no standard error to filter
         yield
         return
     with tempfile.TemporaryFile() as file:

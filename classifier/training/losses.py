@@ -1,6 +1,6 @@
-"""Losses of the attribute kinds, each masked: an unlabelled row (NaN) moves nothing.
+"""Losses for each kind of attribute. They are masked: an unlabelled row (NaN) contributes no gradient.
 
-Written in ``keras.ops``, so that they run on every backend of Keras.
+They use ``keras.ops`` and run on every Keras backend.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from ..config.recipe import Losses
 from ..inference.attributes import bin_centres
 
 FLOOR = 1 / 8
-"""A batch's loss is the mean over its labelled rows, but never over fewer than this share of the batch: a lone label
-must not move the weights with the force of a whole batch."""
+"""A batch's loss is the mean over its labelled rows, but the divisor is at least this share of the batch, so that a
+single label does not count as much as a whole batch."""
 BINNED = ("distribution", "classes")
-"""Losses of numbers with bins; the others are of numbers without."""
+"""Losses for numbers with bins; the others are for numbers without."""
 HUBER = 0.1
 """Share of the range beyond which ``huber`` grows linearly."""
 LOG_SCALE = 0.05
 WING, WING_CURVATURE = 10 / 256, 2 / 256
-"""The wing loss's w and epsilon: 10 and 2 pixels of a crop of 256, as fractions of its side."""
+"""w and epsilon of the wing loss: 10 and 2 pixels of a 256 px crop, as fractions of its side."""
 
 
 class MaskedLoss(keras.losses.Loss, ABC):
-    """Mean over the labelled rows; subclasses give each row's loss and whether it is labelled."""
+    """Mean loss over the labelled rows; subclasses define the loss of each row and whether it is labelled."""
 
     @abstractmethod
     def rows(self, target: Any, output: Any) -> tuple[Any, Any]:
-        """Loss of each row, finite wherever ``known`` is 0, and ``known`` itself, 0 or 1; both of one shape."""
+        """Return the loss of each row, finite even where ``known`` is 0, and ``known`` itself, 0 or 1, same shape."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         loss, known = self.rows(y_true, y_pred)
@@ -44,19 +44,19 @@ class MaskedLoss(keras.losses.Loss, ABC):
 
 
 def _known(target: Any) -> tuple[Any, Any]:
-    """The target with NaN replaced by 0, so that no gradient meets a NaN, and 0 or 1 for each entry."""
+    """Replace NaN by 0, which keeps NaN out of the gradients; also return a 0/1 mask of the labelled entries."""
     present = ops.logical_not(ops.isnan(target))
     return ops.where(present, target, ops.zeros_like(target)), ops.cast(present, target.dtype)
 
 
 def _soft_labels(value: Any, centres: np.ndarray, sigma: float) -> Any:
-    """Gaussian weights of the centres around each value, (n, centres), summing to 1."""
+    """Compute Gaussian weights of the centres around each value, (n, centres), summing to 1."""
     distance = (ops.expand_dims(value, -1) - ops.convert_to_tensor(centres, "float32")) / sigma
     return ops.softmax(-0.5 * ops.square(distance), axis=-1)
 
 
 def _outside(logs: Any, inside: Any) -> Any:
-    """Minus the logarithm of the probability of the classes that are ``inside``, (n,)."""
+    """Compute the negative log probability of the classes that are ``inside``, (n,)."""
     return -ops.logsumexp(ops.where(inside, logs, ops.full_like(logs, -1e9)), axis=-1)
 
 
@@ -65,7 +65,7 @@ class ClassLoss(MaskedLoss):
 
     Args:
         smoothing: of the labels.
-        weights: factor of each class's rows, (classes,); None means 1.
+        weights: factor for the rows of each class, (classes,); None means 1.
     """
 
     def __init__(self, smoothing: float = 0.0, weights: np.ndarray | None = None, **options: Any):
@@ -82,11 +82,11 @@ class ClassLoss(MaskedLoss):
         return loss, known
 
     def wanted(self, index: Any, classes: int, dtype: Any) -> Any:
-        """The label's distribution over the classes, (n, classes).
+        """Compute the label distribution over the classes, (n, classes).
 
         Args:
             index: of the class, (n,).
-            classes: how many there are.
+            classes: number of classes.
             dtype: of the result.
         """
         wanted = ops.one_hot(ops.cast(index, "int32"), classes, dtype=dtype)
@@ -94,11 +94,10 @@ class ClassLoss(MaskedLoss):
 
 
 class OrdinalLoss(ClassLoss):
-    """Cross-entropy against a Gaussian over the neighbouring classes (Diaz & Marathe, "Soft Labels for Ordinal
-    Regression", CVPR 2019), half a class wide.
+    """Cross-entropy against a Gaussian over the neighbouring classes, with a standard deviation of half a class.
 
-    Targets of shape (n, 3), class, lowest and highest class, may know only the latter two: then the loss is minus the
-    logarithm of the probability of the classes from one to the other.
+    See Diaz & Marathe, "Soft Labels for Ordinal Regression", CVPR 2019. Targets of shape (n, 3) hold class, lowest and
+    highest class. If only the last two are known, the loss is the negative log probability of that range of classes.
     """
 
     def rows(self, target: Any, output: Any) -> tuple[Any, Any]:
@@ -116,7 +115,7 @@ class OrdinalLoss(ClassLoss):
 
 
 class _NumberLoss(MaskedLoss):
-    """Of a number, or of a closed range where only that is known; numbers beyond the ends count as the ends."""
+    """Loss of a number, or of a closed range if only that is known; numbers are clipped to the attribute's range."""
 
     def __init__(self, attribute: NumericAttribute, **options: Any):
         super().__init__(**options)
@@ -131,21 +130,21 @@ class _NumberLoss(MaskedLoss):
 
     @abstractmethod
     def both(self, value: Any, low: Any, high: Any, output: Any) -> tuple[Any, Any]:
-        """Each row's loss if its value is known and if its range is, (n,) each."""
+        """Return each row's loss for a known value and for a known range, (n,) each."""
 
 
 class BinsLoss(_NumberLoss):
-    """A number as a distribution over bins.
+    """Loss of a number as a distribution over bins.
 
-    Where only a closed range is known: minus the logarithm of the probability inside it. Where the number is known:
+    If only a closed range is known, it is the negative log probability inside the range. If the number is known:
 
     - with ``sigma``, cross-entropy against a Gaussian of ``sigma`` bins around it, plus the distance of the expectation
-      from it in tenths of the range (as DLDL-v2, Gao et al., IJCAI 2018);
-    - without, cross-entropy of the bin that holds it (as DEX, Rothe et al., 2015), with label smoothing.
+      from it in tenths of the range (as in DLDL-v2, Gao et al., IJCAI 2018);
+    - without, cross-entropy of the bin that holds it (as in DEX, Rothe et al., 2015), with label smoothing.
 
     Args:
         attribute: with its bins.
-        sigma: of the label's normal distribution, in bins; None puts all on one bin.
+        sigma: standard deviation of the label's normal distribution, in bins; None uses a single bin.
         smoothing: without ``sigma``, the share of the label that is spread over all bins.
     """
 
@@ -173,10 +172,12 @@ class BinsLoss(_NumberLoss):
 
 
 class RegressionLoss(_NumberLoss):
-    """A number as one output, both on a scale on which ``low`` is 0 and ``high`` is 1. Of a row that knows only a range
-    the distance outside it counts, so that inside it nothing moves.
+    """Regression loss of a number with one output; target and output are scaled so that ``low`` is 0 and ``high`` is 1.
+
+    If only a range is known, the loss is that of the distance to the range, which is 0 inside it.
 
     Args:
+        attribute: without bins.
         kind: ``mse``, ``mae`` or ``huber`` of the distance.
     """
 
@@ -204,11 +205,11 @@ class RegressionLoss(_NumberLoss):
 
 
 class PointsLoss(MaskedLoss):
-    """Of the distance ``d`` on each axis, as a fraction of the crop's side.
+    """Loss of points, from the distance ``d`` on each axis as a fraction of the crop's side.
 
     Args:
-        kind: ``log``, ``log(1 + |d| / 0.05)``, steepest near zero throughout; ``wing`` (Feng et al., "Wing Loss for
-            Robust Facial Landmark Localisation", CVPR 2018), a logarithm near zero and linear beyond; ``l1``; ``mse``.
+        kind: ``log``, which is ``log(1 + |d| / 0.05)``, steepest at zero; ``wing`` (Feng et al., "Wing Loss for Robust
+            Facial Landmark Localisation", CVPR 2018), logarithmic near zero and linear beyond; ``l1``; or ``mse``.
     """
 
     def __init__(self, kind: str = "log", **options: Any):
@@ -235,15 +236,15 @@ class PointsLoss(MaskedLoss):
 def attribute_losses(
     attributes: Iterable[Attribute], losses: Losses, class_weights: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, MaskedLoss]:
-    """The loss of each attribute, by its kind and the recipe.
+    """Create the loss of each attribute from its kind and the recipe.
 
     Args:
         attributes: the schema.
-        losses: the recipe's part; its ``weights``, ``uncertainty`` and ``class_balance`` are the caller's affair.
-        class_weights: (classes,) factors by the name of an attribute of classes (:func:`class_weights`).
+        losses: from the recipe; ``weights``, ``uncertainty`` and ``class_balance`` are up to the caller.
+        class_weights: (classes,) factors by name of a class attribute (:func:`class_weights`).
 
     Raises:
-        TrainingError: the recipe's loss of numbers is not one for a number with bins, or without.
+        TrainingError: the recipe's loss for numbers does not fit an attribute with bins, or one without.
     """
     weights = class_weights or {}
     return {attribute.name: _loss(attribute, losses, weights.get(attribute.name)) for attribute in attributes}
@@ -275,10 +276,10 @@ def _loss(attribute: Attribute, losses: Losses, weights: np.ndarray | None) -> M
 
 
 def class_weights(attributes: Iterable[Attribute], targets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Factors of the classes that make each weigh as much as every other, with mean 1 over the labelled rows.
+    """Compute class weights that give all classes the same total weight, with mean 1 over the labelled rows.
 
     Args:
-        attributes: the schema; only its attributes of classes are looked at.
+        attributes: the schema; only class attributes are used.
         targets: as in FaceTable, of the training rows.
 
     Returns:

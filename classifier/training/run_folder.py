@@ -1,4 +1,4 @@
-"""A run's folder: the settings that decide it, its history by validation, and the runs that it started from."""
+"""A run folder: its settings, the history of its validations, and the runs that it started from."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ Compression = Literal["float32", "float16", "int8"]
 LICENCE = "AGPL-3.0-or-later; trained on data with the terms above"
 SETTINGS = "settings.json"
 CHECKPOINT, BEST, SERVED, FINAL = "checkpoint.npz", "best.npz", "served.npz", "weights.npz"
-"""Files of a run's folder: where it stands, the weights of the stage's best validation, those of the stage before it
-that does best at the size that is served, and the finished run's."""
+"""Weight files of a run folder: the current checkpoint, the stage's best validation, the earlier stage that is best at
+the served size, and the finished run."""
 
 
 HISTORY = "history.csv"
 TEXTS = ("stage",)
-"""Columns that hold no number."""
+"""Columns that hold text."""
 EARLIER = 20
-"""Most runs that are followed back."""
+"""Maximum number of earlier runs in the lineage."""
 Row = dict[str, str | float | None]
 
 
 class ReleaseOptions(Record):
-    """What a run becomes when it is over; stored with it, so that a resumed run ends as it was asked to."""
+    """How a finished run is released; stored with the run, so that a resumed run keeps it."""
 
     version: str | None = None
-    """To publish as; None publishes nothing: the folder's ``export`` is a working release."""
+    """Version to publish; None publishes nothing, and the folder's ``export`` is a working release."""
     exports: tuple[Compression, ...] = Field(default=("int8",), min_length=1, strict=False)
     """Files of the release, the default one first."""
     terms: dict[str, str] = Field(default={})
-    """Of each source of the data; the key "" holds for those not named."""
+    """Terms by data source; the key "" applies to sources not listed."""
     licence: str = LICENCE
     replace: bool = False
-    """Whether a version that exists is replaced."""
+    """Whether to replace an existing version."""
 
     @field_validator("exports")
     @classmethod
@@ -60,11 +60,11 @@ class ReleaseOptions(Record):
 
 
 class Settings(Record):
-    """Everything that decides a run; written to ``settings.json`` in its folder, and into the manifest."""
+    """All settings of a run; written to ``settings.json`` in its folder and to the manifest."""
 
     name: str
     data: tuple[str, ...] = Field(min_length=1, strict=False)
-    """As ``--data`` takes them: ``PATH``, ``PATH=WEIGHT`` or ``ATTRIBUTE:PATH``."""
+    """``--data`` values: ``PATH``, ``PATH=WEIGHT`` or ``ATTRIBUTE:PATH``."""
     start: str
     recipe: Recipe
     attributes: tuple[Attribute, ...] = Field(strict=False)
@@ -75,21 +75,21 @@ class Settings(Record):
     devices: tuple[str, ...] = Field(default=(), strict=False)
     workers: int = 2
     minutes: float | None = None
-    """Running time of all stages together; the rates fall to their end within it. The release comes after it."""
+    """Time limit for all stages together; the learning rate schedules fit into it. The release comes on top."""
     memory_gb: float = 4.0
-    """For decoded pictures."""
+    """Memory for decoded pictures."""
     checkpoint_minutes: float = 3.0
     progress_seconds: float = 20.0
     classifier_name: str = ""
-    """``Manifest.name`` of what the run becomes."""
+    """``Manifest.name`` of the release."""
     release: ReleaseOptions = ReleaseOptions()
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON holds them, under the names that a recipe's file has."""
+        """Return the settings as JSON data, with the field names of recipe files."""
         return self.model_dump(mode="json", by_alias=True)
 
     def write(self, folder: Path) -> None:
-        """Write ``settings.json``, whole or not at all."""
+        """Write ``settings.json`` atomically."""
         write_whole(folder / SETTINGS, f"{self.model_dump_json(indent=2, by_alias=True)}\n".encode())
 
 
@@ -97,7 +97,7 @@ def read_settings(folder: Path) -> Settings:
     """Read a run's settings.
 
     Raises:
-        TrainingError: the folder is not that of a run, or its settings are of a facepipe before 1.0 or damaged.
+        TrainingError: the folder holds no run, or its settings are damaged or from facepipe before 1.0.
     """
     path = folder / SETTINGS
     try:
@@ -111,7 +111,7 @@ def read_settings(folder: Path) -> Settings:
 
 
 def read_history(folder: Path) -> list[Row]:
-    """A run's rows, oldest first; none where there is no history yet. A figure that was not measured is None.
+    """Read a run's history, oldest row first; empty if there is none yet. Values not measured are None.
 
     Raises:
         DataError: the file is damaged.
@@ -131,9 +131,9 @@ def read_history(folder: Path) -> list[Row]:
 
 
 def add_to_history(folder: Path, row: Mapping[str, str | float | None]) -> None:
-    """Add a row, in the place of any of later epochs, and of one of the same epoch and as large an input.
+    """Add a row, replacing rows of later epochs, and rows of the same epoch with an input at least as large.
 
-    A stage's end is measured at its own size, and at the size that is served where that is larger.
+    The end of a stage is measured at its own size, and also at the served size if that is larger.
     """
     place = _number(row, "epoch"), _number(row, "size")
     earlier = (each for each in read_history(folder) if (_number(each, "epoch"), _number(each, "size")) < place)
@@ -174,15 +174,15 @@ class Meter:
 
     @property
     def logs(self) -> dict[str, float]:
-        """Means since the last progress line."""
+        """Mean losses since the last progress line."""
         return {name: value / self.images for name, value in self.sums.items()}
 
     def seconds(self) -> float:
-        """Since the last progress line."""
+        """Return the seconds since the last progress line."""
         return time.monotonic() - self.since
 
     def next(self) -> None:
-        """Close the interval."""
+        """Close the current interval and start the next."""
         for name, value in self.sums.items():
             self.total[name] = self.total.get(name, 0.0) + value
         self.seen += self.images
@@ -190,24 +190,25 @@ class Meter:
         self.images, self.since = 0, time.monotonic()
 
     def take(self) -> dict[str, float]:
-        """Means over the closed intervals, which start anew."""
+        """Return the means over the closed intervals and reset them."""
         means = {name: value / self.seen for name, value in self.total.items()} if self.seen else {}
         self.total, self.seen = {}, 0
         return means
 
 
 def lineage(run: Path, settings: Settings | None = None, depth: int = EARLIER) -> dict[str, Any]:
-    """A run's settings, environment and history, and under ``after`` those of the run it started from.
+    """Collect a run's settings, environment and history, and under ``after`` those of the run it started from.
 
-    Attributes and crop are left out: the manifest has them. Files are named without their folders: where they lay is of
-    no use to others.
+    Attributes and crop are left out, since the manifest has them. Files are named without their folders, which mean
+    nothing on other machines.
 
     Args:
-        depth: most runs that are followed back.
+        run: the run folder.
         settings: of the run; None reads its ``settings.json``.
+        depth: maximum number of earlier runs to follow.
 
     Raises:
-        TrainingError: the folder is not that of a run, or what it records cannot be read.
+        TrainingError: the folder holds no run, or its records cannot be read.
     """
     settings = settings or read_settings(run)
     record = {
@@ -230,13 +231,13 @@ def lineage(run: Path, settings: Settings | None = None, depth: int = EARLIER) -
     if depth > 0 and (earlier / SETTINGS).is_file() and earlier.resolve() != run.resolve():
         try:
             record["after"] = lineage(earlier, depth=depth - 1)
-        except TrainingError:  # of a facepipe before 1.0, whose settings read otherwise
+        except TrainingError:  # from facepipe before 1.0, with another settings format
             record["after"] = {"name": earlier.name}
     return record
 
 
 def training_command(settings: Settings) -> str:
-    """The command line that asks for a run's settings; a recipe that was changed is called ``recipe.yaml``."""
+    """Build the command line for a run's settings; a modified recipe appears as ``recipe.yaml``."""
     words = ["facepipe", "train-classifier"]
     for text in _weighed(settings.data):
         words += ["--data", text]
@@ -254,7 +255,7 @@ def training_command(settings: Settings) -> str:
 
 
 def _weighed(data: tuple[str, ...]) -> list[str]:
-    """``--data`` texts without folders, with their weights."""
+    """Return ``--data`` values without folders but with their weights."""
     weights = [text.rpartition("=")[2] if _has_weight(text) else "" for text in data]
     return [f"{name}={weight}" if weight else name for name, weight in zip(portable(data), weights, strict=True)]
 

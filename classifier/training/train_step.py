@@ -1,8 +1,8 @@
-"""A training step: the network with the sum of its losses, its optimizer, and the devices that share a batch.
+"""The training step: the network with the sum of its losses, the optimizer, and the devices that share a batch.
 
-``keras.Model``'s own training step does the work, so it trains on TensorFlow, PyTorch and JAX alike. Several devices
-each hold the weights and see a part of every batch: ``keras.distribution.DataParallel`` on JAX,
-``tf.distribute.MirroredStrategy`` on TensorFlow. Keras has no such thing on PyTorch.
+It uses the training step of ``keras.Model`` and therefore runs on TensorFlow, PyTorch and JAX. With several devices,
+each holds the weights and processes a part of every batch: ``keras.distribution.DataParallel`` on JAX,
+``tf.distribute.MirroredStrategy`` on TensorFlow. Keras has no equivalent for PyTorch.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from ..models.multitask import build_model, freeze
 from .losses import MaskedLoss
 
 MOMENTUM = 0.9
-"""Of ``sgd``."""
+"""Momentum of ``sgd``."""
 UNDECAYED = ("bias", "gamma", "beta", "log_variances")
-"""Weights that weight decay leaves alone, by name."""
+"""Names of weights excluded from weight decay."""
 
 
 class Learner(keras.Model):
     """A network and the sum of its masked losses.
 
-    The sum is ``weight * loss`` over the attributes that learn, and the kernels' penalties. With ``learnt``, the
-    weights follow from variables that are trained along: ``factor * exp(-s) * loss + s / 2``, with s the logarithm of
-    the variance of a task's noise, and a factor of 1 for classes and distributions and 1/2 for regressions (Kendall et
-    al., "Multi-Task Learning Using Uncertainty to Weigh Losses", CVPR 2018). They start as the given weights.
+    The sum is ``weight * loss`` over the active attributes, plus the kernel penalties. With ``learnt``, the weights are
+    trained too: each term is ``factor * exp(-s) * loss + s / 2``, where s is the log variance of the task's noise and
+    the factor is 1 for classes and distributions and 1/2 for regressions (Kendall et al., "Multi-Task Learning Using
+    Uncertainty to Weigh Losses", CVPR 2018). They start at the given weights.
 
     Args:
         network: from ``build_model``.
         losses: by attribute; their order is that of ``log_variances``.
         weights: of each loss.
         active: the attributes whose losses count.
-        regressions: the attributes whose losses are of distances.
-        learnt: whether the weights are learnt.
-        replicas: devices of which each sees a part of the batch and adds its loss to the others'.
+        regressions: the attributes with regression losses.
+        learnt: whether to learn the weights.
+        replicas: number of devices that each process a part of the batch; their losses are summed.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Learner(keras.Model):
 
     @property
     def factors(self) -> dict[str, float]:
-        """What each active loss is multiplied by at present."""
+        """Current weight of each active loss."""
         if self.log_variances is None:
             return {name: self.fixed[name] for name in self.active}
         spread = np.asarray(ops.convert_to_numpy(self.log_variances), np.float64)
@@ -106,10 +106,10 @@ class Learner(keras.Model):
 
 
 def loss_weights(attributes: tuple[Attribute, ...], recipe: Recipe) -> dict[str, float]:
-    """Factor of each attribute's loss: the recipe's, else the schema's.
+    """Return the loss weight of each attribute from the recipe, else from the schema.
 
     Raises:
-        TrainingError: the recipe gives one to an attribute that the schema lacks, or one that is not above 0.
+        TrainingError: the recipe has a weight for an unknown attribute, or one that is not above 0.
     """
     given = recipe.losses.weights
     _require_known(given, attributes, "losses.weights")
@@ -119,10 +119,10 @@ def loss_weights(attributes: tuple[Attribute, ...], recipe: Recipe) -> dict[str,
 
 
 def active_attributes(attributes: tuple[Attribute, ...], stage: Stage) -> tuple[str, ...]:
-    """The attributes whose losses count in a stage.
+    """Return the attributes whose losses count in a stage.
 
     Raises:
-        TrainingError: the stage names one that the schema lacks, or none.
+        TrainingError: the stage names an unknown attribute, or none.
     """
     if stage.attributes is None:
         return tuple(attribute.name for attribute in attributes)
@@ -148,14 +148,14 @@ def build_learner(
     losses: Mapping[str, MaskedLoss],
     devices: Devices,
 ) -> Learner:
-    """Build and compile what a stage trains, with random weights.
+    """Build and compile the learner of a stage, with random weights.
 
     Args:
         attributes: the schema.
-        recipe: with backbone and neck.
+        recipe: the training recipe.
         stage: of the recipe.
         losses: by attribute.
-        devices: that train.
+        devices: to train on.
 
     Raises:
         TrainingError: the recipe does not fit the schema or the backbone.
@@ -174,8 +174,8 @@ def build_learner(
             recipe.losses.uncertainty,
             devices.replicas,
         )
-        # XLA's convolutions are slower than oneDNN's on a CPU: ResNet50 at 128 px took 75 ms an image, not 17;
-        # MobileNetV2 four times as long, and its first step 47 s, not 20.
+        # On a CPU, XLA's convolutions are slower than oneDNN's: ResNet50 at 128 px took 75 ms per image instead of 17.
+        # MobileNetV2 took four times as long, and its first step 47 s instead of 20.
         backend = keras.backend.backend()
         compiled = backend == "jax" or (backend == "tensorflow" and on_gpu() and devices.replicas == 1)
         learner.compile(_optimizer(recipe, stage), jit_compile=compiled)
@@ -184,9 +184,9 @@ def build_learner(
 
 
 def freeze_idle(network: keras.Model, active: Collection[str]) -> None:
-    """Make the layers untrainable that no active output depends on: the heads of the attributes that do not learn now.
+    """Freeze the layers that no active output depends on: the heads of inactive attributes.
 
-    A loss that does not count gives them no gradient, but weight decay and penalties would move them all the same.
+    They get no gradient from the losses, but weight decay and penalties would still change them.
     """
     needed = keras.Model(network.inputs, {name: network.output[name] for name in active}).layers
     for layer in network.layers:
@@ -211,7 +211,7 @@ def _optimizer(recipe: Recipe, stage: Stage) -> keras.optimizers.Optimizer:
 
 
 def present() -> list[str]:
-    """The devices that the backend can use, as ``cpu:0``, ``gpu:0``, ``gpu:1``, ..."""
+    """List the devices available to the backend, as ``cpu:0``, ``gpu:0``, ``gpu:1``, ..."""
     if keras.backend.backend() == "torch":
         import torch
 
@@ -228,18 +228,18 @@ def present() -> list[str]:
     for platform in ("cpu", "gpu", "tpu"):
         try:
             names += [f"{platform}:{index}" for index in range(len(jax.devices(platform)))]
-        except RuntimeError:  # JAX was not built for that platform
+        except RuntimeError:  # JAX was built without that platform
             continue
     return names
 
 
 def on_gpu() -> bool:
-    """Whether the backend has a GPU."""
+    """Check whether the backend has a GPU."""
     return any(name.startswith("gpu") for name in present())
 
 
 def has_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 in hardware: a GPU, or a CPU with AVX512-BF16 or AMX-BF16."""
+    """Check for hardware bfloat16 support: a GPU, or a CPU with AVX512-BF16 or AMX-BF16."""
     if on_gpu():
         return True
     cpuinfo = Path("/proc/cpuinfo")
@@ -251,12 +251,12 @@ class Devices:
     """The devices that a run trains on.
 
     Args:
-        names: such as ``cpu:0``, ``gpu:0``; a bare number is a GPU's, a bare kind means its first. None: the backend
-            takes its own, the first GPU where there is one.
+        names: such as ``cpu:0``, ``gpu:0``; a bare number is a GPU, a bare kind its first device. If empty, the backend
+            chooses: the first GPU if there is one.
 
     Raises:
-        DeviceError: one of them is not there.
-        TrainingError: the backend cannot share a batch out.
+        DeviceError: a device is not available or is named twice.
+        TrainingError: the backend cannot share a batch between devices.
     """
 
     def __init__(self, names: tuple[str, ...] = ()):
@@ -270,7 +270,7 @@ class Devices:
         if len(self.names) > 1 and backend == "torch":
             raise TrainingError("several devices need KERAS_BACKEND=tensorflow or jax; Keras has none of it on torch")
         self.replicas = len(self.names) if len(self.names) > 1 and backend == "tensorflow" else 1
-        """Devices that each compute a loss of their own; JAX computes one loss over all."""
+        """Number of devices that each compute their own loss; JAX computes one loss over all devices."""
         self._strategy: Any = None
         if self.names and backend == "tensorflow":
             import tensorflow as tf
@@ -281,17 +281,17 @@ class Devices:
                 self._strategy = tf.distribute.OneDeviceStrategy(f"/{self.names[0]}")
 
     def check_batch(self, batch: int) -> None:
-        """Check that a batch can be shared out.
+        """Check that a batch divides evenly among the devices.
 
         Raises:
-            TrainingError: its size is no multiple of the number of devices.
+            TrainingError: its size is not a multiple of the number of devices.
         """
         if self.names and batch % len(self.names):
             raise TrainingError(f"a batch of {batch} cannot be shared out evenly over {len(self.names)} devices")
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Train on these devices while it lasts."""
+        """Use these devices for training within the context."""
         backend = keras.backend.backend()
         if not self.names or backend == "tensorflow":
             yield
@@ -307,16 +307,16 @@ class Devices:
                 keras.distribution.set_distribution(before)
 
     def scope(self) -> AbstractContextManager[Any]:
-        """In which models and optimizers are made."""
+        """Return the context in which to create models and optimizers."""
         return nullcontext() if self._strategy is None else self._strategy.scope()
 
     def step(self, learner: Learner, images: np.ndarray, targets: dict[str, np.ndarray]) -> dict[str, float]:
-        """One training step on a batch; the mean loss, and each attribute's.
+        """Run one training step on a batch and return the mean loss, in total and by attribute.
 
-        On several devices of TensorFlow the means are those over the devices' parts, each over its labelled rows.
+        On several TensorFlow devices these are means over the devices' parts, each averaged over its labelled rows.
 
         Args:
-            learner: that is trained.
+            learner: to train.
             images: uint8 or float32, (n, size, size, 3).
             targets: by attribute, as in FaceTable, n rows each.
         """
@@ -337,7 +337,7 @@ class Devices:
 
 
 def _full(name: str) -> str:
-    """``1`` is ``gpu:1``, ``cpu`` is ``cpu:0``, ``cuda:1`` is ``gpu:1``."""
+    """Normalise a device name: ``1`` is ``gpu:1``, ``cpu`` is ``cpu:0``, ``cuda:1`` is ``gpu:1``."""
     name = name.strip().lower().replace("cuda", "gpu")
     if name.isdigit():
         return f"gpu:{name}"

@@ -1,6 +1,6 @@
-"""Training of the classifier: stages, early stopping, checkpoints, resumption, and an optional time budget.
+"""The training loop: stages, early stopping, checkpoints, resumption, and an optional time budget.
 
-The loop is Keras' own ``train_on_batch``, so it runs on TensorFlow, PyTorch and JAX alike.
+It uses Keras' ``train_on_batch`` and therefore runs on TensorFlow, PyTorch and JAX.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .validation import Validation, Validator
 
 @dataclass
 class _Clock:
-    """Running time, which goes on from where a killed run stood."""
+    """Running time, which continues across resumptions."""
 
     before: float
     started: float
@@ -46,7 +46,7 @@ class _Clock:
 
 
 def _figures(found: Validation) -> Row:
-    """A validation's columns of the history."""
+    """Return a validation's columns of the history."""
     return {"val_loss": found.loss, **{f"val_{name}_loss": part for name, part in found.parts.items()}, **found.metrics}
 
 
@@ -54,15 +54,15 @@ class Trainer:
     """One training run in its folder.
 
     Args:
-        settings: what to do.
+        settings: of the run.
         train, val: rows that are crops.
-        folder: of the run; made by the caller.
-        report: takes progress lines.
+        folder: the run folder, created by the caller.
+        report: receives progress lines.
 
     Raises:
         TrainingError: the recipe does not fit the schema or the backbone.
-        DeviceError: a device is not there.
-        DataError: the recipe balances by what the data do not have.
+        DeviceError: a device is not available.
+        DataError: the recipe balances by a column that the data lack.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Trainer:
         balanced = class_weights(settings.attributes, train.targets) if self.recipe.losses.class_balance else None
         self.losses = attribute_losses(settings.attributes, self.recipe.losses, balanced)
         self.weights = loss_weights(settings.attributes, self.recipe)
-        for stage in self.recipe.stages:  # before the first, not after hours
+        for stage in self.recipe.stages:  # check all stages before the first one, not hours later
             self.backbone.check_size(stage.size)
             active_attributes(settings.attributes, stage)
         self.draw = row_weights(train, self.recipe.balance)
@@ -86,24 +86,24 @@ class Trainer:
         self.clock = _Clock(0.0, time.monotonic())
         self.saved = 0.0
         self.seconds_a_crop = 0.0
-        """Of the last validation."""
+        """Time per crop in the last validation."""
         self._until = math.inf
 
     def run(self, resume: bool = False) -> dict[str, np.ndarray]:
-        """Go through the stages.
+        """Run all stages.
 
         Args:
-            resume: go on from the folder's checkpoint.
+            resume: continue from the folder's checkpoint.
 
         Returns:
-            The weights of the best validation at the size that is served, whichever stage it was in; also written to
+            The weights of the best validation at the served size, from whichever stage; also written to
             ``weights.npz``.
 
         Raises:
-            TrainingError: the start, the recipe or the checkpoint does not fit, or the loss stops being a number.
-            KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint and a line that says how to go on.
+            TrainingError: the start, the recipe or the checkpoint does not fit, or the loss is not finite.
+            KeyboardInterrupt: on Ctrl-C or SIGTERM, after a checkpoint and a line that says how to resume.
         """
-        cv2.setNumThreads(1)  # the threads that prepare batches are the parallelism
+        cv2.setNumThreads(1)  # batches are prepared in parallel already
         before = keras.config.dtype_policy()
         low = self.settings.precision == "bfloat16" or (self.settings.precision == "auto" and has_bfloat16())
         keras.config.set_dtype_policy("mixed_bfloat16" if low else "float32")
@@ -143,9 +143,8 @@ class Trainer:
     def _begin(
         self, stage: Stage, weights: dict[str, np.ndarray] | None, saved: dict[str, np.ndarray] | None
     ) -> Learner:
-        """What a stage trains: resumed, or with the weights of the stage before, or with those that the run starts
-        from."""
-        keras.utils.set_random_seed(self.settings.seed + self.position.stage)  # the same for a resumed run
+        """Build the learner of a stage: resumed, or with the weights of the previous stage or the run's start."""
+        keras.utils.set_random_seed(self.settings.seed + self.position.stage)  # same as in a resumed run
         learner = build_learner(self.settings.attributes, self.recipe, stage, self.losses, self.devices)
         if saved is not None:
             checkpoint.restore(learner, saved)
@@ -227,7 +226,7 @@ class Trainer:
                 if not better and position.waited >= self.recipe.patience:
                     self.report(f"no better validation in {position.waited} epochs: the stage ends")
                     return
-        if position.validated != position.step:  # or the time ran out just after a validation
+        if position.validated != position.step:  # unless the time ran out just after a validation
             self._validate(learner, stage, validator, meter, epoch, 1.0)
 
     def _progress(self, total: int) -> float:
@@ -238,7 +237,7 @@ class Trainer:
         return done
 
     def _deadline(self) -> float:
-        """Running time, in seconds, at which the present stage must end."""
+        """Compute the running time, in seconds, at which the current stage must end."""
         if self.settings.minutes is None:
             return math.inf
         shares = [stage.time_share for stage in self.recipe.stages]
@@ -249,7 +248,7 @@ class Trainer:
     def _validate(
         self, learner: Learner, stage: Stage, validator: Validator, meter: Meter, epoch: int, progress: float
     ) -> bool:
-        """Measure, remember the best, and record it; True if this is it."""
+        """Validate, keep the best weights and record the result; return True if it is the best so far."""
         position = self.position
         meter.next()
         trained = meter.take()
@@ -276,7 +275,7 @@ class Trainer:
         return better
 
     def _place(self, stage: Stage, size: int, progress: float) -> dict[str, Any]:
-        """The columns of the history that say where the run stands."""
+        """Return the columns of the history that describe the run's position."""
         position = self.position
         return {
             "epoch": position.epochs + position.step / (len(self.train) // self.batch),
@@ -288,9 +287,9 @@ class Trainer:
         }
 
     def _served(self, weights: dict[str, np.ndarray]) -> None:
-        """Measure an earlier stage's best at the size that is served, and keep it if no stage before it was better.
+        """Measure the best weights of a non-final stage at the served size; keep them if they are the best so far.
 
-        A stage that learns some attributes only is no candidate: the heads of the others are as they began.
+        A stage that learns only some attributes is no candidate, because it leaves the other heads unchanged.
         """
         position, stage, last = self.position, self.recipe.stages[self.position.stage], self.recipe.stages[-1]
         if stage.attributes is not None:
@@ -310,7 +309,7 @@ class Trainer:
         self.report(f"stage {stage.name} at the {last.size} px that are served: loss {loss:.4f}{best}")
 
     def _end(self, learner: Learner) -> dict[str, np.ndarray]:
-        """What the next stage starts from, or after the last one what is released; the position moves on."""
+        """Finish a stage and return the weights for the next one, or after the last one those to release."""
         position = self.position
         weights = checkpoint.read_arrays(self.folder / BEST)
         over = position.stage + 1 == len(self.recipe.stages)
@@ -339,7 +338,7 @@ class Trainer:
         left = max((elapsed - self.position.stage_start) * (1 - progress) / progress, 0.0)
         parts = ", ".join(f"{name.removesuffix('_loss')} {v:.3f}" for name, v in meter.logs.items() if name != "loss")
         done = f"{self.position.step}/{total} ({100 * progress:.0f} %)"
-        if progress > self.position.step / total:  # the time ends the stage, not the number of steps
+        if progress > self.position.step / total:  # the time limit ends the stage, not the step count
             minutes = (self._until - self.position.stage_start) / 60
             done = f"step {self.position.step}, {100 * progress:.0f} % of {minutes:.1f} min"
         return (

@@ -1,9 +1,8 @@
-"""Validation during training: losses and figures on rows that are not trained on, after the batch norms' recalibration.
+"""Validation during training: losses and metrics on held-out rows, after recalibrating the batch norms.
 
-Their statistics are measured anew with the weights as they are now. Moving statistics trail behind weights that move
-fast, and a short training ends before they catch up; the model then trains well and validates badly. Averaging the
-batch statistics of many batches with fixed weights removes the lag (Wu & Johnson, "Rethinking 'Batch' in BatchNorm",
-2021).
+Moving statistics lag behind fast-moving weights, and a short training ends before they catch up; the model then trains
+well but validates badly. Recalibration removes the lag: it averages the batch statistics of many batches with fixed
+weights (Wu & Johnson, "Rethinking 'Batch' in BatchNorm", 2021).
 """
 
 from __future__ import annotations
@@ -27,25 +26,24 @@ from .run_folder import Settings
 from .train_step import Learner
 
 SHOWN = ("accuracy", "mae", "range_hit", "eye_error", "point_error_of_side")
-"""Metrics in a progress line."""
+"""Metrics shown in a progress line."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The figures of one validation."""
+    """The result of one validation."""
 
     loss: float
-    """Sum over the attributes that learn, each with its weight; the learnt weights of a recipe are left out of it, so
-    that validations can be compared."""
+    """Weighted sum over the active attributes. Learnt loss weights are not used, so that validations are comparable."""
     parts: dict[str, float]
-    """Every attribute's loss."""
+    """Loss of every attribute."""
     metrics: dict[str, float | None]
     seconds_a_crop: float = 0.0
-    """Of reading and the forward pass."""
+    """Time per crop for reading and the forward pass."""
 
     @property
     def shown(self) -> str:
-        """The main figures in words."""
+        """The main metrics as text."""
         chosen = {name: value for name, value in self.metrics.items() if name.partition(".")[2] in SHOWN}
         return ", ".join(f"{name} {value:.3f}" for name, value in chosen.items() if value is not None)
 
@@ -56,11 +54,11 @@ class Validator:
     Args:
         settings: of the run.
         table: the val rows; ``recipe.validation`` of them are measured, the same ones each time.
-        source: the training crops, on which batch norms are measured anew.
+        source: the training crops for recalibrating the batch norms.
         spec: of the network's input.
         losses: by attribute.
-        batch: rows a step.
-        broken: takes note of pictures among the val rows that cannot be read.
+        batch: rows per step.
+        broken: records unreadable pictures of the val rows.
     """
 
     def __init__(
@@ -80,18 +78,18 @@ class Validator:
         self.rows = np.sort(chosen[: settings.recipe.validation or None])
 
     def measure(self, learner: Learner, step: int) -> Validation:
-        """Recalibrate the batch norms on training crops, and measure.
+        """Recalibrate the batch norms on training crops, then validate.
 
         Args:
-            learner: its network is measured; the same one each time.
-            step: of the stage; it decides which training crops are drawn.
+            learner: provides the network; must be the same one each time.
+            step: of the stage; seeds the choice of training crops.
         """
         settings = self.settings
         rows = np.random.default_rng((settings.seed, step)).permutation(len(self.source.table))
         rows = rows[: min(settings.recipe.recalibration, len(rows) // self.batch) * self.batch]
         crops = exact_batches(self.source, self.batch, rows, settings.workers)
         recalibrate(learner.network, (prepare(each.images, self.spec) for each in crops))
-        if self.reader is None:  # made outside of any strategy: one copy of the weights reads
+        if self.reader is None:  # built outside any strategy, so it uses one copy of the weights
             self.reader = keras.Model(learner.network.inputs, learner.network.output)
         started = time.monotonic()
         outputs, targets = predict(self.reader, self.crops, self.spec, self.batch, self.rows, settings.workers)
@@ -107,15 +105,15 @@ class Validator:
 def predict(
     reader: keras.Model, source: CropSource, spec: InputSpec, batch: int, rows: np.ndarray, workers: int = 2
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Outputs and targets of some rows, cut as serving cuts them.
+    """Compute outputs and targets of some rows, cropped as in serving.
 
     Args:
         reader: the model.
         source: of the crops.
         spec: of the input.
-        batch: rows at a time.
+        batch: rows per batch.
         rows: int (n,).
-        workers: threads that read.
+        workers: reader threads.
     """
     outputs: list[dict[str, np.ndarray]] = []
     targets: list[dict[str, np.ndarray]] = []
@@ -131,17 +129,17 @@ def recalibrate(model: keras.Model, batches: Iterable[Any]) -> int:
     """Replace the moving statistics of the trainable batch norms by their mean over some batches.
 
     Args:
-        model: its weights stay as they are.
-        batches: inputs of the model; training crops without augmentation, in the size of batch that training uses.
+        model: its weights stay unchanged.
+        batches: model inputs: training crops without augmentation, in batches of the training size.
 
     Returns:
-        Batches used; 0 leaves the statistics alone.
+        Number of batches used; 0 leaves the statistics unchanged.
     """
     norms = [norm for norm in batch_norms(model) if norm.trainable]
     if not norms:
         return 0
-    # One forward pass up to the last of them, and to where branches have met; run outside fit, so that each batch sees
-    # its own momentum.
+    # A forward pass up to the last batch norm and to where all branches have merged. It runs outside fit, so that each
+    # batch gets its own momentum.
     trunk = keras.Model(model.inputs, [model.features, norms[-1].output])
     kept = [norm.momentum for norm in norms]
     count = 0

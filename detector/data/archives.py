@@ -1,4 +1,4 @@
-"""Unpacking a zip that came from elsewhere, with hashes of it and of what is in it."""
+"""Unpack untrusted zip archives safely and hash their contents."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from ...core.errors import DataError
 
 CHUNK = 2**20
 LARGEST_RATIO, ALLOWANCE = 100, 2**30
-"""What is unpacked may be this many times the zip and as many bytes more. Pictures hardly shrink; a bomb does."""
+"""Limit on the unpacked size: this many times the zip's size, plus this many bytes. Pictures hardly compress; a zip
+bomb does."""
 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What a zip held.
+    """What a zip contained.
 
     Attributes:
-        files: names in it, sorted.
+        files: sorted names of its files.
         zip_sha256: of the zip.
-        contents_sha256: over the sorted names, each with the SHA-256 of its content; the same however it was packed.
+        contents_sha256: over the sorted names and the SHA-256 of each file; independent of how the zip was packed.
     """
 
     files: tuple[str, ...]
@@ -36,11 +37,11 @@ def unpack(path: Path, folder: Path) -> Unpacked:
 
     Args:
         path: the zip.
-        folder: made where it is missing.
+        folder: created if missing.
 
     Raises:
-        DataError: it is damaged, encrypted, would unpack to far more than pictures can, or has a name that would
-            leave the folder or is there twice. Names are checked before anything is written.
+        DataError: the zip is damaged, encrypted or a zip bomb, or a name is a duplicate or leads out of the folder.
+            Names are checked before anything is written.
     """
     digest = hashlib.sha256()
     try:
@@ -58,7 +59,7 @@ def unpack(path: Path, folder: Path) -> Unpacked:
                 digest.update(f"{member.filename}\0{content.hexdigest()}\n".encode())
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path.name}: a damaged zip: {error}") from error
-    except NotImplementedError as error:  # as zipfile says of a compression that it lacks
+    except NotImplementedError as error:  # raised by zipfile for an unsupported compression method
         raise DataError(f"{path.name}: cannot be unpacked here ({error}); pack it again as an ordinary zip") from error
     except FileExistsError as error:
         raise DataError(f"{path.name}: has two files of the name {Path(error.filename).name}") from error

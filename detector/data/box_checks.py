@@ -1,4 +1,4 @@
-"""What is wrong with the boxes of a picture: no area, out of the picture, given twice, tiny, of an unlabelled class."""
+"""Checks of a picture's boxes: no area, outside the picture, duplicate, tiny, or of an unlabelled class."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ..inference.boxes import from_yolo, iou
 from .inventory import Entry
 
 REFERENCE = 640
-"""Longer side in pixels of the picture that sizes are told for, as in ``evaluation.py``."""
+"""Longer side, in pixels, of the scaled picture that box sizes refer to; same as ``evaluation.matching.REFERENCE``."""
 OVERHANG = 1 / REFERENCE
-"""A box may reach so far out of its picture, as a fraction of its sides: rounding does that."""
+"""How far a box may reach out of its picture, as a fraction of the side: rounding does that."""
 DOUBLE = 0.95
-"""Intersection over union above which two boxes of one class are one."""
+"""Two boxes of one class with an IoU above this are duplicates."""
 TINY = 3.0
-"""Pixels at the reference size: the longer side of a box that no stride of the detector can place."""
+"""Pixels at the reference size. A box whose longer side is below this is too small for every stride of the detector."""
 Corners = tuple[float, float, float, float]
 
 
@@ -26,7 +26,7 @@ def box_faults(entry: Entry, classes: tuple[str, ...], name: str, size: tuple[in
         entry: the picture and its labels.
         classes: names of all classes.
         name: of the label file, relative to the data set's root.
-        size: height and width of the picture in pixels; None where it cannot be read, and sizes are not looked at.
+        size: height and width of the picture in pixels; None if it cannot be read, which skips the size check.
     """
     if not len(entry.rows):
         return []
@@ -88,7 +88,7 @@ def _together(kind: str, entry: Entry, name: str, corners: np.ndarray, which: li
 
 
 def _doubles(corners: np.ndarray, labels: np.ndarray, sound: list[int]) -> list[tuple[int, int, float]]:
-    """Each box that an earlier one of its class covers: its index, the earlier one's, and their overlap."""
+    """Find duplicates: each box's index, the earlier box of its class that it overlaps, and their IoU."""
     found = []
     for label in np.unique(labels[sound]):
         mine = [index for index in sound if labels[index] == label]

@@ -1,4 +1,4 @@
-"""Fitting a source's boxes to their picture, and counting what had to be done to them."""
+"""Fit a source's boxes to their picture and count the corrections."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .exif import Corners, Seen
 from .formats import Record
 
 TOLERANCE = 0.5
-"""Pixels beyond the edge that are rounding, not worth counting."""
+"""Overhang in pixels that counts as rounding and is not reported."""
 LEAST_SIDE = 1.0
-"""A box with a shorter side in pixels, once it is clipped, is no box."""
+"""Boxes whose shorter side in pixels is below this after clipping are dropped."""
 CLIPPED, SWAPPED, DEGENERATE, UNSEEN, TWICE, UNLABELLED = (
     "boxes clipped to the picture",
     "boxes whose corners had changed places, put right",
@@ -27,13 +27,13 @@ CLIPPED, SWAPPED, DEGENERATE, UNSEEN, TWICE, UNLABELLED = (
 
 @dataclass(frozen=True)
 class Row:
-    """A box in the converted set: its class's number, and corners in pixels of the upright picture, within it."""
+    """A box in the converted set: its class number and its corners in pixels, clipped to the upright picture."""
 
     label: int
     corners: Corners
 
     def line(self, width: int, height: int) -> str:
-        """The line of a YOLO label file."""
+        """The box as a line of a YOLO label file."""
         x1, y1, x2, y2 = self.corners
         centre = (x1 + x2) / 2 / width, (y1 + y2) / 2 / height
         return " ".join([str(self.label), *(f"{v:.6f}" for v in (*centre, (x2 - x1) / width, (y2 - y1) / height))])
@@ -41,14 +41,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A picture as the converted set has it.
+    """A picture as it goes into the converted set.
 
     Attributes:
-        record: the picture as its labels have it.
-        seen: the picture as it is.
+        record: the picture as its labels describe it.
+        seen: the picture as it was read.
         boxes: its boxes.
         ignored: its ignore regions.
-        labelled: the set's classes that it is labelled for.
+        labelled: classes of the set that it is labelled for.
     """
 
     record: Record
@@ -60,28 +60,28 @@ class Fitted:
 
 @dataclass
 class Tally:
-    """How often something was done to a box, and where first."""
+    """How often each correction was made, and where first."""
 
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
     def add(self, what: str, where: str) -> None:
-        """Count one."""
+        """Count one correction."""
         self.counts[what] += 1
         self.first.setdefault(what, where)
 
 
 def fit_boxes(record: Record, seen: Seen, classes: ClassMap, tally: Tally) -> Fitted:
-    """The boxes and the ignore regions of a picture in the converted set's classes.
+    """Convert a picture's boxes and ignore regions to the classes of the converted set.
 
-    Corners that have changed places are put right. A picture whose only boxes of a class are none is not one without
-    an object of that class: nobody knows what is in it.
+    Swapped corners are put in order. If all boxes of a class are dropped, the picture counts as not labelled for that
+    class: it may well contain such objects.
 
     Args:
-        record: the picture as its labels have it.
-        seen: the picture as it is.
-        classes: what its classes become; boxes of a class that becomes none are passed over.
-        tally: what had to be done is counted there.
+        record: the picture as its labels describe it.
+        seen: the picture as it was read.
+        classes: the class map; boxes of unmapped classes are skipped.
+        tally: counts the corrections.
     """
     rows: dict[Row, None] = {}
     ignored: dict[Row, None] = {}

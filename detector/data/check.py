@@ -1,6 +1,6 @@
-"""``facepipe data check``: reads every picture and label of a data set and says what is there and what is wrong.
+"""``facepipe data check``: read every picture and label of a data set and report its contents and faults.
 
-Nothing stops the check but a DATA.yaml that is none: each fault is a finding, and the rest is read.
+Only an invalid DATA.yaml stops the check. Every other fault becomes a finding, and the check continues.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FORMATS = {
     ".tiff": "TIFF",
 }
 RARE = 0.05
-"""A class is rare in a split where it has under this share of the boxes of the most frequent one."""
+"""A class is rare in a split if it has less than this share of the most frequent class's boxes."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Opened:
     Attributes:
         frame: upright, BGR, uint8, shape (height, width, 3).
         format: of the file, as in ``FORMATS``.
-        turned: whether its EXIF orientation has exchanged height and width.
+        turned: whether its EXIF orientation swaps height and width.
     """
 
     frame: np.ndarray
@@ -55,12 +55,12 @@ class Opened:
 
 
 Opener = Callable[[bytes], Opened]
-"""Decodes a stored picture; raises ``ImageError`` where it cannot. The pipeline's reader is one."""
+"""Decodes a stored picture; raises ``ImageError`` if it cannot. The pipeline's reader is one."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """One picture as it was read. ``quality`` and ``hash`` are None where it could not be."""
+    """One picture as it was read. ``quality`` and ``hash`` are None if it could not be read."""
 
     entry: Entry
     sha256: str
@@ -73,20 +73,20 @@ class Checked:
         return None if self.quality is None else (self.quality.height, self.quality.width)
 
     def sides(self) -> np.ndarray:
-        """Longer sides of the boxes in pixels at 640; none where the picture could not be read."""
+        """Longer sides of the boxes in pixels at 640; empty if the picture could not be read."""
         return np.zeros(0) if self.size is None else sides_at_reference(self.entry.rows, *self.size)
 
 
 @dataclass
 class CheckReport:
-    """What a check has found.
+    """The result of a check.
 
     Attributes:
         description: the data set.
-        csv: its CSV of labelled classes, if it names one.
-        pictures: every picture, in order of split and name.
-        findings: in order of gravity.
-        detector: version that took the second look, if one did.
+        csv: its CSV of labelled classes, if any.
+        pictures: every picture, ordered by split and name.
+        findings: most severe first.
+        detector: version of the detector that reviewed the labels, if any.
     """
 
     description: DataDescription
@@ -108,12 +108,12 @@ def check_data(
     Args:
         yaml: its DATA.yaml.
         opener: decodes stored pictures.
-        detector: takes a second look at each picture (``second_look.py``); None for none.
-        workers: threads that read; None for one a core.
-        progress: called with the number of pictures done and their total.
+        detector: reviews the labels of each picture (see ``label_review.py``); None skips the review.
+        workers: reader threads; None for one per core.
+        progress: called with the number of pictures done and the total.
 
     Raises:
-        DataError: DATA.yaml is missing or is none, or the detector knows no class of the set.
+        DataError: DATA.yaml is missing or invalid, or the detector and the data set share no class.
     """
     inventory = take_inventory(yaml)
     report = CheckReport(inventory.description, inventory.csv, findings=inventory.findings)
@@ -137,7 +137,7 @@ def check_data(
 
 
 def _read(entry: Entry, opener: Opener, keep: bool) -> tuple[Checked, list[Finding], np.ndarray | None]:
-    """Read one picture: its facts, what is wrong with it, and its frame where it is to be kept."""
+    """Read one picture: its facts, its findings, and its frame if it is to be kept."""
     file = entry.picture.file
     digest, opened, fault = read_stored(entry.picture.path, opener)
     if opened is None:
@@ -156,7 +156,7 @@ def _read(entry: Entry, opener: Opener, keep: bool) -> tuple[Checked, list[Findi
 
 
 def _copies(pictures: Sequence[Checked]) -> Iterator[Finding]:
-    """Pictures whose files are the same to the last byte."""
+    """Findings for pictures whose files are byte-for-byte identical."""
     for members in together(checked.sha256 or None for checked in pictures):
         group = sorted((pictures[index] for index in members), key=lambda each: SPLITS.index(each.entry.split))
         last = group[-1]
@@ -175,7 +175,7 @@ def _labels(entry: Entry) -> tuple[object, ...]:
 
 
 def _alike(pictures: Sequence[Checked]) -> Iterator[Finding]:
-    """Pictures that look like one of a later split; told of the one in the earlier split, beside its nearest."""
+    """Findings for pictures that look like one of a later split, each with the nearest such picture."""
     seen = [checked for checked in pictures if checked.hash is not None]
     for indices in together(near_duplicates([checked.hash or 0 for checked in seen])):
         members = [seen[index] for index in indices]
@@ -194,7 +194,7 @@ def _alike(pictures: Sequence[Checked]) -> Iterator[Finding]:
 
 
 def _classes(report: CheckReport) -> Iterator[Finding]:
-    """Classes without boxes, or with few."""
+    """Findings for classes with few boxes or none."""
     classes, yaml = report.description.classes, report.description.yaml.name
     for split in report.description.pictures:
         rows = [checked.entry.rows for checked in report.pictures if checked.entry.split == split]

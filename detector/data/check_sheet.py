@@ -1,4 +1,4 @@
-"""The contact sheet of a check: the worst findings first, then a sample of each source."""
+"""Contact sheet of a data set check: the worst findings first, then a sample of each source."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from ..inference.boxes import from_yolo
 from .check import Checked, CheckReport, Opener
 
 COLOURS = ((96, 220, 64), (255, 168, 64), (64, 208, 255), (255, 96, 224), (208, 208, 64), (160, 128, 255))
-"""BGR, by class number; the first two are those of ``facepipe detect --save``."""
+"""BGR, by class number; the first two match ``facepipe detect --save``."""
 FAULT, IGNORED = (48, 48, 255), (176, 176, 176)
 WORST, PER_KIND, PER_SOURCE = 24, 3, 6
-"""Pictures with findings, most whose gravest is of one kind, and sampled pictures of a source."""
+"""Pictures with findings, the most per kind of finding, and sampled pictures per source."""
 MISSING = (72, 72, 72)
 LETTERS, SHORTEST = 34, 8
-"""Letters that a caption has room for, and those at the end of a picture's name that it has in any case."""
+"""Characters per caption, and how many are reserved for the end of the picture's name."""
 
 
 def check_sheet(report: CheckReport, opener: Opener, seed: int = 0, columns: int = 6, side: int = 240) -> np.ndarray:
     """Draw the contact sheet of a report.
 
-    Boxes have the colour of their class, ignore regions are grey, and the boxes of a finding red on top of them.
+    Boxes have the colour of their class and ignore regions are grey. The boxes of a finding are drawn on top in red.
 
     Args:
         report: from ``check_data``.
-        opener: decodes stored pictures; those it cannot stand as a crossed cell.
+        opener: decodes stored pictures; one that cannot be decoded becomes a crossed cell.
         seed: of the sample.
 
     Returns:
@@ -76,12 +76,12 @@ def _frame(checked: Checked, opener: Opener) -> np.ndarray | None:
         return None
     try:
         return opener(checked.entry.picture.path.read_bytes()).frame
-    except (ImageError, OSError):  # gone or changed since it was checked
+    except (ImageError, OSError):  # removed or changed since the check
         return None
 
 
 def _crossed() -> np.ndarray:
-    """A cell for a picture that cannot be shown."""
+    """Frame of a cell whose picture cannot be shown."""
     frame = np.full((64, 64, 3), MISSING, np.uint8)
     for index in range(16, 48):
         frame[index, index] = frame[index, 63 - index] = FAULT

@@ -1,4 +1,4 @@
-"""Which class of a source becomes which class of the data set that it goes into."""
+"""Map the classes of a source to those of the data set that it joins."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .formats import Annotations
 
 @dataclass(frozen=True)
 class ClassMap:
-    """The classes of the converted set, and how the source's own become them.
+    """The classes of the converted set, and how the source's classes map to them.
 
     Attributes:
         classes: of the converted set, in order of their numbers.
-        names: the source's class to the set's; a class that is not there is left out.
-        labelled: the set's classes that this source labels.
-        left_out: boxes of each class of the source that becomes none.
+        names: class of the source to class of the set; unmapped classes are missing.
+        labelled: classes of the set that this source labels.
+        left_out: number of boxes of each unmapped class.
     """
 
     classes: tuple[str, ...]
@@ -28,7 +28,7 @@ class ClassMap:
     left_out: dict[str, int]
 
     def labelled_in(self, own: tuple[str, ...] | None) -> tuple[str, ...]:
-        """The labelled classes of a picture, for which the source names its own or None, in order of their numbers."""
+        """The labelled classes of a picture, given those that the source states for it (None: all), in class order."""
         if own is None:
             return self.labelled
         mapped = {self.names.get(name) for name in own}
@@ -43,22 +43,22 @@ def map_classes(
     existing: Sequence[str] = (),
     labelled: Sequence[str] | None = None,
 ) -> ClassMap:
-    """Decide on the classes.
+    """Map the source's classes to those of the set.
 
-    Without ``mapping``, ``classes`` and ``existing`` every class that has a box keeps its name. With any of them a
-    class keeps its name only if they have it.
+    Without ``mapping``, ``classes`` and ``existing``, every class with boxes keeps its name. Otherwise only classes
+    named in one of them keep theirs.
 
     Args:
         annotations: the source.
-        mapping: the source's name to the set's.
-        drop_others: leave out what has no class, in place of an error.
-        classes: of the set, in order, where it should have more or another order than the source's.
-        existing: classes of a set that is added to; they keep their numbers, further ones come after.
-        labelled: the set's classes that the source labels completely; None means all that its classes become.
+        mapping: class of the source to class of the set.
+        drop_others: leave out unmapped classes instead of raising an error.
+        classes: of the set, in order, if it needs more classes or another order than the source.
+        existing: classes of the set that is added to; they keep their numbers, and new classes follow.
+        labelled: classes of the set that the source labels completely; None means all that its classes map to.
 
     Raises:
-        DataError: classes with boxes that become none, a mapping of a class that is not there, or a class that is named
-            in ``labelled`` or mapped to but not in ``classes``.
+        DataError: a class with boxes is unmapped, a mapped class does not exist, or a class that is mapped to or named
+            in ``labelled`` is missing from ``classes``.
     """
     boxes = Counter(box.name for record in annotations.records for box in record.boxes)
     found = list(dict.fromkeys((*annotations.classes, *boxes)))
@@ -81,10 +81,10 @@ def map_classes(
 
 
 def _in_order(path: Path, targets: Sequence[str], classes: Sequence[str], existing: Sequence[str]) -> tuple[str, ...]:
-    """All classes of the set, in the order of their numbers.
+    """All classes of the set, in order of their numbers.
 
     Raises:
-        DataError: there is none, ``classes`` lacks one or begins with others than the set has, or a name is none.
+        DataError: there are none, ``classes`` lacks one or does not begin with the existing ones, or a name is invalid.
     """
     if classes and (missing := [name for name in (*existing, *targets) if name not in classes]):
         raise DataError(f"{path}: --classes {','.join(classes)} has no {', '.join(missing)}")
@@ -102,10 +102,10 @@ def _in_order(path: Path, targets: Sequence[str], classes: Sequence[str], existi
 def _labelled(
     path: Path, targets: Sequence[str], everything: tuple[str, ...], named: Sequence[str] | None
 ) -> tuple[str, ...]:
-    """The classes that the source labels: those named, else all that it has, in the order of their numbers.
+    """The classes that the source labels: the named ones, or all of its own; in order of their numbers.
 
     Raises:
-        DataError: one that the set does not have, or none at all.
+        DataError: the set does not have one of them, or there are none.
     """
     wanted = set(targets if named is None else named)
     if unknown := sorted(wanted - set(everything)):

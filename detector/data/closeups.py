@@ -1,15 +1,15 @@
-"""Boxes for pictures of one face each (attribute data sets, passport photos), from the detector of the day.
+"""Boxes for single-face pictures (attribute data sets, passport photos), taken from the current detector.
 
-A detector trained on photos misses faces that fill the frame, and attribute data sets are full of them but have no
-boxes. The box of a picture's own face is, in this order,
+A detector trained on photos misses faces that fill the frame. Attribute data sets are full of these but have no boxes.
+The box of a picture's own face is the first that applies:
 
-1. the detector's most confident face (of at least ``SURE``) that holds the picture's points, or its centre where it has
-   none, and that looks like the source's typical box where that source has one;
-2. the source's typical box, where the source frames its faces alike: the median of its own such boxes, if three
-   quarters of them overlap it by ``ALIKE``;
-3. none: the picture is left out.
+1. The detector's most confident face with a confidence of at least ``SURE`` that contains the picture's points, or its
+   centre if it has none. It must also resemble the source's typical box, if there is one.
+2. The source's typical box: the median of the boxes found in its pictures, provided that three quarters of them overlap
+   it with an IoU of at least ``ALIKE``.
+3. None: the picture is left out.
 
-Other faces found in the picture, outside its own, become ignore regions: nobody has labelled them.
+Other faces found outside that box become ignore regions, because nobody has labelled them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ LEAST_EXAMPLES = 20
 
 @dataclass(frozen=True)
 class OneFace:
-    """A picture of one face and what the detector found in it."""
+    """A single-face picture and the detector's findings in it."""
 
     source: str
     width: int
     height: int
     boxes: np.ndarray
-    """float, shape (n, 4): faces found, corners in pixels."""
+    """float, shape (n, 4): detected faces, corners in pixels."""
     confidence: np.ndarray
     """float, shape (n,)."""
     points: np.ndarray
@@ -44,7 +44,7 @@ class OneFace:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The box of a picture's own face, and the regions of others."""
+    """The box of a picture's own face, and ignore regions for other faces."""
 
     box: np.ndarray
     """float, shape (4,): corners in pixels, within the picture."""
@@ -55,13 +55,13 @@ class Chosen:
 
 
 def choose(pictures: Sequence[OneFace]) -> list[Chosen | None]:
-    """Choose each picture's own face by the rules above.
+    """Choose each picture's own face by the rules of this module.
 
     Args:
-        pictures: all pictures of a data set together, for a source's typical box is made from them.
+        pictures: all pictures of a data set, since typical boxes are computed per source.
 
     Returns:
-        One choice a picture, in order; None where the picture is to be left out.
+        One choice per picture, in order; None if the picture is to be left out.
     """
     own = [_own(picture) for picture in pictures]
     typical: dict[str, np.ndarray | None] = {}
@@ -97,7 +97,7 @@ def _sides(picture: OneFace) -> np.ndarray:
 
 
 def _own(picture: OneFace) -> int | None:
-    """The most confident sure face around the picture's points, or around its centre."""
+    """Index of the most confident face that contains the picture's points, or its centre, with at least ``SURE``."""
     points = picture.points if len(picture.points) else _sides(picture)[None, :2] / 2
     for index in np.argsort(-picture.confidence, kind="stable"):
         x1, y1, x2, y2 = picture.boxes[index]
@@ -108,7 +108,7 @@ def _own(picture: OneFace) -> int | None:
 
 
 def _typical(boxes: np.ndarray) -> np.ndarray | None:
-    """The median of normalised boxes, if they are alike enough to stand for those not found."""
+    """The median of normalised boxes, or None if they are too few or differ too much."""
     if len(boxes) < LEAST_EXAMPLES:
         return None
     median = np.median(boxes, axis=0)

@@ -1,4 +1,7 @@
-"""Any data set that ``formats`` reads, in the project's layout: data.yaml, images, labels, ignore, pictures.csv."""
+"""Convert any data set that ``formats`` reads to the project's layout.
+
+The layout is data.yaml, images, labels, ignore and pictures.csv.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from .formats.records import IMAGE_SUFFIXES, SPLITS
 from .splits import DEFAULT_SHARES, group_alike, leakage, new_splits, own_splits, too_few
 
 NAMED = 5
-"""Broken pictures that an error names."""
+"""Most broken pictures named in an error."""
 Progress = Callable[[int, int], None]
 
 
@@ -31,20 +34,20 @@ class Options:
     """How a source is converted.
 
     Attributes:
-        mapping: the source's class to the set's; see ``class_map.map_classes`` for this and the next three.
-        drop_others: leave out boxes of classes that nothing maps.
+        mapping: class of the source to class of the set; see ``class_map.map_classes`` for this and the next three.
+        drop_others: leave out boxes of unmapped classes.
         classes: of the set, in order.
         labelled: classes that this source labels completely; None means all that it has.
-        source: its name in the set; None takes the format's own, or the folder's.
-        terms: under which it may be used.
-        shares: of train, val and perhaps test.
+        source: its name in the set; None takes the format's name for it, or the folder's.
+        terms: its terms of use.
+        shares: of train, val and optionally test.
         seed: of the split.
-        keep_splits: the format's own splits in place of new ones; None keeps them where every picture has one, and
-            there are both train and val.
-        add: join to the set that is there.
-        link: hard-link the pictures in place of copying.
-        orientation: ``auto``, ``upright`` or ``stored``: see ``upright``.
-        skip_broken: leave out pictures that are missing, unreadable or of another size than their labels say.
+        keep_splits: keep the format's own splits instead of making new ones; None keeps them if every picture has one
+            and both train and val exist.
+        add: join the source to the existing set.
+        link: hard-link the pictures instead of copying them.
+        orientation: ``auto``, ``upright`` or ``stored``; see ``exif.look``.
+        skip_broken: leave out pictures that are missing, unreadable, or not of the size that their labels state.
         workers: threads that read pictures.
     """
 
@@ -66,7 +69,7 @@ class Options:
 
 @dataclass(frozen=True)
 class SplitCount:
-    """What a split got: pictures, boxes by class, ignore regions, pictures without any box."""
+    """Contents of a split: pictures, boxes by class, ignore regions, and pictures without boxes."""
 
     pictures: int
     boxes: dict[str, int]
@@ -76,18 +79,18 @@ class SplitCount:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion did.
+    """The result of a conversion.
 
     Attributes:
         out: the set's folder.
-        format: what was read.
-        classes: what became of the classes.
-        splits: what this source brought to each split.
-        tally: what was done to boxes.
+        format: of the source.
+        classes: the class map.
+        splits: what this source added to each split.
+        tally: corrections of boxes.
         broken: pictures left out, each with the reason.
-        alike: pictures that are near-duplicates of another one of this source or, with ``add``, of the set.
-        leakage: groups of near-duplicates that the kept splits have on more than one side.
-        notes: of the reading.
+        alike: pictures with a near-duplicate in this source or, with ``add``, in the set.
+        leakage: groups of near-duplicates that the kept splits spread over several splits.
+        notes: remarks for the user.
     """
 
     out: Path
@@ -111,16 +114,16 @@ def convert(
     """Convert a data set.
 
     Args:
-        annotations: what was read of it.
-        out: the folder to make, or with ``options.add`` the set to join it to.
-        options: how.
-        extra: called with the folder before it becomes ``out``, to put further files there.
-        progress: called after each picture that was looked at with how many are done, and of how many.
+        annotations: the source, as ``formats.read`` returns it.
+        out: the folder to create, or with ``options.add`` the set to join.
+        options: how to convert.
+        extra: called with the new folder before it becomes ``out``, to add further files.
+        progress: called after each picture that was read, with the number done and the total.
 
     Raises:
-        DataError: what is wrong; nothing has been written then.
+        DataError: the source, the options or the target are invalid; nothing has been written then.
     """
-    require("yaml")  # told before the work, not after it
+    require("yaml")  # fail before the work, not after it
     target = open_set(out) if options.add else DataSet()
     classes = map_classes(
         annotations, options.mapping, options.drop_others, options.classes, target.classes, options.labelled
@@ -163,7 +166,7 @@ def _splits(
     options: Options,
     target: DataSet,
 ) -> tuple[Sequence[str], tuple[str, ...]]:
-    """The split of each picture, and the notes of the reading with what there is to say of the splits."""
+    """The split of each picture, and the notes of the source with any remark on the splits."""
     notes = annotations.notes
     if keep := own_splits(annotations.path, prepared, options.add, options.keep_splits):
         return keep, notes
@@ -178,7 +181,7 @@ def _splits(
 
 
 def _sources(annotations: Annotations, named: str | None) -> list[str]:
-    """The sources' names, of letters, digits, dots, hyphens and underscores: they begin the pictures' names."""
+    """The sources' names, which prefix the pictures' names: letters, digits, dots, hyphens and underscores."""
     if named is not None:
         if not re.fullmatch(r"[\w.-]+", named):
             raise DataError(f"--source {named!r}: a name of letters, digits, dots, hyphens and underscores")
@@ -195,7 +198,7 @@ def _source(record: Record, annotations: Annotations) -> str:
 def _look_at(
     annotations: Annotations, options: Options, progress: Progress
 ) -> tuple[list[Seen | None], list[tuple[Path, str]]]:
-    """What each picture is, None of one that is left out; and those, each with the reason."""
+    """Read every picture: None for each one that is left out, and the list of those with the reasons."""
     records = annotations.records
 
     def one(record: Record) -> Seen | str:
@@ -278,4 +281,4 @@ def _write(
         merge_terms(target.content, list(sources), options.terms, annotations.terms)
         target.write(folder)
         extra(folder)
-        read_description(folder / YAML)  # what is handed over has been read once as training will read it
+        read_description(folder / YAML)  # check the result the way training will read it

@@ -1,14 +1,17 @@
 """The description of a detection data set: DATA.yaml, and what each picture is labelled for.
 
-DATA.yaml is ultralytics' own (``path``, ``train``, ``val``, optionally ``test``, ``names``) with these keys more:
+DATA.yaml has ultralytics' keys (``path``, ``train``, ``val``, optionally ``test``, ``names``) and these additional
+ones:
 
 ``labelled``
     A CSV with the columns ``file`` (relative to ``path``) and ``labelled_classes`` (class names joined by ``;``). A
-    class not named there is unlabelled in that picture, not absent. Without the key every class is labelled everywhere.
+    class not listed for a picture is unlabelled in it, not absent. Without this key, every class is labelled in every
+    picture.
 ``ignore``
-    A folder that mirrors ``images``: YOLO label files of regions that count neither as object nor as background.
+    A folder that mirrors ``images`` and holds YOLO label files of ignore regions, which count neither as object nor as
+    background.
 ``terms``
-    The terms of the data: one text, or one a ``source`` (a further column of the CSV).
+    The terms of use: one text, or one per ``source`` (an optional column of the CSV).
 """
 
 from __future__ import annotations
@@ -30,12 +33,12 @@ from .formats.records import LabelledLine, labelled_lines
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a data set and what is known of it.
+    """One picture of a data set.
 
     Attributes:
-        path: full, without following links.
-        file: path relative to the data set's root, with forward slashes; the full path where it lies elsewhere.
-        source: the set that it is from.
+        path: full path, with links not resolved.
+        file: path relative to the data set's root, with forward slashes; the full path if it lies elsewhere.
+        source: the data set that it comes from.
         labelled: for each class, whether all its objects in this picture are labelled.
     """
 
@@ -52,12 +55,12 @@ class DataDescription:
     Attributes:
         yaml: the file.
         root: the folder that its paths are relative to.
-        classes: names in the order of their numbers.
+        classes: names in order of their numbers.
         ignore: the folder of ignore regions, which mirrors ``images``.
         terms: by source; ``*`` for all of them.
-        pictures: of the splits ``train`` and ``val``, and ``test`` where there is one.
-        labels_sha256: over names, labelled classes, boxes and ignore regions of every picture.
-        points: points of each box, as ``LabelReader`` takes them.
+        pictures: by split: ``train``, ``val`` and, if present, ``test``.
+        labels_sha256: over the names, labelled classes, boxes and ignore regions of all pictures.
+        points: keypoints per box, as ``LabelReader`` takes them.
     """
 
     yaml: Path
@@ -71,36 +74,36 @@ class DataDescription:
 
     @cached_property
     def reader(self) -> LabelReader:
-        """Reads the label files of this set."""
+        """The reader for the label files of this set."""
         files = (self.label_file(picture) for pictures in self.pictures.values() for picture in pictures)
         return LabelReader(self.classes, self.points, files)
 
     def label_file(self, picture: Picture) -> Path:
-        """Where the picture's boxes are."""
+        """Path of the picture's label file."""
         return label_file(picture.path)
 
     def ignore_file(self, picture: Picture) -> Path | None:
-        """Where the picture's ignore regions are, if the set has any."""
+        """Path of the picture's ignore file, or None if the set has none."""
         return label_file(picture.path, self.ignore) if self.ignore and has_mirror(picture.path) else None
 
     def boxes(self, picture: Picture) -> np.ndarray:
         """A picture's boxes: float32, shape (n, 5): class, centre x, centre y, width, height, normalised.
 
         Raises:
-            DataError: a line of its label file is none.
+            DataError: a line of its label file is invalid.
         """
         return self.reader.boxes(self.label_file(picture))
 
     def ignored(self, picture: Picture) -> np.ndarray:
-        """A picture's ignore regions, in the form of ``boxes``.
+        """A picture's ignore regions, in the same form as ``boxes``.
 
         Raises:
-            DataError: a line of its ignore file is none.
+            DataError: a line of its ignore file is invalid.
         """
         return self.reader.boxes(self.ignore_file(picture))
 
     def training_data(self) -> tuple[TrainingData, ...]:
-        """The manifest's record of the training split, by source."""
+        """The training split by source, for the manifest."""
         counts: dict[str, int] = {}
         for picture in self.pictures["train"]:
             counts[picture.source] = counts.get(picture.source, 0) + 1
@@ -119,7 +122,7 @@ def read_description(path: Path) -> DataDescription:
     """Read and check a DATA.yaml, its CSV, and every label file.
 
     Raises:
-        DataError: the file, a key, a picture or a line of the CSV or of a label file is missing or wrong.
+        DataError: the file, a key, a picture, or a line of the CSV or of a label file is missing or invalid.
         MissingExtraError: PyYAML is not installed.
     """
     yaml = read_data_yaml(path)
@@ -134,7 +137,7 @@ def read_description(path: Path) -> DataDescription:
 
 
 def describe(yaml: DataYaml, pictures: dict[str, tuple[Picture, ...]]) -> DataDescription:
-    """The description of a data.yaml and its pictures, without the hash of the labels."""
+    """Build the description of a DATA.yaml and its pictures, without the hash of the labels."""
     return DataDescription(
         yaml=yaml.path.resolve(),
         root=yaml.root,
@@ -148,7 +151,7 @@ def describe(yaml: DataYaml, pictures: dict[str, tuple[Picture, ...]]) -> DataDe
 
 
 def file_name(path: Path, root: Path) -> str:
-    """What ``Picture.file`` calls a picture."""
+    """A picture's ``Picture.file``."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
@@ -173,13 +176,13 @@ def _pictures(yaml: DataYaml, split: str, labelled: dict[str, LabelledLine] | No
 
 
 def _check_and_hash_labels(description: DataDescription) -> str:
-    """SHA-256 over names, labelled classes, boxes and ignore regions of every picture, in order of name."""
+    """SHA-256 over the names, labelled classes, boxes and ignore regions of all pictures, in order of name."""
     digest = hashlib.sha256()
     for split in sorted(description.pictures):
         for picture in description.pictures[split]:
             digest.update(f"{split} {picture.file} {picture.labelled}\n".encode())
             for file in (description.label_file(picture), description.ignore_file(picture)):
                 if file is not None and file.is_file():
-                    description.reader.boxes(file)  # a bad line is told before hours of training
+                    description.reader.boxes(file)  # report a bad line now, not after hours of training
                     digest.update(file.read_bytes())
     return digest.hexdigest()

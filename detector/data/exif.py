@@ -1,9 +1,9 @@
-"""Pictures with an EXIF orientation: which way up their labels are meant.
+"""EXIF orientation of pictures, and whether their labels refer to the stored or the upright picture.
 
-A picture may be stored lying and say so in its EXIF; OpenCV, browsers and today's labelling tools turn it upright, and
-so do training and detection. Older tools labelled the stored pixels. Where a format states width and height and they
-are those of the stored picture alone, its boxes are of the stored pixels and are turned along; in all other cases they
-are those of the upright picture.
+A picture may be stored rotated, with its orientation in the EXIF data. OpenCV, browsers and current labelling tools
+turn it upright, and so do training and detection. Older tools labelled the stored pixels. If the labels state a width
+and height that match only the stored picture, the boxes refer to the stored pixels and are turned with them. In all
+other cases they refer to the upright picture.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ TURNS: dict[int, tuple[Callable[[np.ndarray], np.ndarray], Callable[[float, floa
     7: (lambda a: a[::-1, ::-1].transpose(1, 0, 2), lambda x, y, w, h: (h - y, w - x)),
     8: (lambda a: a[:, ::-1].transpose(1, 0, 2), lambda x, y, w, h: (y, w - x)),
 }
-"""By EXIF orientation (Exif 2.32, tag 274): the stored pixels turned upright, and a point of the stored picture of
-width w and height h."""
+"""By EXIF orientation (Exif 2.32, tag 274): functions that turn the stored pixels upright, and that map a point of a
+stored picture of width w and height h."""
 ORIENTATION = 274
-"""Tag of EXIF and TIFF."""
+"""Orientation tag of EXIF and TIFF."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of a picture.
+    """Facts of a picture that was read.
 
     Attributes:
         width: of the upright picture.
         height: of the upright picture.
         fingerprint: its perceptual hash.
-        turn: EXIF orientation by which the labels have to be turned; 1 where they are upright.
+        turn: EXIF orientation by which the labels must be turned; 1 if they are upright.
     """
 
     width: int
@@ -53,7 +53,7 @@ class Seen:
     turn: int = 1
 
     def upright(self, corners: Corners) -> Corners:
-        """A box of the labels in the upright picture, both in pixels."""
+        """Map a box of the labels to the upright picture, both in pixels."""
         if self.turn == 1:
             return corners
         stored = (self.width, self.height) if self.turn < 5 else (self.height, self.width)
@@ -63,24 +63,25 @@ class Seen:
 
 
 def read_upright(path: Path) -> np.ndarray:
-    """Read a picture: BGR, uint8, shape (height, width, 3), turned upright by its EXIF orientation.
+    """Read a picture and turn it upright by its EXIF orientation: BGR, uint8, shape (height, width, 3).
 
     Raises:
-        ImageError: it is missing or not a picture. The message has no path.
+        ImageError: the file is missing or not a picture. The message does not contain the path.
     """
     return _decode(_content(path), cv2.IMREAD_COLOR)
 
 
 def look(path: Path, stated: tuple[int, int] | None = None, mode: str = "auto") -> Seen:
-    """Read a picture and find out which way up its labels are meant.
+    """Read a picture and find out whether its labels are upright.
 
     Args:
         path: the picture.
-        stated: width and height that the labels state, None where they state none.
-        mode: ``auto``, as this module says; ``upright`` or ``stored`` where the user knows.
+        stated: width and height according to the labels; None if they state none.
+        mode: ``auto`` to decide as this module describes; ``upright`` or ``stored`` to force one.
 
     Raises:
-        ImageError: it is missing or not a picture, or its size is not the stated one. The message has no path.
+        ImageError: the file is missing or not a picture, or its size is not the stated one. The message does not
+            contain the path.
     """
     content = _content(path)
     frame = _decode(content, cv2.IMREAD_COLOR)
@@ -95,7 +96,7 @@ def look(path: Path, stated: tuple[int, int] | None = None, mode: str = "auto") 
 
 
 def _content(path: Path) -> np.ndarray:
-    """A file's bytes. OpenCV is given these, not the path: by that it cannot read a TIFF that has to be turned."""
+    """Read a file's bytes. OpenCV gets bytes because it cannot read a rotated TIFF from a path."""
     with os_errors_as(ImageError, "cannot be read"):
         if not path.is_file():
             raise ImageError("no such picture")
@@ -105,7 +106,7 @@ def _content(path: Path) -> np.ndarray:
 def _decode(content: np.ndarray, flags: int) -> np.ndarray:
     try:
         frame = cv2.imdecode(content, flags) if len(content) else None
-    except cv2.error as error:  # more pixels than OpenCV takes
+    except cv2.error as error:  # more pixels than OpenCV accepts
         raise ImageError(f"cannot be decoded: {error.err or error}") from error
     if frame is None:
         raise ImageError("not a picture that OpenCV can read")
@@ -113,9 +114,9 @@ def _decode(content: np.ndarray, flags: int) -> np.ndarray:
 
 
 def _orientation(content: np.ndarray, upright: np.ndarray) -> int:
-    """The EXIF orientation that OpenCV applied: the turn that makes the stored pixels the upright ones."""
+    """The EXIF orientation that OpenCV applied: the one that turns the stored pixels into the upright ones."""
     if (tag := _tiff_orientation(content.tobytes())) is not None:
-        return tag  # a TIFF's pixels are given upright in any case
+        return tag  # OpenCV always returns a TIFF's pixels upright
     stored = _decode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     for orientation, (turn, _) in TURNS.items():
         if np.array_equal(turn(stored), upright):
@@ -124,7 +125,7 @@ def _orientation(content: np.ndarray, upright: np.ndarray) -> int:
 
 
 def _tiff_orientation(content: bytes) -> int | None:
-    """Tag 274 of a TIFF's first directory (TIFF 6.0, sections 2 and 8), 1 where it has none; None for other files."""
+    """Tag 274 in the first directory of a TIFF (TIFF 6.0, sections 2 and 8); 1 if missing, None for other formats."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
     if order is None:
         return None
@@ -135,6 +136,6 @@ def _tiff_orientation(content: bytes) -> int | None:
             tag, _, _, value = struct.unpack_from(f"{order}HHIH", content, place)
             if tag == ORIENTATION:
                 return value if value in TURNS else 1
-    except struct.error:  # cut short
+    except struct.error:  # truncated
         return 1
     return 1

@@ -1,4 +1,4 @@
-"""A data set's folder in the project's layout: read for adding to it, and written as a whole or not at all."""
+"""A data set folder in the project's layout: open it for adding, and write it atomically."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from .formats.records import SPLITS
 
 YAML = "data.yaml"
 COLUMNS = ("file", "source", "split", "labelled_classes", "width", "height", "boxes", "original", "hash")
-"""Of the CSV: the picture; where it is from; its split; what is labelled in it; its size upright; how many boxes;
-its path in the source; its perceptual hash."""
+"""Columns of the CSV: picture, source, split, labelled classes, upright width and height, number of boxes, path in the
+source, perceptual hash."""
 
 
 @dataclass
 class DataSet:
-    """What a data set's folder says of itself, to be written.
+    """The metadata of a data set folder, ready to be written.
 
     Attributes:
         content: of the data.yaml.
         rows: of the CSV.
-        description: of the folder as it stands; None for a new one.
+        description: of the existing folder; None for a new one.
     """
 
     content: dict[str, Any] = field(default_factory=lambda: {"labelled": "pictures.csv", "ignore": "ignore"})
@@ -42,11 +42,11 @@ class DataSet:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Of the folder as it stands."""
+        """Classes of the existing folder; empty for a new one."""
         return self.description.classes if self.description else ()
 
     def place(self, split: str, kind: str = "images") -> str:
-        """The folder of a split's pictures, or of their labels or ignore regions, relative to the set's."""
+        """The folder of a split's pictures, labels or ignore regions, relative to the set's folder."""
         images = str(self.content.setdefault(split, f"images/{split}")).rstrip("/")
         if kind == "images":
             return images
@@ -54,7 +54,7 @@ class DataSet:
         return label_file(Path(images) / "x.jpg", mirror).parent.as_posix()
 
     def write(self, folder: Path) -> None:
-        """Write the data.yaml and the CSV into a folder, each in one step."""
+        """Write the data.yaml and the CSV into a folder, each atomically."""
         columns = [
             *COLUMNS,
             *(name for name in dict.fromkeys(k for row in self.rows for k in row) if name not in COLUMNS),
@@ -70,7 +70,7 @@ class DataSet:
 
 
 def open_set(folder: Path) -> DataSet:
-    """A data set that is to be added to.
+    """Open an existing data set to add to it.
 
     Raises:
         DataError: it is not in the project's layout, or its data.yaml points to another folder.
@@ -100,10 +100,10 @@ def open_set(folder: Path) -> DataSet:
 
 
 def _own_folder(yaml: DataYaml, split: str) -> str:
-    """The one folder of a split's pictures, relative to the set's.
+    """The single folder of a split's pictures, relative to the set's folder.
 
     Raises:
-        DataError: there are several, or it has no folder named ``images`` above it within the set's.
+        DataError: there are several, or none of its parents within the set is named ``images``.
     """
     places = yaml.places[split]
     if len(places) == 1 and places[0].is_dir() and places[0].is_relative_to(yaml.root):
@@ -116,10 +116,10 @@ def _own_folder(yaml: DataYaml, split: str) -> str:
 
 
 def check_free(out: Path, add: bool) -> None:
-    """Check that a data set can be made in a folder, or with ``add`` that there is one to join another to.
+    """Check that a data set can be created in a folder or, with ``add``, that the folder holds one to add to.
 
     Raises:
-        DataError: it cannot.
+        DataError: neither is possible.
     """
     if add:
         open_set(out)
@@ -129,15 +129,15 @@ def check_free(out: Path, add: bool) -> None:
 
 @contextmanager
 def building(out: Path, add: bool) -> Iterator[Path]:
-    """A temporary folder beside ``out`` that becomes ``out`` at the end, and vanishes if anything fails before.
+    """Yield a temporary folder beside ``out`` that replaces ``out`` on success and is removed on failure.
 
     Args:
         out: the data set's folder.
-        add: ``out`` exists; the temporary folder begins with all of its files, as hard links where it can be: they
-            must be replaced, never written into.
+        add: ``out`` exists. The temporary folder starts with all its files, hard-linked if possible, so they must be
+            replaced and never written in place.
 
     Raises:
-        DataError: ``out`` exists and is not to be added to, or the folders cannot be made.
+        DataError: ``out`` is not empty and ``add`` is not set, or a folder cannot be written.
     """
     if not add:
         check_free(out, add)
@@ -167,7 +167,7 @@ def building(out: Path, add: bool) -> Iterator[Path]:
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:
-    """Hard-link a file; copy it where the file system cannot link."""
+    """Hard-link a file; fall back to a copy if the file system cannot link."""
     try:
         os.link(source, target)
     except OSError:
@@ -175,7 +175,7 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
 
 
 def put(path: Path, content: bytes) -> None:
-    """Write a file in one step, never into what may be another's hard link."""
+    """Write a file atomically, never into an existing hard link."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(content)
@@ -183,7 +183,7 @@ def put(path: Path, content: bytes) -> None:
 
 
 def free_name(wanted: str, taken: set[str]) -> str:
-    """A file's name that is not taken yet, not even by one that differs in case or suffix only; it is taken then."""
+    """Return a file name whose stem is not taken (ignoring case) and add it to ``taken``."""
     path = Path(wanted)
     number = 1
     while True:
@@ -195,13 +195,13 @@ def free_name(wanted: str, taken: set[str]) -> str:
 
 
 def merge_terms(content: dict[str, Any], sources: Sequence[str], terms: str | None, known: Mapping[str, str]) -> None:
-    """Note the terms of new sources in a data.yaml's content, in place: those given, else those that they came with.
+    """Add the terms of new sources to the content of a data.yaml: the given terms, or else the known ones.
 
     Args:
         content: of the data.yaml; changed in place.
-        sources: the new ones, by name.
-        terms: given for all of them; None takes those that they came with.
-        known: terms that came with a source, by its name.
+        sources: names of the new sources.
+        terms: for all new sources; None uses ``known``.
+        known: terms that came with each source, by its name (``*`` for all).
     """
     noted = content.setdefault("terms", {})
     for source in sources:

@@ -1,11 +1,11 @@
-"""How good a picture is to look at: its size, sharpness and exposure, as numbers, and when they are called poor.
+"""Technical quality of a picture: size, sharpness and exposure, and when they count as poor.
 
-Sharpness is the variance of the Laplacian, LAPV among the focus measures of Pertuz, Puig and Garcia, "Analysis of focus
+Sharpness is the variance of the Laplacian: LAPV among the focus measures of Pertuz, Puig and Garcia, "Analysis of focus
 measure operators for shape-from-focus" (2013), from Pech-Pacheco et al., "Diatom autofocusing in brightfield
-microscopy: a comparative study" (2000). It grows with the size of a picture, so it is taken at one size, and in the
-sharpest part of the picture, for a portrait before a blurred background is no blurred picture.
+microscopy: a comparative study" (2000). It depends on the picture's size, so it is measured at one fixed size. It is
+taken from the sharpest part of the picture, because a portrait before a blurred background is not a blurred picture.
 
-The limits are this project's own, set on its training packs so that they name few pictures and those plainly poor.
+The limits are this project's own, set on its training packs so that they flag only a few, clearly poor pictures.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ import cv2
 import numpy as np
 
 SIDE, TILES = 320, 4
-"""Longer side in pixels at which pictures are measured, and parts a side in which the sharpest is looked for."""
+"""Longer side in pixels at which pictures are measured, and parts per side among which the sharpest is chosen."""
 SMALLEST = 64
-"""Pixels of the shorter side: below it a face that fills half of the picture has under 32."""
+"""Least pixels of the shorter side: below it, a face that fills half of the picture has less than 32."""
 BLURRED = 60.0
-"""Variance of the Laplacian (squared grey levels 0 to 255) in the sharpest part."""
+"""Least variance of the Laplacian (squared grey levels, 0 to 255) in the sharpest part."""
 DARK, BRIGHT = 60.0, 190.0
-"""Grey levels: in a dark picture 95 of 100 pixels are below the one, in a bright one above the other."""
+"""Grey levels: 95% of the pixels are below the first in a dark picture and above the second in a bright one."""
 FLAT = 3.0
-"""Standard deviation of the grey levels of a picture with nothing in it."""
+"""Standard deviation of grey levels below which a picture is blank."""
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What is measured of a picture.
+    """Measured properties of a picture.
 
     Attributes:
         height, width: in pixels, upright.
-        sharpness: variance of the Laplacian in the sharpest of 16 parts, of the grey picture scaled to a longer side of
+        sharpness: variance of the Laplacian in the sharpest of 16 parts of the grey picture, scaled to a longer side of
             320 pixels.
         darkest, lightest: 5th and 95th percentile of its grey levels, 0 to 255.
-        contrast: their standard deviation.
+        contrast: standard deviation of its grey levels.
     """
 
     height: int
@@ -48,7 +48,7 @@ class Quality:
 
 
 def measure(frame: np.ndarray) -> Quality:
-    """Measure a picture: BGR, uint8, shape (height, width, 3)."""
+    """Measure a picture (BGR, uint8, shape (height, width, 3))."""
     height, width = frame.shape[:2]
     scale = SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -62,15 +62,15 @@ def measure(frame: np.ndarray) -> Quality:
 
 
 def is_flat(quality: Quality) -> bool:
-    """Whether there is nothing in the picture; such pictures all look alike."""
+    """Whether the picture is blank; such pictures all look alike."""
     return quality.contrast < FLAT
 
 
 def poor(quality: Quality) -> list[tuple[str, str]]:
-    """What is poor in a picture.
+    """List the faults of a picture.
 
     Returns:
-        Pairs of a word (``small``, ``blank``, ``dark``, ``bright``, ``blurred``) and a sentence with the figures.
+        Pairs of a keyword (``small``, ``blank``, ``dark``, ``bright``, ``blurred``) and a sentence with the figures.
     """
     found = []
     if min(quality.height, quality.width) < SMALLEST:

@@ -1,7 +1,7 @@
-"""A data set as it lies on the disk: every picture and every label line, with whatever is wrong with them.
+"""Inventory of a data set on disk: every picture and every label line, with all faults.
 
-``dataset.read_description`` stops at the first fault, as training must. This walk reads the same files by the same
-rules, but goes on to the end and gathers the faults.
+``dataset.read_description`` stops at the first fault, as training must. This module reads the same files by the same
+rules but collects all faults.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from .formats.records import IMAGE_SUFFIXES, LabelledLine, labelled_lines
 from .formats.yolo import orphaned_labels
 
 BESIDE = {"", ".cache", ".csv", ".db", ".ini", ".json", ".md", ".npy", ".txt", ".xml", ".yaml", ".yml"}
-"""Suffixes of files that may lie among pictures without being any."""
+"""Suffixes of other files that are expected among pictures."""
 Lines = dict[str, tuple[int, LabelledLine | None]]
-"""Lines of the CSV by picture, with their numbers; None in place of a bad one."""
+"""Lines of the CSV by picture, with their numbers; None for an invalid line."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture and its labels, as far as their lines are sound.
+    """One picture and its valid labels.
 
     Attributes:
-        split: the split that it is in.
+        split: its split.
         rows: float64, shape (n, 5): class, centre x, centre y, width, height, normalised.
-        lines: line of each row in the label file.
+        lines: line number of each row in the label file.
         ignored: float64, shape (k, 5), ignore regions.
     """
 
@@ -47,13 +47,13 @@ class Entry:
 
 @dataclass
 class Inventory:
-    """What a walk has found.
+    """The inventory of a data set.
 
     Attributes:
-        description: the set as ``read_description`` would give it, without the hash of its labels.
+        description: as from ``read_description``, without the hash of the labels.
         entries: every picture.
-        findings: what is wrong with the set, its CSV, its files' names and its label lines.
-        csv: the CSV of labelled classes, if the set names one.
+        findings: faults of the set, its CSV, its file names and its label lines.
+        csv: the CSV of labelled classes, if any.
     """
 
     description: DataDescription
@@ -63,10 +63,10 @@ class Inventory:
 
 
 def take_inventory(path: Path) -> Inventory:
-    """Walk through a data set.
+    """Take the inventory of a data set.
 
     Raises:
-        DataError: there is no DATA.yaml to start from: missing, not YAML, or a key is missing or of another form.
+        DataError: DATA.yaml is missing or not YAML, or a key is missing or invalid.
     """
     yaml = read_data_yaml(path)
     found: list[Finding] = []
@@ -84,7 +84,7 @@ def take_inventory(path: Path) -> Inventory:
 
 
 def _read_csv(yaml: DataYaml, found: list[Finding]) -> Lines | None:
-    """The CSV's lines; none at all where it cannot be read."""
+    """The lines of the CSV; None if it cannot be read."""
     path = yaml.labelled
     assert path is not None
     name = file_name(path, yaml.root)
@@ -158,7 +158,7 @@ def _read_labels(inventory: Inventory) -> None:
 
 
 def _rows(inventory: Inventory, path: Path, picture: str, kind: str) -> tuple[np.ndarray, tuple[int, ...]]:
-    """The sound rows of a label file, and their lines."""
+    """The valid rows of a label file, and their line numbers."""
     rows, lines = [], []
     name = file_name(path, inventory.description.root)
     try:

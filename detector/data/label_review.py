@@ -1,6 +1,6 @@
-"""A detector's second look at labelled pictures: where it finds nothing although boxes are there, and the reverse.
+"""Review labelled pictures with a detector: labelled faces that it misses, and detections without a label.
 
-It is a way to wrong labels and hopeless pictures, not a judgement: the detector errs too.
+The findings hint at wrong labels and hopeless pictures but prove nothing, since the detector errs too.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from ..inference.detector import FaceDetector
 
 EASY = 16.0
-"""Longer side in pixels at 640 of the boxes that a detector should find."""
+"""Least longer side, in pixels at 640, of the boxes that a detector should find."""
 SURE = 0.6
-"""Least confidence of a box that is told although nothing is labelled there."""
+"""Least confidence of an unlabelled detection to report."""
 APART = 0.2
-"""Intersection over union below which a box found is none of the labelled ones."""
+"""A detection whose IoU with every label is below this matches none."""
 Look = Callable[[Sequence[tuple[Entry, np.ndarray]]], list[Finding]]
 
 
 def second_look(detector: FaceDetector, classes: tuple[str, ...]) -> Look:
-    """Make the function that looks at some pictures and their frames.
+    """Return a function that reviews pictures, given their entries and frames.
 
     Args:
-        detector: with the confidence at which it is to look.
-        classes: the data set's.
+        detector: used with its own confidence threshold.
+        classes: of the data set.
 
     Raises:
         DataError: the detector and the data set have no class in common.
@@ -78,7 +78,7 @@ def second_look(detector: FaceDetector, classes: tuple[str, ...]) -> Look:
 
 
 def _free(boxes: np.ndarray, entry: Entry, label: int, height: int, width: int) -> np.ndarray:
-    """Which boxes found lie on no label of their class and in no ignore region; bool, shape (n,)."""
+    """Which detections overlap no label of their class and no ignore region; bool, shape (n,)."""
     free = np.ones(len(boxes), bool)
     labelled = from_yolo(entry.rows[entry.rows[:, 0] == label, 1:], width, height)
     ignored = from_yolo(entry.ignored[:, 1:], width, height)

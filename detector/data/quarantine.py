@@ -1,7 +1,7 @@
-"""Pictures set aside: moved out of a data set with their labels, ignore files and CSV lines, and back again.
+"""Set pictures aside: move them out of a data set with their labels, ignore files and CSV lines, and back again.
 
-The folder that takes them mirrors the data set and holds ``set-aside.json``, the list of what was moved. It is written
-before the first file moves, so that even a run that was killed half-way can be taken back.
+The target folder mirrors the data set and holds ``set-aside.json``, the list of what was moved. The list is written
+before the first file moves, so that even an interrupted run can be undone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LIST = "set-aside.json"
 
 @dataclass(frozen=True)
 class Moved:
-    """What was moved, or moved back: pictures, files in all, and CSV lines."""
+    """Number of pictures, files and CSV lines moved in either direction."""
 
     pictures: int
     files: int
@@ -35,17 +35,17 @@ class Moved:
 
 
 def set_aside(description: DataDescription, table: Path | None, files: Collection[str], folder: Path) -> Moved:
-    """Move pictures out of a data set: all of them, or where something fails, none.
+    """Move pictures out of a data set. If anything fails, none are moved.
 
     Args:
         description: the data set.
-        table: its CSV of labelled classes, if it has one.
+        table: its CSV of labelled classes, if any.
         files: the pictures, by ``Picture.file``.
-        folder: takes them; it may hold what was set aside from the same data set before.
+        folder: the target; it may already hold pictures set aside from the same data set.
 
     Raises:
-        DataError: a split would be left without a picture, the folder holds another data set's pictures or a file of
-            that name, or a file cannot be moved.
+        DataError: a split would be left without pictures, the folder holds another data set's pictures or already has
+            one of the files, or a file cannot be moved.
     """
     root, folder = description.root, folder.resolve()
     chosen: dict[str, Picture] = {}
@@ -81,7 +81,7 @@ def set_aside(description: DataDescription, table: Path | None, files: Collectio
             gone = {index for index, _ in lines}
             write_whole(table, b"".join(raw for index, raw in enumerate(content) if index not in gone))
     except BaseException as error:
-        with suppress(OSError):  # what cannot be taken back now stays in the list, for ``restore``
+        with suppress(OSError):  # what cannot be moved back now stays in the list, for ``restore``
             for name in reversed(names):
                 if (folder / name).exists():
                     _move(folder / name, root / name)
@@ -94,13 +94,13 @@ def set_aside(description: DataDescription, table: Path | None, files: Collectio
 
 
 def restore(yaml: Path, folder: Path) -> Moved:
-    """Move everything back that was set aside in a folder.
+    """Move everything that was set aside in a folder back.
 
-    Files go to where they were, CSV lines to their places; what is back already is passed over.
+    Files return to their paths and CSV lines to their places. Whatever is already back is skipped.
 
     Raises:
-        DataError: the folder has no list, or another data set's; a file of the list is missing, or something else
-            stands in its place.
+        DataError: the folder has no list or another data set's, or a listed file is missing or blocked by a different
+            file.
     """
     if not (folder / LIST).is_file():
         raise DataError(f"{folder / LIST}: no such file; nothing was set aside there")
@@ -126,7 +126,7 @@ def restore(yaml: Path, folder: Path) -> Moved:
     except OSError as error:
         where = error.filename or folder
         raise DataError(f"{where}: cannot be moved back ({error.strerror or error}); run this again") from error
-    with suppress(OSError):  # only folders that are empty go
+    with suppress(OSError):  # remove only empty folders
         for place in sorted((place for place in folder.rglob("*") if place.is_dir()), reverse=True):
             if not any(place.iterdir()):
                 place.rmdir()
@@ -135,7 +135,7 @@ def restore(yaml: Path, folder: Path) -> Moved:
 
 
 def _names(description: DataDescription, chosen: dict[str, Picture]) -> list[str]:
-    """Every file that goes along with the pictures, relative to the root. Labels that another picture shares stay."""
+    """All files that move with the pictures, relative to the root. Labels shared with other pictures stay."""
     stay = {
         path
         for pictures in description.pictures.values()
@@ -153,7 +153,7 @@ def _names(description: DataDescription, chosen: dict[str, Picture]) -> list[str
 
 
 def _lines(table: Path | None, files: set[str]) -> tuple[list[bytes], list[tuple[int, bytes]]]:
-    """A CSV's physical lines as they are, and those that belong to some pictures, with their places."""
+    """All physical lines of a CSV, and those of the given pictures with their indices."""
     if table is None or not table.is_file():
         return [], []
     content = table.read_bytes().splitlines(keepends=True)
@@ -170,7 +170,7 @@ def _lines(table: Path | None, files: set[str]) -> tuple[list[bytes], list[tuple
 
 
 def _put_back(table: Path, lines: list[tuple[int, str]]) -> int:
-    """Insert lines at the places that they had. Those that are there are left."""
+    """Insert lines at their original places, skip those already present, and return the number inserted."""
     content = table.read_bytes().splitlines(keepends=True)
     raw = [(index, text.encode("utf-8", "surrogateescape")) for index, text in lines]
     missing = [(index, line) for index, line in raw if line not in content]
@@ -207,7 +207,7 @@ def _write_list(folder: Path, yaml: Path, batches: list[dict[str, Any]]) -> None
 
 
 def _move(source: Path, target: Path) -> None:
-    """Move a file; from one file system to another it is whole there before it is gone here."""
+    """Move a file; across file systems, complete the copy before removing the original."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.rename(source, target)

@@ -1,12 +1,12 @@
-"""Roboflow: a project's version as a data set, and pictures with their boxes sent for correction.
+"""Roboflow: download a version of a project as a data set, and upload pictures with their boxes for correction.
 
-All talk with the service is the SDK's (extra ``roboflow``), with the key in the environment variable
-``ROBOFLOW_API_KEY``. The entry points:
+All communication uses Roboflow's SDK (extra ``roboflow``), with the key from the environment variable
+``ROBOFLOW_API_KEY``. The entry points are:
 
 ``download(name, format, folder) -> Download``
-    A pinned version, unpacked and hashed.
+    Download, unpack and hash a pinned version.
 ``upload(folder, project, ...) -> Upload``
-    Every picture of a data set in any format that ``detector.formats`` reads, with its boxes.
+    Upload every picture, with its boxes, of a data set in any format that ``detector.data.formats`` reads.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from .formats import Record, read
 
 KEY = "ROBOFLOW_API_KEY"
 FORMATS = {"yolov8": "yolo", "coco": "coco", "voc": "voc"}
-"""Roboflow's formats, and what ``formats`` calls them."""
+"""Roboflow's formats and their names in ``formats``."""
 RECORD = "roboflow.json"
 CHUNK = 2**20
 PATIENCE = 120.0
-"""Seconds without a byte of a download."""
+"""Timeout of a download: seconds without a byte."""
 RETRIES = 2
-"""Of a picture that could not be sent."""
+"""Retries per picture that could not be uploaded."""
 
 
 @dataclass(frozen=True)
 class Download:
-    """A version as it was downloaded; kept as an entry of ``roboflow.json``.
+    """A downloaded version; kept as an entry of ``roboflow.json``.
 
     Attributes:
-        workspace: its name in Roboflow's addresses.
+        workspace: its name in Roboflow's URLs.
         project: likewise.
         version: number.
         format: one of ``FORMATS``.
-        zip_sha256: of the zip as it came.
-        contents_sha256: of the files in it, however they were packed; see ``unpacking.Unpacked``.
-        licence: that its README names, empty where it names none.
+        zip_sha256: of the zip as downloaded.
+        contents_sha256: of the files in it, independent of how they were packed; see ``archives.Unpacked``.
+        licence: from its README; empty if it names none.
         date: UTC, ISO 8601.
     """
 
@@ -66,10 +66,10 @@ class Download:
     date: str
 
     def note(self, folder: Path) -> None:
-        """Add this download to the ``roboflow.json`` of a data set's folder.
+        """Append this download to the ``roboflow.json`` of a data set's folder.
 
         Raises:
-            DataError: what is there is no such file.
+            DataError: the existing file is invalid.
         """
         path = folder / RECORD
         known: Any = []
@@ -87,11 +87,11 @@ class Download:
 
 @dataclass(frozen=True)
 class Upload:
-    """What an upload did.
+    """The result of an upload.
 
     Attributes:
-        sent: pictures that are in the project now and were not before.
-        known: pictures that the project had already.
+        sent: pictures that are new in the project.
+        known: pictures that the project already had.
     """
 
     sent: int
@@ -99,10 +99,10 @@ class Upload:
 
 
 def parse_name(name: str, parts: int) -> list[str]:
-    """``WORKSPACE/PROJECT`` or ``WORKSPACE/PROJECT/VERSION`` in its parts.
+    """Split ``WORKSPACE/PROJECT`` or ``WORKSPACE/PROJECT/VERSION`` into its parts.
 
     Raises:
-        DataError: another form.
+        DataError: the name has another form.
     """
     wanted = ("WORKSPACE", "PROJECT", "VERSION")[:parts]
     found = name.strip("/").split("/")
@@ -114,7 +114,7 @@ def parse_name(name: str, parts: int) -> list[str]:
 
 
 def check_access(project: str) -> None:
-    """Find out whether there is a key and such a project, before long work that is to end in an upload.
+    """Check that the key is valid and the project exists, before long work that ends in an upload.
 
     Raises:
         MissingExtraError, RemoteError, DataError: as ``upload``.
@@ -135,14 +135,14 @@ def download(
     Args:
         name: ``WORKSPACE/PROJECT/VERSION``.
         export: one of ``FORMATS``.
-        folder: to unpack into; the zip lies there while it is unpacked.
-        expected: SHA-256 of the zip or of its contents, to be sure of the same data again.
-        progress: called with how many bytes have come, and of how many (0 where nobody says).
+        folder: to unpack into; the zip is kept there while it is unpacked.
+        expected: SHA-256 of the zip or of its contents, to verify that the data are the same.
+        progress: called with the bytes received and the total (0 if unknown).
 
     Raises:
         MissingExtraError: the SDK is not installed.
         RemoteError: no key, a refused key, no such project or version, no network, or a bad answer.
-        DataError: a bad name, a damaged zip, or not the expected hash.
+        DataError: an invalid name, a damaged zip, or a hash other than expected.
     """
     workspace, project, number = parse_name(name, 3)
     if export not in FORMATS:
@@ -189,21 +189,21 @@ def upload(
     workers: int = 4,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Upload:
-    """Send every picture of a data set, with its boxes, to a project. Ignore regions stay behind: Roboflow has none.
+    """Upload every picture of a data set, with its boxes, to a project. Ignore regions are left out: Roboflow has none.
 
     Args:
         folder: a data set as ``formats.read`` takes it: a folder in YOLO's layout with a data.yaml, a COCO .json, …
         project: ``WORKSPACE/PROJECT``.
-        batch: name of the batch that they are put in, for a labeller to find them.
-        prediction: the boxes are a model's, to be corrected by a person; False for finished labels.
-        workers: pictures that are sent at a time.
-        progress: called after each picture with how many are done, and of how many.
+        batch: name of the batch to put them in, for labellers to find them.
+        prediction: True if the boxes come from a model and need correction; False for finished labels.
+        workers: pictures uploaded at a time.
+        progress: called after each picture with the number done and the total.
 
     Raises:
         MissingExtraError: the SDK is not installed.
-        RemoteError: no key, a refused key, no such project, no network, or a picture that was refused; those before
-            it are there, and sending all again is safe: Roboflow knows a picture that it has.
-        DataError: the folder's labels cannot be read, or a picture cannot.
+        RemoteError: no key, a refused key, no such project, no network, or a picture that was refused. Earlier pictures
+            have been uploaded then. Repeating the upload is safe: Roboflow recognises pictures that it has.
+        DataError: the folder's labels or a picture cannot be read.
     """
     workspace, name = parse_name(project, 2)
     annotations = read(folder)
@@ -257,7 +257,7 @@ def _yolo_lines(record: Record, numbers: dict[str, int]) -> str:
 
 
 def _licence(folder: Path) -> str:
-    """The licence that the README of an export names."""
+    """The licence named in the README of an export; empty if none."""
     for path in sorted(folder.glob("README*.txt")):
         if found := re.search(r"^License:\s*(\S.*?)\s*$", path.read_text(encoding="utf-8", errors="replace"), re.M):
             return found[1]
@@ -265,14 +265,14 @@ def _licence(folder: Path) -> str:
 
 
 def _project(workspace: str, project: str) -> Any:
-    """The SDK's project, once the key has been accepted."""
-    require("roboflow.core.project")  # it cannot be imported where the SDK's own requirements are missing
+    """Return the SDK's project, which requires that the key is accepted."""
+    require("roboflow.core.project")  # the import fails if one of the SDK's own dependencies is missing
     roboflow = require("roboflow")
     if not os.environ.get(KEY, "").strip():
         raise RemoteError(f"no key: set {KEY} to your private key, from the workspace's settings at Roboflow")
     with _talking(f"asking Roboflow with the key in {KEY}") as key:
         session = roboflow.Roboflow(api_key=key)
-        if session.onboarding:  # what the SDK makes of a key without a small letter, without asking the service
+        if session.onboarding:  # the SDK's answer, without a request, to a key without a lower-case letter
             raise RemoteError(f"the key in {KEY} is not one of Roboflow's; take it from the workspace's settings")
     with _talking(f"{workspace}/{project}"):
         return session.project(project, workspace)
@@ -280,8 +280,10 @@ def _project(workspace: str, project: str) -> Any:
 
 @contextmanager
 def _talking(what: str) -> Iterator[str]:
-    """Gives the key, keeps the SDK's chatter off the screen, and turns what the SDK raises into ``RemoteError``. Errors
-    of the network hold the address with the key in it: their text is not passed on, nor are they as a cause."""
+    """Yield the key, silence the SDK's output, and turn its errors into ``RemoteError``.
+
+    Network errors contain the URL with the key. Their text is not passed on, and they are not chained as a cause.
+    """
     from requests.exceptions import RequestException, Timeout
     from roboflow import config
     from roboflow.adapters.rfapi import RoboflowError
@@ -290,7 +292,7 @@ def _talking(what: str) -> Iterator[str]:
     try:
         with redirect_stdout(StringIO()):
             yield key
-    except json.JSONDecodeError:  # also requests' own, which is a RequestException too
+    except json.JSONDecodeError:  # includes requests' own, which is also a RequestException
         raise RemoteError(f"{what}: an answer that is no JSON; is {config.API_URL} Roboflow's address?") from None
     except RequestException as error:
         reason = "no answer in time" if isinstance(error, Timeout) else "no connection, or it broke off"
@@ -302,7 +304,7 @@ def _talking(what: str) -> Iterator[str]:
 
 
 def _message(text: str, key: str) -> str:
-    """What an error's text says in words, be it JSON or not, without the key."""
+    """The message in an error's text, JSON or not, with the key removed."""
     try:
         content = json.loads(text)
         while isinstance(content, dict):

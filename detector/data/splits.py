@@ -1,4 +1,4 @@
-"""Splits: which of train, val and test each picture goes to, near-duplicates together, every class in its share."""
+"""Assign pictures to train, val and test: near-duplicates stay together, and every class gets its share."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ DEFAULT_SHARES = {"train": 0.85, "val": 0.15}
 
 
 def read_shares(text: str) -> dict[str, float]:
-    """``0.85,0.15`` or ``0.7,0.15,0.15``: shares of train, val and test.
+    """Parse the shares of train, val and optionally test, such as ``0.85,0.15`` or ``0.7,0.15,0.15``.
 
     Raises:
-        DataError: not two or three positive numbers whose sum is 1.
+        DataError: the text is not two or three positive numbers that sum to 1.
     """
     try:
         shares = [float(part) for part in text.split(",")]
@@ -40,21 +40,21 @@ def assign_splits(
     seed: int = 0,
     fixed: Mapping[int, str] | None = None,
 ) -> list[str]:
-    """Give each picture a split.
+    """Assign a split to each picture.
 
-    Whole groups are dealt out one after the other, the large ones first, each to the split that lacks most of what the
-    group has: pictures, pictures without an object, boxes of each class. (A greedy form of the stratification of
-    Sechidis et al., "On the Stratification of Multi-Label Data", ECML 2011, with counts in place of labels.)
+    Whole groups are assigned one after the other, the large ones first. Each goes to the split that lacks most of what
+    the group has: pictures, pictures without objects, and boxes of each class. (A greedy form of the stratification of
+    Sechidis et al., "On the Stratification of Multi-Label Data", ECML 2011, with counts instead of labels.)
 
     Args:
         groups: number of each picture's group.
         counts: float, shape (pictures, kinds): how much of each kind a picture has.
         shares: of each split, above 0, with the sum 1.
-        seed: of the order in which groups of like size are dealt out.
-        fixed: groups whose split is given; they do not count towards the shares.
+        seed: of the order in which groups of similar size are assigned.
+        fixed: groups with a given split; they do not count towards the shares.
 
     Raises:
-        DataError: fewer groups than splits.
+        DataError: there are fewer groups than splits.
     """
     number, index = np.unique(np.asarray(groups, np.int64), return_inverse=True)
     fixed = fixed or {}
@@ -64,7 +64,7 @@ def assign_splits(
     free = np.array([int(each) not in fixed for each in number], bool)
     np.add.at(totals, index, counts)
     whole = totals[free].sum(axis=0)
-    weights = totals / np.where(whole > 0, whole, 1)  # each kind counts alike
+    weights = totals / np.where(whole > 0, whole, 1)  # give each kind the same weight
     if (reason := too_few(groups, fixed, shares)) is not None:
         raise DataError(reason)
     order = np.random.default_rng(seed).permutation(np.flatnonzero(free))
@@ -82,11 +82,11 @@ def assign_splits(
 
 
 def too_few(groups: Sequence[int], fixed: Mapping[int, str], shares: Mapping[str, float]) -> str | None:
-    """Why :func:`assign_splits` cannot share out the groups, or None where it can.
+    """Why :func:`assign_splits` cannot assign the groups, or None if it can.
 
     Args:
         groups: number of each picture's group.
-        fixed: groups whose split is given.
+        fixed: groups with a given split.
         shares: of the splits, by name.
     """
     free = set(groups) - set(fixed)
@@ -96,7 +96,7 @@ def too_few(groups: Sequence[int], fixed: Mapping[int, str], shares: Mapping[str
 
 
 def _fill_empty(chosen: np.ndarray, order: np.ndarray, splits: int) -> None:
-    """Give a split that got nothing the smallest group of the one that got most, in place."""
+    """Give each empty split the smallest group of the fullest one, in place."""
     for split in range(splits):
         counts = np.bincount(chosen[order], minlength=splits)
         if len(order) and counts[split] == 0:
@@ -104,14 +104,14 @@ def _fill_empty(chosen: np.ndarray, order: np.ndarray, splits: int) -> None:
 
 
 def group_alike(fitted: Sequence[Fitted], target: DataSet) -> tuple[list[int], dict[int, str]]:
-    """Group near-duplicates, and Roboflow's augmented copies of one picture, also with pictures of the set.
+    """Group near-duplicates and Roboflow's augmented copies of a picture, including pictures already in the set.
 
     Args:
         fitted: the source's pictures.
-        target: the set that they are to join; hashes that its rows lack are noted there.
+        target: the set that they join; hashes missing from its rows are added.
 
     Returns:
-        The number of each picture's group, and the split of each group that the set has pictures of.
+        The number of each picture's group, and the split of each group that contains pictures of the set.
 
     Raises:
         DataError: a picture of the set cannot be read.
@@ -137,16 +137,16 @@ def _fingerprint(row: dict[str, str], target: DataSet) -> int:
 
 
 def own_splits(path: Path, fitted: Sequence[Fitted], add: bool, keep: bool | None) -> list[str] | None:
-    """The splits that the source's format gives, if they are to be kept.
+    """The splits that the source's format gives, if they are to be kept; None otherwise.
 
     Args:
         path: the source, for messages.
         fitted: its pictures.
-        add: they join a set; it has train and val already.
-        keep: None keeps them where every picture has one, and there are both train and val.
+        add: they join a set, which already has train and val.
+        keep: None keeps them if every picture has one and both train and val exist.
 
     Raises:
-        DataError: they are to be kept and a picture has none, or there is no train or no val.
+        DataError: they are to be kept, but a picture has none, or train or val is missing.
     """
     own = [each.record.split or "" for each in fitted]
     missing = [] if add else [name for name in ("train", "val") if name not in own]
@@ -167,13 +167,13 @@ def new_splits(
     shares: Mapping[str, float],
     seed: int,
 ) -> list[str]:
-    """New splits; see ``assign_splits``.
+    """Assign new splits; see ``assign_splits``.
 
     Args:
         fitted: the pictures with their labels.
-        groups: for each picture the number of its group of near-duplicates, which stays together.
-        fixed: splits that are given, by picture.
-        classes: how many there are.
+        groups: number of each picture's group of near-duplicates, which stays together.
+        fixed: given splits, by group.
+        classes: number of classes.
         shares: of the splits, by name.
         seed: of the random order.
     """
@@ -186,11 +186,11 @@ def new_splits(
 
 
 def leakage(groups: Sequence[int], fixed: Mapping[int, str], splits: Sequence[str]) -> int:
-    """How many groups of near-duplicates have pictures in more than one split.
+    """Count the groups of near-duplicates that span more than one split.
 
     Args:
-        groups: for each picture the number of its group.
-        fixed: splits that are given, by picture.
+        groups: number of each picture's group.
+        fixed: given splits, by group.
         splits: of each picture.
     """
     sides: dict[int, set[str]] = {group: {split} for group, split in fixed.items()}

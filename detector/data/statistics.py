@@ -1,4 +1,4 @@
-"""The figures of a checked data set: pictures and sizes by split and source, boxes by class and by size."""
+"""Statistics of a checked data set: pictures and sizes by split and source, boxes by class and size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BANDS: tuple[tuple[str, float, float], ...] = (
     ("32-96", 32.0, 96.0),
     (">96", 96.0, float("inf")),
 )
-"""Name, least (counted) and greatest (not counted) longer side in pixels, in the picture scaled to 640."""
+"""Name and range (low included, high excluded) of the longer side in pixels, in the picture scaled to 640."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class SourceRow:
     """The pictures of one source in one split.
 
     Attributes:
-        labelled: names of the classes that all or some of its pictures are labelled for.
-        unreadable: pictures that could not be read; sizes are of the others.
-        empty: pictures without a box.
+        labelled: names of the classes that at least one of its pictures is labelled for.
+        unreadable: pictures that could not be read; ``sizes`` excludes them.
+        empty: pictures without boxes.
         boxes: by class name.
-        sizes: least, median and greatest longer side in pixels; None without a readable picture.
+        sizes: least, median and greatest longer side in pixels; None if no picture is readable.
     """
 
     split: str
@@ -48,8 +48,8 @@ class ClassRow:
 
     Attributes:
         labelled: pictures that are labelled for it.
-        with_boxes: pictures among them that have a box of it.
-        boxes: all its boxes, and ``bands`` those by size (of readable pictures).
+        with_boxes: of these, the pictures with a box of it.
+        boxes: all its boxes; ``bands`` has them by size, for readable pictures only.
     """
 
     split: str
@@ -61,7 +61,7 @@ class ClassRow:
 
 
 def by_source(report: CheckReport) -> list[SourceRow]:
-    """One row for each split and source."""
+    """One row per split and source."""
     classes = report.description.classes
     rows = []
     for split, source in sorted({_key(checked) for checked in report.pictures}, key=lambda key: _place(report, key)):
@@ -84,7 +84,7 @@ def by_source(report: CheckReport) -> list[SourceRow]:
 
 
 def by_class(report: CheckReport) -> list[ClassRow]:
-    """One row for each split and class."""
+    """One row per split and class."""
     rows = []
     for split in report.description.pictures:
         mine = [checked for checked in report.pictures if checked.entry.split == split]

@@ -1,1 +1,1 @@
-"""How good a detector is: matching, average precision, curves, baselines, reports."""
+"""Evaluation of detectors: matching, average precision, curves, baselines, reports."""

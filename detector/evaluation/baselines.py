@@ -1,6 +1,7 @@
-"""Other people's detectors behind the interface of ours, so that the same code measures them.
+"""Third-party detectors behind the interface of ``FaceDetector``, so that the same code measures them.
 
-Nothing here serves: it is for side-by-side tables. Each takes a picture as its makers do, which ``input_text`` says.
+They are for comparison only and are not used in production. Each preprocesses pictures as its authors do; see
+``input_text``.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ KINDS = ("yunet", "scrfd", "yolov8")
 
 
 class Peer(ABC):
-    """A detector of faces that is not one of our releases.
+    """A face detector that is not one of our releases.
 
     Attributes:
-        name: for tables, and what ``open_baseline`` understands.
-        confidence: boxes below it are dropped; at first what its makers have as default.
-        iou: overlap over which non-maximum suppression drops the weaker box.
-        max_detections: most boxes a picture.
+        name: for tables; ``open_baseline`` accepts it.
+        confidence: threshold below which boxes are dropped; initially the authors' default.
+        iou: overlap above which non-maximum suppression drops the weaker box.
+        max_detections: most boxes per picture.
         classes: class names.
-        input_text: how it takes a picture in.
+        input_text: description of the preprocessing.
         sha256: of its file.
 
     Raises:
@@ -56,7 +57,7 @@ class Peer(ABC):
         self.sha256 = hashlib.sha256(self.content).hexdigest()
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[Detections]:
-        """Find faces: one ``Detections`` a BGR frame, in the order of the frames.
+        """Find faces: one ``Detections`` per BGR frame, in the order of the frames.
 
         Args:
             frames: BGR, uint8, (height, width, 3) each.
@@ -67,7 +68,7 @@ class Peer(ABC):
     def _detect(self, frame: np.ndarray) -> Detections: ...
 
     def _faces(self, boxes: np.ndarray, confidence: np.ndarray, frame: np.ndarray) -> Detections:
-        """Faces in pixels of the frame, most confident first, clipped to it, ``max_detections`` at most."""
+        """Build ``Detections`` in pixels of the frame: sorted by confidence, clipped, at most ``max_detections``."""
         height, width = frame.shape[:2]
         order = np.argsort(-confidence, kind="stable")[: self.max_detections]
         clipped = np.clip(boxes[order], 0, [width, height] * 2).astype(np.float32)
@@ -75,8 +76,9 @@ class Peer(ABC):
 
 
 class YuNet(Peer):
-    """OpenCV's YuNet (Wu, Peng and Yu 2023, "YuNet: A Tiny Millisecond-level Face Detector") in ``cv2.FaceDetectorYN``,
-    with OpenCV's defaults.
+    """OpenCV's YuNet in ``cv2.FaceDetectorYN``, with OpenCV's defaults.
+
+    See Wu, Peng and Yu 2023, "YuNet: A Tiny Millisecond-level Face Detector".
 
     Raises:
         WeightsError: the file cannot be read, or OpenCV cannot load it.
@@ -89,7 +91,7 @@ class YuNet(Peer):
     def __init__(self, path: Path):
         super().__init__(path)
         level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # no warning of a target nobody chose
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # suppress a warning about the default target
         try:
             self.network = cv2.FaceDetectorYN.create(str(path), "", (SIZE, SIZE), self.confidence, self.iou)
         except cv2.error as error:
@@ -112,16 +114,18 @@ class YuNet(Peer):
             rows = self.network.detect(small)[1]
         except cv2.error as error:
             raise WeightsError(f"{self.path}: not a YuNet that this OpenCV can run: {error.err}") from error
-        rows = np.zeros((0, 15), np.float32) if rows is None else rows  # x y w h, ten of points, score
+        rows = np.zeros((0, 15), np.float32) if rows is None else rows  # x y w h, ten landmark coordinates, score
         corners = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
         return self._faces(corners * ([width / size[0], height / size[1]] * 2), rows[:, 14], frame)
 
 
 class Scrfd(Peer):
-    """SCRFD (Guo et al. 2021, "Sample and Computation Redistribution for Efficient Face Detection") in the layout in
-    which InsightFace publishes it: for each stride 8, 16 and 32 a tensor of scores (anchors, 1) and one of distances
-    (anchors, 4) from the anchor's centre to the left, top, right and bottom in strides, two anchors a cell, and
-    optionally one of points. Preprocessing and thresholds are InsightFace's: RGB, (x - 127.5) / 128, 0.5 and 0.4.
+    """SCRFD in the layout published by InsightFace.
+
+    See Guo et al. 2021, "Sample and Computation Redistribution for Efficient Face Detection". For each of the strides
+    8, 16 and 32 there is a tensor of scores (anchors, 1), one of distances (anchors, 4) from the anchor's centre to the
+    left, top, right and bottom in strides, and optionally one of landmarks. There are two anchors per cell.
+    Preprocessing and thresholds are InsightFace's: RGB, (x - 127.5) / 128, 0.5 and 0.4.
 
     Args:
         path: of the ONNX file.
@@ -169,14 +173,14 @@ class Scrfd(Peer):
 
 
 def anchor_boxes(places: np.ndarray, distances: np.ndarray, stride: int, columns: int, anchors: int) -> np.ndarray:
-    """Boxes of anchors.
+    """Decode the boxes of anchors.
 
     Args:
-        places: shape (n,), numbers of the anchors: row by row, all anchors of a cell one after another.
+        places: shape (n,), indices of the anchors: row by row, with the anchors of a cell next to each other.
         distances: shape (n, 4), from the anchor's centre to the left, top, right and bottom, in strides.
-        stride: pixels a cell; the centre of the cell in column x and row y is (x, y) times it.
-        columns: cells in a row.
-        anchors: anchors a cell.
+        stride: pixels per cell; the centre of the cell in column x and row y is (x, y) times the stride.
+        columns: cells per row.
+        anchors: anchors per cell.
 
     Returns:
         Shape (n, 4), corners in pixels.
@@ -187,8 +191,10 @@ def anchor_boxes(places: np.ndarray, distances: np.ndarray, stride: int, columns
 
 
 class Yolov8(Peer):
-    """Any ONNX file as ultralytics exports YOLOv8 and its kin: one output (1, 4 + classes, anchors), or with further
-    rows (points) below; class names from its metadata. Thresholds are ultralytics' own, 0.25 and 0.7.
+    """An ONNX file of YOLOv8 or a similar model, as exported by ultralytics.
+
+    Its one output has the shape (1, 4 + classes, anchors), or more rows (keypoints) at the end. Class names come from
+    the metadata. Thresholds are ultralytics' own, 0.25 and 0.7.
 
     Args:
         path: of the ONNX file.
@@ -219,7 +225,7 @@ class Yolov8(Peer):
             found = tuple(str(names[key]) for key in sorted(names)) if isinstance(names, dict) else tuple(names)
         except (ValueError, SyntaxError, TypeError) as error:
             raise WeightsError(f"{self.path}: class names in its metadata cannot be read: {text!r}") from error
-        if len(found) == 1:  # of a detector of faces alone, whatever it calls them
+        if len(found) == 1:  # a pure face detector, whatever its class is called
             return ("face",)
         return found
 
@@ -237,12 +243,12 @@ class Yolov8(Peer):
 
 
 def is_baseline(text: str) -> bool:
-    """Whether a ``--detector`` names a baseline, as ``KIND:FILE``."""
+    """Whether the value of ``--detector`` names a baseline, as ``KIND:FILE``."""
     return text.partition(":")[0] in KINDS and ":" in text
 
 
 def open_baseline(text: str, device: str = "cpu", threads: int | None = None) -> Peer:
-    """Open a baseline named ``yunet:FILE``, ``scrfd:FILE`` or ``yolov8:FILE``. YuNet runs in OpenCV, on the CPU.
+    """Open a baseline named ``yunet:FILE``, ``scrfd:FILE`` or ``yolov8:FILE``. YuNet runs in OpenCV on the CPU.
 
     Args:
         text: kind and file.
@@ -250,7 +256,7 @@ def open_baseline(text: str, device: str = "cpu", threads: int | None = None) ->
         threads: within one operator; None leaves it to ONNX Runtime.
 
     Raises:
-        WeightsError: another kind; or the file is missing or has another layout.
+        WeightsError: the kind is unknown, or the file is missing or has another layout.
         DeviceError: as ``open_session``.
     """
     kind, _, file = text.partition(":")

@@ -1,7 +1,7 @@
-"""Pictures of nothing: walls, skies, mist and sensor noise, made by rule. Whatever is found there is a false alarm.
+"""Generated blank pictures: walls, skies, mist and sensor noise. Every detection in them is a false alarm.
 
-Photographs without a person rarely hold large even areas, so a detector can pass them all and still see a face in a
-bare wall. These pictures need no data set, and are the same on every machine.
+Photographs without people rarely contain large uniform areas, so a detector can pass them all and still see a face in a
+bare wall. These pictures need no data set and are the same on every machine.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from .predictions import Detector
 
 KINDS = ("plain", "graded", "radial", "smooth", "noisy")
 SHAPES = ((640, 640), (480, 640), (640, 480))
-"""Height and width in pixels, taken in turn."""
+"""Height and width in pixels, used in turn."""
 EACH = 78
-"""Pictures of each kind."""
+"""Pictures per kind."""
 COUNT = EACH * len(KINDS)
 
 
 def blank_picture(number: int, seed: int = 0) -> np.ndarray:
-    """One picture of nothing.
+    """Generate one blank picture.
 
     Args:
-        number: the kind goes round with it, then the shape.
-        seed: another one gives other pictures.
+        number: selects the kind, and then the shape, cyclically.
+        seed: of the random values.
 
     Returns:
         BGR, uint8, (height, width, 3).
@@ -59,14 +59,14 @@ def blank_picture(number: int, seed: int = 0) -> np.ndarray:
 def blank_alarms(
     detectors: Sequence[Detector], progress: Callable[[int, int], None] | None = None
 ) -> list[dict[str, int]]:
-    """In how many of ``COUNT`` pictures of nothing each detector finds something at its own threshold.
+    """Count the blank pictures, of ``COUNT``, in which each detector finds something at its own threshold.
 
     Args:
-        detectors: as they serve.
-        progress: called with how many pictures are done, and of how many.
+        detectors: with the settings used in production.
+        progress: called with the number of pictures done and the total.
 
     Returns:
-        For each detector the pictures with something, by kind.
+        For each detector, the pictures with detections, by kind.
     """
     found = [dict.fromkeys(KINDS, 0) for _ in detectors]
     for start in range(0, COUNT, BATCH):
@@ -81,10 +81,10 @@ def blank_alarms(
 
 
 def blank_metrics(found: dict[str, int], confidence: float) -> tuple[list[Metric], str]:
-    """The figures together and by kind, as shares of the pictures, and the protocol in words.
+    """The metrics overall and by kind, as shares of the pictures, and a description of the protocol.
 
     Args:
-        found: pictures with something, by kind.
+        found: pictures with detections, by kind.
         confidence: the detector's threshold.
     """
     name = f"generated pictures of nothing with something found at {confidence:g}"

@@ -1,8 +1,8 @@
-"""A face that fills the frame (a selfie, a passport photo, a close crop): how often it is found as the picture is.
+"""Recall of faces that fill the frame (selfies, passport photos, close crops), on unmodified pictures.
 
-Such pictures carry no boxes. A face counts as found when one box of a face, at the detector's own threshold, contains
-the picture's centre and its longer side is at least ``LEAST`` of the picture's shorter side. Detectors with other
-thresholds of their own are also asked at ``COMMON``.
+Such pictures have no boxes. A face counts as found if a face box at the detector's own threshold contains the picture's
+centre, and the box's longer side is at least ``LEAST`` of the picture's shorter side. Recall is also measured at the
+threshold ``COMMON``, to compare detectors with different thresholds.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Closeups:
 
 
 def fills_the_frame(detections: Detections, height: int, width: int, confidence: float) -> bool:
-    """Whether one of the found boxes is the face that fills a picture of that size.
+    """Whether one of the detections is a face that fills the picture.
 
     Args:
         detections: in the picture.
@@ -60,20 +60,20 @@ def closeup_recall(
     split: str = "val",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[list[Closeups]]:
-    """Look for the face in every picture of a list of faces.
+    """Measure how often detectors find the face in a list of close-ups.
 
     Args:
-        detectors: each finds faces.
+        detectors: each must have a class for faces.
         faces: CSV with the columns ``file`` (relative to it), ``source`` and ``split``.
-        sources: rows of these are taken.
-        split: and of this split.
-        progress: called with how many pictures are done, and of how many.
+        sources: use only rows of these sources.
+        split: use only rows of this split.
+        progress: called with the number of pictures done and the total.
 
     Returns:
-        For each detector the results in the order of ``sources``.
+        For each detector, the results in the order of ``sources``.
 
     Raises:
-        DataError: the CSV or a picture cannot be read, there is no such row, or a detector finds no faces.
+        DataError: the CSV or a picture cannot be read, a source has no rows, or a detector finds no faces.
     """
     for detector in detectors:
         if FACE not in detector.classes:
@@ -98,13 +98,13 @@ def closeup_recall(
 def closeup_metrics(
     results: Sequence[Closeups], confidence: float, faces: Path, split: str
 ) -> tuple[list[Metric], str]:
-    """The figures by source and together, and the protocol in words.
+    """The metrics by source and overall, and a description of the protocol.
 
     Args:
-        results: of each source.
-        confidence: least confidence of a box that counts.
-        faces: the table of the pictures.
-        split: that was measured.
+        results: one per source.
+        confidence: the detector's own threshold.
+        faces: the CSV of the pictures.
+        split: the measured split.
     """
     if len(results) > 1:
         sums = (
@@ -130,7 +130,7 @@ def closeup_metrics(
 
 
 def _looked(detector: Detector, frames: Sequence[np.ndarray]) -> list[Detections]:
-    """What a detector finds at its own threshold, or at the common one where that is lower."""
+    """Detect at the detector's own threshold, or at the common one if that is lower."""
     own = detector.confidence
     detector.confidence = min(own, COMMON)
     try:
@@ -140,7 +140,7 @@ def _looked(detector: Detector, frames: Sequence[np.ndarray]) -> list[Detections
 
 
 def _rows(faces: Path, sources: Sequence[str], split: str) -> list[tuple[Path, str]]:
-    """The pictures to look at, with their source."""
+    """The selected pictures with their sources."""
     try:
         with faces.open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.DictReader(handle)

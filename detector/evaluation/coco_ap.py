@@ -1,13 +1,13 @@
 """COCO's average precision (Lin et al. 2014, "Microsoft COCO") by faster-coco-eval, on partly labelled data.
 
-Each class is evaluated over the pictures that are labelled for it. Ignore regions go in as COCO's crowd regions: at
-each threshold t a found box that lies in one by a share of t or more counts neither way. Sizes are those of
-``matching``: what COCO calls an area is given as the square of a box's longer side at the reference size.
+Each class is evaluated on the pictures that are labelled for it. Ignore regions become COCO's crowd regions: at each
+threshold t, a detection that lies in one by a share of t or more is neither right nor wrong. Sizes are those of
+``matching``: COCO's area is replaced by the square of a box's longer side at the reference size.
 
-Against ``Scored.average_precision`` with the same boxes: COCO reads the precision at 101 recalls, 0 to 1, where ours
-takes every point of the curve. A curve that ends at a recall R is cut off at the next grid point after R, so the two
-differ by up to 0.01 where a detector leaves many boxes unfound, and by under 0.002 with ``RECALLS`` ten times finer
-(a test holds us to it).
+Differences from ``Scored.average_precision`` on the same boxes: COCO samples the precision at 101 recalls from 0 to 1,
+ours uses every point of the curve. A curve that ends at a recall R is cut off at the next grid point after R. The two
+thus differ by up to 0.01 if a detector misses many boxes, and by less than 0.002 with ``RECALLS`` ten times finer (a
+test checks this).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from .matching import RANGES, Sizes, longer_side
 from .predictions import MAX_DETECTIONS, Prediction
 
 RECALLS = 101
-"""Points of recall at which COCO reads the precision."""
+"""Number of recalls at which COCO samples the precision."""
 
 
 @dataclass(frozen=True)
 class CocoScore:
-    """Average precision of one class in one range of sizes; None where there is no box to find."""
+    """Average precision of one class in one size range; None if there are no boxes to find."""
 
     ap50: float | None
     ap: float | None
@@ -41,10 +41,10 @@ def coco_scores(
     """Score one class.
 
     Args:
-        predictions: pictures; those that are not labelled for the class are left out.
+        predictions: pictures; those not labelled for the class are left out.
         name: the class.
-        ranges: ranges of sizes to score.
-        recalls: points of the recall at which precision is read.
+        ranges: size ranges to score.
+        recalls: number of recalls at which precision is sampled.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
@@ -63,13 +63,13 @@ def coco_scores(
         mine = picture.of(name)
         for box, confidence in zip(mine.boxes.astype(float) * scale, mine.confidence.tolist(), strict=True):
             found.append(_annotation(number, box) | {"score": confidence})
-    # The pictures without any box count too, for what is found there; without one labelled picture there is no score.
+    # Pictures without boxes also count, because of false alarms. Without any labelled box there is no score.
     if not any(not box["iscrowd"] for box in truth):
         return {sizes: CocoScore(None, None) for sizes in ranges}
     data = {"images": images, "annotations": truth, "categories": [{"id": 1, "name": name}]}
     sides = [box["area"] for box in found]
     results = library.COCO(data).loadRes(found)
-    for annotation in results.dataset["annotations"]:  # loadRes has put the true area there
+    for annotation in results.dataset["annotations"]:  # loadRes has replaced our areas by the true ones
         annotation["area"] = sides[annotation["id"] - 1]
     evaluation = library.COCOeval_faster(library.COCO(data), results, "bbox", print_function=lambda *_: None)
     evaluation.params.maxDets = [MAX_DETECTIONS]

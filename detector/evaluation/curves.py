@@ -1,6 +1,7 @@
-"""Curves of an evaluation as numbers: precision over recall, rates over the threshold, confidence against precision.
+"""Curves and plots of an evaluation.
 
-The plots of an evaluation, drawn by matplotlib without a screen.
+The curves are precision over recall, rates over the threshold, and calibration (precision over confidence). The plots
+are drawn by matplotlib without a display.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ from .matching import BIG, CLEAR, EVERY, Scored, Sizes
 
 BINS = 20
 LEAST = 0.05
-"""Least confidence of a box that calibration is about: below it lie thousands of boxes that nobody is shown."""
+"""Least confidence of boxes used for calibration; below it lie thousands of boxes that nobody is shown."""
 THRESHOLDS = np.round(np.linspace(0.01, 0.99, 99), 2)
 COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e")
-"""One a class, from the first on again where there are more."""
+"""One per class, repeated if there are more classes."""
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far a confidence can be taken for the probability that the box is right; by bins of confidence.
+    """Calibration by bins of confidence: how well a confidence predicts the probability that a box is right.
 
     Attributes:
-        confidence: mean in each bin, shape (n,); nan where the bin has no box.
-        precision: share of right boxes in each bin, shape (n,); nan likewise.
+        confidence: mean in each bin, shape (n,); nan if the bin is empty.
+        precision: share of right boxes in each bin, shape (n,); nan if the bin is empty.
         counts: boxes in each bin, shape (n,).
         edges: of the bins, shape (n + 1,).
         error: expected calibration error: mean of ``|confidence - precision|`` over the bins, weighted by their boxes;
-            None without a box.
+            None without any box.
     """
 
     confidence: np.ndarray
@@ -45,14 +46,16 @@ class Reliability:
 
 
 def reliability(scored: Scored, least: float = LEAST, bins: int = BINS) -> Reliability:
-    """Calibration of detections (Küppers et al. 2020, "Multivariate Confidence Calibration for Object Detection", by
-    confidence alone): the expected calibration error of Guo et al. 2017 with precision in place of accuracy, over the
-    found boxes that count, since boxes that were not found have no confidence.
+    """Measure the calibration of detections by their confidence alone.
+
+    This is the expected calibration error of Guo et al. 2017 with precision instead of accuracy (Küppers et al. 2020,
+    "Multivariate Confidence Calibration for Object Detection"). It covers only the detections that count, since missed
+    boxes have no confidence.
 
     Args:
-        scored: the found boxes of one class that count.
-        least: boxes below this confidence are left out.
-        bins: bins of equal width from 0 to 1.
+        scored: the detections of one class that count.
+        least: leave out boxes below this confidence.
+        bins: number of bins of equal width from 0 to 1.
     """
     keep = scored.confidence >= least
     confidence, correct = scored.confidence[keep].astype(float), scored.correct[keep]
@@ -69,8 +72,10 @@ def reliability(scored: Scored, least: float = LEAST, bins: int = BINS) -> Relia
 
 
 def precision_at_recalls(scored: Scored, points: int = 101) -> tuple[np.ndarray, np.ndarray]:
-    """The interpolated precision-recall curve: recalls from 0 to 1, and the best precision at each or beyond it, 0
-    past the last; both of shape (points,)."""
+    """The interpolated precision-recall curve: recalls from 0 to 1 and precisions, both of shape (points,).
+
+    Each precision is the best at that recall or beyond, and 0 past the last one.
+    """
     recall, precision, _ = scored.curve()
     envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
     recalls = np.linspace(0, 1, points)
@@ -78,19 +83,19 @@ def precision_at_recalls(scored: Scored, points: int = 101) -> tuple[np.ndarray,
 
 
 def rates(scored: Scored, thresholds: np.ndarray = THRESHOLDS) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall at each threshold, shapes (n,); nan where undefined."""
+    """Precision and recall at each threshold, shapes (n,); nan if undefined."""
     told = [scored.at(float(threshold)) for threshold in thresholds]
     precision, recall = (np.array([np.nan if pair[i] is None else pair[i] for pair in told], float) for i in (0, 1))
     return precision, recall
 
 
 def alarm_rate(evaluation: Evaluation, name: str, thresholds: np.ndarray = THRESHOLDS) -> np.ndarray | None:
-    """Boxes of one class at each threshold, shape (n,), a picture without any; None where there is no such picture.
+    """Boxes of one class per picture without objects, at each threshold, shape (n,); None if there is no such picture.
 
     Args:
         evaluation: of one detector.
         name: of the class.
-        thresholds: confidences, (n,), rising.
+        thresholds: confidences, (n,), ascending.
     """
     if not evaluation.empty:
         return None
@@ -99,7 +104,7 @@ def alarm_rate(evaluation: Evaluation, name: str, thresholds: np.ndarray = THRES
 
 
 def numbers(evaluation: Evaluation, sizes: Sizes) -> dict[str, dict[str, Any]]:
-    """All curves by class, ready for JSON."""
+    """All curves by class, as plain data for JSON."""
     found: dict[str, dict[str, Any]] = {}
     for name in evaluation.classes:
         scored = evaluation.scores[name, sizes]
@@ -128,8 +133,10 @@ def _listed(values: np.ndarray) -> list[float | None]:
 
 
 def plot_precision_recall(evaluation: Evaluation, path: Path) -> None:
-    """Precision over recall by class: boxes of at least 16 px (full line) and of every size (dotted); the circle is the
-    point at the detector's own threshold."""
+    """Plot precision over recall by class: boxes of at least 16 px (solid) and of every size (dotted).
+
+    A circle marks the point at the detector's own threshold.
+    """
     figure, axes = _figure(1)
     for name, colour in zip(evaluation.classes, _colours(evaluation), strict=True):
         for sizes, style in ((BIG, "-"), (EVERY, ":")):
@@ -153,7 +160,7 @@ def plot_precision_recall(evaluation: Evaluation, path: Path) -> None:
 
 
 def plot_calibration(evaluation: Evaluation, path: Path) -> None:
-    """Precision of the found boxes (of at least 16 px) by their confidence, and how many there are."""
+    """Plot the precision and number of detections (of at least 16 px) by their confidence."""
     figure, axes = _figure(2, heights=(3, 1))
     axes[0].plot([0, 1], [0, 1], color="grey", linewidth=1)
     bottom = np.zeros(0)
@@ -177,7 +184,7 @@ def plot_calibration(evaluation: Evaluation, path: Path) -> None:
 
 
 def plot_thresholds(evaluation: Evaluation, path: Path) -> None:
-    """Recall and precision, and false alarms in pictures without any box, over the confidence threshold."""
+    """Plot recall, precision, and false alarms in pictures without any box over the confidence threshold."""
     figure, axes = _figure(2, heights=(1.6, 1))
     for name, colour in zip(evaluation.classes, _colours(evaluation), strict=True):
         for sizes, style in ((BIG, "-"), (CLEAR, "--")):

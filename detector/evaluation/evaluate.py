@@ -1,10 +1,9 @@
-"""Evaluation of a detector: through the code that serves it, on the pictures that are labelled.
+"""Evaluate a detector, through the code used in production, on labelled pictures.
 
-Protocol. Average precision at IoU 0.5, area under the interpolated precision-recall curve (PASCAL VOC 2010 and later),
-by class over the pictures that are labelled for it; beside it COCO's mean over IoU 0.5 to 0.95 (``coco_scores``).
-Sizes are those of the picture scaled to a longest side of 640 pixels; a box counts by its longer side. Boxes out of a
-range of sizes, ignore regions, and whatever is found there count neither way, nor does a found box that is itself out
-of range.
+Protocol: average precision at IoU 0.5 is the area under the interpolated precision-recall curve (PASCAL VOC 2010 and
+later), by class over the pictures that are labelled for it. COCO's mean over IoU 0.5 to 0.95 (``coco_scores``) is given
+beside it. Sizes refer to the picture scaled to a longest side of 640 pixels; a box's size is its longer side. Ignore
+regions and boxes out of a size range are ignored, as are detections matched to them and detections out of the range.
 """
 
 from __future__ import annotations
@@ -25,25 +24,25 @@ from .matching import BIG, CLEAR, EVERY, IOU, RANGES, REFERENCE, Match, Scored, 
 from .predictions import CONFIDENCE, MAX_DETECTIONS, Detector, Prediction, predict
 
 RATES = (EVERY, BIG)
-"""Ranges of sizes whose precision and COCO score are told, too, and the interval of their average precision."""
+"""Size ranges that also get precision, a COCO score, and a confidence interval of their average precision."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one detector found in one split of a data set, and how good that is.
+    """The detections of one detector in one split of a data set, and their scores.
 
     Attributes:
         name: of the detector.
-        predictions: the pictures with the truth and all that was found, down to a confidence of ``CONFIDENCE``.
+        predictions: the pictures with the truth and all detections down to a confidence of ``CONFIDENCE``.
         classes: the classes that both the detector and the data have.
-        confidence: the detector's own threshold, at which precision, recall and false alarms are told.
-        protocol: in words, with the settings of the detector.
-        command: the command line that measures this again.
-        coco: COCO's scores by class and range of sizes.
-        file_sha256: of the model file, where the detector tells it (``sha256``).
+        confidence: the detector's own threshold, used for precision, recall and false alarms.
+        protocol: description of the protocol, with the detector's settings.
+        command: the command line that repeats this measurement.
+        coco: COCO's scores by class and size range.
+        file_sha256: of the model file, if the detector provides it (``sha256``).
         labels_sha256: of the data set.
-        milliseconds: a picture, as it serves; None where no second detector was beside it.
-        further: figures of other protocols, each described in ``protocol``.
+        milliseconds: per picture, with the settings used in production; None unless several detectors were measured.
+        further: metrics of other protocols, each described in ``protocol``.
     """
 
     name: str
@@ -60,7 +59,7 @@ class Evaluation:
 
     @property
     def title(self) -> str:
-        """The name with a word before it, where it is only a version."""
+        """The name, prefixed if it is only a version."""
         return self.name if ":" in self.name else f"detector {self.name}"
 
     @property
@@ -69,7 +68,7 @@ class Evaluation:
 
     @cached_property
     def matches(self) -> dict[tuple[str, Sizes], list[tuple[Prediction, np.ndarray, Match]]]:
-        """For each class and range: labelled pictures with the confidence of the found boxes, (n,), and their match."""
+        """By class and size range: labelled pictures with the confidence of their detections, (n,), and the match."""
         return {
             (name, sizes): [(each, *each.match(name, sizes)) for each in self.predictions if name in each.truth]
             for name in self.classes
@@ -78,7 +77,7 @@ class Evaluation:
 
     @cached_property
     def scores(self) -> dict[tuple[str, Sizes], Scored]:
-        """By class and range of sizes."""
+        """Scores by class and size range."""
         return {
             key: Scored.joined((confidence, match) for _, confidence, match in value)
             for key, value in self.matches.items()
@@ -86,7 +85,7 @@ class Evaluation:
 
     @cached_property
     def resampled(self) -> dict[str, np.ndarray]:
-        """Average precision of resamplings of the pictures by the figure's name, (n,), for each class and ``RATES``."""
+        """Average precision in each resampling of the pictures, (n,), by metric name, for each class and ``RATES``."""
         return {
             _ap50(name, sizes): resampled_precision([(found, match) for _, found, match in self.matches[name, sizes]])
             for name in self.classes
@@ -96,7 +95,7 @@ class Evaluation:
 
     @cached_property
     def by_source(self) -> dict[tuple[str, str, Sizes], Scored]:
-        """By source of the pictures, class, and range of sizes; only where the class is labelled."""
+        """Scores by source, class and size range; only for sources labelled for the class."""
         found: dict[tuple[str, str, Sizes], list[tuple[np.ndarray, Match]]] = {}
         for (name, sizes), value in self.matches.items():
             for prediction, confidence, match in value:
@@ -105,7 +104,7 @@ class Evaluation:
 
     @cached_property
     def empty(self) -> tuple[Prediction, ...]:
-        """Pictures that are labelled for every class and without any box: whatever is found there is a false alarm."""
+        """Pictures labelled for every class and without any box: every detection in them is a false alarm."""
         return tuple(prediction for prediction in self.predictions if prediction.empty)
 
     @property
@@ -113,16 +112,16 @@ class Evaluation:
         return len(self.empty)
 
     def alarms(self, name: str) -> np.ndarray:
-        """Confidence of everything found of one class in the pictures without any box, shape (n,)."""
+        """Confidence of all detections of one class in the pictures without any box, shape (n,)."""
         return np.concatenate([np.zeros(0), *(prediction.of(name).confidence for prediction in self.empty)])
 
     @property
     def false_alarms(self) -> int:
-        """Boxes of any class at the detector's own threshold in pictures without any box."""
+        """Number of false alarms of any class at the detector's own threshold in pictures without any box."""
         return sum(int((self.alarms(name) >= self.confidence).sum()) for name in self.classes)
 
     def metrics(self, command: str | None = None) -> Metrics:
-        """The figures as a manifest keeps them, what a reader asks for first at the top."""
+        """The metrics for a manifest, the most important first."""
         values = [self._average(name, sizes) for sizes in (BIG, EVERY) for name in self.classes]
         values += [self._rate("recall", name, CLEAR) for name in self.classes]
         if self.empty:
@@ -153,7 +152,7 @@ class Evaluation:
         )
 
     def with_further(self, metrics: Sequence[Metric], protocol: str) -> Evaluation:
-        """This evaluation with figures of another protocol added."""
+        """Return this evaluation with metrics of another protocol added."""
         return replace(self, further=(*self.further, *metrics), protocol=f"{self.protocol}. {protocol}")
 
     def _average(self, name: str, sizes: Sizes) -> Metric:
@@ -208,14 +207,14 @@ def evaluate(
     """Measure a detector on one split of a data set.
 
     Args:
-        detector: as it serves (a ``FaceDetector`` or one of ``baselines``); only its confidence and the number of boxes
-            are opened up for the curves.
+        detector: a ``FaceDetector`` or one of ``baselines``, with the settings used in production. Only its confidence
+            and number of boxes are relaxed for the curves.
         description: the data set.
-        split: ``train``, ``val``, or another split that the data set has.
-        progress: called with how many pictures are done, and of how many.
+        split: ``train``, ``val``, or another split of the data set.
+        progress: called with the number of pictures done and the total.
 
     Raises:
-        DataError: a picture cannot be read, or the data set has none of the detector's classes, or no such split.
+        DataError: a picture cannot be read, or the data set has no such split or none of the detector's classes.
         MissingExtraError: faster-coco-eval is not installed.
     """
     return evaluate_all([detector], description, split, progress)[0]
@@ -228,17 +227,16 @@ def evaluate_all(
     progress: Callable[[int, int], None] | None = None,
     names: Sequence[str] | None = None,
 ) -> list[Evaluation]:
-    """Measure several detectors side by side: the same pictures, read once, and their time over the same moments.
+    """Measure several detectors side by side: on the same pictures, read once, and timed over the same periods.
 
-    A class that a detector lacks is not measured in it. ``names`` are those of the detectors, where their own do not
-    tell them apart. Other arguments, and errors, are those of :func:`evaluate`.
+    Classes that a detector lacks are not measured for it. Errors are those of :func:`evaluate`.
 
     Args:
         detectors: of any kind.
-        description: of the data set.
-        split: that is measured.
-        progress: called with the pictures that are done and their total.
-        names: of the detectors, where their own do not tell them apart.
+        description: the data set.
+        split: the split to measure.
+        progress: called with the number of pictures done and the total.
+        names: of the detectors, if their own names are ambiguous.
     """
     require("faster_coco_eval")
     names = names or [detector_name(detector) for detector in detectors]
@@ -264,7 +262,7 @@ def evaluate_all(
 
 
 def detector_name(detector: Detector) -> str:
-    """A baseline's name; a release's version."""
+    """The name of a baseline, or the version of a release."""
     named = getattr(detector, "name", None)
     release = getattr(detector, "release", None)
     return str(named or (release.version if release is not None else type(detector).__name__))
@@ -292,7 +290,7 @@ def _protocol(detector: Detector, description: DataDescription, split: str, name
 
 
 def input_text(detector: Detector) -> str:
-    """How a detector takes pictures in, for the protocol."""
+    """How a detector preprocesses pictures, for the protocol."""
     told = getattr(detector, "input_text", None)
     if told:
         return str(told)

@@ -1,6 +1,6 @@
-"""Which found boxes are right: the matching of one picture's boxes, and the scores over all pictures.
+"""Match detections to the truth picture by picture, and score them over all pictures.
 
-Sizes are those of the picture scaled to a longest side of ``REFERENCE`` pixels; a box counts by its longer side.
+Sizes refer to the picture scaled to a longest side of ``REFERENCE`` pixels; a box's size is its longer side.
 """
 
 from __future__ import annotations
@@ -42,31 +42,31 @@ RANGES = (EVERY, BIG, CLEAR, *BANDS)
 
 @dataclass(frozen=True)
 class Match:
-    """One class in one picture: n found boxes against m boxes of the truth."""
+    """One class in one picture: n detections matched to m boxes of the truth."""
 
     truth: np.ndarray
-    """int, shape (n,): the box of the truth that each found box took; -1 for none."""
+    """int, shape (n,): index of the true box matched to each detection; -1 for none."""
     correct: np.ndarray
-    """bool, shape (n,): it took a box that counts."""
+    """bool, shape (n,): matched to a true box that counts."""
     counts: np.ndarray
-    """bool, shape (n,): False where a found box counts neither way."""
+    """bool, shape (n,): False if a detection is to be ignored."""
     wanted: np.ndarray
-    """bool, shape (m,): the boxes of the truth that count."""
+    """bool, shape (m,): the true boxes that count."""
 
 
 def match(found: np.ndarray, truth: np.ndarray, ignored: np.ndarray, sizes: Sizes = EVERY, least: float = IOU) -> Match:
-    """Match the found boxes of one class in one picture to its truth, most confident first.
+    """Match the detections of one class in one picture to its truth, most confident first.
 
-    A found box takes the free box of the truth that it overlaps most, by ``least`` or more; one that counts goes before
-    one that is out of the range of sizes, as in COCO's evaluation. A found box that took none counts neither way where
-    more than half of it lies in an ignore region, or where it is itself out of the range.
+    A detection takes the free true box that it overlaps most, with an IoU of at least ``least``. As in COCO's
+    evaluation, true boxes in the size range take precedence over those out of it. A detection without a match is
+    ignored if more than half of it lies in an ignore region, or if it is itself out of the range.
 
     Args:
-        found: shape (n, 4), most confident first; corners in pixels at the reference size, as all boxes here.
+        found: shape (n, 4), most confident first; corners in pixels at the reference size, like all boxes here.
         truth: shape (m, 4).
         ignored: shape (k, 4), ignore regions.
-        sizes: boxes of the truth out of this range count neither way.
-        least: intersection over union that is enough.
+        sizes: true boxes out of this range are ignored.
+        least: least IoU of a match.
     """
     wanted = sizes.holds(longer_side(truth))
     taken = np.full(len(found), -1)
@@ -78,7 +78,7 @@ def match(found: np.ndarray, truth: np.ndarray, ignored: np.ndarray, sizes: Size
         overlaps = iou(found, truth)
         free = np.ones(len(truth), bool)
         for index in np.nonzero(overlaps.max(axis=1) >= least)[0]:
-            for group in (free & wanted, free & ~wanted):  # a box that counts goes first
+            for group in (free & wanted, free & ~wanted):  # boxes that count take precedence
                 candidates = np.where(group, overlaps[index], -1.0)
                 best = int(candidates.argmax())
                 if candidates[best] >= least:
@@ -90,27 +90,27 @@ def match(found: np.ndarray, truth: np.ndarray, ignored: np.ndarray, sizes: Size
 
 
 def longer_side(boxes: np.ndarray) -> np.ndarray:
-    """Longer sides of boxes, shape (n, 4) to (n,)."""
+    """Longer sides of boxes, from shape (n, 4) to (n,)."""
     return np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The found boxes of one class that count, over all pictures."""
+    """The detections of one class that count, over all pictures."""
 
     confidence: np.ndarray
     """float, shape (n,)."""
     correct: np.ndarray
-    """bool, shape (n,): matched to a box of the truth."""
+    """bool, shape (n,): matched to a true box."""
     positives: int
-    """Boxes of the truth that count."""
+    """Number of true boxes that count."""
 
     @classmethod
     def joined(cls, parts: Iterable[tuple[np.ndarray, Match]]) -> Scored:
-        """From the confidence of each picture's found boxes and their match.
+        """Join the detections of several pictures.
 
         Args:
-            parts: for each picture the confidence of its found boxes, (n,), and their match.
+            parts: for each picture, the confidence of its detections, (n,), and their match.
         """
         listed = list(parts)
         confidence = [confidence[match.counts] for confidence, match in listed]
@@ -128,8 +128,10 @@ class Scored:
         return true / max(self.positives, 1), true / np.arange(1, len(order) + 1), self.confidence[order]
 
     def average_precision(self) -> float | None:
-        """Area under the interpolated precision-recall curve (every point of it, as PASCAL VOC has it since 2010); None
-        where there is no box to find."""
+        """Area under the interpolated precision-recall curve; None if there are no boxes to find.
+
+        Every point of the curve is used, as in PASCAL VOC since 2010.
+        """
         if not self.positives:
             return None
         _, precision, _ = self.curve()
@@ -138,7 +140,7 @@ class Scored:
         return float((precision * hits).sum() / self.positives)
 
     def at(self, confidence: float) -> tuple[float | None, float | None]:
-        """Precision and recall of the boxes at or above a confidence; None where undefined."""
+        """Precision and recall of the detections at or above a confidence; None if undefined."""
         kept = self.correct[self.confidence >= confidence]
         return (
             float(kept.mean()) if len(kept) else None,
@@ -147,18 +149,18 @@ class Scored:
 
 
 def resampled_precision(parts: Sequence[tuple[np.ndarray, Match]], boots: int = BOOTS) -> np.ndarray:
-    """The average precision of each resampling of the pictures, shape (boots,); NaN where none has a box to find.
+    """The average precision in each resampling of the pictures, shape (boots,); NaN if it has no boxes to find.
 
     Args:
-        parts: for each picture the confidence of its found boxes, (n,), and their match.
-        boots: resamplings.
+        parts: for each picture, the confidence of its detections, (n,), and their match.
+        boots: number of resamplings.
     """
     scored = Scored.joined(parts)
     picture = np.repeat(np.arange(len(parts)), [int(match.counts.sum()) for _, match in parts])
     wanted = np.array([int(match.wanted.sum()) for _, match in parts])
     order = np.argsort(-scored.confidence, kind="stable")
     right = np.flatnonzero(scored.correct[order])
-    picture = picture[order][: right.max(initial=-1) + 1]  # nothing right comes behind it
+    picture = picture[order][: right.max(initial=-1) + 1]  # no correct detection comes after it
     found = np.full(boots, np.nan)
     for number, times in enumerate(draws(len(parts), boots)):
         if positives := times @ wanted:

@@ -1,4 +1,4 @@
-"""What detectors find in the pictures of a data set, kept beside the truth: everything that an evaluation needs."""
+"""Run detectors on the pictures of a data set and keep the detections together with the truth."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .matching import REFERENCE, Match, Sizes, match
 CONFIDENCE = 0.001
 MAX_DETECTIONS = 1000
 COMMON = 0.25
-"""Threshold at which detectors whose own ones differ are compared, too."""
+"""Common threshold at which detectors with different thresholds are also compared."""
 TIMED = 4
-"""Each so-many-th chunk of pictures is timed, where several detectors are compared."""
+"""If several detectors are compared, every ``TIMED``-th chunk of pictures is timed."""
 
 
 class Detector(Protocol):
-    """What can be evaluated: a ``FaceDetector``, or one of ``baselines``."""
+    """What can be evaluated: a ``FaceDetector`` or one of ``baselines``."""
 
     confidence: float
     max_detections: int
@@ -36,44 +36,44 @@ class Detector(Protocol):
     def classes(self) -> tuple[str, ...]: ...
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[Detections]:
-        """Find boxes: one ``Detections`` a frame, BGR, uint8, (height, width, 3), in the order of the frames."""
+        """Find boxes: one ``Detections`` per frame (BGR, uint8, (height, width, 3)), in the order of the frames."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One picture with its truth and what one detector found in it; boxes in pixels of the picture, (n, 4) corners."""
+    """One picture with its truth and one detector's detections; boxes in pixels of the picture, (n, 4) corners."""
 
     picture: Picture
     height: int
     width: int
     found: Detections
     truth: dict[str, np.ndarray]
-    """By class; only the classes that are labelled in the picture."""
+    """By class; only classes that are labelled in the picture."""
     ignored: np.ndarray
 
     @property
     def scale(self) -> float:
-        """From the picture's pixels to those at the reference size."""
+        """Factor from the picture's pixels to those at the reference size."""
         return REFERENCE / max(self.height, self.width)
 
     @property
     def empty(self) -> bool:
-        """Labelled for every class, and without any box or ignore region."""
+        """Whether it is labelled for every class and has no box or ignore region."""
         return all(self.picture.labelled) and not len(self.ignored) and not any(map(len, self.truth.values()))
 
     def of(self, name: str, confidence: float = 0.0) -> Detections:
-        """The found boxes of one class at or above a confidence."""
+        """The detections of one class at or above a confidence."""
         mine = self.found.of(name)
         keep = mine.confidence >= confidence
         return Detections(mine.boxes[keep], mine.confidence[keep], mine.labels[keep], mine.classes)
 
     def match(self, name: str, sizes: Sizes, confidence: float = 0.0) -> tuple[np.ndarray, Match]:
-        """Confidence of the found boxes of one labelled class, shape (n,), and their match.
+        """Confidence of the detections of one labelled class, shape (n,), and their match.
 
         Args:
             name: of the class.
-            sizes: boxes of other sizes do not count.
-            confidence: least confidence of a box that counts.
+            sizes: size range of the boxes that count.
+            confidence: least confidence of a detection.
         """
         mine = self.of(name, confidence)
         truth, ignored = self.truth[name] * self.scale, self.ignored * self.scale
@@ -86,21 +86,21 @@ def predict(
     split: str = "val",
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[tuple[Prediction, ...]], list[float | None]]:
-    """Let detectors look at every picture of a split, each at one chunk of pictures after the other.
+    """Run detectors on every picture of a split, chunk by chunk.
 
-    For the curves each looks with its confidence and number of boxes opened up to ``CONFIDENCE`` and
-    ``MAX_DETECTIONS``. Where there are several, every ``TIMED``-th chunk is shown once more as each serves, and timed:
-    one after another over the same pictures, so that whatever else the machine does falls on all of them.
+    Each detector runs with its confidence and number of boxes relaxed to ``CONFIDENCE`` and ``MAX_DETECTIONS``, for the
+    curves. If there are several, every ``TIMED``-th chunk is run again with the original settings and timed. The
+    detectors take turns on the same pictures, so that other load on the machine affects all of them.
 
     Args:
-        detectors: at least one; what they are set to is put back afterwards.
+        detectors: at least one; their settings are restored afterwards.
         description: the data set.
         split: a split of it.
-        progress: called with how many pictures are done, and of how many.
+        progress: called with the number of pictures done and the total.
 
     Returns:
-        For each detector its pictures, in the data set's order, and the median over the timed chunks of its
-        milliseconds a picture (None for a single detector).
+        For each detector, its predictions in the data set's order, and its milliseconds per picture, as the median over
+        the timed chunks (None for a single detector).
 
     Raises:
         DataError: a picture cannot be read, or the data set has no such split.
@@ -120,7 +120,7 @@ def predict(
             for picture, frame, (truth, ignored), found in zip(chunk, frames, known, answers, strict=True):
                 predictions[index].append(Prediction(picture, frame.shape[0], frame.shape[1], found, truth, ignored))
         if len(detectors) > 1 and number % TIMED == 0:
-            turn = number // TIMED % len(detectors)  # another one goes first each time
+            turn = number // TIMED % len(detectors)  # rotate which detector goes first
             for index in (*range(turn, len(detectors)), *range(turn)):
                 started = time.perf_counter()
                 detectors[index].detect(frames)
@@ -132,7 +132,7 @@ def predict(
 
 @contextmanager
 def opened_up(detector: Detector) -> Iterator[None]:
-    """A detector that gives out its unsure boxes too, as a precision-recall curve needs them."""
+    """Relax a detector's settings so that it also returns unsure boxes, which a precision-recall curve needs."""
     served = detector.confidence, detector.max_detections
     detector.confidence, detector.max_detections = CONFIDENCE, MAX_DETECTIONS
     try:
@@ -156,7 +156,7 @@ def read_picture(path: Path) -> np.ndarray:
 def _known(
     picture: Picture, frame: np.ndarray, description: DataDescription
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The truth by labelled class and the ignore regions, in pixels of the picture."""
+    """The truth by labelled class, and the ignore regions, in pixels of the picture."""
     height, width = frame.shape[:2]
     rows = description.boxes(picture)
     ignored = description.ignored(picture)

@@ -1,7 +1,4 @@
-"""The report of an evaluation: a folder with the figures and the pictures that tell what is behind them.
-
-The figures of evaluations as tables for the eye: of one detector, and of several side by side.
-"""
+"""The report of an evaluation: a folder with metrics, plots and the worst pictures, and tables for the terminal."""
 
 from __future__ import annotations
 
@@ -32,16 +29,16 @@ NOTHING = "–"
 
 
 def write_report(evaluation: Evaluation, folder: Path, command: str | None = None) -> None:
-    """Write ``FILES``. All are made before the first is put in its place, the figures last.
+    """Write ``FILES``. All are created before any is moved into place; the metrics are moved last.
 
     Args:
-        evaluation: as :func:`evaluation.evaluate` returns it; its pictures must still be where they were.
-        folder: made where it is missing; files of an earlier report are replaced.
-        command: the command line that measured it, where it is not the plain one.
+        evaluation: from :func:`facepipe.detector.evaluation.evaluate.evaluate`; its pictures must still be in place.
+        folder: created if missing; files of an earlier report are replaced.
+        command: the command line that measured it, if not the default one.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        DataError: a picture cannot be read any more, or the folder cannot be written.
+        DataError: a picture can no longer be read, or the folder cannot be written.
     """
     require("matplotlib.figure")
     with os_errors_as(DataError, f"{folder}: the report cannot be written"):
@@ -62,9 +59,9 @@ def write_report(evaluation: Evaluation, folder: Path, command: str | None = Non
 def figures(evaluation: Evaluation, command: str | None = None) -> dict[str, Any]:
     """The content of ``evaluation.json``.
 
-    ``metrics`` is what a manifest holds (``weights.manifest.Metrics``); ``by_source``, ``curves`` (boxes of at least
-    16 px) and ``worst`` are what the tables, plots and the sheet are made of. ``resampled`` holds figures of
-    resamplings of the pictures, the same ones for every detector.
+    ``metrics`` is what a manifest holds (``weights.manifest.Metrics``). ``by_source``, ``curves`` (boxes of at least
+    16 px) and ``worst`` are the data of the tables, plots and contact sheet. ``resampled`` holds metrics over
+    resamplings of the pictures, which are the same for every detector.
     """
     return {
         "detector": evaluation.name,
@@ -114,7 +111,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def size_table(evaluation: Evaluation) -> Table:
-    """One row for each class and range of sizes."""
+    """Table with one row per class and size range."""
     table = Table(title=Text(f"{evaluation.title}, boxes by size"), title_justify="left", title_style="bold")
     at = f" at {evaluation.confidence:g}"
     for column in ("boxes", "n", "AP50", "AP50-95", f"precision{at}", f"recall{at}"):
@@ -134,7 +131,7 @@ def size_table(evaluation: Evaluation) -> Table:
 
 
 def source_table(evaluation: Evaluation) -> Table:
-    """One row for each source and class."""
+    """Table with one row per source and class."""
     table = Table(title=Text(f"{evaluation.title}, by source"), title_justify="left", title_style="bold")
     at = f" at {evaluation.confidence:g}"
     big_text, every_text = _short(BIG), _short(EVERY)
@@ -163,7 +160,7 @@ def source_table(evaluation: Evaluation) -> Table:
 
 
 def further_lines(evaluation: Evaluation) -> list[str]:
-    """What the tables do not hold: means over classes, false alarms, and the figures of other protocols."""
+    """Metrics missing from the tables: means over classes, false alarms, and those of other protocols."""
     said = ("mAP", "false ")
     wanted = [metric for metric in evaluation.metrics().values if metric.name.startswith(said)]
     return [
@@ -173,7 +170,7 @@ def further_lines(evaluation: Evaluation) -> list[str]:
 
 
 def side_by_side(evaluations: Sequence[Evaluation]) -> Table:
-    """A column for each detector, a row for each figure; ``n`` counts boxes or pictures."""
+    """Table with one column per detector and one row per metric; ``n`` counts boxes or pictures."""
     first = evaluations[0]
     table = Table(title=Text(f"{first.pictures:,} pictures, sizes at 640 px"), title_justify="left", title_style="bold")
     table.add_column("")
@@ -253,12 +250,12 @@ def _alarms(evaluation: Evaluation, name: str, threshold: float | None) -> str:
 
 
 def _plain(evaluation: Evaluation, name: str) -> str:
-    """A figure's name with words for the detector's own threshold."""
+    """A metric's name with the detector's own threshold replaced by words."""
     return name.replace(f" at {evaluation.confidence:g},", f" {_at(None)},")
 
 
 def _further(evaluation: Evaluation, text: str) -> str:
-    """A further figure by its plain name, or by its own, where the detector's own threshold is the common one."""
+    """A further metric by its plain name, or by its own name if the detector's own threshold is the common one."""
     values = [metric.value for metric in evaluation.further if text in (_plain(evaluation, metric.name), metric.name)]
     return _shown(values[0]) if values else NOTHING
 

@@ -1,14 +1,14 @@
 """WIDER FACE's own protocol: average precision on its easy, medium and hard faces (Yang et al., CVPR 2016).
 
-Follows the official ``eval_tools`` (MATLAB), whose four files of the validation split are read as they are:
-``wider_face_val.mat`` holds the names and all boxes, and ``wider_easy_val.mat``, ``wider_medium_val.mat`` and
-``wider_hard_val.mat`` which boxes of each picture count. What is particular to it, and kept:
+Follows the official ``eval_tools`` (MATLAB) and reads its four files of the validation split:
+``wider_face_val.mat`` holds the names and all boxes; ``wider_easy_val.mat``, ``wider_medium_val.mat`` and
+``wider_hard_val.mat`` hold which boxes of each picture count. These peculiarities are kept:
 
-- scores are first normalised to 0..1 over all pictures together;
-- each found box looks at the one box of the truth that it overlaps most (IoU 0.5 or more; boxes include their last
-  pixel, so that a width is ``x2 - x1 + 1``). If that one does not count, the found box is left out; if it was found
-  before, the found box is a false one;
-- precision and recall are read at 1000 thresholds; the area under the interpolated curve is taken as VOC 2010 does.
+- Scores are first normalised to 0..1 over all pictures.
+- Each detection is compared only to the true box that it overlaps most (IoU 0.5 or more; boxes include their last
+  pixel, so a width is ``x2 - x1 + 1``). If that box does not count, the detection is left out; if it was already
+  found, the detection is a false positive.
+- Precision and recall are sampled at 1000 thresholds; the area under the interpolated curve is computed as in VOC 2010.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SETTINGS = ("easy", "medium", "hard")
 THRESHOLDS = 1000
 IOU = 0.5
 WIDTH = 1024
-"""Pixels that every picture of WIDER FACE is wide: boxes found in smaller copies are brought to it."""
+"""Width in pixels of every picture in WIDER FACE; boxes found in smaller copies are scaled to it."""
 FACE = "face"
 
 
@@ -41,7 +41,7 @@ class WiderPicture:
     Attributes:
         event: its folder, such as ``0--Parade``.
         boxes: float, shape (m, 4): x, y, width, height in pixels of the official picture.
-        counted: bool, shape (m,), by setting: the boxes that count.
+        counted: bool, shape (m,), by setting: which boxes count.
     """
 
     event: str
@@ -51,7 +51,7 @@ class WiderPicture:
 
 @dataclass(frozen=True)
 class WiderScore:
-    """Average precision in one setting; None where no face counts."""
+    """Average precision in one setting; None if no face counts."""
 
     average_precision: float | None
     faces: int
@@ -61,11 +61,11 @@ def read_splits(folder: Path) -> dict[str, WiderPicture]:
     """Read the four official files.
 
     Returns:
-        The pictures by their file names without suffix, such as ``0_Parade_marchingband_1_465``.
+        The pictures by file name without suffix, such as ``0_Parade_marchingband_1_465``.
 
     Raises:
         MissingExtraError: scipy is not installed.
-        DataError: a file is missing or is not as the official one; the message names it and the picture.
+        DataError: a file is missing or not in the official form; the message names it and the picture.
     """
     path = folder / "wider_face_val.mat"
     content = _load(path, "event_list", "file_list", "face_bbx_list")
@@ -92,7 +92,7 @@ def read_splits(folder: Path) -> dict[str, WiderPicture]:
 
 
 def wider_scores(found: Mapping[str, np.ndarray], pictures: Mapping[str, WiderPicture]) -> dict[str, WiderScore]:
-    """Score what was found.
+    """Score detections.
 
     Args:
         found: for each picture of ``pictures``, shape (n, 5): x1, y1, x2, y2 in pixels of the official picture, and
@@ -107,7 +107,7 @@ def wider_scores(found: Mapping[str, np.ndarray], pictures: Mapping[str, WiderPi
     span = high - low if high > low else 1.0
     results = {}
     for setting in SETTINGS:
-        # At each threshold: found boxes that are not left out, and boxes of the truth that were found.
+        # At each threshold: detections that are not left out, and true boxes that were found.
         totals, faces = np.zeros((THRESHOLDS, 2)), 0
         for name, picture in pictures.items():
             counted = picture.counted[setting]
@@ -123,19 +123,19 @@ def wider_scores(found: Mapping[str, np.ndarray], pictures: Mapping[str, WiderPi
 
 
 def wider_metrics(evaluation: Evaluation, folder: Path) -> tuple[list[Metric], str]:
-    """Score an evaluation's pictures of WIDER FACE.
+    """Score an evaluation's pictures that are in WIDER FACE's official split.
 
-    A picture is one of the official split when its file has the official name; a ``SOURCE__`` may stand before it.
+    A picture is in the official split if its file has the official name, optionally with a ``SOURCE__`` prefix.
 
     Args:
         evaluation: of a detector that finds faces.
-        folder: that holds the four official files.
+        folder: holds the four official files.
 
     Returns:
-        The figures, and the protocol in words.
+        The metrics, and a description of the protocol.
 
     Raises:
-        MissingExtraError, DataError: as :func:`read_splits`; or no picture is of the official split.
+        MissingExtraError, DataError: as :func:`read_splits`; or no picture is in the official split.
     """
     official = read_splits(folder)
     found: dict[str, np.ndarray] = {}
@@ -164,7 +164,7 @@ def wider_metrics(evaluation: Evaluation, folder: Path) -> tuple[list[Metric], s
 
 
 def _picture_counts(found: np.ndarray, confidence: np.ndarray, truth: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """One picture's part of the totals, shape (THRESHOLDS, 2).
+    """One picture's contribution to the totals, shape (THRESHOLDS, 2).
 
     Args:
         found: shape (n, 4), corners, most confident first.
@@ -224,14 +224,14 @@ def _cells(value: Any) -> list[Any]:
 
 
 def _text(cell: Any) -> str:
-    """The text in a cell, however deep."""
+    """The text in a cell, at any nesting depth."""
     while isinstance(cell, np.ndarray):
         cell = cell.ravel()[0] if cell.size else ""
     return str(cell)
 
 
 def _flags(numbers: Any, count: int) -> np.ndarray:
-    """Numbers of boxes, from 1, as one flag a box."""
+    """Convert 1-based box numbers to one flag per box."""
     chosen = np.asarray(numbers, int).ravel()
     if len(chosen) and not 1 <= chosen.min() <= chosen.max() <= count:
         raise ValueError(f"box {chosen.max()} is chosen of {count}")

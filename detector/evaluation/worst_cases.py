@@ -1,4 +1,4 @@
-"""The worst cases of an evaluation as cells of a contact sheet: most big faces missed, most confident false alarms."""
+"""The worst cases of an evaluation as contact sheet cells: most large faces missed, most confident false alarms."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from .matching import BIG, CLEAR, EVERY, longer_side
 from .predictions import Prediction, read_picture
 
 RIGHT, WRONG, MISSED = (80, 200, 60), (50, 50, 240), (40, 220, 250)
-"""BGR: truth that was found, false alarm, truth that was missed."""
+"""BGR: true box found, false alarm, true box missed."""
 AROUND, LEAST_SIDE = 5.0, 96.0
-"""A false alarm is shown in a square of so many times its longer side, and of so many pixels at least."""
+"""Side of the square crop around a false alarm: this many times its longer side, and at least this many pixels."""
 
 
 @dataclass(frozen=True)
 class Misses:
-    """A picture with boxes that were not found at the detector's own threshold."""
+    """A picture with boxes missed at the detector's own threshold."""
 
     prediction: Prediction
     missed: int
-    """Boxes of at least 32 px at 640."""
+    """Missed boxes of at least 32 px at 640."""
     wanted: int
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """A found box that is none, at or above the detector's own threshold, of at least 16 px at 640."""
+    """A false alarm at or above the detector's own threshold, of at least 16 px at 640."""
 
     prediction: Prediction
     name: str
@@ -39,7 +39,7 @@ class Alarm:
 
 
 def most_missed(evaluation: Evaluation, most: int = 12) -> list[Misses]:
-    """The pictures with most boxes of at least 32 px missed, the worst first."""
+    """The pictures with the most missed boxes of at least 32 px, worst first."""
     found = []
     for prediction in evaluation.predictions:
         missed = wanted = 0
@@ -55,7 +55,7 @@ def most_missed(evaluation: Evaluation, most: int = 12) -> list[Misses]:
 
 
 def most_confident_alarms(evaluation: Evaluation, most: int | None = 12) -> list[Alarm]:
-    """The false alarms of the highest confidence, the highest first; all of them where ``most`` is None."""
+    """The most confident false alarms, most confident first; all of them if ``most`` is None."""
     found = []
     for prediction in evaluation.predictions:
         for name in _labelled(evaluation, prediction):
@@ -67,9 +67,11 @@ def most_confident_alarms(evaluation: Evaluation, most: int | None = 12) -> list
 
 
 def worst_cells(evaluation: Evaluation, most: int = 12) -> list[Cell]:
-    """Cells for ``contact_sheet``: ``most`` pictures with most missed, then as many with the most confident false
-    alarms, cut out with what is around it. Green: truth that was found; yellow: truth that was missed; red: false
-    alarm. Everything at the detector's own threshold, and only in labelled classes.
+    """Cells for ``contact_sheet``: the pictures with the most missed boxes, then the most confident false alarms.
+
+    There are up to ``most`` of each; false alarms are cropped with some surroundings. Green marks true boxes that were
+    found, yellow those that were missed, and red false alarms. All are at the detector's own threshold and in labelled
+    classes only.
 
     Raises:
         DataError: a picture can no longer be read.
@@ -96,7 +98,7 @@ def worst_cells(evaluation: Evaluation, most: int = 12) -> list[Cell]:
 
 
 def marks(evaluation: Evaluation, prediction: Prediction) -> list[Mark]:
-    """What was right, wrong and missed in one picture at the detector's own threshold, wrong and missed on top."""
+    """Right, missed and wrong boxes of one picture at the detector's own threshold, in drawing order."""
     right, wrong, missed = [], [], []
     for name in _labelled(evaluation, prediction):
         confidence, match = prediction.match(name, EVERY, evaluation.confidence)
@@ -122,7 +124,7 @@ def _corners(box: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def _window(box: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
-    """A square around a box, moved into the picture; smaller only where the picture is."""
+    """A square around a box, shifted into the picture; smaller only if the picture is."""
     side = max(AROUND * float(longer_side(box.reshape(1, 4))[0]), LEAST_SIDE)
     found = []
     for centre, room in (((box[0] + box[2]) / 2, width), ((box[1] + box[3]) / 2, height)):

@@ -1,1 +1,1 @@
-"""From a training run to a release: ONNX, the default threshold, the figures of the card."""
+"""From a training run to a release: ONNX export, default threshold, metrics of the model card."""

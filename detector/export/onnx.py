@@ -1,4 +1,4 @@
-"""Export: from a training checkpoint to ONNX, and what its quantisation needs."""
+"""Export a training checkpoint to ONNX, and prepare its quantisation."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ INPUT, OUTPUT = "images", "boxes"
 
 
 def export_float32(checkpoint: Path, target: Path, size: int) -> float:
-    """Write the (fused, averaged) model of a checkpoint as ONNX with a free batch, height and width.
+    """Export the (fused, averaged) model of a checkpoint to ONNX with dynamic batch, height and width.
 
-    The anchors are made in the graph from the shapes of the feature maps, so that one file serves every input whose
-    sides are multiples of 32. PyTorch and ONNX Runtime are compared at ``size`` and at shapes that were not traced.
+    Anchors are computed in the graph from the shapes of the feature maps, so one file accepts every input whose sides
+    are multiples of 32. The outputs of PyTorch and ONNX Runtime are compared at ``size`` and at shapes that were not
+    traced.
 
     Args:
         checkpoint: an ultralytics checkpoint of ours.
@@ -34,8 +35,8 @@ def export_float32(checkpoint: Path, target: Path, size: int) -> float:
         size: side in pixels of the square input that the model is meant for, a multiple of 32.
 
     Returns:
-        The largest difference between PyTorch's and ONNX Runtime's outputs on random inputs: box coordinates in pixels,
-        scores 0 to 1.
+        The largest difference between the outputs of PyTorch and ONNX Runtime on random inputs: box coordinates in
+        pixels, scores 0 to 1.
 
     Raises:
         TrainingError: ONNX Runtime and PyTorch disagree by more than half a pixel.
@@ -50,8 +51,8 @@ def export_float32(checkpoint: Path, target: Path, size: int) -> float:
     torch.manual_seed(0)
     sample = torch.rand(2, 3, size, size)
     with torch.no_grad(), warnings.catch_warnings():
-        # The TorchScript exporter is deprecated; the new one needs onnxscript, and this graph is tested below. It also
-        # warns of the anchors' strides and offsets, which are constants indeed.
+        # The TorchScript exporter is deprecated, but the new one needs onnxscript, and this graph is tested below. The
+        # exporter also warns that the anchors' strides and offsets become constants, which they are.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         torch.onnx.export(
@@ -80,10 +81,10 @@ def export_float32(checkpoint: Path, target: Path, size: int) -> float:
 
 
 def calibration_inputs(pictures: Iterable[Path], size: int) -> Iterator[dict[str, np.ndarray]]:
-    """Pictures as the detector's input, as they are served: one at a time, padded to the next multiple of 32.
+    """Yield calibration pictures as detector inputs, one at a time, padded to the next multiple of 32 as in inference.
 
     Args:
-        pictures: files; one that cannot be read is passed over.
+        pictures: files; unreadable ones are skipped.
         size: longer side of the scaled pictures in pixels.
     """
     for path in pictures:
@@ -93,18 +94,18 @@ def calibration_inputs(pictures: Iterable[Path], size: int) -> Iterator[dict[str
 
 
 def float_nodes(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes that stay in float32 when a detector is quantised: its two ends.
+    """Names of the nodes that stay in float32 when a detector is quantised: its first and last ones.
 
-    The last convolutions and the decoding, where eight bits over 640 pixels would round boxes to several pixels; and
-    the first two convolutions, which see the widest range of values in few channels. Those two cost 1 % of time and
-    0.05 MB and brought most of the loss back: of AP50 of heads 0.4 points of 0.5, on 143 pictures of detector
-    0.1.0's data. The rest of the head, the third block, or other ranges (percentiles) brought no more.
+    The last convolutions and the decoding stay, because eight bits over 640 pixels would round boxes to several pixels.
+    The first two convolutions stay, because they see the widest range of values in few channels. These two cost 1 % of
+    time and 0.05 MB and recover most of the loss: 0.4 of 0.5 points of AP50 of heads, on 143 pictures of detector
+    0.1.0's data. Keeping the rest of the head or the third block, or other ranges (percentiles), gained nothing more.
     """
     return [*stem_nodes(model), *decoding_nodes(model)]
 
 
 def stem_nodes(model: onnx.ModelProto, convolutions: int = 2) -> list[str]:
-    """Names of the first convolutions after the input and of the activations that follow them."""
+    """Names of the first convolutions after the input and of their activations."""
     reached, stem = {model.graph.input[0].name}, []
     for node in model.graph.node:
         if reached.isdisjoint(node.input) or (node.op_type == "Conv" and convolutions == 0):
@@ -116,7 +117,7 @@ def stem_nodes(model: onnx.ModelProto, convolutions: int = 2) -> list[str]:
 
 
 def decoding_nodes(model: onnx.ModelProto) -> list[str]:
-    """Names of the head's last convolutions and of all that follows them, where scores and boxes are decoded."""
+    """Names of the head's last convolutions and of all nodes after them, which decode scores and boxes."""
     makers = {output: node for node in model.graph.node for output in node.output}
     decoding: dict[str, onnx.NodeProto] = {}
     waiting = [output.name for output in model.graph.output]

@@ -1,9 +1,7 @@
-"""The figures of one file of a release, measured as it serves.
+"""From a training run to a released version: export, measure, publish.
 
-From a training run to a released version: export, measure, publish.
-
-``export_run`` and ``evaluate_run`` leave in the run's folder what ``weights.publishing`` asks for: ``export/``, a
-working release with the figures of its files, and ``evaluation/<precision>/``. ``release_run`` does all three steps.
+``export_run`` and ``evaluate_run`` leave in the run's folder what ``weights.publish`` needs: ``export/``, a working
+release with the metrics of its files, and ``evaluation/<precision>/``. ``release_run`` does all three steps.
 """
 
 from __future__ import annotations
@@ -52,17 +50,17 @@ def measure(
     split: str = "val",
     folder: Path | None = None,
 ) -> Metrics:
-    """Evaluate one file of a release, print the figures, and write the report.
+    """Evaluate one file of a release, print the metrics, and write the report.
 
     Args:
-        release: an installed or exported one.
+        release: an installed or exported release.
         precision: of the file; None means the default one.
         description: the data set.
         split: of the data set.
         folder: for the report; None writes none.
 
     Returns:
-        The figures, with the SHA-256 of the file and of the labels.
+        The metrics, with the SHA-256 of the file and of the labels.
     """
     entry = release.entry(precision)
     evaluation = evaluate(FaceDetector(release=release, precision=entry.precision), description, split)
@@ -90,14 +88,14 @@ def _report(evaluation: Evaluation, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class ReleaseOptions:
-    """What a run is to be released as.
+    """How to release a run.
 
     Attributes:
-        version: the version's name; None publishes nothing and leaves the measured files in the run's ``export``.
+        version: name of the version; None publishes nothing and leaves the measured files in the run's ``export``.
         precisions: files to ship, the default one first.
-        confidence: the default threshold, 0 to 1; None chooses it on training pictures (``threshold``).
-        false_alarms: a training picture without anybody, at most, where the threshold is chosen.
-        replace: replace a version of that name.
+        confidence: the default threshold, 0 to 1; None chooses it on training pictures (see ``threshold``).
+        false_alarms: most false alarms per training picture without people, if the threshold is chosen.
+        replace: replace an existing version of that name.
     """
 
     version: str | None = None
@@ -107,7 +105,7 @@ class ReleaseOptions:
     replace: bool = False
 
     def check(self, root: Path | None = None) -> None:
-        """Check what can be known before the work.
+        """Check the options before the actual work.
 
         Args:
             root: folder of releases; None means the user's.
@@ -137,20 +135,20 @@ def release_run(
     data: Path | None = None,
     notes: str = "",
 ) -> Published | None:
-    """Export a run's checkpoint, measure the files that will serve, and publish them as a version.
+    """Export a run's checkpoint, measure the exported files, and publish them as a version.
 
     Args:
         run: the run folder of ``training.train``.
         checkpoint: the checkpoint to release.
-        options: what it is to be released as.
+        options: how to release it.
         root: folder of releases; None means the user's.
-        data: DATA.yaml, where it lies elsewhere than when the run was trained.
-        notes: Markdown for the card.
+        data: DATA.yaml, if it has moved since training.
+        notes: Markdown for the model card.
 
     Raises:
         TrainingError: the run folder is not one of ours, a precision is unknown, the export disagrees with PyTorch, or
             no threshold can be chosen.
-        DataError: the data set is not as its description says.
+        DataError: the data set does not match its description.
         WorseError: a version is given, and it is worse than its start or than the version in use on the same rows.
         WeightsError: the version exists or has a bad name, or int8 loses too much.
     """
@@ -166,18 +164,18 @@ def release_run(
 
 
 def measure_rival(description: DataDescription, release: Release, folder: Path) -> None:
-    """Measure another release as the files of a run are, and write its report.
+    """Measure another release the same way as a run's files, and write its report.
 
     Args:
         description: of the run's data.
-        release: the other one.
+        release: the other release.
         folder: for the report.
     """
     measure(release, None, description, "val", folder)
 
 
 def is_measured(run: Path) -> bool:
-    """Whether a run has been exported and its files measured."""
+    """Whether a run has been exported and its files have been measured."""
     if not (run / EXPORT / MANIFEST).is_file():
         return False
     return bool(open_release(run / EXPORT).manifest.metrics)
@@ -191,18 +189,18 @@ def export_run(
 ) -> Release:
     """Export a run's checkpoint into its folder ``export``: a working release, neither measured nor installed.
 
-    An earlier export and its evaluation are replaced; if this one fails they stay. Without a
-    version it is called ``trial_version(run)`` until it is published.
+    An earlier export and its evaluation are replaced, but kept if this export fails. Without a version, the release is
+    named ``trial_version(run)`` until it is published.
 
     Args:
         run: the run's folder.
         checkpoint: its weights.
-        description: of the data, for the threshold and the ranges of int8.
-        options: what it is to be released as.
+        description: the data set, for the threshold and the int8 calibration.
+        options: how to release it.
 
     Raises:
-        TrainingError: there is no such checkpoint, the data are not those that it was trained on, the export disagrees
-            with PyTorch, or no threshold can be chosen.
+        TrainingError: the checkpoint is missing, the data differ from the training data, the export disagrees with
+            PyTorch, or no threshold can be chosen.
     """
     if not checkpoint.is_file():
         raise TrainingError(f"{checkpoint}: no such checkpoint; train the run first, or give another")
@@ -236,8 +234,8 @@ def _manifest(
     Args:
         folder: of the files.
         version: of the release.
-        description: of the data.
-        options: names the files.
+        description: the data set.
+        options: which files to list.
         training: how the model was trained.
     """
     return Manifest(
@@ -267,15 +265,15 @@ def _manifest(
 
 
 def evaluate_run(run: Path, description: DataDescription, split: str = "val") -> Release:
-    """Measure every file of a run's export, write the reports, and put the figures into the export's manifest.
+    """Measure every file of a run's export, write the reports, and store the metrics in the export's manifest.
 
     Args:
         run: the run's folder.
-        description: of the data set.
-        split: that is measured.
+        description: the data set.
+        split: the split to measure.
 
     Raises:
-        WeightsError: the run was not exported.
+        WeightsError: the run has not been exported.
     """
     release = open_release(run / EXPORT)
     files = release.manifest.files
@@ -288,7 +286,7 @@ def evaluate_run(run: Path, description: DataDescription, split: str = "val") ->
 
 
 def calibration_pictures(description: DataDescription, count: int = CALIBRATION_PICTURES) -> list[Picture]:
-    """Training pictures that set int8's ranges: as many of each source as there are, by turns, drawn with seed 0."""
+    """Training pictures for int8 calibration, taken from the sources in turn and drawn with seed 0."""
     random = np.random.default_rng(0)
     by_source: dict[str, list[Picture]] = {}
     for picture in description.pictures["train"]:
@@ -304,7 +302,7 @@ def calibration_pictures(description: DataDescription, count: int = CALIBRATION_
 def _write_files(
     folder: Path, checkpoint: Path, description: DataDescription, precisions: Iterable[str], size: int
 ) -> float:
-    """Write the asked-for files; returns the largest difference between PyTorch and the float32 file."""
+    """Write the requested files and return the largest difference between PyTorch and the float32 file."""
     from ...weights.compression import quantise_int8, store_float16
     from .onnx import calibration_inputs, export_float32, float_nodes
 
@@ -326,7 +324,7 @@ def _file(folder: Path, precision: str) -> Path:
 
 
 def _with_threshold(release: Release, description: DataDescription, options: ReleaseOptions) -> Manifest:
-    """The manifest with the default threshold that was given, or else chosen."""
+    """The manifest with the given default threshold, or a chosen one."""
     manifest, told, confidence = release.manifest, {}, options.confidence
     if confidence is None:
         chosen = choose_threshold(FaceDetector(release=release), description, options.false_alarms)

@@ -1,8 +1,8 @@
-"""A default confidence threshold for a release, chosen on training pictures that hold nobody.
+"""Choose a release's default confidence threshold on training pictures without people.
 
-What is found in such a picture is a false alarm. Pictures that were trained on give fewer of them than new ones do, so
-the rate asked for here ought to lie well under the rate wanted in use. Validation pictures are never looked at: the
-rate told of them stays a measurement.
+Every detection in such a picture is a false alarm. Pictures used for training produce fewer of them than new pictures,
+so the requested rate should be well below the rate wanted in use. Validation pictures are not used, so that their false
+alarm rate remains a fair measurement.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from ..evaluation.predictions import read_picture
 from ..inference.detector import BATCH, FaceDetector
 
 CONFIDENCES = tuple(round(0.05 + 0.01 * step, 2) for step in range(91))
-"""Thresholds that are tried: 0.05, 0.06, …, 0.95."""
+"""Candidate thresholds: 0.05, 0.06, …, 0.95."""
 FALSE_ALARMS = 0.02
-"""Most false alarms a picture, unless another rate is asked for."""
+"""Default limit of false alarms per picture."""
 
 
 @dataclass(frozen=True)
 class ChosenThreshold:
-    """A threshold and why it was taken."""
+    """A threshold and how it was chosen."""
 
     confidence: float
     false_alarms: float
-    """A picture, at that confidence."""
+    """Per picture, at that confidence."""
     at_most: float
     pictures: int
-    """Training pictures without anybody."""
+    """Number of training pictures without people."""
 
     def to_dict(self) -> dict[str, Any]:
-        """For the manifest."""
+        """The fields as a dict for the manifest."""
         return asdict(self)
 
 
 def choose_threshold(
     detector: FaceDetector, description: DataDescription, at_most: float = FALSE_ALARMS
 ) -> ChosenThreshold:
-    """The least of ``CONFIDENCES`` at which a detector gives at most so many false alarms a picture.
+    """Find the lowest of ``CONFIDENCES`` at which a detector gives at most ``at_most`` false alarms per picture.
 
     Args:
-        detector: the file that will run by default; its own threshold is left as it was.
-        description: a data set whose training split has pictures that hold nobody.
-        at_most: false alarms a picture.
+        detector: the file that runs by default; its own threshold is restored afterwards.
+        description: a data set with training pictures without people.
+        at_most: false alarms per picture.
 
     Raises:
         TrainingError: there is no such picture, or no threshold is high enough.
@@ -73,15 +73,15 @@ def choose_threshold(
 
 
 def least_threshold(confidence: np.ndarray, pictures: int, at_most: float) -> ChosenThreshold:
-    """The least threshold that lets through at most ``at_most`` false alarms a picture.
+    """The lowest threshold with at most ``at_most`` false alarms per picture.
 
     Args:
         confidence: of every false alarm, shape (n,).
-        pictures: in which they were found.
-        at_most: false alarms a picture.
+        pictures: number of pictures in which they were found.
+        at_most: false alarms per picture.
 
     Raises:
-        TrainingError: none is high enough.
+        TrainingError: no threshold is high enough.
     """
     for threshold in CONFIDENCES:
         rate = int((confidence >= threshold).sum()) / pictures

@@ -1,1 +1,1 @@
-"""What serves: preprocessing, the detector, boxes, tiling."""
+"""Inference: preprocessing, the detector, boxes, tiling."""

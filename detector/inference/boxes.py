@@ -1,4 +1,4 @@
-"""Boxes: what a detector finds in one frame, and the geometry of boxes."""
+"""Detections in one frame, and the geometry of boxes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import cv2
 import numpy as np
 
 LARGE = 0.15
-"""Share of a frame's longer side from which on a box must show something."""
+"""Least longer side of a box, as a share of the frame's longer side, for it to be checked for detail."""
 CELLS, COARSE = 16, 1.0
-"""A box is looked at as so many cells across and down; what a Gaussian of this many cells leaves over is detail."""
+"""A box is reduced to this many cells in each direction; detail is what a Gaussian blur of this sigma in cells
+removes."""
 SAMPLED = 80
-"""Pixels across the longer side of a frame that its contrast is taken from, however large it is."""
+"""Pixels along a frame's longer side from which its contrast is sampled, whatever its size."""
 DETAIL, LEAST_DETAIL = 3.0, 1.0
-"""Grey levels of detail (standard deviation over the cells) that a face or head has in a frame of full contrast, and in
-any frame. Measured: of 2,151 labelled faces and heads of at least 96 px (WIDER, SCUT-HEAD, mask853) the least has 3.8;
-of 7,000 close-ups (UTKFace, FairFace, MTFL) the darkest and most blurred have 2.6 where the contrast asks for 0.9. What
-detector 1.0.0 sees in plain, graded and noisy pictures has at most 2.7."""
+"""Least detail of a face or head, in grey levels (standard deviation over the cells): in a frame of full contrast, and
+in any frame.
+
+Measured: the least of 2,151 labelled faces and heads of at least 96 px (WIDER, SCUT-HEAD, mask853) is 3.8. Of 7,000
+close-ups (UTKFace, FairFace, MTFL), the darkest and most blurred have 2.6, where their contrast requires 0.9.
+Detections of detector 1.0.0 in plain, graded and noisy pictures have at most 2.7."""
 
 
 @dataclass(frozen=True)
@@ -52,32 +55,32 @@ class Detections:
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
-    """Areas of boxes, shape (n, 4) to (n,), in square pixels; an inverted box has none."""
+    """Areas of boxes, from shape (n, 4) to (n,), in square pixels; 0 for an inverted box."""
     return np.clip(boxes[:, 2] - boxes[:, 0], 0, None) * np.clip(boxes[:, 3] - boxes[:, 1], 0, None)
 
 
 def intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Areas common to each pair of boxes, shapes (n, 4) and (m, 4) to (n, m), in square pixels."""
+    """Intersection areas of all pairs of boxes, from shapes (n, 4) and (m, 4) to (n, m), in square pixels."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     return np.clip(high - low, 0, None).prod(axis=2)
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of each pair of boxes, shapes (n, 4) and (m, 4) to (n, m)."""
+    """Intersection over union of all pairs of boxes, from shapes (n, 4) and (m, 4) to (n, m)."""
     common = intersection(a, b)
     return common / np.maximum(area(a)[:, None] + area(b)[None, :] - common, 1e-9)
 
 
 def share_inside(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The share of each box of ``a`` that lies in each box of ``b``, shapes (n, 4) and (m, 4) to (n, m)."""
+    """The share of each box of ``a`` inside each box of ``b``, from shapes (n, 4) and (m, 4) to (n, m)."""
     return intersection(a, b) / np.maximum(area(a)[:, None], 1e-9)
 
 
 def show_nothing(frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Which boxes hold no more than a wall, a sky or noise: hardly any detail of the size of an eye or a brow.
+    """Whether each box shows only a wall, sky or noise: hardly any detail of the size of an eye or eyebrow.
 
-    Only large boxes are looked at: a detector that was trained on close-ups takes an even picture for one.
+    Only large boxes are checked, because a detector trained on close-ups mistakes a uniform picture for one.
 
     Args:
         frame: BGR, uint8, (height, width, 3).
@@ -105,17 +108,17 @@ def show_nothing(frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 def strongest(
     boxes: np.ndarray, confidence: np.ndarray, labels: np.ndarray, overlap: float, least: float = 0.0
 ) -> np.ndarray:
-    """Non-maximum suppression within each class: the boxes that no stronger one of their class overlaps.
+    """Non-maximum suppression within each class.
 
     Args:
         boxes: corners, shape (n, 4).
         confidence: shape (n,).
         labels: classes, shape (n,).
-        overlap: intersection over union at which the weaker box goes.
-        least: boxes of no more confidence go, too.
+        overlap: IoU above which the weaker box is dropped.
+        least: boxes with at most this confidence are dropped, too.
 
     Returns:
-        Indices of those that stay, int64, most confident first.
+        Indices of the kept boxes, int64, most confident first.
     """
     if not len(boxes):
         return np.zeros(0, np.int64)
@@ -126,10 +129,10 @@ def strongest(
 
 
 def from_yolo(rows: np.ndarray, width: float, height: float) -> np.ndarray:
-    """Normalised centre boxes (YOLO's cx, cy, w, h; shape (n, 4)) as corners in pixels of a width x height frame.
+    """Convert normalised centre boxes (YOLO's cx, cy, w, h; shape (n, 4)) to corners in pixels.
 
     Args:
-        rows: cx, cy, width, height as shares of the frame, (n, 4).
+        rows: cx, cy, width, height as fractions of the frame, (n, 4).
         width: of the frame, in pixels.
         height: of the frame, in pixels.
     """

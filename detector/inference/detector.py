@@ -1,4 +1,4 @@
-"""``FaceDetector``: a released detector at work. numpy, OpenCV and onnxruntime only."""
+"""``FaceDetector``: run a released detector, with only numpy, OpenCV and onnxruntime."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .boxes import Detections, show_nothing, strongest
 from .preprocessing import STRIDE, InputBuffer, fit
 
 BATCH = 8
-"""Most frames in one session call."""
+"""Most frames per session call."""
 BATCH_PIXELS = BATCH * 640 * 640
-"""Most input pixels in one call on an accelerator. On a CPU each frame has a call of its own: on two cores that is 8 %
-(float32) to 11 % (int8) quicker than eight at a time, and takes an eighth of the memory."""
+"""Most input pixels per call on an accelerator. On a CPU, each frame gets its own call: on two cores this is 8 %
+(float32) to 11 % (int8) faster than batches of eight and uses an eighth of the memory."""
 
 
 LARGEST_SIZE = 4096
-"""Pixels of the input's longer side at most: its memory grows with the square, 100,000 would take 112 GiB."""
+"""Most pixels of the input's longer side. Memory grows with the square: 100,000 would take 112 GiB."""
 
 
 class FaceDetector:
@@ -40,27 +40,27 @@ class FaceDetector:
     Args:
         version: a version, a release folder, or None for the newest.
         device: see ``weights.session.open_session``.
-        threads: threads within one operator; None leaves the choice to ONNX Runtime.
+        threads: threads within one operator; None leaves it to ONNX Runtime.
         confidence: boxes below it are dropped; None takes the release's own threshold.
-        iou: overlap at which the weaker box of one class is dropped; None takes the release's own.
-        release: a release already found; ``version`` is then not looked at.
-        precision: which of the release's files runs, see ``weights.session.choose_file``; None takes its first.
+        iou: overlap above which the weaker box of one class is dropped; None takes the release's own.
+        release: an already opened release; ``version`` is then ignored.
+        precision: which of the release's files to run, see ``weights.session.choose_file``; None takes the first.
         imgsz: pixels that a frame's longer side is scaled to, rounded up to a multiple of 32; None takes the release's
-            own. A larger one finds smaller faces and takes longer (by the square). Only a release whose input size is
-            free (``input.dynamic`` in its manifest) takes another than its own.
-        tiles: True looks at frames larger than ``imgsz`` in overlapping tiles of that size too, a number in tiles of so
-            many pixels of the frame; see ``detector.tiles``.
+            own. A larger size finds smaller faces, but time grows with its square. Only a release with a dynamic input
+            (``input.dynamic`` in its manifest) accepts another size than its own.
+        tiles: True also runs frames larger than ``imgsz`` in overlapping tiles of that size, a number in tiles of that
+            many pixels of the frame; see ``inference.tiling``.
 
-    Several threads may call one detector at once.
+    Several threads may use one detector at the same time.
 
     Attributes:
-        entry: the file that runs.
-        imgsz: the size in use, in pixels.
+        entry: the file in use.
+        imgsz: the input size in use, in pixels.
         tiles: side of a tile in pixels of the frame, or None.
 
     Raises:
-        WeightsError, DeviceError: no such release, damaged files, a size that it does not take, or a missing device.
-        MissingExtraError: tiles are asked for and supervision is not installed.
+        WeightsError, DeviceError: no such release, damaged files, an unsupported size, or a missing device.
+        MissingExtraError: tiles are requested but supervision is not installed.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class FaceDetector:
     ):
         self.release = release or find("detector", version)
         manifest = self.release.manifest
-        assert manifest.thresholds is not None  # the manifest's own check of a detector
+        assert manifest.thresholds is not None  # guaranteed by the manifest's validation
         self.confidence = manifest.thresholds.confidence if confidence is None else confidence
         self.iou = manifest.thresholds.iou if iou is None else iou
         self.max_detections = manifest.thresholds.max_detections
@@ -94,25 +94,24 @@ class FaceDetector:
         self._buffer = InputBuffer(self.input)
 
     def with_threads(self, threads: int) -> Self:
-        """The same detector over a session of its own with so many threads within one operator.
+        """Return the same detector with its own session, using this many threads within one operator.
 
-        One call of a session with two threads takes longer than half of one with one: where there is work for several
-        callers at once, several threads that call a session of one thread get more done (1.2 times as much on two
-        cores).
+        A call with two threads takes more than half the time of a call with one. If several callers have work at the
+        same time, several single-threaded sessions therefore get more done (1.2 times as much on two cores).
         """
         other = copy.copy(self)
         other.session = open_session(self.release.read(self.entry.precision), self.device, threads)
         return other
 
     def with_confidence(self, confidence: float) -> Self:
-        """The same detector, over the same session, with another least confidence."""
+        """Return the same detector, sharing its session, with another confidence threshold."""
         other = copy.copy(self)
         other.confidence = confidence
         return other
 
     @property
     def input_text(self) -> str:
-        """How frames are taken in, in words: sizes in pixels."""
+        """Description of the preprocessing, with sizes in pixels."""
         shape = f"{self.imgsz} px, padded to multiples of {STRIDE}" if self.input.dynamic else f"{self.imgsz} px square"
         return shape if self.tiles is None else f"{shape}, and in tiles of {self.tiles} px where frames are larger"
 
@@ -123,7 +122,7 @@ class FaceDetector:
             frames: BGR images, uint8, shape (height, width, 3), of any sizes.
 
         Returns:
-            One ``Detections`` a frame, in the order of the frames.
+            One ``Detections`` per frame, in the order of the frames.
         """
         found = self.detect_whole(frames)
         if self.tiles is not None:
@@ -137,10 +136,10 @@ class FaceDetector:
         return found
 
     def detect_whole(self, frames: Sequence[np.ndarray]) -> list[Detections]:
-        """As :meth:`detect`, in one pass over each frame, whatever its size.
+        """Like :meth:`detect`, but in one pass over each frame, whatever its size.
 
-        Frames whose inputs have the same shape share session calls. An input is square where the release takes no
-        other, else padded only to the next multiple of 32.
+        Frames with inputs of the same shape share session calls. An input is square if the release requires it, and
+        otherwise padded only to the next multiple of 32.
         """
         stride = STRIDE if self.input.dynamic else None
         boxes = [fit(frame.shape[1], frame.shape[0], self.imgsz, stride) for frame in frames]
@@ -162,10 +161,10 @@ class FaceDetector:
 
 
 def usable_size(release: Release, imgsz: int | None) -> int:
-    """The input size in pixels that a detector's release is run at: ``imgsz`` rounded up to a multiple of 32.
+    """The input size in pixels to run a detector's release at: ``imgsz`` rounded up to a multiple of 32.
 
     Raises:
-        WeightsError: the release does not take that size; the message names what it takes.
+        WeightsError: the release does not accept that size; the message names what it accepts.
     """
     spec = release.manifest.input
     if imgsz is None:
@@ -178,10 +177,10 @@ def usable_size(release: Release, imgsz: int | None) -> int:
 
 
 def tile_side(tiles: bool | int, imgsz: int) -> int | None:
-    """Side in pixels of the tiles asked for, or None.
+    """Side of the tiles in pixels, or None for no tiles.
 
     Raises:
-        WeightsError: the tiles would be smaller than 32 pixels.
+        WeightsError: the tiles would be smaller than 32 pixels or larger than ``LARGEST_SIZE``.
     """
     if tiles is False:
         return None
@@ -195,14 +194,14 @@ def tile_side(tiles: bool | int, imgsz: int) -> int | None:
 def decode(
     output: np.ndarray, confidence: float, iou: float, max_detections: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Decode one frame's YOLOv8 output and drop doubles by non-maximum suppression within each class.
+    """Decode one frame's YOLOv8 output and apply non-maximum suppression within each class.
 
     Args:
         output: float32, shape (4 + classes, anchors): centre x, centre y, width, height in input pixels, then one score
-            (0 to 1) a class.
-        confidence: least score kept.
-        iou: overlap at which the weaker box goes.
-        max_detections: most boxes kept.
+            (0 to 1) per class.
+        confidence: least score to keep.
+        iou: overlap above which the weaker box is dropped.
+        max_detections: most boxes to keep.
 
     Returns:
         Boxes (n, 4) as corners in input pixels, confidence (n,) and labels (n,), most confident first.

@@ -1,6 +1,6 @@
-"""Letterboxing: a frame of any shape in a square of one size or in a lean rectangle, and boxes back again.
+"""Preprocessing: letterbox frames into the detector's input, and map boxes back to the frame.
 
-Frames as the detector's input: scaled straight into one float32 buffer that is used again and again.
+The input is a square or the smallest fitting rectangle. Frames are scaled straight into one reused float32 buffer.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from ...weights.manifest import InputSpec
 
 STRIDE = 32
-"""Sides of a free input are multiples of it: the coarsest of YOLOv8's three grids has one cell in so many pixels."""
+"""Sides of a dynamic input are multiples of this: the cell size of the coarsest of YOLOv8's three grids, in pixels."""
 GREY = (114, 114, 114)
-"""Colour (BGR) of the padding that YOLO was trained with."""
+"""Padding colour (BGR) that YOLO is trained with."""
 HALVED = 4
-"""Times the scaled size from which a frame is halved first. What is left is at least twice the size, so that pixels
-differ by less than one level of grey on average, and boxes by less than one level of noise moves them."""
+"""Ratio to the scaled size from which a frame is halved first. The halved frame is still at least twice that size, so
+pixels change by less than one grey level on average, and boxes by less than noise of one grey level moves them."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Letterbox:
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Rows and columns of the input that the scaled frame fills."""
+        """Rows and columns of the input that the scaled frame occupies."""
         return slice(self.top, self.top + self.inner[1]), slice(self.left, self.left + self.inner[0])
 
     def resize(self, frame: np.ndarray) -> np.ndarray:
-        """The scaled frame, uint8, shape (inner height, inner width, 3); the frame itself where its size fits.
+        """Return the scaled frame, uint8, shape (inner height, inner width, 3); the frame itself if its size fits.
 
-        Frames of at least ``HALVED`` times the size are first halved, which OpenCV does ten times as quickly as it
-        takes means of any other area.
+        Frames of at least ``HALVED`` times the size are halved first, because OpenCV does this ten times faster than
+        area interpolation by any other factor.
         """
         if self.inner == (self.width, self.height):
             return frame
@@ -60,19 +60,19 @@ class Letterbox:
         return cv2.resize(frame, self.inner, interpolation=cv2.INTER_AREA if self.scale < 0.5 else cv2.INTER_LINEAR)
 
     def to_frame(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes of the input, shape (n, 4), as float32 boxes of the frame, clipped to it."""
+        """Map boxes of the input, shape (n, 4), to float32 boxes of the frame, clipped to it."""
         moved = (boxes - np.array([self.left, self.top] * 2)) / self.scale
         return np.clip(moved, 0, [self.width, self.height] * 2).astype(np.float32)
 
 
 def fit(width: int, height: int, size: int, stride: int | None = None) -> Letterbox:
-    """Where a frame goes whose longer side is scaled to ``size``: in the middle of the input.
+    """Compute the letterbox that scales a frame's longer side to ``size`` and centres it in the input.
 
     Args:
         width: of the frame, in pixels.
         height: of the frame.
         size: longer side of the scaled frame in pixels; a multiple of ``stride``.
-        stride: None for a square input; else the input is the least rectangle whose sides are multiples of it.
+        stride: None for a square input; otherwise the input is the smallest rectangle whose sides are multiples of it.
     """
     scale = size / max(height, width)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -88,11 +88,11 @@ def letterbox(
     Args:
         frame: BGR image, uint8, shape (height, width, 3).
         size: longer side of the scaled frame in pixels.
-        padding: BGR colour of the rest.
+        padding: BGR colour of the padding.
         stride: see :func:`fit`.
 
     Returns:
-        The input, uint8, shape (size, size, 3) unless a stride was given, and the transform that takes boxes back to
+        The input, uint8, shape (size, size, 3) unless a stride is given, and the transform that maps boxes back to
         frame pixels.
     """
     box = fit(frame.shape[1], frame.shape[0], size, stride)
@@ -102,7 +102,7 @@ def letterbox(
 
 
 class InputBuffer:
-    """Builds a model's input, each thread in memory of its own that stays: fresh pages cost more than the arithmetic.
+    """Builds a model's input in per-thread memory that is reused: allocating pages costs more than the arithmetic.
 
     Args:
         spec: what the model expects; its layout is NCHW.
@@ -121,10 +121,10 @@ class InputBuffer:
 
         Args:
             frames: BGR images, uint8, shape (height, width, 3).
-            boxes: where each goes; all with the same ``outer``.
+            boxes: letterbox of each frame; all with the same ``outer``.
 
         Returns:
-            float32, shape (n, 3, outer height, outer width); it is good until this thread's next call.
+            float32, shape (n, 3, outer height, outer width); valid until this thread's next call.
         """
         width, height = boxes[0].outer
         batch = self._memory(len(frames) * 3 * height * width).reshape(len(frames), 3, height, width)

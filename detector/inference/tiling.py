@@ -1,9 +1,9 @@
-"""Tiled detection: large photos looked at whole, for big faces, and in overlapping tiles, for small ones.
+"""Tiled detection: run large photos as a whole for large faces, and in overlapping tiles for small ones.
 
-The tiles are cut by supervision's ``InferenceSlicer`` (after SAHI: Akyon et al., "Slicing Aided Hyper Inference and
-Fine-tuning for Small Object Detection", 2022). A face that a tile's edge cuts gives a box of its visible part only. If
-it is smaller than the overlap, a neighbouring tile has the whole of it; if it is larger, one of its parts is as long as
-the overlap, and the look at the whole photo will have found all of it. What is dropped follows from that.
+supervision's ``InferenceSlicer`` cuts the tiles (after SAHI: Akyon et al., "Slicing Aided Hyper Inference and
+Fine-tuning for Small Object Detection", 2022). A face cut by a tile's edge gives a box of its visible part only. If the
+face is smaller than the overlap, a neighbouring tile contains all of it. If it is larger, one of its parts is as long
+as the overlap, and the pass over the whole photo will have found it. The rules for dropping boxes follow from this.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
     import supervision
 
 OVERLAP = 0.2
-"""Of neighbouring tiles, as a fraction of their side."""
+"""Overlap of neighbouring tiles, as a fraction of their side."""
 EDGE = 2.0
-"""A box that ends within so many pixels of a tile's edge is taken for cut."""
+"""A box that ends within this many pixels of a tile's edge counts as cut."""
 SMALL = 16
-"""Boxes whose longer side has fewer pixels in the look at the whole photo are left to the tiles: there they are too
-coarse to be recognised as doubles."""
+"""Boxes whose longer side has fewer pixels in the pass over the whole photo are left to the tiles: they are too coarse
+to be recognised as duplicates."""
 COVERED = 0.7
-"""A part is dropped when at least this share of it lies in a whole box of its class."""
+"""A partial box is dropped if at least this share of it lies in a whole box of its class."""
 Detect = Callable[[list[np.ndarray]], list[Detections]]
-"""Takes frames, uint8 BGR (height, width, 3), and gives what is found in each."""
+"""Takes frames, uint8 BGR (height, width, 3), and returns the detections in each."""
 BATCH = 8
-"""Tiles that are given to the detector at once."""
+"""Tiles per call of the detector."""
 
 
 def add_tiles(
     frame: np.ndarray, whole: Detections, detect: Detect, side: int, imgsz: int, iou: float, max_detections: int
 ) -> Detections:
-    """Look at a frame in tiles, and join what is found there with what was found in the whole of it.
+    """Detect in tiles of a frame and join the result with that of the whole frame.
 
     Args:
         frame: BGR image, uint8, shape (height, width, 3), longer than ``side``.
-        whole: what one pass over the frame found.
-        detect: looks at the tiles, each in one pass.
+        whole: detections of one pass over the frame.
+        detect: runs on the tiles, each in one pass.
         side: of a tile, in pixels of the frame.
         imgsz: pixels that the frame's longer side was scaled to for ``whole``.
-        iou: overlap at which the weaker box of one class goes.
-        max_detections: most boxes in the end.
+        iou: overlap above which the weaker box of one class is dropped.
+        max_detections: most boxes to keep.
 
     Returns:
         The detections of the frame, boxes in its pixels.
@@ -59,17 +59,17 @@ def add_tiles(
 def look_at_tiles(
     frame: np.ndarray, detect: Detect, side: int, classes: tuple[str, ...]
 ) -> tuple[Detections, np.ndarray]:
-    """What is found in overlapping tiles of a frame, doubles and parts included.
+    """Detect in overlapping tiles of a frame; duplicates and partial boxes are included.
 
     Args:
         frame: BGR, uint8, (height, width, 3).
-        detect: finds boxes in the tiles.
+        detect: runs on the tiles.
         side: of a tile, in pixels.
         classes: of the detector.
 
     Returns:
-        The detections of all tiles, boxes in pixels of the frame; and, shape (n, 4), how far each box is from the left,
-        top, right and bottom edge of its tile, in pixels.
+        The detections of all tiles, with boxes in pixels of the frame; and each box's distances from the left, top,
+        right and bottom edge of its tile, in pixels, shape (n, 4).
     """
     import supervision as sv
 
@@ -111,27 +111,27 @@ def join(
     iou: float,
     max_detections: int,
 ) -> Detections:
-    """Join what was found in the whole of a frame and in its tiles: every face once, and no parts of faces.
+    """Join the detections of a whole frame and of its tiles, so that every face appears once and in full.
 
-    Of the whole look, boxes that were too small in it are dropped, unless they are larger than the overlap. Of the
-    tiles, parts shorter than the overlap are dropped, and larger ones that lie in a whole box of their class. Then the
-    weaker of two boxes of one class that overlap goes.
+    Boxes of the whole frame that were too small in it are dropped, unless they are larger than the overlap. Partial
+    boxes of the tiles are dropped if they are shorter than the overlap or lie in a whole box of their class. Finally,
+    non-maximum suppression drops the weaker of two overlapping boxes of one class.
 
     Args:
-        whole: found in one pass over the frame.
-        tiled: found in the tiles, boxes in pixels of the frame.
-        gaps: shape (n, 4), from each box of ``tiled`` to the edges of its tile, as ``look_at_tiles`` gives them.
+        whole: detections of one pass over the frame.
+        tiled: detections of the tiles, boxes in pixels of the frame.
+        gaps: shape (n, 4), from each box of ``tiled`` to the edges of its tile, as from ``look_at_tiles``.
         size: width and height of the frame.
         overlap: of neighbouring tiles, in pixels of the frame.
-        scale: at which the whole frame was looked at: pixels of the input for one of the frame.
-        iou: overlap at which the weaker box of one class goes.
-        max_detections: most boxes kept.
+        scale: of the pass over the whole frame: input pixels per frame pixel.
+        iou: overlap above which the weaker box of one class is dropped.
+        max_detections: most boxes to keep.
 
     Returns:
-        The boxes that stay, most confident first.
+        The kept boxes, most confident first.
     """
     big = longer_side(whole.boxes) >= min(SMALL / scale, overlap)
-    # An edge of the tile cuts a box that ends there and has more of the frame beyond.
+    # A box is cut if it ends at an edge of the tile and the frame continues beyond.
     at_edge = (gaps <= EDGE) & (gaps + 1 < gaps_to_edges(tiled.boxes, *size))
     across, down = at_edge[:, 0] | at_edge[:, 2], at_edge[:, 1] | at_edge[:, 3]
     width, height = (tiled.boxes[:, 2:] - tiled.boxes[:, :2]).T

@@ -1,9 +1,9 @@
-"""Augmentation recipes: which random changes training pictures go through, as strict records read from YAML.
+"""Augmentation recipes: the random changes of training pictures, as strict records read from YAML.
 
-A step is on when it is named, and off when it is not; that holds for ultralytics' own steps, too, which stand under
-``ultralytics``. The order is always the same: ultralytics' mosaic and affine change (in whose place ``view`` may be),
-``rotation`` and ``zoom``, ultralytics' mixup, cutmix and colour, ``exposure``, the flips, and at last ``rotation``
-within boxes, ``blur`` and ``noise``. Ignore regions move with the picture (``warp``).
+A step is on if it is named and off otherwise. This includes ultralytics' own steps, listed under ``ultralytics``. The
+order is fixed: ultralytics' mosaic and affine step (or ``view`` in its place), ``rotation`` and ``zoom``, ultralytics'
+mixup, cutmix and colour, ``exposure``, the flips, and finally ``rotation`` within boxes, ``blur`` and ``noise``. Ignore
+regions move with the picture (see ``transforms.Warp``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .overrides import check_keys
 
 FOLDER = Path(__file__).parent / "augmentations"
 DEFAULT = "ultralytics"
-"""The recipe of a run that names none."""
+"""The default recipe."""
 OFF: dict[str, Any] = {
     "hsv_h": 0.0,
     "hsv_s": 0.0,
@@ -41,33 +41,33 @@ OFF: dict[str, Any] = {
     "close_mosaic": 0,
     "augmentations": None,
 }
-"""Ultralytics' settings that change training pictures with boxes, each as it stands when nothing asks for it."""
+"""Ultralytics' settings that change training pictures with boxes, each at its value for off."""
 AFFINE = ("degrees", "translate", "scale", "shear", "perspective")
 JOINING = ("mosaic", "mixup", "cutmix")
-"""Steps that join pictures, which takes pictures of one shape: none are joined with ``rect``."""
+"""Steps that join pictures. These must have one shape, so nothing is joined with ``rect``."""
 
 Where = Literal["picture", "boxes"]
 
 
 class Step(Record):
-    """A step and how often it is taken."""
+    """A step and its probability."""
 
     probability: float = Field(default=1.0, ge=0, le=1)
-    """For each picture; for each box where the step works within boxes."""
+    """Per picture, or per box if the step works within boxes."""
 
 
 class Flip(Step):
-    """Left and right change places."""
+    """Flip left and right."""
 
     probability: float = Field(default=0.5, ge=0, le=1)
 
 
 class Zoom(Step):
-    """A part of the picture, enlarged to the same canvas; where it lies is drawn evenly."""
+    """Enlarge a part of the picture, at a uniformly random position, to the same canvas."""
 
     least: float = Field(default=0.0, ge=0, lt=1)
     most: float = Field(default=0.3, ge=0, le=0.9)
-    """Share of both sides that is cut away, drawn evenly between the two."""
+    """Share of both sides that is cut away; uniform between the two."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Zoom:
@@ -77,56 +77,56 @@ class Zoom(Step):
 
 
 class Exposure(Step):
-    """Every pixel value times a factor drawn evenly from ``1 - change`` to ``1 + change``."""
+    """Multiply every pixel value by a factor, uniform from ``1 - change`` to ``1 + change``."""
 
     change: float = Field(default=0.16, ge=0, lt=1)
 
 
 class Placed(Step):
-    """A step on the whole picture, or within its boxes only (``pixel_steps``)."""
+    """A step on the whole picture, or only within its boxes (see ``transforms.PlacedStep``)."""
 
     where: Where = "picture"
 
 
 class Blur(Placed):
-    """A Gaussian of a width drawn evenly from 0 to ``sigma`` pixels of the training picture."""
+    """Gaussian blur with a sigma uniform from 0 to ``sigma`` pixels of the training picture."""
 
     sigma: float = Field(default=1.5, gt=0, le=20)
 
 
 class Noise(Placed):
-    """Pixels turned black or white, and a normal error on every value."""
+    """Turn pixels black or white, and add Gaussian noise to every value."""
 
     pixels: float = Field(default=0.01, ge=0, le=0.5)
-    """Largest share of pixels that turn black or white; the share is drawn evenly from 0."""
+    """Largest share of pixels that turn black or white; the share is uniform from 0."""
     deviation: float = Field(default=0.0, ge=0, le=100)
-    """Largest standard deviation of the error in grey levels; drawn evenly from 0."""
+    """Largest standard deviation of the Gaussian noise in grey levels; uniform from 0."""
 
 
 class Rotation(Placed):
-    """A rotation about the middle, either way, by an angle drawn evenly; within boxes the boxes stay as they are."""
+    """Rotate about the centre by a uniform angle in either direction; within boxes, the boxes stay as they are."""
 
     degrees: float = Field(default=15.0, gt=0, le=180)
 
 
 class View(Record):
-    """Random views, in the place of ultralytics' affine change (``detector/views.py``)."""
+    """Random views instead of ultralytics' affine step (see ``transforms.RandomView``)."""
 
     canvas: float = Field(default=0.8, gt=0, le=2)
-    """Side of the view over that of the picture at the training size."""
+    """Side of the view relative to that of the picture at the training size."""
     scale: tuple[float, float] = Field(default=(0.6, 2.0), strict=False)
-    """Least and largest enlargement over the training size, drawn evenly in its logarithm; an object is never enlarged
-    past the canvas."""
+    """Smallest and largest enlargement relative to the training size, log-uniform; objects are never enlarged beyond
+    the canvas."""
     rotation: float = Field(default=0.0, ge=0, le=45)
-    """Largest rotation in degrees, either way."""
+    """Largest rotation in degrees, in either direction."""
     turned: float = Field(default=0.0, ge=0, le=1)
-    """Share of views that are rotated by any angle instead: people lie down, and cameras are held on their side."""
+    """Share of views rotated by any angle instead: people lie down, and cameras are held sideways."""
     towards_objects: float = Field(default=0.5, ge=0, le=1)
-    """Share of views that are placed to hold an object drawn at random; the others lie anywhere."""
+    """Share of views placed to contain a randomly drawn object; the others lie anywhere."""
     least_visible: float = Field(default=0.35, ge=0, le=1)
-    """An object of which less can be seen becomes an ignore region."""
+    """An object with a smaller visible share becomes an ignore region."""
     least_side: float = Field(default=4.0, ge=0)
-    """An object whose longer side has fewer pixels in the view becomes an ignore region."""
+    """An object whose longer side in the view has fewer pixels becomes an ignore region."""
 
     @field_validator("scale")
     @classmethod
@@ -137,18 +137,18 @@ class View(Record):
 
 
 def _switch(value: Any) -> Any:
-    """``true`` stands for a step with its usual settings, ``false`` for none."""
+    """Convert ``true`` to a step with default settings and ``false`` to none."""
     return {} if value is True else None if value is False else value
 
 
 def _several(value: Any) -> Any:
-    """One step may be written without a list."""
+    """Accept a single step without a list."""
     value = _switch(value)
     return () if value is None else value if isinstance(value, list | tuple) else (value,)
 
 
 class Recipe(Record):
-    """How training pictures are changed."""
+    """How training pictures are augmented."""
 
     name: str = ""
     flip: Annotated[Flip | None, BeforeValidator(_switch)] = None
@@ -187,10 +187,10 @@ class Recipe(Record):
         return self
 
     def resolved(self, overrides: Mapping[str, Any], rect: bool = False) -> Recipe:
-        """The recipe as a run uses it: settings given beside it win, and ``rect`` joins no pictures.
+        """The recipe as a run uses it: overrides take precedence, and ``rect`` turns off joining.
 
         Raises:
-            TrainingError: a setting beside the recipe contradicts it.
+            TrainingError: an override contradicts the recipe or ``rect``.
         """
         given = {key: value for key, value in overrides.items() if key in OFF}
         if rect and (joined := [key for key in JOINING if given.get(key)]):
@@ -205,18 +205,18 @@ class Recipe(Record):
         return _validated({**content, "ultralytics": ultralytics}, "augmentation")
 
     def arguments(self) -> dict[str, Any]:
-        """Ultralytics' settings of this recipe, those that are off among them."""
+        """All of ultralytics' settings for this recipe, including those that are off."""
         flip = {} if self.flip is None else {"fliplr": self.flip.probability}
         return {**OFF, **self.ultralytics, **flip}
 
     def to_dict(self) -> dict[str, Any]:
-        """The steps that are on with all their settings, for YAML and JSON."""
+        """The active steps with all their settings, for YAML and JSON."""
         content = self.model_dump(mode="json")
         return {key: value for key, value in content.items() if value not in (None, [], {}, "")}
 
 
 def shipped() -> tuple[str, ...]:
-    """Names of the recipes that come with facepipe."""
+    """Names of the recipes included in facepipe."""
     return tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
 
 
@@ -227,7 +227,7 @@ def read_recipe(name: str) -> Recipe:
         name: one of :func:`shipped`, or the path of a YAML file.
 
     Raises:
-        TrainingError: no such recipe, or the file is not one.
+        TrainingError: there is no such recipe, or the file is not a valid one.
     """
     path = FOLDER / f"{name}.yaml" if name in shipped() else Path(name)
     if not path.exists():
@@ -240,10 +240,10 @@ def read_recipe(name: str) -> Recipe:
 
 
 def as_recipe(content: Mapping[str, Any]) -> Recipe:
-    """A recipe from what :meth:`Recipe.told` told.
+    """Build a recipe from the output of :meth:`Recipe.to_dict`.
 
     Raises:
-        TrainingError: it is none.
+        TrainingError: the content is not a valid recipe.
     """
     return _validated(content, "augmentation")
 

@@ -1,4 +1,4 @@
-"""The device of a training: which one was asked for, whether it is there, and what a CPU needs to be quick."""
+"""The device for training: choose it, check that it is available, and tune memory handling on a CPU."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ...core.errors import DeviceError, TrainingError
 
 
 def canonical(device: str) -> str:
-    """A device as ultralytics writes it: ``cpu``, ``mps``, ``0``, ``0,1``, ...
+    """A device in ultralytics' notation: ``cpu``, ``mps``, ``0``, ``0,1``, ...
 
     Args:
-        device: as asked for; empty means the first GPU, else the CPU.
+        device: as requested; empty means the first GPU, or else the CPU.
 
     Raises:
-        DeviceError: it is not there.
+        DeviceError: the device is not available.
     """
     if not device:
         return "0" if torch.cuda.is_available() else "cpu"
@@ -37,15 +37,15 @@ def _at_hand() -> str:
 
 
 def check_several(device: str, rect: bool, batch: int | None) -> None:
-    """Check settings of a training on several GPUs, before anything starts.
+    """Check the settings of training on several GPUs before anything starts.
 
     Args:
-        device: as ultralytics names it: ``0,1``.
-        rect: whether batches are of like aspect ratio.
-        batch: pictures in a batch; None lets the memory decide.
+        device: in ultralytics' notation, such as ``0,1``.
+        rect: whether batches have similar aspect ratios.
+        batch: pictures per batch; None chooses it by the available memory.
 
     Raises:
-        TrainingError: they do not go together with several GPUs.
+        TrainingError: the settings are incompatible with several GPUs.
     """
     count = device.count(",") + 1
     if count == 1:
@@ -57,9 +57,10 @@ def check_several(device: str, rect: bool, batch: int | None) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what is freed instead of handing it back (mallopt(3)); elsewhere nothing happens.
+    """Make glibc keep freed memory instead of returning it to the system (mallopt(3)); no effect elsewhere.
 
-    A training step on a CPU frees and takes gigabytes; giving them back each time cost 40 % of it in page faults.
+    A training step on a CPU frees and allocates gigabytes. Returning them each time cost 40 % of its time in page
+    faults.
     """
     if sys.platform != "linux":
         return

@@ -1,7 +1,7 @@
-"""Loggers beside the run's own record: ultralytics' callbacks for TensorBoard and MLflow, on when asked for.
+"""Optional loggers besides the run's own record: ultralytics' callbacks for TensorBoard and MLflow.
 
-Ultralytics switches loggers by its user's settings file, and has some of them on wherever their package is installed.
-Here the settings of this process alone are changed, and every logger is off that was not asked for.
+Ultralytics enables loggers by the user's settings file, and some by default if their package is installed. Here, only
+the settings of this process are changed, and every logger that was not requested is off.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def check_loggers(names: Sequence[str]) -> None:
 
 @contextmanager
 def loggers(names: Sequence[str]) -> Iterator[None]:
-    """Within it, trainers that are made tell these loggers and no others. The user's settings file is not written."""
+    """Limit trainers created in this context to these loggers, without writing the user's settings file."""
     from . import ultralytics_setup  # noqa: F401  isort: skip
     from ultralytics.utils import SETTINGS
 
@@ -42,7 +42,7 @@ def loggers(names: Sequence[str]) -> Iterator[None]:
         os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", "facepipe detector")
     try:
         for key in before:
-            dict.__setitem__(SETTINGS, key, key in names)  # SETTINGS' own would write the file
+            dict.__setitem__(SETTINGS, key, key in names)  # its own __setitem__ would write the file
         yield
     finally:
         for key, value in before.items():

@@ -1,10 +1,9 @@
-"""YOLOv8s with a loss that leaves out what is not labelled, and bf16 training on CPUs that have it.
+"""YOLOv8s with a loss that leaves out unlabelled data, bf16 training on capable CPUs, and training from a release.
 
-Training on from a released detector, of which there is only the ONNX file: its batch norms are folded away there.
-
-A folded layer is ``conv(x) + bias``. Any running mean m and variance v of ``conv(x)`` give the same function back as a
-batch norm, with the scale ``sqrt(v + eps)`` and the shift ``bias + m``. m and v are measured on some of the training
-pictures, for training normalises with each batch's own statistics and these must agree with the layer's.
+A release has only an ONNX file, in which the batch norms are folded into the convolutions. A folded layer is
+``conv(x) + bias``. For any running mean m and variance v of ``conv(x)``, a batch norm with the scale ``sqrt(v + eps)``
+and the shift ``bias + m`` gives the same function. m and v are measured on some of the training pictures, because
+training normalises with each batch's own statistics, and these must agree with the layer's.
 """
 
 from __future__ import annotations
@@ -33,16 +32,16 @@ from ..inference.preprocessing import STRIDE, InputBuffer, fit
 from .torch_dataset import split_ignored
 
 SCORES = re.compile(r"model\.\d+\.cv3\.\d+\.2\.(weight|bias)")
-"""The detection head's last layers, which have an output a class."""
+"""The last layers of the detection head, which have one output per class."""
 PICTURES = 32
-"""Training pictures that the batch norms' statistics are measured on."""
+"""Number of training pictures on which the batch norms' statistics are measured."""
 
 
 class MaskedDetectionLoss(v8DetectionLoss):
-    """YOLOv8's loss, in float32, whose class term passes over unlabelled classes and ignore regions.
+    """YOLOv8's loss in float32, whose class term leaves out unlabelled classes and ignore regions.
 
-    A class term counts for an anchor when its picture is labelled for that class and the anchor's centre lies in no
-    ignore region; an anchor that was assigned to an object always counts.
+    The class term of an anchor counts if the picture is labelled for that class and the anchor's centre is in no ignore
+    region. Anchors assigned to an object are never excluded by ignore regions.
     """
 
     def __init__(self, model: torch.nn.Module, *args: Any, **kwargs: Any):
@@ -52,7 +51,7 @@ class MaskedDetectionLoss(v8DetectionLoss):
         self.weight: torch.Tensor | None = None
 
     def masked_bce(self, scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Binary cross-entropy, shape (batch, anchors, classes), zero where the mask of the batch says so."""
+        """Binary cross-entropy, shape (batch, anchors, classes), set to zero where the batch's mask excludes it."""
         loss = self.plain_bce(scores, targets)
         if self.weight is None:
             return loss
@@ -61,7 +60,7 @@ class MaskedDetectionLoss(v8DetectionLoss):
         return loss * (labelled[:, None, :] & (free[:, :, None] | assigned))
 
     def get_assigned_targets_and_loss(self, preds: dict[str, Any], batch: dict[str, Any], **kwargs: Any) -> tuple:
-        """As ultralytics has it, with the mask of this batch in place."""
+        """Compute ultralytics' result with the mask of this batch applied."""
         batch = split_ignored(batch, self.nc)
         preds = as_float32(preds)
         if "labelled" in batch:
@@ -72,7 +71,7 @@ class MaskedDetectionLoss(v8DetectionLoss):
         return super().get_assigned_targets_and_loss(preds, batch, **kwargs)
 
     def outside_ignored(self, feats: list[torch.Tensor], ignored: torch.Tensor) -> torch.Tensor:
-        """Which anchor centres lie in no ignore region: bool, shape (batch, anchors)."""
+        """Which anchor centres are in no ignore region: bool, shape (batch, anchors)."""
         points, strides = make_anchors(feats, self.stride, 0.5)
         height, width = (side * float(self.stride[0]) for side in feats[0].shape[2:])
         points = points * strides
@@ -86,10 +85,10 @@ class MaskedDetectionLoss(v8DetectionLoss):
 
 
 class FoldedConv(Conv):
-    """A convolution and its batch norm computed as one convolution, by the norm's running statistics.
+    """A convolution and its batch norm, computed as one convolution with the norm's running statistics.
 
-    The statistics stay as they are, in training too; kernel, scale and shift go on learning. A training step on a CPU,
-    where batch norm is half of a layer's time, takes a fifth less. Parameters and their names are those of ``Conv``.
+    The statistics stay fixed even in training; kernel, scale and shift are still trained. On a CPU, where batch norm
+    takes half of a layer's time, a training step takes a fifth less. Parameters and their names are those of ``Conv``.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -103,7 +102,7 @@ class FoldedConv(Conv):
 
 
 def freeze_statistics(model: torch.nn.Module) -> int:
-    """Turn every ``Conv`` of a model into a ``FoldedConv``, in place; how many there were."""
+    """Turn every ``Conv`` of a model into a ``FoldedConv``, in place, and return their number."""
     layers = [module for module in model.modules() if type(module) is Conv]
     for layer in layers:
         layer.__class__ = FoldedConv
@@ -114,7 +113,7 @@ class FaceDetectionModel(DetectionModel):
     """Ultralytics' detection model with the masked loss.
 
     With ``cpu_bf16`` set, the layers run under bfloat16 autocast in channels-last order on the CPU, which ultralytics'
-    trainer does not offer. Boxes are decoded in float32 all the same: in bfloat16 they would be off by whole pixels.
+    trainer does not support. Boxes are still decoded in float32: in bfloat16 they would be off by whole pixels.
     """
 
     cpu_bf16 = False
@@ -127,7 +126,7 @@ class FaceDetectionModel(DetectionModel):
             return super()._predict_once(x, *args, **kwargs)
         head: Any = self.model[-1]
         training = head.training
-        head.training = True  # raw outputs, to be decoded below
+        head.training = True  # return raw outputs, which are decoded below
         try:
             with torch.autocast("cpu", torch.bfloat16):
                 raw = super()._predict_once(x.contiguous(memory_format=torch.channels_last), *args, **kwargs)
@@ -154,17 +153,17 @@ def cpu_has_bf16() -> bool:
 
 
 def load_arrays(model: torch.nn.Module, path: Path) -> tuple[int, list[str]]:
-    """Load every array of a .npz whose name and shape agree with the model's state.
+    """Load every array of a .npz whose name and shape match the model's state.
 
     Args:
         model: the model to fill, in place.
         path: arrays named as in ultralytics' state_dict; any float type.
 
     Returns:
-        How many were loaded, and the names of the model's own that were not.
+        The number of arrays loaded, and the names in the model's state that were not.
 
     Raises:
-        TrainingError: the file cannot be read or shares nothing with the model.
+        TrainingError: the file cannot be read or has no array that matches the model.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -184,10 +183,10 @@ def load_arrays(model: torch.nn.Module, path: Path) -> tuple[int, list[str]]:
 
 
 def release_arrays(release: Release) -> dict[str, np.ndarray]:
-    """The weights of a released detector by their names in ultralytics' state_dict, float32, batch norms folded.
+    """The weights of a released detector by name in ultralytics' state_dict: float32, batch norms folded.
 
     Raises:
-        TrainingError: the release stores its weights as int8 only, or names none of them.
+        TrainingError: the release stores its weights only as int8, or without layer names.
         WeightsError: its files are not those that were released.
     """
     import onnx
@@ -216,20 +215,20 @@ def release_arrays(release: Release) -> dict[str, np.ndarray]:
 def start_from_release(
     model: torch.nn.Module, release: Release, classes: Sequence[str], pictures: Sequence[Path], imgsz: int
 ) -> int:
-    """Give a model the weights of a released detector; for the classes that both have it then computes the same.
+    """Load the weights of a released detector, so that the model computes the same for the classes they share.
 
     Args:
-        model: of the release's architecture, batch norms and all, in float32; it is filled in place.
-        release: the detector to go on from.
-        classes: the model's; what the release does not know of them starts at random.
-        pictures: training pictures; up to ``PICTURES`` of them are looked at.
+        model: of the release's architecture, with batch norms, in float32; changed in place.
+        release: the detector to start from.
+        classes: of the model; those unknown to the release start at random.
+        pictures: training pictures; up to ``PICTURES`` of them are used.
         imgsz: side in pixels that they are scaled to.
 
     Returns:
-        How many of the release's arrays were taken.
+        The number of arrays taken from the release.
 
     Raises:
-        TrainingError: the release is of another architecture, has none of the classes, or no picture can be read.
+        TrainingError: the release has another architecture or none of the classes, or no picture can be read.
     """
     arrays = {name: torch.from_numpy(array) for name, array in release_arrays(release).items()}
     layers = {name: module for name, module in model.named_modules() if type(module) is Conv}
@@ -259,10 +258,10 @@ def start_from_release(
 
 
 def _by_class(theirs: torch.Tensor, ours: torch.Tensor, release: Release, classes: Sequence[str]) -> torch.Tensor:
-    """A layer with an output for each class of the model: the release's where it has that class.
+    """A layer with one output per class of the model, taken from the release for the classes that it has.
 
     Raises:
-        TrainingError: it has none of them, or another shape.
+        TrainingError: the release has none of the classes.
     """
     known = release.manifest.classes
     if not set(classes) & set(known):
@@ -271,7 +270,7 @@ def _by_class(theirs: torch.Tensor, ours: torch.Tensor, release: Release, classe
             f"nothing to go on from; convert the data set with --map THEIRS=OURS and --classes {','.join(known)}"
         )
     if len(theirs) != len(known) or theirs.shape[1:] != ours.shape[1:]:
-        return theirs  # of another architecture, which is told for all layers in one way
+        return theirs  # another architecture; the caller reports this for all layers
     joined = ours.clone()
     for place, name in enumerate(classes):
         if name in known:
@@ -282,13 +281,13 @@ def _by_class(theirs: torch.Tensor, ours: torch.Tensor, release: Release, classe
 def spread_statistics(
     model: torch.nn.Module, layers: Sequence[Conv], spec: InputSpec, pictures: Sequence[Path], imgsz: int
 ) -> None:
-    """Set batch norms' running statistics to those of some pictures, and scale and shift so that nothing changes.
+    """Set batch norms' running statistics to those of some pictures, and adjust scale and shift to keep the function.
 
     Args:
         model: changed in place.
         layers: convolutions whose batch norms are set.
         spec: of the input.
-        pictures: a hundred or so.
+        pictures: up to ``PICTURES`` of them are used, evenly spaced.
         imgsz: side of the input, in pixels.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Settings of ultralytics' trainer that are given by name: known ones only, with values that it takes."""
+"""Check settings of ultralytics' trainer that are given by name: known keys with valid values only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OWN_OPTIONS = {
     "seed": "--seed",
     "time": "--minutes",
 }
-"""Settings that have an option of their own, and a record in the run's settings."""
+"""Settings that have their own option, and are recorded in the run's settings."""
 CLOSED = {
     "cfg": "give its settings one by one",
     "classes": "choose the classes in the data set (facepipe data convert --map)",
@@ -34,7 +34,7 @@ CLOSED = {
     "single_cls": "choose the classes in the data set (facepipe data convert --map)",
     "task": "the task is detection",
 }
-"""Settings that cannot be given, and why."""
+"""Settings that cannot be given, with the reason."""
 RESUMABLE = (
     "cache",
     "close_mosaic",
@@ -47,14 +47,14 @@ RESUMABLE = (
 )
 """Settings that ultralytics lets a resumed run change (``BaseTrainer.check_resume``)."""
 OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop")
-"""As ``BaseTrainer.build_optimizer`` has them; capitals do not matter."""
+"""The optimizers of ``BaseTrainer.build_optimizer``; case does not matter."""
 
 
 def check_overrides(overrides: Mapping[str, Any], resumed: bool = False) -> None:
-    """Check what ``--set`` gave, before anything starts.
+    """Check the settings given with ``--set`` before anything starts.
 
     Raises:
-        TrainingError: ultralytics has no such setting, it cannot be given here, or not that value.
+        TrainingError: ultralytics has no such setting, it cannot be given here, or its value is invalid.
     """
     for key in overrides:
         if key in OWN_OPTIONS:
@@ -74,10 +74,10 @@ def check_keys(settings: Mapping[str, Any], allowed: Iterable[str] | None = None
 
     Args:
         settings: values by key.
-        allowed: the keys that may be given; None means every one that ultralytics has.
+        allowed: the keys that may be given; None means every key of ultralytics.
 
     Raises:
-        TrainingError: an unknown key, or a value that ultralytics does not take; it begins with the key.
+        TrainingError: an unknown key or an invalid value; the message begins with the key.
         MissingExtraError: ultralytics is not installed.
     """
     from . import ultralytics_setup  # noqa: F401  isort: skip
@@ -104,7 +104,7 @@ def check_keys(settings: Mapping[str, Any], allowed: Iterable[str] | None = None
 
 
 def _check_albumentations(value: Any) -> None:
-    """``augmentations`` is a list of transforms as ``albumentations.to_dict`` writes them."""
+    """Check that ``augmentations`` is a list of transforms as written by ``albumentations.to_dict``."""
     if value is None:
         return
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):

@@ -1,4 +1,4 @@
-"""Augmented training pictures to look at: what a recipe makes of a data set, with boxes and ignore regions."""
+"""Preview of augmented training pictures, with boxes and ignore regions."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from .torch_dataset import PartlyLabelledDataset
 
 SHEET, CONTENT = "augmentation.png", "augmentation.yaml"
 COLOURS = ((80, 220, 80), (60, 160, 255), (230, 120, 230), (240, 200, 60), (60, 230, 230))
-"""BGR, by class in turn."""
+"""BGR, by class, repeated if there are more classes."""
 IGNORED = (190, 190, 190)
 BATCH = 6
-"""Pictures that share a shape where they are in batches of like shapes."""
+"""Pictures per batch, which share a shape with ``rect``."""
 
 
 class SampleDataset(PartlyLabelledDataset):
-    """A few pictures of a data set, read anew: ultralytics' cache of the whole set is neither used nor written."""
+    """A few pictures of a data set, read without using or writing ultralytics' cache of the whole set."""
 
     def cache_labels(self, path: Path = Path("labels.cache")) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="facepipe-") as temporary:
@@ -49,16 +49,16 @@ def augmented_sheet(
     seed: int = 0,
     columns: int = 6,
 ) -> np.ndarray:
-    """A contact sheet of augmented training pictures.
+    """Draw a contact sheet of augmented training pictures.
 
     Args:
-        recipe: what is done to them.
+        recipe: the augmentation.
         description: the data set.
         imgsz: side of training pictures in pixels.
-        count: pictures, drawn from the training split.
-        rect: pictures in batches of like aspect ratio.
-        seed: of the pictures drawn and of what is done to them.
-        columns: pictures in a row.
+        count: pictures to draw from the training split.
+        rect: use batches of similar aspect ratios.
+        seed: of the choice of pictures and of the augmentation.
+        columns: pictures per row.
 
     Returns:
         BGR, uint8 (``contact_sheet.contact_sheet``).
@@ -92,15 +92,15 @@ def augmented_sheet(
 def write_augmentation(
     recipe: Recipe, description: DataDescription, run: Path, imgsz: int, rect: bool, seed: int
 ) -> None:
-    """Write a run's recipe as it is used into the run's folder, and a sheet of what it does, if there is none yet.
+    """Write a run's effective recipe into its folder, and a preview of it unless there is one.
 
     Args:
-        recipe: of the augmentation.
-        description: of the data set.
+        recipe: the augmentation.
+        description: the data set.
         run: the run's folder.
         imgsz: side of training pictures, in pixels.
-        rect: whether batches are of like aspect ratio.
-        seed: of the pictures drawn.
+        rect: whether batches have similar aspect ratios.
+        seed: of the choice of pictures and of the augmentation.
     """
     write_whole(run / CONTENT, dump_yaml(recipe.to_dict()).encode())
     if not (run / SHEET).exists():
@@ -111,7 +111,7 @@ def _cell(sample: dict[str, Any], classes: tuple[str, ...]) -> Cell:
     frame = np.ascontiguousarray(sample["img"].numpy().transpose(1, 2, 0)[:, :, ::-1])
     height, width = frame.shape[:2]
     marks = []
-    order = np.argsort(-sample["cls"].view(-1).numpy(), kind="stable")  # ignore regions below the objects
+    order = np.argsort(-sample["cls"].view(-1).numpy(), kind="stable")  # draw ignore regions below the objects
     for index in order:
         number = int(sample["cls"][index])
         cx, cy, w, h = (sample["bboxes"][index] * torch.tensor([width, height, width, height])).tolist()
@@ -124,7 +124,7 @@ def _cell(sample: dict[str, Any], classes: tuple[str, ...]) -> Cell:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Within it random numbers come from a seed; after it they go on as if nothing had been drawn."""
+    """Seed the random number generators within this context, and restore their states afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002  # ultralytics draws there
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002

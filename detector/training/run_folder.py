@@ -1,12 +1,10 @@
-"""What a run's folder records of itself: its environment, the time it has used, and its figures by epoch.
+"""The records of a run's folder: environment, training time, metrics by epoch with their plot, and lineage.
 
-``environment.json``: Python, platform, packages, processor, version of the code, and the data's hash. ``clock.json``:
-seconds trained so far. ``history.csv``: one row an epoch, under ultralytics' names; a row of an epoch that was done
-again after a kill takes the old one's place.
-
-How a run was trained, and the runs before it whose weights it started from, as the manifest tells it.
-
-A run's curves as a picture: losses, precision and recall, mAP50 and mAP50-95, and learning rate by epoch.
+``environment.json`` holds Python, platform, packages, processor, code version, and the data's hash. ``clock.json``
+holds the seconds trained so far. ``history.csv`` has one row per epoch under ultralytics' names; if an epoch is
+repeated after an interruption, its row is replaced. ``curves.png`` plots losses, precision and recall, mAP50 and
+mAP50-95, and learning rate by epoch. The lineage for the manifest is how a run was trained, and the runs whose weights
+it started from.
 """
 
 from __future__ import annotations
@@ -45,11 +43,11 @@ PACKAGES = (
     "mlflow",
     "tensorboard",
 )
-"""Packages whose version is told, where they are installed."""
+"""Packages whose versions are recorded, if installed."""
 VALIDATED = ("metrics/", "val/")
-"""How names of figures begin that only a validation gives."""
+"""Name prefixes of metrics that only a validation provides."""
 EARLIER = 20
-"""Most runs that are followed back."""
+"""Most earlier runs to follow."""
 CURVES = "curves.png"
 TRAIN, VAL = "#1f6fb4", "#d6622a"
 LOSSES = (("box_loss", "box loss"), ("cls_loss", "class loss"), ("dfl_loss", "distribution loss"))
@@ -60,7 +58,7 @@ METRICS = (
 
 
 def environment(description: DataDescription, device: str) -> dict[str, Any]:
-    """Where a training runs, and on what."""
+    """The environment and the data of a training."""
     import torch
 
     gpus = [torch.cuda.get_device_name(int(number)) for number in device.split(",") if number.isdigit()]
@@ -73,25 +71,25 @@ def environment(description: DataDescription, device: str) -> dict[str, Any]:
 
 
 def record_environment(run: Path, description: DataDescription, device: str) -> None:
-    """Write ``environment.json``; a resumed run's goes under ``resumed`` of the first.
+    """Write ``environment.json``; for a resumed run, add to ``resumed`` in the existing file.
 
     Args:
         run: the run's folder.
-        description: of the data set.
+        description: the data set.
         device: that it trains on.
 
     Raises:
-        TrainingError: the labels are not those that the run began with, or the file is damaged.
+        TrainingError: the labels are not those that the run started with, or the file is damaged.
     """
     otherwise = f"start a new run from its weights (--start {run / 'weights' / 'last.pt'})"
     run_record.record_environment(run, environment(description, device), str(description.yaml), otherwise)
 
 
 def seconds_used(run: Path) -> float:
-    """Seconds that a run has trained, by its clock; by its history where an older facepipe left no clock.
+    """Seconds that a run has trained, from its clock, or from its history for runs of older versions without one.
 
     Raises:
-        TrainingError: the clock's file is damaged.
+        TrainingError: the clock file is damaged.
     """
     path = run / CLOCK
     if path.is_file():
@@ -104,17 +102,17 @@ def seconds_used(run: Path) -> float:
 
 
 def record_seconds(run: Path, seconds: float) -> None:
-    """Write the clock."""
+    """Write the clock file."""
     write_whole(run / CLOCK, json.dumps({"seconds": round(seconds, 1)}).encode() + b"\n")
 
 
 def read_history(run: Path) -> list[dict[str, float | None]]:
-    """A run's figures, an epoch each, ``epoch`` counted from 1. A figure that was not measured is None.
+    """A run's metrics, one row per epoch, with ``epoch`` counted from 1. Metrics that were not measured are None.
 
-    Ultralytics' own file, which runs of facepipe 0.1 left, has zeros for epochs that were not validated.
+    Ultralytics' own file, from runs of facepipe 0.1, has zeros for epochs without validation.
 
     Raises:
-        DataError: a line of the file is not of numbers.
+        DataError: a line of the file is not numeric.
     """
     path = next((run / name for name in (HISTORY, OLD_HISTORY) if (run / name).is_file()), None)
     if path is None:
@@ -134,13 +132,13 @@ def read_history(run: Path) -> list[dict[str, float | None]]:
 
 
 def add_to_history(run: Path, epoch: int, seconds: float, figures: Mapping[str, float | None]) -> None:
-    """Add an epoch, in the place of any row that there is of it or of later ones.
+    """Add an epoch, and remove any existing rows for it or later ones.
 
     Args:
         run: the run's folder.
         epoch: counted from 1.
         seconds: trained so far.
-        figures: by ultralytics' names; None for one that was not measured.
+        figures: metrics by ultralytics' names; None for any that was not measured.
     """
     rows = [row for row in read_history(run) if (row.get("epoch") or 0) < epoch]
     rows.append({"epoch": epoch, "time": seconds, **figures})
@@ -154,12 +152,12 @@ def add_to_history(run: Path, epoch: int, seconds: float, figures: Mapping[str, 
 
 
 def lineage(run: Path, depth: int = EARLIER) -> dict[str, Any]:
-    """A run's settings, environment and history, and under ``after`` those of the run it started from.
+    """A run's settings, environment and history, with those of the run that it started from under ``after``.
 
-    Files are named without their folders: where they lay is of no use to others.
+    Files are named without their folders, which mean nothing to others.
 
     Raises:
-        TrainingError: the folder is not that of a run, or what it records cannot be read.
+        TrainingError: the folder is not a run's, or its records cannot be read.
     """
     settings = read_settings(run)
     start = Path(settings.start)
@@ -176,10 +174,10 @@ def lineage(run: Path, depth: int = EARLIER) -> dict[str, Any]:
 
 
 def run_environment(run: Path) -> dict[str, Any]:
-    """What ``environment.json`` of a run holds; empty where there is none (runs of facepipe 0.1).
+    """The content of a run's ``environment.json``; empty if there is none (runs of facepipe 0.1).
 
     Raises:
-        TrainingError: it is damaged.
+        TrainingError: the file is damaged.
     """
     path = run / ENVIRONMENT
     if not path.is_file():
@@ -194,7 +192,7 @@ def run_environment(run: Path) -> dict[str, Any]:
 
 
 def training_command(settings: Mapping[str, Any]) -> str:
-    """The command line that asks for a run's settings: those that are not the default ones."""
+    """The command line for a run's settings, without those at their defaults."""
     usual = asdict(DetectorSettings(data=""))
     words = ["facepipe", "train-detector"]
     for name, value in settings.items():
@@ -217,10 +215,10 @@ def training_command(settings: Mapping[str, Any]) -> str:
 
 
 def draw_curves(run: Path) -> Path:
-    """Draw a run's history into ``curves.png`` of its folder, in one step that happens or does not.
+    """Plot a run's history to ``curves.png`` in its folder, written atomically.
 
     Returns:
-        The picture's path; nothing is written where there is no history yet.
+        Path of the plot; nothing is written while there is no history.
 
     Raises:
         DataError: the history is damaged.

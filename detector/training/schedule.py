@@ -1,4 +1,4 @@
-"""A training's time: what of it is used, how high the learning rate stands, and when a checkpoint is due."""
+"""The schedule of a training: time used, learning rate, and when a checkpoint is due."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from ultralytics.utils import RANK
 from .run_folder import record_seconds, seconds_used
 
 CHECKPOINT_SECONDS = 240
-"""Between checkpoints within an epoch."""
+"""Interval between checkpoints within an epoch."""
 CLOCK_SECONDS = 10
-"""Between records of the time used: what a kill can lose of it."""
+"""Interval between records of the time used; an interruption loses at most this much of it."""
 
 
 class Schedule:
-    """The time of one training, over all its resumed parts.
+    """The schedule of one training across all its resumed parts.
 
-    The learning rate falls by batch instead of by epoch, so that a run of few epochs ends low too; in a timed run by
-    the time gone, which makes its losses depend on the machine's speed. Ultralytics counts the time anew when a run is
-    resumed, and reckons the number of epochs from the parts' sum; here both go on from where the run stood.
+    The learning rate decreases per batch instead of per epoch, so that even a run of few epochs ends at a low rate. In
+    a timed run it follows the elapsed time, which makes losses depend on the machine's speed. When a run is resumed,
+    ultralytics restarts the time and derives the number of epochs from the sum of the parts. Here, both continue from
+    where the run stopped.
 
     Args:
-        run: the run's folder, which keeps its clock.
+        run: the run's folder, which stores its clock.
     """
 
     def __init__(self, run: Path):
@@ -37,11 +38,11 @@ class Schedule:
         self.saved_at = self.noted_at = time.monotonic()
 
     def resume(self, trainer: Any, first_epoch: int) -> None:
-        """Reckon anew how many epochs a timed run has time for.
+        """Recompute how many epochs fit into the remaining time of a timed run.
 
         Args:
             trainer: ultralytics' trainer, before its loop.
-            first_epoch: the epoch to go on with, counted from 0.
+            first_epoch: the epoch to resume at, counted from 0.
         """
         if trainer.args.time and first_epoch:
             used = seconds_used(self.run)
@@ -50,22 +51,22 @@ class Schedule:
             self._set_epochs(trainer, first_epoch + more, first_epoch - 1)
 
     def start(self, trainer: Any) -> None:
-        """Set the clock to what the run has used."""
+        """Set the trainer's start time back by the time that the run has used."""
         if trainer.resume:
             trainer.train_time_start -= seconds_used(self.run)
 
     def start_epoch(self, trainer: Any) -> None:
-        """Begin an epoch, which may be one begun before."""
+        """Begin an epoch, possibly one that was interrupted before."""
         self.batch = -1
         if trainer.args.time:
-            trainer.start_epoch = 0  # the time counts from the run's first epoch, so the epochs must, too
+            trainer.start_epoch = 0  # time counts from the run's first epoch, so the epochs must, too
 
     def seconds(self, trainer: Any) -> float:
-        """Trained so far."""
+        """Seconds trained so far."""
         return time.time() - trainer.train_time_start
 
     def set_learning_rate(self, trainer: Any) -> None:
-        """Set the rate of this batch, past the warm-up (which ultralytics does by batch itself)."""
+        """Set the learning rate for this batch, after the warm-up, which ultralytics handles per batch itself."""
         batches = len(trainer.train_loader)
         self.batch += 1
         number = trainer.epoch * batches + self.batch
@@ -77,7 +78,7 @@ class Schedule:
                 group["lr"] = group["initial_lr"] * trainer.lf(min(done, 1.0) * trainer.epochs)
 
     def end_batch(self, trainer: Any) -> bool:
-        """Record the time, and tell whether a checkpoint is due."""
+        """Record the time at intervals, and return whether a checkpoint is due."""
         if RANK > 0:
             return False
         now = time.monotonic()
@@ -94,7 +95,7 @@ class Schedule:
         record_seconds(self.run, self.seconds(trainer))
 
     def end_epoch(self, trainer: Any) -> None:
-        """Reckon from the last epoch how many more there is time for, as ultralytics does from all of them."""
+        """Estimate the remaining epochs of a timed run from the last epoch; ultralytics uses all of them."""
         if RANK <= 0:
             self.note(trainer)
         left = trainer.args.time * 3600 - self.seconds(trainer) if trainer.args.time else 0.0
@@ -111,12 +112,12 @@ class Schedule:
 
 
 def _epochs_within(left: float, seconds: float) -> int:
-    """Epochs that time is left for, the last perhaps in part; two at least, so that the clock ends a run, no guess."""
+    """Epochs that fit into the remaining time, the last perhaps in part; at least two, so that the clock ends a run."""
     return max(2, math.ceil(left / max(seconds, 1e-3)))
 
 
 def _same_on_all(value: Any) -> Any:
-    """The first process' value on every process of a training on several GPUs."""
+    """The first process's value, on every process of a training on several GPUs."""
     if RANK == -1:
         return value
     values = [value]

@@ -1,4 +1,4 @@
-"""The settings of one training run: what the command took, what the run's folder keeps, what ultralytics is told."""
+"""The settings of a training run: as given to the command, as stored in its folder, and as ultralytics' arguments."""
 
 from __future__ import annotations
 
@@ -18,35 +18,36 @@ from .overrides import RESUMABLE, check_overrides
 ARCHITECTURE = "yolov8s.yaml"
 SETTINGS = "settings.json"
 CPU_BATCH = 16
-"""Pictures a step on a CPU, and on each of several GPUs, where none are asked for."""
+"""Default pictures per step on a CPU, and on each of several GPUs."""
 CHANGEABLE = ("data", "device", "minutes", "log", "overrides")
-"""Settings that a resumed run may be given anew; the data only if it has moved."""
+"""Settings that may be changed when resuming a run; the data only if it has moved."""
 
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """The settings of one training run, as the command took them; they go into the run folder and the manifest.
+    """The settings of one training run, as given to the command; stored in the run's folder and the manifest.
 
     Attributes:
-        data: DATA.yaml (``detector/description.py``).
+        data: DATA.yaml (see ``data.dataset``).
         start: an ultralytics checkpoint (.pt), a .npz of arrays named as in its state_dict, a released version or its
             folder, or ``none``.
         epochs: passes over the training pictures.
         imgsz: side of the letterboxed square in pixels.
-        batch: pictures a step; None: 16 on a CPU and on each of several GPUs, what fits the memory on one GPU.
-        device: ``cpu``, ``0``, ``0,1``, ... as ultralytics has it; empty: the first GPU, else the CPU.
-        precision: ``auto``, ``float32`` or ``bfloat16`` (the latter two for the CPU; a GPU trains in ultralytics' AMP).
-        minutes: time to train in, over all resumed parts; the learning rate falls by the time gone. None: by the
-            epochs done.
-        rect: pictures in batches of like aspect ratio with little padding (a third faster on photos, no mosaic).
-        augmentation: a recipe's content (``detector/augmentation.py``); None: ultralytics' own.
-        view: random views beside ultralytics' own augmentation, where ``augmentation`` is None: so had runs of facepipe
-            0.1 it.
-        frozen_statistics: batch norms folded into the convolutions, their statistics left as they are
-            (``model.freeze_statistics``): a step on a CPU takes a fifth less, from trained weights.
-        log: whom else to tell: ``tensorboard``, ``mlflow``.
+        batch: pictures per step; None: 16 on a CPU and on each of several GPUs, or what fits the memory of one GPU.
+        device: ``cpu``, ``0``, ``0,1``, ... in ultralytics' notation; empty: the first GPU, or else the CPU.
+        precision: ``auto`` (bfloat16 on a CPU that supports it, ultralytics' AMP on a GPU), ``float32``, or
+            ``bfloat16`` (CPU only).
+        minutes: training time over all resumed parts; the learning rate then follows the elapsed time. None: it follows
+            the completed epochs.
+        rect: use batches of similar aspect ratios with little padding (a third faster on photos, no mosaic).
+        augmentation: a recipe's content (see ``training.augmentation``); None: ultralytics' own.
+        view: random views together with ultralytics' own augmentation, if ``augmentation`` is None; used by runs of
+            facepipe 0.1.
+        frozen_statistics: fold batch norms into the convolutions and keep their statistics fixed
+            (``model.freeze_statistics``); when starting from trained weights, a step on a CPU takes a fifth less.
+        log: additional loggers: ``tensorboard``, ``mlflow``.
         seed: of every random number.
-        overrides: anything else that ultralytics' trainer takes.
+        overrides: any other settings of ultralytics' trainer.
     """
 
     data: str
@@ -66,10 +67,10 @@ class DetectorSettings:
     overrides: dict[str, Any] = field(default_factory=dict)
 
     def recipe(self) -> Recipe:
-        """The augmentation as it is used: what ``overrides`` says wins over the recipe.
+        """The effective augmentation: ``overrides`` take precedence over the recipe.
 
         Raises:
-            TrainingError: it is none, or contradicts another setting.
+            TrainingError: the recipe is invalid or contradicts another setting.
         """
         if self.augmentation is not None:
             if self.view is not None:
@@ -83,10 +84,10 @@ class DetectorSettings:
         return recipe.resolved(self.overrides, self.rect)
 
     def checked(self) -> DetectorSettings:
-        """The settings with their augmentation spelled out.
+        """Check the settings and return them with their augmentation spelled out.
 
         Raises:
-            TrainingError: a setting is wrong.
+            TrainingError: a setting is invalid.
             MissingExtraError: a logger is not installed.
         """
         from .loggers import check_loggers
@@ -101,10 +102,10 @@ class DetectorSettings:
         return replace(self, augmentation=self.recipe().to_dict(), view=None)
 
     def release(self) -> Release | None:
-        """The released detector to start from; None where the weights are a file's or none.
+        """The released detector to start from; None if the weights come from a file or there are none.
 
         Raises:
-            TrainingError: there are no such starting weights.
+            TrainingError: the starting weights do not exist.
         """
         if self.start == "none" or Path(self.start).is_file():
             return None
@@ -116,10 +117,10 @@ class DetectorSettings:
             ) from error
 
     def changed(self, changes: Mapping[str, Any]) -> DetectorSettings:
-        """The settings of a resumed run: these, with what may be given anew.
+        """The settings of a resumed run: these with the allowed changes applied.
 
         Raises:
-            TrainingError: something else was given.
+            TrainingError: a change is not allowed or invalid.
         """
         if closed := sorted(set(changes) - set(CHANGEABLE)):
             raise TrainingError(f"{', '.join(closed)}: a resumed run may change only {', '.join(CHANGEABLE)}")
@@ -137,11 +138,11 @@ class DetectorSettings:
             raise TrainingError(f"minutes must be above 0, got {self.minutes:g}")
 
     def arguments(self, run: Path, device: str) -> dict[str, Any]:
-        """What ultralytics' trainer is told.
+        """The arguments of ultralytics' trainer for a new run.
 
         Args:
             run: the run's folder.
-            device: as ``devices.canonical`` has it.
+            device: as from ``devices.canonical``.
         """
         on_cpu, several = device == "cpu", "," in device
         batch = self.batch or (CPU_BATCH * (device.count(",") + 1) if on_cpu or several else -1)
@@ -168,12 +169,12 @@ class DetectorSettings:
         return arguments
 
     def resume_arguments(self, run: Path, last: Path, device: str) -> dict[str, Any]:
-        """What ultralytics' trainer is told when it goes on from a checkpoint, which knows the other settings.
+        """The arguments of ultralytics' trainer to resume from a checkpoint, which holds the other settings.
 
         Args:
             run: the run's folder.
             last: the checkpoint.
-            device: as ``devices.canonical`` has it.
+            device: as from ``devices.canonical``.
         """
         arguments: dict[str, Any] = {"resume": str(last), "data": self.data, "device": device, "save_dir": str(run)}
         if self.batch is not None:
@@ -183,7 +184,7 @@ class DetectorSettings:
         return {**{key: self.overrides[key] for key in RESUMABLE if key in self.overrides}, **arguments}
 
     def write(self, run: Path) -> None:
-        """Write them into the run's folder."""
+        """Write the settings into the run's folder."""
         write_whole(run / SETTINGS, f"{json.dumps(asdict(self), indent=2)}\n".encode())
 
 
@@ -191,7 +192,7 @@ def read_settings(run: Path) -> DetectorSettings:
     """Read a run's settings.
 
     Raises:
-        TrainingError: the folder holds none, or others than this version of facepipe knows.
+        TrainingError: the folder holds no settings, or some that this version of facepipe does not know.
     """
     path = run / SETTINGS
     try:

@@ -1,8 +1,8 @@
-"""The training data set: ultralytics' own, told which classes a picture is labelled for and which regions to ignore.
+"""The training data set: ultralytics' own, extended by labelled classes and ignore regions per picture.
 
-Ignore regions travel through the augmentation as boxes of one class more than there are, and the loss and the validator
-take them out again (``split_ignored``). Pictures that mosaic, mixup or cutmix join to another always come from the same
-group of labelled classes, so that one mask holds for the whole of the result.
+Ignore regions pass through the augmentation as boxes of an extra class, and the loss and the validator remove them
+(``split_ignored``). Pictures joined by mosaic, mixup or cutmix always come from the same group of labelled classes, so
+that one mask applies to the whole result.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from .augmentation import Recipe
 from .transforms import BoxRotation, ExposureStep, PlacedStep, RandomView, Reframe, blur, noise
 
 SMALLEST = 10
-"""Pixels of the shorter side that ultralytics trains on."""
+"""Least pixels of the shorter side of a picture that ultralytics trains on."""
 
 
 class PartlyLabelledDataset(YOLODataset):
-    """A YOLO data set with labelled classes and ignore regions by picture.
+    """A YOLO data set with labelled classes and ignore regions per picture.
 
-    ``img_path`` is the list of picture files; ``data`` holds, beside ultralytics' own keys, the ``description`` and,
-    for training pictures, the ``augmentation`` recipe. Samples have, beside ultralytics' own keys, ``labelled``: bool
-    tensor, shape (classes,).
+    ``img_path`` is the list of picture files. In addition to ultralytics' own keys, ``data`` holds the ``description``
+    and, for training pictures, the ``augmentation`` recipe, and samples have ``labelled``: bool tensor, shape
+    (classes,).
     """
 
     def __init__(self, *args: Any, data: dict[str, Any], **kwargs: Any):
@@ -51,17 +51,17 @@ class PartlyLabelledDataset(YOLODataset):
             self.groups.setdefault(labelled, []).append(index)
 
     def get_img_files(self, img_path: Any) -> list[str]:
-        """The pictures of the description in order of their names; the first of them where a fraction is asked for."""
+        """The pictures of the description, sorted by path; only the first of them if a fraction is requested."""
         files = sorted(map(str, img_path))
         part = self.fraction
         return files[: part if isinstance(part, int) else max(1, round(len(files) * part))]
 
     def get_cache_hash(self) -> str:
-        """Of the labels as facepipe has read them: ultralytics' own goes by names and sizes of files alone."""
+        """Hash of the labels' content; ultralytics' own uses only names and sizes of files."""
         return f"facepipe {self.description.labels_sha256} {super().get_cache_hash()}"
 
     def verify_args(self) -> tuple[Any, Any]:
-        """What reads one picture and its labels, and its arguments."""
+        """The function that reads one picture and its labels, and its arguments."""
         return _verify, zip(self.im_files, self.label_files, repeat(self.prefix), repeat(self.description.reader))
 
     def get_labels(self) -> list[dict[str, Any]]:
@@ -85,14 +85,14 @@ class PartlyLabelledDataset(YOLODataset):
         return labels
 
     def build_transforms(self, hyp: Any = None) -> Any:
-        """Ultralytics' transforms with the steps of the recipe among them; its order is told in ``augmentation``."""
+        """Ultralytics' transforms with the steps of the recipe inserted; ``augmentation`` documents the order."""
         transforms = super().build_transforms(hyp)
         if not self.augment:
             return transforms
         recipe: Recipe = self.data["augmentation"]
         classes = len(self.description.classes)
         steps = transforms.transforms
-        if not getattr(hyp, "augmentations", None):  # else ultralytics has four of its own wherever albumentations is
+        if not getattr(hyp, "augmentations", None):  # else ultralytics adds four if albumentations is installed
             steps[:] = [step for step in steps if type(step) is not Albumentations]
         affine = steps[0].transforms
         place = next(number for number, step in enumerate(affine) if type(step) is RandomPerspective)
@@ -117,7 +117,7 @@ class PartlyLabelledDataset(YOLODataset):
         return sample
 
     def get_image_and_label(self, index: int) -> dict[str, Any]:
-        """A picture and its boxes; a partner of another group than the main picture's is replaced by one of its own."""
+        """A picture and its boxes; one of another group than the main picture is replaced by one of the same group."""
         group = self.labelled[self.main]
         if self.labelled[index] != group:
             index = random.choice(self.groups[group])
@@ -125,24 +125,25 @@ class PartlyLabelledDataset(YOLODataset):
 
 
 def _verify(given: tuple[str, str, str, LabelReader]) -> list[Any]:
-    """Read a picture's size and its labels, in place of ultralytics' ``verify_image_label``, which reads keypoints and
-    polygons by other rules and writes what it takes for damaged pictures anew.
+    """Read a picture's size and its labels, in place of ultralytics' ``verify_image_label``.
+
+    Ultralytics reads keypoints and polygons by other rules, and rewrites pictures that it considers damaged.
 
     Returns:
-        The picture's file, its boxes of shape (n, 5), height and width upright, segments and key points (none), whether
-        it has no label file, has one, has an empty one, cannot be read, and a message.
+        The picture's file, its boxes of shape (n, 5), upright height and width, segments and keypoints (none), whether
+        the label file is missing, present or empty, whether the picture cannot be read, and a message.
     """
     file, label, prefix, reader = given
     missing = not Path(label).is_file()
     try:
         with Image.open(file) as image:
             image.verify()
-        with Image.open(file) as image:  # none that was verified can be asked more
+        with Image.open(file) as image:  # verify() leaves an image unusable
             width, height = image.size
-            turned = image.getexif().get(ORIENTATION, 1) >= 5 and image.format != "TIFF"  # whose size is upright
+            turned = image.getexif().get(ORIENTATION, 1) >= 5 and image.format != "TIFF"  # a TIFF's size is upright
         if min(width, height) < SMALLEST:
             raise ValueError(f"{width} x {height} pixels, under {SMALLEST}")
-    except Exception as error:  # whatever Pillow makes of a damaged file
+    except Exception as error:  # Pillow raises all kinds of errors for a damaged file
         nothing = [None, None, None, None, None]
         return [*nothing, int(missing), int(not missing), 0, 1, f"{prefix}{file}: passed over: {error}"]
     shape = (width, height) if turned else (height, width)
@@ -154,11 +155,11 @@ def _verify(given: tuple[str, str, str, LabelReader]) -> list[Any]:
 
 
 class ShuffledRectangles(torch.utils.data.Sampler[int]):
-    """Shuffles a data set whose batches each have a shape of their own (``rect``), which ultralytics leaves in order.
+    """Shuffles a data set whose batches each have their own shape (``rect``), which ultralytics leaves in order.
 
-    Pictures change places within batches of one shape, and the batches are shuffled; a short last batch stays last, so
-    that batches of ``batch_size`` in a row are those that the data set has given shapes to. The order depends on the
-    seed and on ``epoch``, which counts up by itself; a resumed run sets it.
+    Pictures are exchanged between batches of the same shape, and the batches are shuffled. A short last batch stays
+    last, so that every ``batch_size`` consecutive pictures form a batch with the shape assigned by the data set. The
+    order depends on the seed and on ``epoch``, which increments itself; a resumed run sets it.
     """
 
     def __init__(self, dataset: PartlyLabelledDataset, seed: int):
@@ -185,10 +186,10 @@ class ShuffledRectangles(torch.utils.data.Sampler[int]):
 
 
 def split_ignored(batch: dict[str, Any], classes: int) -> dict[str, Any]:
-    """Take the ignore regions out of a collated batch, in place.
+    """Move the ignore regions out of a collated batch's boxes, in place.
 
-    ``cls``, ``bboxes`` and ``batch_idx`` keep the objects; ``ignored`` becomes a float tensor, shape (n, 5): index of
-    the picture in the batch, then the box (normalised cx, cy, w, h). A batch already split is left alone.
+    ``cls``, ``bboxes`` and ``batch_idx`` keep the objects. ``ignored`` becomes a float tensor, shape (n, 5): index of
+    the picture in the batch, then the box (normalised cx, cy, w, h). A batch that is already split is left unchanged.
     """
     if "ignored" not in batch:
         ignored = batch["cls"].view(-1) >= classes

@@ -1,4 +1,4 @@
-"""Training: YOLOv8s through ultralytics' own trainer, in a run's folder that records all of it."""
+"""Train YOLOv8s with ultralytics' trainer, in a run folder that records everything."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .settings import SETTINGS, DetectorSettings, read_settings
 from .trainer import FaceTrainer
 
 FINISHED = "finished.txt"
-"""Names the checkpoint of a run that is over; resuming such a run only releases it, unless it is given more minutes."""
+"""Names the checkpoint of a completed run. Resuming such a run only releases it, unless it is given more minutes."""
 ONE_VALUE = "more than 1 value per channel"
-"""In torch's error of a batch norm that is to train on one value."""
+"""Part of torch's error for a batch norm trained on a single value."""
 TOO_SMALL = (
     "a batch of one picture at this input size leaves a batch norm a single value to learn from: choose --imgsz 64 or "
     "more, or a --batch that leaves no single picture over"
@@ -38,18 +38,18 @@ def train(
     """Train a detector in a run folder.
 
     Args:
-        settings: what to train with; on resuming, what the run folder says holds instead.
+        settings: how to train; when resuming, those in the run folder are used instead.
         run: the run's own folder; it must be new unless resuming.
-        resume: go on from the last checkpoint of that folder.
-        changes: settings that a resumed run is given anew (``settings.CHANGEABLE``).
+        resume: continue from the last checkpoint in that folder.
+        changes: new values for settings of a resumed run (``settings.CHANGEABLE``).
 
     Returns:
         The best checkpoint (``weights/best.pt``; by mAP50-95 on the validation pictures).
 
     Raises:
-        TrainingError: the folder holds a run already or none to resume, or a setting cannot be met.
-        DataError: the data set is not as its description says.
-        DeviceError: the device is not there.
+        TrainingError: the folder already holds a run or none to resume, or a setting cannot be met.
+        DataError: the data set does not match its description.
+        DeviceError: the device is not available.
         MissingExtraError: a logger is not installed.
     """
     if resume:
@@ -87,22 +87,24 @@ def train(
 
 
 def is_over(run: Path, changes: Mapping[str, Any]) -> bool:
-    """Whether a run's training is over and ``changes`` give it no more time."""
+    """Whether a run's training is complete and ``changes`` give it no more time."""
     minutes = changes.get("minutes")
     more = minutes is not None and minutes * 60 > seconds_used(run)
     return (run / FINISHED).is_file() and not more
 
 
 def _resumed(run: Path, changes: Mapping[str, Any]) -> tuple[DetectorSettings, Path | None]:
-    """The settings to go on with, or the checkpoint of a run that is over. One that was killed before its first
-    checkpoint begins again."""
+    """The settings to resume with, and the checkpoint if the run is complete.
+
+    A run that was interrupted before its first checkpoint starts again.
+    """
     last = run / "weights" / "last.pt"
     settings = read_settings(run).changed(changes)
     if is_over(run, changes):
         return settings, run / (run / FINISHED).read_text(encoding="utf-8").strip()
     if settings.minutes is None and last.is_file():
         checkpoint = torch_load(last, map_location="cpu")
-        if checkpoint["epoch"] + 1 >= checkpoint["train_args"]["epochs"]:  # killed after its last epoch
+        if checkpoint["epoch"] + 1 >= checkpoint["train_args"]["epochs"]:  # interrupted after its last epoch
             return settings, _finish(run)
     return settings, None
 
@@ -115,27 +117,27 @@ def _finish(run: Path) -> Path:
 
 
 def _show(settings: DetectorSettings, description: DataDescription, run: Path) -> None:
-    """Write the recipe, and draw what the run's folder lacks of its pictures."""
+    """Write the recipe, and draw the preview and the curves if they are missing."""
     write_augmentation(settings.recipe(), description, run, settings.imgsz, settings.rect, settings.seed)
     if not (run / CURVES).exists():
         draw_curves(run)
 
 
 def _check_device(settings: DetectorSettings) -> str:
-    """The device in ultralytics' words, if all that is asked of it can be met."""
+    """The device in ultralytics' notation, after checking that the settings can be met on it."""
     device = canonical(settings.device)
     check_several(device, settings.rect, settings.batch)
     if settings.precision == "bfloat16" and device == "cpu" and not cpu_has_bf16():
         raise TrainingError("precision bfloat16 was asked for, but this CPU has neither AVX-512 BF16 nor AMX")
     if "," in device:
-        require("cloudpickle")  # with which ultralytics hands its processes the trainer
+        require("cloudpickle")  # ultralytics uses it to send the trainer to its processes
     if device not in ("cpu", "mps") and settings.precision == "bfloat16":
         raise TrainingError("precision bfloat16 is for the CPU; a GPU takes --set amp=bf16")
     return device
 
 
 def _check_batches(settings: DetectorSettings, description: DataDescription) -> None:
-    """Check that no batch leaves a batch norm one value a channel, as far as it can be known before.
+    """Check in advance, as far as possible, that no batch leaves a batch norm with one value per channel.
 
     Raises:
         TrainingError: one does.

@@ -1,7 +1,4 @@
-"""Ultralytics' trainer for partly labelled faces and heads.
-
-Ultralytics' validator for pictures that are labelled in part.
-"""
+"""Ultralytics' trainer and validator for partly labelled pictures of faces and heads."""
 
 from __future__ import annotations
 
@@ -37,15 +34,15 @@ from .torch_dataset import PartlyLabelledDataset, ShuffledRectangles, split_igno
 
 
 class FaceTrainer(DetectionTrainer):
-    """Ultralytics' trainer with the data set, the loss, the validator and the record of facepipe.
+    """Ultralytics' trainer with facepipe's data set, loss, validator and records.
 
-    It reads the run's settings from the run's folder. So it does in the processes of a training on several GPUs, too,
-    which ultralytics starts and tells no more than its own arguments.
+    It reads the run's settings from the run's folder. The processes of a training on several GPUs do the same, because
+    ultralytics passes them only its own arguments.
 
     Args:
-        cfg: ultralytics' defaults; None takes its own.
-        overrides: settings over these.
-        _callbacks: by event, as ultralytics has them.
+        cfg: default settings; None takes ultralytics' own.
+        overrides: settings that take precedence over these.
+        _callbacks: by event, as in ultralytics.
     """
 
     epoch: int
@@ -63,14 +60,14 @@ class FaceTrainer(DetectionTrainer):
             super().__init__(cfg or DEFAULT_CFG, overrides, _callbacks)
         self.csv = self.run / HISTORY
         self.schedule = Schedule(self.run)
-        self.validated = self.saved = -2  # epochs; -1 is a checkpoint within the first
+        self.validated = self.saved = -2  # epochs; -1 is a checkpoint within the first one
         on_cpu = self.device.type == "cpu"
         self.bf16 = on_cpu and self.settings.precision != "float32" and cpu_has_bf16()
         if on_cpu:
             torch.set_num_threads(usable_cpus())  # ultralytics leaves one core idle
             keep_freed_memory()
 
-    # ---- what ultralytics is given in place of its own -------------------------------------------------------------
+    # ---- replacements for ultralytics' own ---------------------------------------------------------------------------
 
     def get_dataset(self) -> dict[str, Any]:
         description = read_description(Path(self.args.data))
@@ -132,21 +129,21 @@ class FaceTrainer(DetectionTrainer):
         return FaceValidator(self.test_loader, save_dir=self.save_dir, args=copy(self.args), _callbacks=self.callbacks)
 
     def get_class_counts(self) -> np.ndarray:
-        """Boxes by class, without the ignore regions."""
+        """Number of boxes by class, without the ignore regions."""
         return super().get_class_counts()[: self.data["nc"]]
 
     def plot_training_labels(self) -> None:
-        """Ultralytics' plot of the boxes, without the ignore regions."""
+        """Draw ultralytics' plot of the boxes, without the ignore regions."""
         labels = self.train_loader.dataset.labels
         classes = np.concatenate([label["cls"].reshape(-1) for label in labels])
         boxes = np.concatenate([label["bboxes"] for label in labels])
         objects = classes < self.data["nc"]
         plot_labels(boxes[objects], classes[objects], self.data["names"], self.save_dir, self.on_plot)
 
-    # ---- time, checkpoints and record ------------------------------------------------------------------------------
+    # ---- time, checkpoints and records -------------------------------------------------------------------------------
 
     def run_callbacks(self, event: str) -> None:
-        """Ultralytics' callbacks, then this trainer's own, which no process passes on to another."""
+        """Run ultralytics' callbacks, then this trainer's own, which are not passed between processes."""
         super().run_callbacks(event)
         if self.schedule is None or self.ddp:
             return
@@ -162,28 +159,27 @@ class FaceTrainer(DetectionTrainer):
             self.end_epoch()
 
     def save_in_between(self) -> None:
-        """Write ``last.pt`` every few minutes; a run killed within an epoch starts that epoch again from these
-        weights."""
+        """Write ``last.pt`` every few minutes. A run interrupted within an epoch restarts it from these weights."""
         assert self.schedule is not None
         if self.schedule.end_batch(self):
             self.save_unfinished()
-            if not sys.stdout.isatty():  # a terminal has a bar
+            if not sys.stdout.isatty():  # a terminal shows a progress bar
                 done = f"batch {self.schedule.batch + 1}/{len(self.train_loader)}"
                 LOGGER.info(
                     f"epoch {self.epoch + 1}/{self.epochs}: {done}, {self.schedule.seconds(self) / 60:.1f} minutes"
                 )
 
     def keep(self) -> None:
-        """Write ``last.pt`` of a training that is being stopped, where it has begun an epoch that is not saved yet."""
+        """Write ``last.pt`` when training is being stopped within an epoch that is not saved yet."""
         if self.schedule is None or self.ddp or RANK > 0 or self.schedule.batch < 0 or self.saved == self.epoch:
             return
         self.schedule.note(self)
         self.save_unfinished()
 
     def save_unfinished(self) -> None:
-        """Write ``last.pt`` as of the end of the last epoch, so that this one is begun again."""
+        """Write ``last.pt`` as if at the end of the previous epoch, so that the current one is restarted."""
         epoch, fitness = self.epoch, self.fitness
-        self.epoch, self.fitness = epoch - 1, float("nan")  # never the best: it was not validated
+        self.epoch, self.fitness = epoch - 1, float("nan")  # never the best checkpoint: it was not validated
         try:
             self.save_model()
         finally:
@@ -197,7 +193,7 @@ class FaceTrainer(DetectionTrainer):
             draw_curves(self.run)
 
     def save_model(self) -> bool:
-        """Ultralytics' checkpoints, each in its place at once or not at all."""
+        """Write ultralytics' checkpoints, each atomically."""
         places: tuple[Path, Path] = (self.last, self.best)
         parts = [path.with_name(f".{path.name}") for path in places]
         self.last, self.best = parts
@@ -216,7 +212,7 @@ class FaceTrainer(DetectionTrainer):
         return super().validate()
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
-        """Add the epoch to the history; what was not validated has no figures, where ultralytics writes zeros."""
+        """Add the epoch to the history, without metrics if it was not validated; ultralytics writes zeros then."""
         assert self.schedule is not None
         seen = self.validated == self.epoch
         figures = {
@@ -225,11 +221,13 @@ class FaceTrainer(DetectionTrainer):
         add_to_history(self.run, self.epoch + 1, self.schedule.seconds(self), figures)
 
     def plot_metrics(self) -> None:
-        """Nothing more: the curves are drawn after every epoch."""
+        """Do nothing: the curves are drawn after every epoch."""
 
     def final_eval(self) -> None:
-        """Nothing more: the last epoch was validated, ``evaluate-detector`` measures the ONNX file, and ``last.pt``
-        keeps its optimizer so that the run can go on."""
+        """Do nothing: the last epoch has been validated, and ``evaluate-detector`` measures the ONNX file.
+
+        ``last.pt`` also keeps its optimizer this way, so that the run can be continued.
+        """
 
     def resume_training(self, ckpt: dict[str, Any] | None) -> None:
         if ckpt is None or not self.resume:
@@ -240,7 +238,7 @@ class FaceTrainer(DetectionTrainer):
         if first:
             super().resume_training(ckpt)
         else:
-            self._load_checkpoint_state(ckpt)  # killed within the first epoch: to ultralytics a finished run
+            self._load_checkpoint_state(ckpt)  # interrupted within the first epoch: ultralytics sees a finished run
         sampler = self.train_loader.sampler
         if isinstance(sampler, ShuffledRectangles):
             sampler.epoch = self.start_epoch
@@ -250,7 +248,7 @@ class FaceTrainer(DetectionTrainer):
         if RANK <= 0:
             LOGGER.setLevel(logging.INFO)
         if self.ddp:
-            self.resume = True  # or ultralytics empties the run's folder before it starts the processes
+            self.resume = True  # otherwise ultralytics empties the run's folder before it starts the processes
         try:
             super().train()
         finally:
@@ -258,12 +256,12 @@ class FaceTrainer(DetectionTrainer):
 
 
 def rectangle_loader(dataset: PartlyLabelledDataset, seed: int, workers: int, pin_memory: bool) -> InfiniteDataLoader:
-    """The loader of a ``rect`` data set, shuffled. The same seed and number of workers give the same batches.
+    """The shuffled loader of a ``rect`` data set. The same seed and number of workers give the same batches.
 
     Args:
-        dataset: whose batches are of like aspect ratio.
+        dataset: with batches of similar aspect ratios.
         seed: of the order.
-        workers: processes that load.
+        workers: loader processes.
         pin_memory: for copies to a GPU.
     """
     size = min(dataset.batch_size, len(dataset))
@@ -282,7 +280,7 @@ def rectangle_loader(dataset: PartlyLabelledDataset, seed: int, workers: int, pi
 
 
 class FaceValidator(DetectionValidator):
-    """Ultralytics' validator, which neither counts ignore regions nor classes that a picture is not labelled for."""
+    """Ultralytics' validator without ignore regions and without classes that a picture is not labelled for."""
 
     def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
         return split_ignored(super().preprocess(batch), len(self.data["names"]))

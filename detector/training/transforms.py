@@ -1,17 +1,16 @@
-"""Steps that change pixels and move no box: exposure, blur, noise, and rotation within boxes.
+"""Transforms of training pictures that support ignore regions: pixel steps, reframing and random views.
 
-Within boxes a step works on the ellipse that a box holds, and fades towards its edge: a rectangle of other sharpness
-would tell the detector where the boxes lie. Boxes under ``LEAST`` pixels are left alone, and so are ignore regions.
+Pixel steps (exposure, blur, noise, and rotation within boxes) move no box. Within boxes, a step works on the inscribed
+ellipse and fades towards its edge, because a rectangle of different sharpness would reveal the boxes to the detector.
+Boxes below ``LEAST`` pixels and ignore regions are left unchanged.
 
-Random views of training pictures: a part of the picture at a random scale, on a canvas smaller than the picture.
+Affine steps move the boxes with the picture. Ultralytics drops a box when little of it remains visible, and the loss
+then treats the remainder as background. Here, such an object becomes an ignore region: a box of an extra class (see
+``torch_dataset``).
 
-Cutting a part and enlarging it is what helps detectors of small faces most (random square crops in S3FD, Zhang et al.
-2017, and RetinaFace, Deng et al. 2020); the smaller canvas makes a step cheaper by its area, and wastes none on grey.
-
-Pictures and their boxes under an affine change: boxes move along, and what is hardly visible is ignored.
-
-Ultralytics drops a box of which little is left, and the loss then takes what is left for background. Here such an
-object becomes an ignore region: a box of one class more than there are (``detector/dataset.py``).
+A random view is a part of the picture at a random scale, on a canvas smaller than the picture. Enlarging crops helps
+detectors of small faces most (random square crops in S3FD, Zhang et al. 2017, and RetinaFace, Deng et al. 2020). The
+smaller canvas makes a step cheaper in proportion to its area and wastes none of it on grey padding.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ from ultralytics.utils.instance import Instances
 from .augmentation import Blur, Exposure, Noise, Placed, Rotation, View, Zoom
 
 LEAST = 8
-"""Shorter side in pixels from which a box is large enough for a step within it."""
+"""Least shorter side, in pixels, of a box for a step within it."""
 EDGE = 0.2
-"""Share of the ellipse's radius over which a step fades."""
+"""Share of the ellipse's radius over which a step fades out."""
 LEAST_VISIBLE = float(View.model_fields["least_visible"].default)
 LEAST_SIDE = float(View.model_fields["least_side"].default)
 STRIDE = 32
 
 
 class ExposureStep(BaseTransform):
-    """Multiplies all pixel values by one factor."""
+    """Multiplies all pixel values by one random factor."""
 
     def __init__(self, step: Exposure):
         self.step = step
@@ -54,12 +53,12 @@ class ExposureStep(BaseTransform):
 
 
 class PlacedStep(BaseTransform):
-    """A change of the whole picture, or of what single boxes hold.
+    """Changes the whole picture, or the content of individual boxes.
 
     Args:
-        step: how often and where.
-        change: takes pixels (uint8, shape (height, width, 3)) and gives as many changed ones.
-        classes: number of classes; boxes of other numbers are ignore regions.
+        step: probability and place.
+        change: takes pixels (uint8, shape (height, width, 3)) and returns changed ones of the same shape.
+        classes: number of classes; boxes of other class numbers are ignore regions.
     """
 
     def __init__(self, step: Placed, change: Callable[[np.ndarray], np.ndarray], classes: int):
@@ -80,7 +79,7 @@ class PlacedStep(BaseTransform):
         return labels
 
     def chosen(self, labels: dict[str, Any], shape: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
-        """The boxes to work within, in whole pixels."""
+        """The boxes to change, in whole pixels."""
         found = []
         boxes = pixel_boxes(labels, shape[1], shape[0])
         for box, number in zip(boxes, labels["cls"].reshape(-1), strict=True):
@@ -102,8 +101,10 @@ class PlacedStep(BaseTransform):
 
 
 class BoxRotation(PlacedStep):
-    """Turns what a box holds about its middle. A box that touches another object's is left alone, for a part of that
-    one would turn, too."""
+    """Rotates the content of a box about its centre.
+
+    A box that touches another object's box is left unchanged, because a part of that object would rotate, too.
+    """
 
     def __init__(self, step: Rotation, classes: int):
         super().__init__(step, np.copy, classes)
@@ -126,7 +127,7 @@ class BoxRotation(PlacedStep):
 
 
 def blur(step: Blur) -> Callable[[np.ndarray], np.ndarray]:
-    """The change of :class:`Blur`."""
+    """Return the change of :class:`~facepipe.detector.training.augmentation.Blur`."""
 
     def change(frame: np.ndarray) -> np.ndarray:
         sigma = random.uniform(0, step.sigma)
@@ -136,7 +137,7 @@ def blur(step: Blur) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def noise(step: Noise) -> Callable[[np.ndarray], np.ndarray]:
-    """The change of :class:`Noise`."""
+    """Return the change of :class:`~facepipe.detector.training.augmentation.Noise`."""
 
     def change(frame: np.ndarray) -> np.ndarray:
         drawn = np.random.default_rng(random.getrandbits(63))
@@ -155,7 +156,7 @@ def noise(step: Noise) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _faded(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """The new pixels in the middle, the old ones outside of the inscribed ellipse."""
+    """Blend new pixels in the middle into the old ones outside the inscribed ellipse."""
     height, width = old.shape[:2]
     y, x = np.ogrid[0:height, 0:width]
     radius = np.hypot((2 * y + 1) / height - 1, (2 * x + 1) / width - 1)
@@ -168,12 +169,12 @@ def _overlap(box: tuple[int, int, int, int], other: np.ndarray) -> bool:
 
 
 class Warp(RandomPerspective):
-    """Ultralytics' affine change with ignore regions; what it does is drawn by ``get_params`` of its subclasses.
+    """Ultralytics' affine step with ignore regions; ``get_params`` of the subclasses draws the transform.
 
     Args:
-        classes: number of classes; ``classes`` itself is the class of ignore regions.
-        least_visible: share of an object below which it becomes an ignore region.
-        least_side: longer side in pixels below which it does.
+        classes: number of classes, which is also the class number of ignore regions.
+        least_visible: an object with a smaller visible share becomes an ignore region.
+        least_side: an object whose longer side has fewer pixels becomes an ignore region.
     """
 
     def __init__(self, classes: int, least_visible: float = LEAST_VISIBLE, least_side: float = LEAST_SIDE):
@@ -181,7 +182,7 @@ class Warp(RandomPerspective):
         self.classes, self.least_visible, self.least_side = classes, least_visible, least_side
 
     def apply_instances(self, labels: dict[str, Any], params: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Move the boxes; what can hardly be seen becomes an ignore region, what lies outside goes."""
+        """Move the boxes: hardly visible objects become ignore regions, and those outside are dropped."""
         assert params is not None
         height, width = params["orig_shape"]
         classes = labels["cls"].copy()
@@ -200,7 +201,7 @@ class Warp(RandomPerspective):
 
 
 class Reframe(Warp):
-    """Rotates a picture about its middle and enlarges a part of it, on a canvas of the same size.
+    """Rotates a picture about its centre and enlarges a part of it, on a canvas of the same size.
 
     Args:
         classes: number of classes.
@@ -238,10 +239,10 @@ class Reframe(Warp):
 
 
 def pixel_boxes(labels: dict[str, Any], width: int, height: int) -> np.ndarray:
-    """The boxes of a sample whose picture has these sides: corners in pixels, shape (n, 4).
+    """The boxes of a sample as corners in pixels, shape (n, 4).
 
     Args:
-        labels: of the sample, as ultralytics has them.
+        labels: of the sample, in ultralytics' form.
         width: of the picture, in pixels.
         height: of the picture, in pixels.
     """
@@ -252,19 +253,19 @@ def pixel_boxes(labels: dict[str, Any], width: int, height: int) -> np.ndarray:
 
 
 def moved(boxes: np.ndarray, matrix: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """Boxes under an affine change.
+    """Apply an affine transform to boxes.
 
-    Under a rotation the upright box around the turned corners is larger than what was boxed. Faces and heads are about
-    elliptical, so an object's new box is the one around its turned inscribed ellipse; an ignore region's is the one
-    around its corners, for nothing is known of its content.
+    After a rotation, the upright box around the rotated corners is too large. Faces and heads are roughly elliptical,
+    so an object's new box encloses its rotated inscribed ellipse. An ignore region's new box encloses its rotated
+    corners, because its content is unknown.
 
     Args:
         boxes: float, shape (n, 4): corners in pixels.
-        matrix: shape (3, 3), from old pixels to new ones.
-        objects: bool, shape (n,): whether each box is an object's, not an ignore region.
+        matrix: shape (3, 3), maps old pixels to new ones.
+        objects: bool, shape (n,): whether each box is an object's and not an ignore region.
 
     Returns:
-        float, shape (n, 4): corners in pixels, wherever they lie.
+        float, shape (n, 4): corners in pixels, not clipped.
     """
     linear = matrix[:2, :2]
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 @ linear.T + matrix[:2, 2]
@@ -276,12 +277,12 @@ def moved(boxes: np.ndarray, matrix: np.ndarray, objects: np.ndarray) -> np.ndar
 
 
 class RandomView(Warp):
-    """Replaces ultralytics' affine augmentation: same interface, other matrix, and ignore regions instead of losses.
+    """Replaces ultralytics' affine augmentation: other matrices, and ignore regions instead of lost boxes.
 
     Args:
         view: how views are drawn.
-        classes: number of classes; ``classes`` itself is the class of ignore regions (``detector/dataset.py``).
-        size: side of the square that pictures have without ``rect``.
+        classes: number of classes, which is also the class number of ignore regions (see ``torch_dataset``).
+        size: side of the square training pictures without ``rect``.
     """
 
     def __init__(self, view: View, classes: int, size: int):
@@ -289,7 +290,7 @@ class RandomView(Warp):
         self.view, self.full = view, size
 
     def get_params(self, labels: dict[str, Any]) -> dict[str, Any]:
-        """Draw a view of one sample: the matrix, the scale and the size (width, height) of the canvas."""
+        """Draw a view for one sample: the matrix, the scale and the size (width, height) of the canvas."""
         height, width = labels["img"].shape[:2]
         full = labels.get("rect_shape", (self.full, self.full))
         rows, columns = (max(1, round(float(side) * self.view.canvas / STRIDE)) * STRIDE for side in full)
@@ -318,12 +319,12 @@ class RandomView(Warp):
 
 
 def _centre(side: float, seen: float, towards: np.ndarray | None) -> float:
-    """Where the view's centre lies along one axis of the picture.
+    """Draw the view's centre along one axis of the picture.
 
     Args:
         side: of the picture, in its pixels.
-        seen: of the view, in the picture's pixels.
-        towards: both edges of the object to hold, or None.
+        seen: size of the view, in the picture's pixels.
+        towards: both edges of the object to contain, or None.
     """
     low, high = sorted((seen / 2, side - seen / 2))
     if towards is not None and side > seen:

@@ -1,6 +1,6 @@
-"""Import ultralytics on our terms: no telemetry, no installs, no downloads, no noise, nothing in the user's home.
+"""Import ultralytics without telemetry, installs, downloads, console output, or files in the user's home.
 
-Every module that imports ultralytics imports this one first.
+Every module that imports ultralytics must import this one first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ...core.extras import require
 
 
 def set_up() -> None:
-    """Set ultralytics' environment, then import it once.
+    """Set ultralytics' environment and import it.
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed.
@@ -23,7 +23,7 @@ def set_up() -> None:
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_OFFLINE", "true")
     said, heard = io.StringIO(), logging.root.manager.disable
-    logging.disable(max(heard, logging.INFO))  # it tells of the settings that it makes anew each time
+    logging.disable(max(heard, logging.INFO))  # it logs each time that it creates its settings
     try:
         with contextlib.redirect_stdout(said):
             require("ultralytics")
@@ -32,16 +32,16 @@ def set_up() -> None:
     finally:
         logging.disable(heard)
         sys.stderr.write(said.getvalue())
-    dict.__setitem__(settings, "sync", False)  # its own would write the file, which may be the user's
-    LOGGER.setLevel(max(LOGGER.level, logging.WARNING))  # training says more (FaceTrainer.train)
+    dict.__setitem__(settings, "sync", False)  # its own __setitem__ would write the file, possibly the user's
+    LOGGER.setLevel(max(LOGGER.level, logging.WARNING))  # training raises the verbosity (FaceTrainer.train)
     for handler in LOGGER.handlers:
         if isinstance(handler, logging.StreamHandler):
-            handler.setStream(_StandardOutput())  # it took the standard output of the import for good
-    tqdm.is_noninteractive_console = _no_terminal  # there a bar would write ten lines a second; it writes its last
+            handler.setStream(_StandardOutput())  # it would keep using the standard output of import time
+    tqdm.is_noninteractive_console = _no_terminal  # without a terminal, write only the last bar, not ten per second
 
 
 class _StandardOutput:
-    """The standard output of the moment."""
+    """A stream to the current standard output."""
 
     def write(self, text: str) -> int:
         return sys.stdout.write(text) if sys.stdout is not None else len(text)

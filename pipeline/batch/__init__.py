@@ -1,1 +1,1 @@
-"""``facepipe detect`` behind its options: the run over pictures and videos, and what it shows meanwhile."""
+"""The implementation of ``facepipe detect``: the run over pictures and videos, and its screen output."""

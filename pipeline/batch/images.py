@@ -1,4 +1,4 @@
-"""A run over pictures: each result goes into the journal, and at the end the outputs are written from it."""
+"""A run over pictures: each result goes into the journal, from which the outputs are written at the end."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 
 LISTED = 20
-"""Pictures without anything hidden that are named on the screen; ``--review`` lists all."""
+"""Maximum number of pictures with nothing hidden that are named on the screen; ``--review`` lists all of them."""
 HOW_IT_RUNS = {"device", "confidence", "iou", "imgsz", "tiles", "reduced_to"}
 
 
 def look_back(outputs: Outputs, resume: bool, restart: bool) -> Path | None:
-    """The journal that a run has to go on with, None where it begins anew.
+    """The journal that a run has to resume, or None if it starts anew.
 
     Args:
         outputs: of the run.
-        resume: go on with it.
-        restart: drop it.
+        resume: resume the journal.
+        restart: delete the journal.
 
     Raises:
         FacepipeError: there is a journal and neither ``resume`` nor ``restart``; it is in use; or there are several.
@@ -56,14 +56,15 @@ def look_back(outputs: Outputs, resume: bool, restart: bool) -> Path | None:
 
 
 def run_settings(pipeline: Pipeline, outputs: Outputs, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same when a run is resumed: facepipe, the models, the options, and what is made on the way.
+    """The settings that must not change when a run is resumed: facepipe, the models, the options and some outputs.
 
-    Of the models their names and hashes; how they run is in the options.
+    The models are identified by their names and hashes; how they run is in the options. The outputs are those made
+    while the pictures are read.
 
     Args:
         pipeline: of the run.
         outputs: of the run.
-        options: that decide on numbers, by name.
+        options: those that affect the numbers, by name.
     """
     models = pipeline.models.model_dump(exclude={"detector": HOW_IT_RUNS})
     for used in models["classifiers"].values():
@@ -84,14 +85,14 @@ class DetectRun:
 
     Args:
         pipeline: finds and reads the faces.
-        outputs: checked (``Outputs.check``).
+        outputs: already checked (``Outputs.check``).
         inputs: all sources, which no output may overwrite.
-        settings: of ``run_settings``.
-        before: the journal to go on with, of ``look_back``.
-        video: some results are of a video's frames.
+        settings: from ``run_settings``.
+        before: the journal to resume, from ``look_back``.
+        video: some results are of video frames.
 
     Attributes:
-        journal: None where nothing is kept in files.
+        journal: None if nothing is kept in files.
 
     Raises:
         FacepipeError: the journal cannot be written, or was begun with other settings.
@@ -152,7 +153,7 @@ class DetectRun:
         self._let_go()
 
     def second_look(self) -> SecondLook | None:
-        """What finds more to hide than results tell; None where nothing is hidden."""
+        """The ``SecondLook`` that finds more boxes to hide, or None if nothing is hidden."""
         outputs = self.outputs
         if outputs.how is None or outputs.what is None:
             return None
@@ -162,14 +163,14 @@ class DetectRun:
 
     @property
     def names(self) -> FreeNames | None:
-        """What gives out names in the folder of pictures; None where nothing is saved."""
+        """The names assigned in the folder of pictures, or None if nothing is saved."""
         return None if self._folder is None else self._folder.names
 
     def tell(self, result: Result) -> None:
-        """Write a result to the outputs that are written at once.
+        """Write a result to the live outputs.
 
         Raises:
-            FacepipeError: one cannot be written.
+            FacepipeError: one of them cannot be written.
         """
         outputs = self.outputs
         if outputs.live is None and outputs.live_csv is None:
@@ -184,7 +185,7 @@ class DetectRun:
         return RowForm(attributes, self._video, self.outputs.save is not None)
 
     def _let_go(self) -> None:
-        """Leave the journal behind if there is anything in it."""
+        """Close everything, and keep the journal only if it has entries."""
         if self._live is not None:
             self._live.close()
         if self._folder is not None:
@@ -198,17 +199,18 @@ class DetectRun:
                 self.journal.remove()
 
     def to_do(self, pictures: Sequence[str], retry_failed: bool = False) -> list[str]:
-        """The pictures that the journal has not got, and, if so asked, those that failed."""
+        """The pictures that are not in the journal and, if requested, those that failed."""
         journal = self.journal
         if journal is None:
             return list(pictures)
         return [each for each in pictures if each not in journal or (retry_failed and journal.failed(each))]
 
     def pictures(self, pictures: Sequence[str], screen: DetectScreen) -> None:
-        """Do some pictures: those that :meth:`to_do` gives.
+        """Process pictures, as returned by :meth:`to_do`.
 
         Raises:
-            FacepipeError: something other than a picture fails, such as a full disk; what is done stays in the journal.
+            FacepipeError: something other than a picture fails, such as a full disk; finished work stays in the
+                journal.
         """
         outputs = self.outputs
         features = outputs.features is not None
@@ -232,7 +234,7 @@ class DetectRun:
                 screen.show(result)
 
     def finish(self) -> None:
-        """Write every file from the journal, and then remove it.
+        """Write every file from the journal, then delete the journal.
 
         Raises:
             FacepipeError: a file cannot be written; the journal stays.
@@ -277,7 +279,7 @@ class DetectRun:
         journal.remove()
 
     def _review(self, journal: Journal) -> None:
-        """Say in which pictures nothing was hidden, and list them for a person to look at."""
+        """Report the pictures in which nothing was hidden, and list them for manual review."""
         outputs = self.outputs
         if outputs.how is None:
             return
@@ -299,7 +301,7 @@ class DetectRun:
 
     @contextmanager
     def _telling(self, path: Path) -> Iterator[None]:
-        """Say of a file that cannot be written that nothing is lost."""
+        """If a file cannot be written, say in the error that the journal is kept."""
         kept = "" if self.journal is None else f"; {self.journal.path} is kept"
         try:
             yield
@@ -308,12 +310,12 @@ class DetectRun:
 
 
 def tell_where_it_stands(run: DetectRun | None, done: int, total: int) -> str:
-    """What to say of a run that did not come to its end.
+    """The message for a run that did not finish.
 
     Args:
-        run: None where it had not begun.
-        done: pictures that were done before.
-        total: of pictures.
+        run: None if it had not started.
+        done: pictures finished before.
+        total: number of pictures.
     """
     journal = None if run is None else run.journal
     if journal is None or not len(journal):
@@ -325,5 +327,5 @@ def tell_where_it_stands(run: DetectRun | None, done: int, total: int) -> str:
 
 
 def named_one_by_one(texts: Sequence[str]) -> list[str]:
-    """Of what a command was given, what is no folder."""
+    """The arguments of a command that are not folders."""
     return [text for text in texts if not os.path.isdir(text)]

@@ -1,4 +1,4 @@
-"""What ``facepipe detect`` does with its options, from the sources to the exit."""
+"""Runs ``facepipe detect`` with its options, from the sources to the exit code."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .images import DetectRun, look_back, named_one_by_one, run_settings, tell_w
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What is looked at.
+    """Which sources are processed.
 
     Attributes:
         texts: as they were given; ``from_list`` names a file with more of them.
-        allow_url: sources may be addresses.
-        recursive: go into the folders of a folder.
+        allow_url: allow URLs as sources.
+        recursive: search the subfolders of folders.
     """
 
     texts: tuple[str, ...]
@@ -37,7 +37,7 @@ class SourceOptions:
     recursive: bool = True
 
     def named(self) -> list[str]:
-        """Every source that was given, here and in the list."""
+        """Every source that was given, as an argument or in the list."""
         return [*self.texts, *(read_list(self.from_list) if self.from_list is not None else ())]
 
 
@@ -47,8 +47,8 @@ class ModelOptions:
 
     Attributes:
         detector, classifier: versions.
-        decisive: options on which the results depend: a run is resumed with the same ones.
-        threads, workers: those on which they do not.
+        decisive: options that affect the results; a resumed run must use the same ones.
+        threads, workers: options that do not.
     """
 
     detector: str | None
@@ -58,7 +58,7 @@ class ModelOptions:
     workers: int | None = None
 
     def open(self, allow_url: bool, strict: bool) -> Pipeline:
-        """The pipeline; a strict one takes a picture that is damaged within for an error."""
+        """Open the pipeline; if strict, a picture with damage inside is an error."""
         return Pipeline(
             self.detector,
             self.classifier,
@@ -72,7 +72,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How the run goes: from where it goes on, whether damage is an error, and what the screen shows."""
+    """How the run goes: whether it resumes, whether damage is an error, and what the screen shows."""
 
     resume: bool = False
     retry_failed: bool = False
@@ -85,7 +85,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class VideoJob:
-    """How videos are looked at, and a file for one row a person."""
+    """How videos are processed, and a file with one row per person."""
 
     every: int
     classify_every: int
@@ -95,7 +95,7 @@ class VideoJob:
 
     @property
     def options(self) -> VideoOptions:
-        """The same as the run over videos takes it."""
+        """The same options in the form that the run over videos takes."""
         return VideoOptions(self.every, self.classify_every, self.track, self.seconds)
 
 
@@ -111,14 +111,14 @@ class DetectJob:
 
 
 def run_job(job: DetectJob) -> bool:
-    """Do it all, and say on the screen what there is to say.
+    """Do the whole run, and print its messages.
 
     Returns:
-        Whether some picture, or a folder, could not be read.
+        Whether a picture or a folder could not be read.
 
     Raises:
-        FacepipeError: of the sources, the outputs, the journal or the models; nothing that was done is lost.
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after it was said how to go on.
+        FacepipeError: from the sources, the outputs, the journal or the models; finished work is not lost.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after printing how to resume.
     """
     texts = job.sources.named()
     outputs = job.outputs
@@ -154,7 +154,7 @@ def run_job(job: DetectJob) -> bool:
 
 
 def _gather(job: DetectJob, texts: list[str], outputs: Outputs) -> Gathered:
-    """The pictures and videos, less those that an earlier run has left in its own folders."""
+    """The pictures and videos, except those that an earlier run left in its own folders."""
     found = gather(texts, job.sources.allow_url, job.sources.recursive)
     for problem in found.problems:
         report(problem)
@@ -174,7 +174,7 @@ def _gather(job: DetectJob, texts: list[str], outputs: Outputs) -> Gathered:
 
 
 def _check(job: DetectJob, outputs: Outputs, found: Gathered) -> None:
-    """Refuse, ahead of any work, outputs that cannot be made or that make no sense of these sources."""
+    """Reject, before any work, outputs that cannot be written or that do not suit these sources."""
     outputs.check([*found.pictures, *found.videos])
     if found.videos:
         from ..video.analysis import require_video
@@ -192,7 +192,7 @@ def _check(job: DetectJob, outputs: Outputs, found: Gathered) -> None:
 
 
 def _refuse_finished(job: DetectJob, outputs: Outputs) -> None:
-    """Say that there is nothing to go on with."""
+    """Say that there is nothing to resume."""
     names = ", ".join(map(str, outputs.files.values()))
     if job.run.retry_failed:
         raise FacepipeError(
@@ -203,7 +203,7 @@ def _refuse_finished(job: DetectJob, outputs: Outputs) -> None:
 
 
 def _all(run: DetectRun, job: DetectJob, found: Gathered, screen: DetectScreen) -> int:
-    """The pictures, the videos, the files; the number of pictures that could not be read."""
+    """Process the pictures and videos, and write the files; return the number of pictures that could not be read."""
     pictures, videos = found.pictures, found.videos
     to_do = run.to_do(pictures, job.run.retry_failed)
     if done := len(pictures) - len(to_do):

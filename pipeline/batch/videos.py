@@ -1,8 +1,8 @@
 """Videos, cameras and streams among the sources of ``facepipe detect``.
 
-In the journal each looked-at frame is an entry of its own, and the last one of a video is under the video's name: that
-is how a run that is resumed knows it to be done. A video that was interrupted is done again from its start, for persons
-cannot be followed from its middle.
+Each processed frame has its own entry in the journal. A video's last entry is under the video's name, which is how a
+resumed run knows that the video is done. An interrupted video is done again from its start, because persons cannot be
+tracked from its middle.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ..drawing.window import Show
 
 CAMERA_RATE = 25.0
-"""Frames a second that a saved video of a camera announces where the camera does not say."""
+"""Frame rate of a saved camera video if the camera does not report one."""
 
 
 def detect_videos(
@@ -50,14 +50,14 @@ def detect_videos(
     tracks: Path | None = None,
     window: bool = False,
 ) -> None:
-    """Do the videos of a run: rows, JSON and saved videos as the run's outputs say, and a table of persons each.
+    """Process the videos of a run: rows, JSON and saved videos as its outputs say, and a table of persons for each.
 
     Args:
         run: with its journal.
         videos: paths, ``camera:N``, RTSP URLs.
         screen: counts frames as pictures.
-        options: how they are looked at.
-        tracks: a ``.csv``, ``.parquet`` or ``.jsonl`` file for one row a person.
+        options: how the videos are processed.
+        tracks: a ``.csv``, ``.parquet`` or ``.jsonl`` file for one row per person.
         window: show the frames in a live window.
 
     Raises:
@@ -85,7 +85,7 @@ def _live_window(outputs: Outputs) -> AbstractContextManager[Show]:
 
 
 def check_outputs(outputs: Outputs, tracks: Path | None, videos: Sequence[str] = ()) -> None:
-    """Refuse outputs that make no sense of a video's frames, and a ``tracks`` that would end badly.
+    """Reject outputs that do not suit the frames of a video, and an unsuitable ``tracks`` file.
 
     Args:
         outputs: of the run.
@@ -93,9 +93,9 @@ def check_outputs(outputs: Outputs, tracks: Path | None, videos: Sequence[str] =
         videos: the inputs.
 
     Raises:
-        FacepipeError: an output that is of pictures only, or a ``tracks`` that is an input, another output, or of a
-            suffix that nothing is written to.
-        MissingExtraError: Parquet is wanted and pyarrow is not installed.
+        FacepipeError: an output that is for pictures only, or a ``tracks`` file that is an input, another output, or of
+            an unsupported suffix.
+        MissingExtraError: Parquet is requested and pyarrow is not installed.
     """
     asked = {"--coco": outputs.coco, "--crops": outputs.crops, "--features": outputs.features}
     if wrong := [option for option, path in asked.items() if path is not None]:
@@ -170,12 +170,12 @@ class _Video:
     def _recorded(
         self, video: VideoRun, update: Callable[[int], None], kept: deque[VideoFrame] | None
     ) -> Iterator[Result]:
-        """The results, each in the journal and on standard output before it is given; frames go into ``kept``."""
+        """Yield the results, each after it is in the journal and on standard output; append frames to ``kept``."""
         for result, frame in video:
             if self._target is not None:
                 result = result.model_copy(update={"saved": self._target})
             if self.window is not None and not self.window(frame, result):
-                video.stop()  # what is decoded already still comes
+                video.stop()  # frames that are already decoded still come
                 self.window = None
             if kept is not None:
                 kept.append(VideoFrame(result.frame or 0, result.time or 0.0, frame))
@@ -190,7 +190,7 @@ class _Video:
             yield result
 
     def _flush(self, files: dict[str, Any], last: bool) -> None:
-        """Put the result in hand into the journal: under the video's name if it is the last, which ends the video."""
+        """Write the pending result to the journal: under the video's name if it is the last, which ends the video."""
         result, journal = self._last, self.run.journal
         if result is None or journal is None:
             return
@@ -198,7 +198,7 @@ class _Video:
         self._last = None
 
     def _end(self, failure: Result, files: dict[str, Any]) -> None:
-        """Tell what is wrong with the video, in a row of its own."""
+        """Report what is wrong with the video in a row of its own."""
         self.screen.failed += 1
         self.screen.pictures += 1
         report(str(failure.error))
@@ -207,7 +207,7 @@ class _Video:
             self.run.journal.add(self.source, failure, files)
 
     def _save(self, video: VideoRun, update: Callable[[int], None], names: FreeNames) -> str:
-        """Write the video with everything drawn in, or hidden, while it is looked at."""
+        """Write the video with results drawn or faces hidden, while it is processed."""
         outputs, info, options = self.run.outputs, video.info, self.options
         if outputs.save_as is None:
             target = names.take(safe(stem_of(video.source)) + ENDINGS[outputs.how], ".mp4", self.source)
@@ -278,13 +278,13 @@ def _from_journal(run: DetectRun) -> dict[str, list[TrackSummary]]:
 
 
 def safe(name: str) -> str:
-    """A name without what some file systems do not take: ``camera:0`` is ``camera-0``."""
+    """A name without the characters that some file systems reject: ``camera:0`` becomes ``camera-0``."""
     return "".join("-" if letter in '<>:"/\\|?*' else letter for letter in name)
 
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Have the first Ctrl-C or SIGTERM in the block call ``stop``, so that all ends in order.
+    """Make the first Ctrl-C or SIGTERM in the block call ``stop``, so that everything ends in order.
 
     The second one interrupts.
     """

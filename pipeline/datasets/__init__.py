@@ -1,1 +1,1 @@
-"""Training data made or checked with both models: boxes to start from, crops, close-ups, checks."""
+"""Create and check training data with both models: prelabelled boxes, crops, close-ups, checks."""

@@ -1,9 +1,4 @@
-"""``facepipe data check`` for labelled faces: the report for the eye, the sheet and the file.
-
-The report of ``facepipe data check`` for the eye: tables of figures, and the findings in order of gravity.
-
-The pipeline's reader as ``data check`` wants it: bytes in, frame and facts of the file out.
-"""
+"""``facepipe data check``: run the checks, print the report with findings by severity, and write the sheet."""
 
 from __future__ import annotations
 
@@ -34,21 +29,21 @@ STYLES = {Severity.error: "bold red", Severity.warning: "yellow", Severity.note:
 
 
 def is_faces(data: Path) -> bool:
-    """Whether ``data check`` is given labelled faces; else it is a detector's data set, whose YAML is named."""
+    """Whether ``data check`` was given labelled faces rather than the YAML of a detector's data set."""
     return data.suffix.lower() not in YAML
 
 
 def check_faces(
     data: Path, schema: Path | None, sheet: Path | None, every: bool, workers: int | None, seed: int
 ) -> tuple[list[Finding], object]:
-    """Check labelled faces, print what was found, and write the sheet.
+    """Check labelled faces, print the findings, and write the sheet.
 
     Args:
         data: a table or a folder.
         schema: of the attributes; None takes the shipped one.
         sheet: picture to write; None writes none.
         every: print all findings.
-        workers: threads; None takes one a core.
+        workers: number of threads; None takes one per core.
         seed: of the sample on the sheet.
 
     Returns:
@@ -86,7 +81,7 @@ def _open(content: bytes) -> np.ndarray:
 
 
 def labels_table(report: FaceReport) -> Table:
-    """Rows of each label by split."""
+    """Number of rows per label and split."""
     from ...classifier.data.statistics import by_label, splits_of
 
     table = Table(title="labels", title_justify="left", title_style="bold")
@@ -106,7 +101,7 @@ def labels_table(report: FaceReport) -> Table:
 
 
 def groups_table(report: FaceReport) -> Table | None:
-    """Rows of each group, by age where it is known; None where no group is labelled."""
+    """Number of rows per group, by age where known; None if no group is labelled."""
     from ...classifier.data.statistics import by_group
 
     groups = by_group(report.table)
@@ -137,7 +132,7 @@ def print_report(report: CheckReport, to: Console, most: int | None = 10) -> Non
     Args:
         report: from ``check_data``.
         to: the console.
-        most: findings of one kind that are printed; None for all.
+        most: maximum findings to print per kind; None for all.
     """
     to.print(_sources(report))
     to.print(_classes(report))
@@ -146,12 +141,12 @@ def print_report(report: CheckReport, to: Console, most: int | None = 10) -> Non
 
 
 def print_findings(findings: Sequence[Finding], to: Console, most: int | None = 10) -> None:
-    """Print findings by their kind, ``most`` of each.
+    """Print findings by kind, at most ``most`` of each.
 
     Args:
-        findings: in the order in which they are printed.
+        findings: in print order.
         to: the console.
-        most: of each kind; None prints all.
+        most: maximum per kind; None prints all.
     """
     kinds: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
@@ -167,7 +162,7 @@ def print_findings(findings: Sequence[Finding], to: Console, most: int | None = 
 
 
 def tally(found: Mapping[Severity, int]) -> str:
-    """``2 errors, 1 warning``."""
+    """Counts in words: ``2 errors, 1 warning``."""
     return ", ".join(f"{count:,} {severity}{'' if count == 1 else 's'}" for severity, count in found.items() if count)
 
 
@@ -228,10 +223,10 @@ def _classes(report: CheckReport) -> Table:
 
 
 def open_stored(content: bytes) -> Opened:
-    """Decode a stored picture.
+    """Decode a stored picture into the frame and file facts that ``data check`` needs.
 
     Raises:
-        ImageError: not a picture, damaged, cut short or too large; the message leaves the file's name to the caller.
+        ImageError: not a picture, damaged, cut short or too large; the caller adds the file name to the message.
     """
     try:
         frame = read_frame(content)

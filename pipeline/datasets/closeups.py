@@ -1,6 +1,6 @@
-"""Faces that fill the picture, for the detector's training: an attribute data set as a detection data set.
+"""Turn an attribute data set into a detection data set of close-up faces, for training the detector.
 
-The boxes are chosen in ``detector/closeups.py``; here the pictures are looked at and the set is written.
+The boxes are chosen in ``detector/data/closeups.py``; this module runs the detector and writes the set.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ CHUNK = 180
 SHEET = 640
 """Side of a sheet in pixels."""
 CELL_SHARE = (0.5, 1.0)
-"""Least and largest longer side of a picture on a sheet, over its cell's side."""
+"""Minimum and maximum longer side of a picture on a sheet, as a fraction of its cell's side."""
 ACROSS = 3
-"""Pictures are looked at ACROSS x ACROSS on a sheet: there their faces are as large as those of photos are."""
+"""Pictures are detected on sheets of ACROSS x ACROSS, which makes their faces about as large as those in photos."""
 
 
 def draw_rows(
     table: FaceTable, sources: Sequence[str], limit: int | None, splits: Sequence[str] = ("train", "val"), seed: int = 0
 ) -> list[int]:
-    """Rows drawn at random: at most ``limit`` of each source and split, all of them if it is None.
+    """Draw rows at random: at most ``limit`` per source and split, or all of them if it is None.
 
     Args:
         table: of faces.
         sources: to draw from; empty means all.
-        limit: most rows of a source in a split.
+        limit: maximum rows of a source in a split.
         splits: to draw from.
         seed: of the draw.
     """
@@ -58,12 +58,12 @@ def draw_rows(
 
 
 def look(table: FaceTable, rows: Sequence[int], detector: FaceDetector) -> tuple[dict[int, OneFace], dict[int, str]]:
-    """What the detector finds in each picture, and the reason for each that cannot be read.
+    """Run the detector on each picture. Returns what it found, and why some pictures could not be read.
 
     Args:
         table: of the pictures.
-        rows: that are looked at.
-        detector: that looks.
+        rows: to process.
+        detector: to run.
     """
     seen: dict[int, OneFace] = {}
     failed: dict[int, str] = {}
@@ -100,15 +100,15 @@ def write_close_ups(
 
     Args:
         table: of faces; its points help to choose the box, its splits are kept.
-        rows: those to take.
-        detector: finds the boxes, from the least confidence that the choice needs on.
+        rows: to include.
+        detector: finds the boxes, down to the lowest confidence that the choice needs.
         out: the data set's folder; it must not exist.
-        terms: under which the pictures may be used, by source; the empty name stands for every other source.
-        across: 1 writes the pictures as they are; more lays ``across * across`` of them on sheets (``_write_sheet``).
+        terms: of use, by source; the empty name stands for every other source.
+        across: 1 writes the pictures as they are; more lays ``across * across`` of them on sheets (``_write_sheets``).
         seed: of the sizes and places on sheets.
 
     Returns:
-        How many pictures have a box found, a source's typical one, are left out, or cannot be read.
+        How many pictures have a detected box, have a source's typical box, were left out, or could not be read.
 
     Raises:
         DataError: the folder exists, or no picture is left.
@@ -154,8 +154,11 @@ def _write_picture(building: Path, table: FaceTable, row: int, seen: OneFace, ch
 def _write_sheets(
     building: Path, table: FaceTable, kept: Sequence[tuple[int, OneFace, Chosen]], across: int, seed: int
 ) -> list[dict[str, str]]:
-    """Write pictures of one source and split together on square sheets of grey, each at a size and a place at random in
-    its cell. So one training picture shows many faces, and all of them at the sizes that faces have in photos."""
+    """Write pictures of one source and split together on square grey sheets.
+
+    Each picture gets a random size and place in its cell. So one training picture shows many faces, at the sizes that
+    faces have in photos.
+    """
     random = np.random.default_rng(seed)
     groups: dict[tuple[str, str], list[tuple[int, OneFace, Chosen]]] = {}
     for index in random.permutation(len(kept)):
@@ -197,7 +200,7 @@ def _write_boxes(
     boxes: np.ndarray,
     ignored: np.ndarray,
 ) -> dict[str, str]:
-    """Write a picture's boxes and ignore regions, (n, 4) corners in pixels; returns its line of the CSV."""
+    """Write a picture's boxes and ignore regions, (n, 4) corners in pixels, and return its CSV row."""
     for kind, found in (("labels", boxes), ("ignore", ignored)):
         target = (building / kind / split / name).with_suffix(".txt")
         target.parent.mkdir(parents=True, exist_ok=True)

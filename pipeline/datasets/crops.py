@@ -1,7 +1,7 @@
-"""Training crops from labelled photos: the detector finds the face, ``classifier/region.py`` cuts it (or its head, or
-its torso), labels move along.
+"""Cut training crops from labelled photos.
 
-This is the code that serves, run ahead of training: the same detector, the same crop recipe.
+The detector finds the face, ``classifier/inference/crop.py`` cuts it (or its head, or its torso), and the labels move
+along. This is the serving code run ahead of training: the same detector, the same crop recipe.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from .face_finder import find_faces, pick_face
 CHUNK = 180
 """Pictures in memory at a time."""
 CLEARANCE = 0.1
-"""Border around a picture when the detector first looks at it, as a fraction of its longer side: faces that fill a
-picture need some."""
+"""Border around a picture in the detector's first pass, as a fraction of its longer side; faces that fill a picture
+need some."""
 
 
 Place = tuple[np.ndarray, np.ndarray | None]
-"""The labelled face's box and that of its head, None where none was found or the CSV gave the face's."""
+"""The labelled face's box and its head's box. The latter is None if none was found or the CSV gave the face's box."""
 
 
 @dataclass(frozen=True)
 class CropOptions:
-    """How crops are cut.
+    """How to cut crops.
 
     Attributes:
-        pad: border around a picture in which no face was found, as a fraction of its longer side, for a second look.
-        missed: what happens to a picture in which none is found then: left out, or kept whole as a tight crop.
-        tight: sources whose pictures are tight crops already; rows with ``framing=tight`` are too.
+        pad: border for a second pass over pictures in which no face was found, as a fraction of the longer side.
+        missed: what to do with a picture in which none is found then: leave it out, or keep it whole as a tight crop.
+        tight: sources whose pictures are tight crops already; so are rows with ``framing=tight``.
         across: small pictures are detected ``across * across`` at a time; 1 takes each alone.
         extension: of the crops: jpg, webp or png.
-        workers: threads that read and write.
+        workers: number of reading and writing threads.
     """
 
     pad: float = 0.5
@@ -64,13 +64,13 @@ DEFAULTS = CropOptions()
 
 @dataclass
 class CropReport:
-    """What became of the rows.
+    """What happened to the rows.
 
     Attributes:
         cut: faces found and cut, by given or detected box.
-        tight: pictures kept as the crops that they are.
-        whole: pictures without a face that were kept whole, as asked for.
-        missed: file and reason of each row that was left out.
+        tight: pictures kept because they are tight crops already.
+        whole: pictures without a detected face that were kept whole, as requested.
+        missed: file and reason for each row that was left out.
         csv: the new CSV.
     """
 
@@ -90,18 +90,18 @@ def crop_table(
     options: CropOptions = DEFAULTS,
     report: Callable[[str], None] = print,
 ) -> CropReport:
-    """Write the crops of a table, a CSV in which the points moved along, and ``crop.json``.
+    """Write the crops of a table, a CSV with the points moved along, and ``crop.json``.
 
     Args:
-        table: labelled photos; a row's given box is taken before any detection.
+        table: labelled photos; a row's given box takes precedence over detection.
         out: folder for the results; must not hold a CSV of that name yet.
-        crops: recipe, and context stored around it.
-        detector: makes the detector, which is asked for only if some row needs it.
-        options: how.
-        report: takes a line after each part of the table.
+        crops: the recipe, and the context stored around it.
+        detector: creates the detector; called only if some row needs it.
+        options: the options.
+        report: receives a progress line after each chunk of the table.
 
     Returns:
-        Counts, and the rows left out with reasons. A picture that cannot be read is one of these and stops nothing.
+        Counts, and the rows left out with reasons. A picture that cannot be read is left out and does not stop the run.
 
     Raises:
         DataError: the CSV exists, or a row is a crop already.
@@ -149,18 +149,18 @@ def _boxes(
     region: str,
     options: CropOptions,
 ) -> tuple[dict[int, Place | None], int]:
-    """Where the faces of some rows are.
+    """Locate the faces of some rows.
 
     Args:
         frames: pictures by row, BGR, uint8, shape (height, width, 3).
         table: that they are rows of.
         kept: bool, shape (rows of the table,): rows whose pictures are crops already.
-        eyes: gives the detector.
-        region: what is to be cut.
-        options: how.
+        eyes: returns the detector.
+        region: what to cut.
+        options: the options.
 
     Returns:
-        The places that are known, None for a picture that is kept as it is; and how many a second look has found.
+        The known places, None for a picture that is kept as it is; and how many were found in the second pass.
     """
     boxes: dict[int, Place | None] = {row: None for row in frames if kept[row]}
     given = [row for row in frames if not kept[row] and np.isfinite(table.boxes[row]).all()]
@@ -177,9 +177,9 @@ def _boxes(
 def _detect(
     detector: FaceDetector, frames: dict[int, np.ndarray], table: FaceTable, across: int, pad: float, region: str
 ) -> dict[int, Place | None]:
-    """The labelled face's box, and its head's, in each picture in which there is one.
+    """The labelled face's box and its head's, for each picture in which one is found.
 
-    Labelled points lie in the region: those of a torso tell whose torso it is.
+    Labelled points lie in the region, so those of a torso tell whose torso it is.
     """
     limit = 1.25 * detector.input.size / across
     small = [row for row, frame in frames.items() if max(frame.shape[:2]) <= limit]
@@ -207,7 +207,7 @@ def labelled_points(table: FaceTable, row: int) -> np.ndarray:
 
 
 class _Work:
-    """Reads and writes single rows; called from several threads, each row by one."""
+    """Reads and writes single rows. Called from several threads, each row by one thread."""
 
     def __init__(self, table: FaceTable, out: Path, crops: CropSet, missed: str, extension: str):
         self.table, self.out, self.missed, self.extension = table, out, missed, extension

@@ -1,4 +1,4 @@
-"""Faces and heads in many pictures, several to a sheet of the detector's input; and the face that a label means."""
+"""Find faces and heads in many pictures, several per sheet of the detector's input, and pick the labelled face."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Found:
     """What the detector found in one picture.
 
     Attributes:
-        faces: boxes, (n, 4), in pixels of the picture, the most confident first; they may reach beyond it.
+        faces: boxes, (n, 4), in pixels of the picture, most confident first; they may extend beyond it.
         confidence: of the faces, (n,).
         heads: boxes, (m, 4), likewise.
     """
@@ -32,7 +32,7 @@ def find_faces(detector: FaceDetector, frames: list[np.ndarray], pad: float, acr
     Args:
         frames: BGR, uint8, (height, width, 3) each; each is scaled to fill its cell.
         pad: border around each, as a fraction of its longer side.
-        across: cells in a row and in a column of a sheet; 1 gives each picture a sheet of its own.
+        across: cells per row and column of a sheet; 1 gives each picture its own sheet.
     """
     side = detector.input.size
     border = detector.input.padding or (114, 114, 114)
@@ -66,7 +66,7 @@ def find_faces(detector: FaceDetector, frames: list[np.ndarray], pad: float, acr
 def _in_cell(
     found: Detections, corner: np.ndarray, cell: float, origin: np.ndarray, scales: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes whose centres lie in a cell of the sheet, in pixels of the picture there, and their confidence."""
+    """The boxes centred in one cell of the sheet, in pixels of the picture there, and their confidence."""
     centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
     here = ((centres >= corner) & (centres < corner + cell)).all(axis=1)
     return ((found.boxes[here].reshape(-1, 2, 2) - origin) / scales).reshape(-1, 4), found.confidence[here]
@@ -75,19 +75,19 @@ def _in_cell(
 def find_boxes(
     detector: FaceDetector, frames: list[np.ndarray], pad: float, across: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The faces alone of :func:`find_faces`: for each picture their boxes, (n, 4), and their confidence, (n,).
+    """Like :func:`find_faces`, but faces only: for each picture their boxes, (n, 4), and their confidence, (n,).
 
     Args:
-        detector: that looks.
+        detector: to run.
         frames: BGR, uint8, (height, width, 3) each.
         pad: border around each, as a fraction of its longer side.
-        across: cells in a row and in a column of a sheet.
+        across: cells per row and column of a sheet.
     """
     return [(found.faces, found.confidence) for found in find_faces(detector, frames, pad, across)]
 
 
 def pick_face(boxes: np.ndarray, shape: tuple[int, ...], points: np.ndarray) -> int | None:
-    """The face that a picture's labels belong to.
+    """Pick the face that a picture's labels belong to.
 
     Args:
         boxes: (n, 4) in pixels of the picture.

@@ -1,4 +1,4 @@
-"""``facepipe data prelabel``: boxes and attributes of the released models as labels for a person to correct."""
+"""``facepipe data prelabel``: label boxes and attributes with the released models, for a person to correct."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ from ..results import Box, Result
 from ..two_stage import box_of, match_heads, shortest
 
 UNSURE = 0.6
-"""Probability of an attribute's class below which it is to be looked at."""
+"""An attribute whose class is less probable than this needs review."""
 URGENCY = {"unreadable": 1.0, "nothing": 0.95, "full": 0.9, "no head": 0.4, "not classified": 0.35, "attribute": 0.3}
-"""How soon to look at what; a box of confidence c that is under the limit has 1 - c, where 0.25 is the least c by
-default."""
+"""Urgency of each finding. A box of confidence c below the limit has 1 - c, where c is at least 0.25 by default."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,9 @@ class FoundBox:
     Attributes:
         label: name of the class.
         box: in pixels of the upright picture.
-        confidence: the detector's.
-        attributes: of a face, where they were asked for; None where they were not, or could not be read.
-        reason: why they could not.
+        confidence: from the detector.
+        attributes: of a face; None if they were not requested or could not be read.
+        reason: why they could not be read.
     """
 
     label: str
@@ -52,13 +51,13 @@ class Prelabelled:
     """One picture and its labels, or why it has none.
 
     Attributes:
-        path: as it was given.
-        width: of the upright picture in pixels; 0 where it cannot be read, as the next two.
+        path: as given.
+        width: of the upright picture in pixels; 0 if it cannot be read, like the next two.
         height: likewise.
         fingerprint: its perceptual hash.
-        boxes: the most confident first.
-        error: why it cannot be read; None where it can.
-        full: the detector found as many boxes as it gives, so that there may be more.
+        boxes: most confident first.
+        error: why it cannot be read; None if it can.
+        full: the detector returned its maximum number of boxes, so there may be more.
     """
 
     path: Path
@@ -72,13 +71,13 @@ class Prelabelled:
 
 @dataclass(frozen=True)
 class ReviewRow:
-    """One thing to look at.
+    """One item to review.
 
     Attributes:
-        urgency: 0 to 1, the greatest first.
+        urgency: 0 to 1, most urgent first.
         number: of the picture.
         what: in words.
-        box: the box it is about, None for the picture.
+        box: the box it is about; None for the whole picture.
     """
 
     urgency: float
@@ -88,7 +87,7 @@ class ReviewRow:
 
 
 def gather(given: Iterable[Path]) -> list[Path]:
-    """The pictures that are meant: files as they are, and of folders all pictures below. Each once.
+    """Collect pictures: files as they are, and all pictures below folders. Each is listed once.
 
     Raises:
         DataError: a folder without a picture.
@@ -106,11 +105,11 @@ def gather(given: Iterable[Path]) -> list[Path]:
 def prelabel(
     paths: Sequence[Path], detector: FaceDetector, classifier: AttributeClassifier | None = None
 ) -> Iterator[Prelabelled]:
-    """Label pictures, a few at a time, in order. A picture that cannot be read is one with an error.
+    """Label pictures in order, a few at a time. A picture that cannot be read is yielded with an error.
 
     Args:
         paths: the pictures.
-        detector: with the confidence that boxes must have.
+        detector: set to the confidence that boxes must have.
         classifier: reads the attributes of faces; None leaves them out.
     """
     if classifier is None:
@@ -162,11 +161,11 @@ def _labelled(path: Path, frame: np.ndarray, boxes: Sequence[FoundBox], full: bo
 
 
 def to_review(pictures: Sequence[Prelabelled], limit: float, classes: Sequence[str]) -> list[ReviewRow]:
-    """What a person should look at, the most urgent first.
+    """List what a person should review, most urgent first.
 
     Args:
         pictures: with their labels.
-        limit: boxes of a lower confidence are to be looked at.
+        limit: boxes of lower confidence need review.
         classes: that the detector knows.
     """
     rows = []
@@ -195,7 +194,7 @@ def to_review(pictures: Sequence[Prelabelled], limit: float, classes: Sequence[s
 
 
 def _headless(picture: Prelabelled) -> list[FoundBox]:
-    """Faces that lie in no head: a head was missed, or the face is none."""
+    """Faces without a matching head: either a head was missed, or it is not a face."""
     faces = [found for found in picture.boxes if found.label == "face"]
     heads = [found for found in picture.boxes if found.label == "head"]
 

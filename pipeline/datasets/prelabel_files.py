@@ -1,7 +1,7 @@
-"""The files of a prelabelled set: YOLO in the project's layout, or COCO, with a review list and attributes beside.
+"""Write a prelabelled set: YOLO in the project's layout, or COCO, plus a review list and attributes.
 
-COCO of a prelabelled set: ``outputs/coco_entries.py`` says how it is written. ``review.csv`` lists what the
-classifier is unsure of, and points are in ``attributes.csv`` alone.
+``outputs/coco.py`` describes the COCO format. ``review.csv`` lists what the models are unsure of; points appear only in
+``attributes.csv``.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ COCO, REVIEW, ATTRIBUTES, CVAT = "_annotations.coco.json", "review.csv", "attrib
 
 @dataclass(frozen=True)
 class Form:
-    """How a set is written.
+    """How to write a set.
 
     Attributes:
         kind: ``yolo`` or ``coco``.
-        source: the set's name; of YOLO the column ``source``.
+        source: the set's name; for YOLO, the column ``source``.
         note: one line that says which models made the labels.
-        link: hard-link the pictures in place of copying them.
+        link: hard-link the pictures instead of copying them.
         shares: of train and val (YOLO).
         seed: of the split (YOLO).
     """
@@ -62,18 +62,18 @@ def write_set(
     attributes: Sequence[Attribute],
     form: Form,
 ) -> Path:
-    """Write a prelabelled set: all of it, or nothing.
+    """Write a prelabelled set, all of it or nothing.
 
     Args:
         out: its folder; must be new or empty.
-        pictures: with their labels; those with an error are in the review alone.
+        pictures: with their labels; those with an error appear only in the review.
         review: from ``to_review``.
         classes: of the detector, in order.
-        attributes: the classifier's; empty where they were not asked for.
-        form: how.
+        attributes: the classifier's; empty if they were not requested.
+        form: how to write it.
 
     Returns:
-        The file that holds the labels, or of YOLO says where they are: what ``data convert`` and Roboflow take.
+        The file that holds the labels, or for YOLO says where they are. ``data convert`` and Roboflow accept it.
 
     Raises:
         DataError: the folder is taken, a file cannot be written, or no picture could be read.
@@ -99,7 +99,7 @@ def write_set(
 
 
 def _wanted(path: Path) -> str:
-    """The name that a picture should have: its own; one whose suffix is no picture's is written again as PNG."""
+    """The preferred name for a picture: its own, or with a .png suffix if it must be rewritten as PNG."""
     return path.name if path.suffix.lower() in IMAGE_SUFFIXES else f"{path.stem or 'picture'}.png"
 
 
@@ -116,7 +116,7 @@ def _put_picture(source: Path, target: Path, link: bool) -> None:
 def _write_yolo(
     folder: Path, pictures: Sequence[Prelabelled], stems: Mapping[int, str], classes: Sequence[str], form: Form
 ) -> dict[int, str]:
-    """Labels, CSV and data.yaml; the pictures' names, relative to the folder."""
+    """Write labels, CSV and data.yaml. Returns the pictures' names, relative to the folder."""
     target = DataSet()
     splits = _splits([pictures[number] for number in stems], classes, form)
     names = {}
@@ -141,7 +141,7 @@ def _write_yolo(
         )
     for split in ("train", "val"):
         place = target.place(split)
-        if split not in splits:  # of a single picture, or of copies of one
+        if split not in splits:  # a single picture, or copies of one
             target.content[split] = target.place(splits[0])
         else:
             (folder / place).mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ def _write_yolo(
 
 
 def _splits(pictures: Sequence[Prelabelled], classes: Sequence[str], form: Form) -> list[str]:
-    """Train or val for each; near-duplicates on one side. All train where they are all alike."""
+    """Train or val for each picture, near-duplicates on the same side. All train if all are alike."""
     groups = near_duplicates([picture.fingerprint for picture in pictures])
     if len(set(groups)) < 2:
         return ["train"] * len(pictures)
@@ -168,7 +168,7 @@ def _corners(found: FoundBox) -> tuple[float, float, float, float]:
 
 
 def _review(pictures: Sequence[Prelabelled], review: Sequence[ReviewRow], names: Mapping[int, str]) -> bytes:
-    """``review.csv``: what to look at first. ``line`` is the box's in its label file, or its number in the picture."""
+    """``review.csv``, most urgent first. ``line`` is the box's line in its label file, or its number in the picture."""
     header = ("urgency", "file", "original", "what", "kind", "line", "confidence", "x1", "y1", "x2", "y2")
     rows = []
     for row in review:
@@ -184,7 +184,7 @@ def _review(pictures: Sequence[Prelabelled], review: Sequence[ReviewRow], names:
 def _attributes(
     pictures: Sequence[Prelabelled], names: Mapping[int, str], attributes: Sequence[Attribute], source: str
 ) -> bytes:
-    """``attributes.csv``: the faces, as ``data crop`` and then ``train-classifier`` take them; blank where unsure."""
+    """``attributes.csv``: the faces, as ``data crop`` and then ``train-classifier`` accept them; blank if unsure."""
     header = ["file", "source", "line", "confidence", "x1", "y1", "x2", "y2"]
     for attribute in attributes:
         if isinstance(attribute, PointsAttribute):
@@ -238,11 +238,11 @@ def coco_content(
     attributes: Sequence[Attribute],
     note: str,
 ) -> dict[str, Any]:
-    """COCO's object of the pictures that have a name in ``stems``.
+    """The COCO object for the pictures that have a name in ``stems``.
 
     Args:
         pictures: with their boxes.
-        stems: names by index of the picture.
+        stems: names by picture index.
         classes: of the detector.
         attributes: of the classifiers.
         note: says what made the boxes.

@@ -1,1 +1,1 @@
-"""``facepipe detect --engine ray``: pictures of folders and buckets over the machines of a Ray cluster."""
+"""``facepipe detect --engine ray``: process pictures in folders and buckets on a Ray cluster."""

@@ -26,15 +26,15 @@ from ...weights.store import find
 from ..console import counted
 
 STORE_BYTES = 256 * 2**20
-"""Of the object store that is started here: lists of pictures pass through it, no pictures."""
+"""Size of the object store started here. Only lists of pictures pass through it, never pictures."""
 
 ANSWER = 10.0
-"""Seconds for a cluster to answer."""
+"""Seconds to wait for a cluster to answer."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """How many actors, and the processors and GPUs that each has."""
+    """Number of actors, and the CPUs and GPUs of each."""
 
     count: int
     cpus: int
@@ -42,12 +42,13 @@ class Workers:
 
 
 def ray_module() -> Any:
-    """The module ``ray``, with ``ray.data``.
+    """Import ``ray`` together with ``ray.data``.
 
     Raises:
         MissingExtraError: it, or fsspec, is not installed.
     """
-    # Before the import: Ray reads them then. It would else send statistics home, and log what is no error of a run.
+    # Set before the import, because Ray reads them then. Otherwise it would send usage statistics, and log things that
+    # are not errors of a run.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     require("fsspec", "ray")
@@ -58,9 +59,9 @@ def ray_module() -> Any:
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[ModuleType]:
-    """Ray for the block: one that is started for it on this machine, or the one at an address.
+    """Connect to Ray for the duration of the block: a local instance, or the cluster at an address.
 
-    Where this process has a session of Ray already, that is taken, and stays.
+    If this process already has a Ray session, that one is used and left running.
 
     Raises:
         FacepipeError: there is no cluster at the address, or Ray cannot be started.
@@ -88,10 +89,10 @@ def cluster(address: str | None) -> Iterator[ModuleType]:
         what = "Ray cannot be started here" if address is None else f"{address}: no Ray cluster answers there"
         raise FacepipeError(f"{what} ({' '.join(str(error).split())[:300]})") from error
     try:
-        # Ray puts its own in place, which would end us without a word; not where this is no main thread.
+        # Ray installs its own handler, which would end us silently. Restoring fails only outside the main thread.
         with suppress(ValueError):
             signal.signal(signal.SIGTERM, ends)
-        # Ray's core would tell on standard output, in many lines, of every worker that is lost or ended.
+        # Ray's core would print many lines to stdout for every worker that is lost or ended.
         ray._private.worker._worker_logs_enabled = False
         yield ray
     finally:
@@ -100,13 +101,13 @@ def cluster(address: str | None) -> Iterator[ModuleType]:
 
 
 def _reach(address: str) -> None:
-    """See that somebody listens at ``HOST:PORT``: Ray itself tries for many minutes.
+    """Check that something listens at ``HOST:PORT``. Ray itself would retry for many minutes.
 
     Raises:
-        FacepipeError: nobody does.
+        FacepipeError: nothing does.
     """
     host, colon, port = address.rpartition("://")[2].rpartition(":")
-    if not colon or not port.isdigit():  # auto, say
+    if not colon or not port.isdigit():  # e.g. auto
         return
     with os_errors_as(FacepipeError, f"{address}: no Ray cluster answers there"):
         socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
@@ -114,8 +115,10 @@ def _reach(address: str) -> None:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """Drop what is written to standard error in the block: Ray's core tells there of the level that its log is set to.
-    What goes wrong it raises."""
+    """Discard stderr for the duration of the block.
+
+    Ray's core prints there which level its log is set to. Real errors are raised.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
     try:
@@ -128,20 +131,20 @@ def _silenced() -> Iterator[None]:
 
 
 def fit(ray: ModuleType, device: str, actors: int | None, threads: int | None, started_here: bool) -> Workers:
-    """How many workers there are and what each has.
+    """Decide how many workers there are and what each gets.
 
-    On processors each worker has ``threads`` of them, or an even share where only ``actors`` is given, or one. On GPUs
-    each has one of these, and the processors are shared evenly.
+    On CPUs each worker gets ``threads`` of them, or an even share if only ``actors`` is given, or one. On GPUs each
+    gets one GPU, and the CPUs are shared evenly.
 
     Args:
         ray: the module, connected to a cluster.
         device: ``cpu``, ``cuda`` or ``tensorrt``.
-        actors: workers; None takes what fits.
-        threads: processors of each; None takes an even share.
+        actors: number of workers; None takes what fits.
+        threads: CPUs per worker; None takes an even share.
         started_here: whether the cluster is this machine alone, which does not grow.
 
     Raises:
-        DeviceError: they cannot fit; in a cluster that is joined, which may grow, only if it has no GPU at all.
+        DeviceError: they cannot fit. In a joined cluster, which may grow, only if it has no GPU at all.
     """
     has = ray.cluster_resources()
     cpus, gpus = max(1, int(has.get("CPU", 1))), int(has.get("GPU", 0))
@@ -167,7 +170,7 @@ class ChosenModel:
     """One model.
 
     Attributes:
-        version: what ``weights.store.find`` takes on any machine: a version, or a folder's full path.
+        version: what ``weights.store.find`` accepts on any machine: a version, or the full path of a folder.
         precision: of its file.
         sha256: of that file.
         crop_sha256: of a classifier's crop recipe.
@@ -181,7 +184,7 @@ class ChosenModel:
     crop_sha256: str | None
 
     def check(self, sha256: str, crop_sha256: str | None) -> None:
-        """See that what was opened is what was chosen.
+        """Check that the opened model is the chosen one.
 
         Raises:
             WeightsError: it is another file, or has another crop recipe.
@@ -195,7 +198,7 @@ class ChosenModel:
 
 @dataclass(frozen=True)
 class ChosenModels:
-    """The detector and the classifiers of a run; ``attributes`` are those of each classifier, by its name."""
+    """The detector and the classifiers of a run. ``attributes`` holds each classifier's attributes by its name."""
 
     detector: ChosenModel
     classifiers: tuple[ChosenModel, ...]
@@ -203,7 +206,7 @@ class ChosenModels:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What names them exactly."""
+        """The settings that identify the models exactly."""
         named = {"detector": self.detector, **{f"classifier {each.name}": each for each in self.classifiers}}
         return {
             **{what: each.version for what, each in named.items()},
@@ -214,18 +217,18 @@ class ChosenModels:
     def open(
         self, device: str, threads: int, confidence: float | None, imgsz: int | None, tiles: bool | int
     ) -> tuple[FaceDetector, list[AttributeClassifier]]:
-        """Open them here.
+        """Open the models on this machine.
 
         Args:
             device: where they run.
             threads: within one operator.
-            confidence: least confidence of a box; None takes the release's.
+            confidence: minimum confidence of a box; None takes the release's.
             imgsz: the detector's input in pixels; None takes the release's.
             tiles: see ``Pipeline``.
 
         Raises:
-            WeightsError: a release is not here, is damaged or is another one.
-            DeviceError: the device is not there.
+            WeightsError: a release is missing, damaged or a different one.
+            DeviceError: the device is not available.
         """
         chosen = self.detector
         detector = FaceDetector(
@@ -241,11 +244,11 @@ class ChosenModels:
 
 
 def choose_models(detector: str | None, classifier: Sequence[str] | None, precision: str, device: str) -> ChosenModels:
-    """The models that the options name, without opening them: this machine may not have the device.
+    """Resolve the models named by the options without opening them, since this machine may lack the device.
 
     Args:
-        detector: a version or a release's folder; None takes the one in use.
-        classifier: the same of one or several classifiers.
+        detector: a version or a release's folder; None takes the default.
+        classifier: the same for one or more classifiers.
         precision: of the files, or ``auto``.
         device: decides what ``auto`` takes.
 

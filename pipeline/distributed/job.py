@@ -1,4 +1,4 @@
-"""What ``facepipe detect --engine ray`` does with its options, from the sources to the closing entry."""
+"""Run ``facepipe detect --engine ray``, from the sources to the ``_SUCCESS`` file."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from .output import SUCCESS, Counts, ResultsFolder, begin_or_resume, read_succes
 from .worker import Done, Task, Tries, Worker, read_counts
 
 AHEAD = 2
-"""Blocks that a worker is given at a time: the next one is there when it has done one."""
+"""Blocks queued per worker, so that the next one is there when a block is done."""
 NO_PROGRESS_SECONDS = 6 * 3600.0
-"""Seconds in which no block is done until Ray gives up: for clusters that grow slowly, and for slow machines."""
+"""Seconds without a finished block after which Ray gives up. Long, for slowly growing clusters and slow machines."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class RayJob:
     """The command's options.
 
     Attributes:
-        sources: what is looked at.
-        models: of the pipelines; their ``threads`` are processors of each worker, None takes what fits.
-        out: path or address of the results' folder.
-        address: of a cluster; None starts Ray here.
-        actors: workers; None takes what fits.
-        block: pictures in a block; None lets the number of pictures decide.
+        sources: what to analyse.
+        models: of the pipelines; their ``threads`` are the CPUs of each worker, None takes what fits.
+        out: path or address of the results folder.
+        address: of a cluster; None starts Ray locally.
+        actors: number of workers; None takes what fits.
+        block: pictures per block; None chooses it from the number of pictures.
     """
 
     sources: SourceOptions
@@ -56,14 +56,14 @@ class RayJob:
 
 
 def run_ray_job(job: RayJob) -> bool:
-    """Do it all, and say on the screen what there is to say. What is done already stays so.
+    """Run the job and report on the screen. Finished blocks are kept whatever happens.
 
     Returns:
-        Whether some picture, or a folder, could not be read.
+        Whether some picture or folder could not be read.
 
     Raises:
-        FacepipeError: of the sources, the results' folder, the models or the cluster; blocks that are done stay.
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after it was said how to go on.
+        FacepipeError: of the sources, the results folder, the models or the cluster; finished blocks are kept.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after printing how to resume.
     """
     ray_module()
     require("pyarrow")
@@ -99,7 +99,7 @@ def run_ray_job(job: RayJob) -> bool:
 
 
 class _Run:
-    """One run: its blocks, those that are to do, and what became of them."""
+    """One run: its blocks, those still to do, and their counts."""
 
     def __init__(self, job: RayJob, folder: ResultsFolder, sizes: dict[str, int | None]):
         self._job, self._folder = job, folder
@@ -127,7 +127,7 @@ class _Run:
         self._seconds = 0.0
 
     def all(self) -> Counts:
-        """Do what is to do, and close the folder."""
+        """Process the remaining blocks and write the ``_SUCCESS`` file."""
         total = sum(len(block.sources) for block in self._blocks)
         before = Counts()
         if self._there:
@@ -181,12 +181,12 @@ class _Run:
             self._seconds = time.perf_counter() - began
 
     def rate(self) -> str:
-        """How many pictures a second this run has done."""
+        """Pictures per second in this run."""
         return f"; {self._new.pictures / self._seconds:.1f} pictures/s" if self._new.pictures else ""
 
     def where_it_stands(self) -> str:
-        """What to say of a run that did not come to its end."""
-        try:  # workers write parts before we hear of them
+        """The message for a run that did not finish."""
+        try:  # workers may have written parts we have not heard of
             done = len({block.name for block in self._blocks} & self._folder.names())
         except FacepipeError as error:
             return f"interrupted ({error}); the same command goes on"
@@ -197,7 +197,7 @@ class _Run:
 
 
 def _tries(ray: ModuleType) -> Any:
-    """The actor that counts tries, on this very machine: it must not be lost with the workers that it counts."""
+    """Start the actor that counts tries, pinned to this machine so it is not lost with the workers that it counts."""
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
     )
@@ -205,16 +205,16 @@ def _tries(ray: ModuleType) -> Any:
 
 
 def _results(ray: ModuleType, task: Task, workers: Workers, blocks: Sequence[Block]) -> Generator[Done]:
-    """What becomes of the blocks, in the order in which they are done.
+    """Yield the outcome of each block as it finishes.
 
     Raises:
-        FacepipeError: Ray lost workers, or one ended for a reason of its own.
+        FacepipeError: Ray lost workers, or a worker failed for some other reason.
     """
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it would log is raised, too
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it would log is raised as well
     rows = [{"block": pickle.dumps(block)} for block in blocks]
     data = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         Worker,
@@ -239,7 +239,7 @@ def _results(ray: ModuleType, task: Task, workers: Workers, blocks: Sequence[Blo
 
 
 def _innermost(error: BaseException) -> str:
-    """What first went wrong, in one line: Ray wraps it several times, with stacks and colours."""
+    """The root cause in one line; Ray wraps it several times, with tracebacks and colours."""
     while (inner := getattr(error, "cause", None) or error.__cause__) is not None:
         error = inner
     lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines() or [""]

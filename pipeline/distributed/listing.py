@@ -1,4 +1,4 @@
-"""From the sources that a user names to blocks of pictures: local files, and those of buckets through fsspec."""
+"""Turn the sources that a user names into blocks of pictures: local files, and files in buckets through fsspec."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ...weights.registry.sources import open_store
 from ..inputs.sources import PICTURE_SUFFIXES, VIDEO_SUFFIXES, gather, is_store
 
 FEWEST, MOST = 25, 500
-"""Pictures in a block, where the user does not say. A worker that is lost loses as much; each is a file."""
+"""Default bounds on the pictures per block. A lost worker loses one block; each block is one file."""
 BLOCKS = 256
-"""Blocks that a run has at least, while they are not smaller than that: so that many workers end at the same time."""
+"""Minimum number of blocks in a run, unless they would become too small, so that many workers finish together."""
 
 
 @dataclass
@@ -27,10 +27,10 @@ class Listing:
     """What was found.
 
     Attributes:
-        sizes: bytes of each picture by its source (None where unknown), local ones first, then those of the
-            buckets, those of one address sorted by name.
-        passed_over: other files in the folders and globs; ``videos`` among them.
-        problems: one line each for what could not be listed or holds nothing.
+        sizes: bytes of each picture by its source (None if unknown), local ones first, then those in buckets, sorted by
+            name within each address.
+        passed_over: other files in the folders and globs, including the ``videos``.
+        problems: one line each for what could not be listed or contains nothing.
     """
 
     sizes: dict[str, int | None] = field(default_factory=dict)
@@ -44,15 +44,15 @@ def list_pictures(texts: Sequence[str], allow_url: bool = False, recursive: bool
 
     Args:
         texts: as ``inputs.sources.gather`` takes them, and addresses such as ``s3://bucket/**``, ``gs://bucket/folder``
-            and ``file:///srv/photos/*.jpg``. There ``**`` goes through folders; an object that is named itself is
-            taken whatever its suffix is; in folders and globs the suffix decides, and names that begin with a dot are
-            left out.
-        allow_url: take http and https URLs.
-        recursive: look in the folders of a folder too.
+            and ``file:///srv/photos/*.jpg``. In addresses ``**`` descends into folders. An object named explicitly is
+            taken whatever its suffix; in folders and globs the suffix decides, and names that begin with a dot are
+            skipped.
+        allow_url: accept http and https URLs.
+        recursive: descend into subfolders.
 
     Raises:
-        ImageError: nothing was found; a URL that is not allowed.
-        FacepipeError: a video is named, which this engine does not look at; or a store cannot be used.
+        ImageError: nothing was found, or a URL that is not allowed.
+        FacepipeError: a video is named, which this engine does not support, or a store cannot be used.
     """
     listing = Listing()
     local = [text for text in texts if not is_store(text)]
@@ -78,7 +78,7 @@ def list_pictures(texts: Sequence[str], allow_url: bool = False, recursive: bool
 
 
 def redacted_text(text: str) -> str:
-    """A source for messages, without keys where it is an address."""
+    """A source for messages; if it is an address, without keys."""
     return redacted(text) if is_store(text) else text
 
 
@@ -101,7 +101,7 @@ def _take(address: str, stores: Stores, recursive: bool, listing: Listing) -> No
                 return
             found = _below(system, path, recursive)
     except FileNotFoundError:
-        if _suffix(address) in PICTURE_SUFFIXES:  # its row will say that it is not there
+        if _suffix(address) in PICTURE_SUFFIXES:  # its row will say that it does not exist
             listing.sizes.setdefault(address, None)
         else:
             listing.problems.append(f"{redacted(address)}: not there")
@@ -110,7 +110,7 @@ def _take(address: str, stores: Stores, recursive: bool, listing: Listing) -> No
         raise
     except PermissionError as error:
         raise RemoteError(f"{redacted(address)}: may not be listed ({error})") from error
-    except Exception as error:  # each store's library has errors of its own
+    except Exception as error:  # each store's library has its own errors
         raise RemoteError(f"{redacted(address)}: cannot be listed: {described(error)}") from error
     before = len(listing.sizes)
     netloc = urlsplit(address).netloc
@@ -134,18 +134,18 @@ def _take_named(address: str, size: int | None, listing: Listing) -> None:
 
 
 def _below(system: Any, folder: str, recursive: bool) -> dict[str, Any]:
-    """The files below a folder, with what the store tells of them."""
+    """The files below a folder, with the details the store reports."""
     found: dict[str, Any] = system.find(folder, maxdepth=None if recursive else 1, detail=True)
     return found
 
 
 def _globbed(system: Any, pattern: str, recursive: bool) -> dict[str, Any]:
-    """The files that a glob stands for, and those in the folders that it stands for."""
+    """The files that match a glob, and those in the folders that match it."""
     found: dict[str, Any] = {}
     for path, info in system.glob(pattern, detail=True).items():
         if info["type"] != "directory":
             found[path] = info
-        elif "**" not in pattern:  # which has gone through them
+        elif "**" not in pattern:  # which has descended into them already
             found |= _below(system, path, recursive)
     return found
 
@@ -156,13 +156,13 @@ def _suffix(path: str) -> str:
 
 @dataclass(frozen=True)
 class Block:
-    """Some pictures in a row.
+    """A run of consecutive pictures.
 
     Attributes:
-        index: place among the blocks, from 0.
-        name: of its file; tells its sources and the run's settings apart from any others.
+        index: position among the blocks, from 0.
+        name: of its file; unique to its sources and the run's settings.
         sources: as they were found.
-        sizes: bytes of each, None where unknown.
+        sizes: bytes of each, None if unknown.
     """
 
     index: int
@@ -172,7 +172,7 @@ class Block:
 
 
 def block_size(pictures: int) -> int:
-    """Pictures in a block, for so many in all.
+    """Pictures per block, for a given total.
 
     >>> block_size(500), block_size(20_000), block_size(1_000_000)
     (25, 79, 500)
@@ -189,12 +189,12 @@ def list_hash(sources: Iterable[str]) -> str:
 
 
 def cut_blocks(sizes: Mapping[str, int | None], size: int, settings: Mapping[str, Any]) -> list[Block]:
-    """Cut a list into blocks; the same list, size and settings give the same blocks.
+    """Cut a list into blocks. The same list, size and settings give the same blocks.
 
     Args:
-        sizes: the sources in order, and their bytes.
-        size: pictures in a block.
-        settings: all that the rows depend on; a part of each name.
+        sizes: the sources in order, with their bytes.
+        size: pictures per block.
+        settings: everything that the rows depend on; part of each block's name.
     """
     sources: Sequence[str] = list(sizes)
     text = json.dumps(settings, sort_keys=True)
@@ -207,24 +207,24 @@ def cut_blocks(sizes: Mapping[str, int | None], size: int, settings: Mapping[str
 
 
 def scheme_of(address: str) -> str:
-    """``s3`` of ``s3://bucket/a.jpg``."""
+    """The scheme of an address: ``s3`` of ``s3://bucket/a.jpg``."""
     return address.partition("://")[0].lower()
 
 
 class Stores:
-    """The file systems of addresses, each opened once. Threads may share them."""
+    """The file systems of addresses, each opened once. Thread-safe."""
 
     def __init__(self) -> None:
         self._systems: dict[str, Any] = {}
 
     def open(self, address: str) -> tuple[Any, str]:
-        """The file system of an address, and the path there.
+        """Open the file system of an address, and return it with the path there.
 
         Raises:
-            WeightsError: no store that another process can reach, or one that fsspec does not know; an address with a
+            WeightsError: a store that other processes cannot reach, or that fsspec does not know; or an address with a
                 password.
-            RemoteError: a network is forbidden (``FACEPIPE_OFFLINE``).
-            MissingExtraError: what the store needs is not installed.
+            RemoteError: the network is forbidden (``FACEPIPE_OFFLINE``).
+            MissingExtraError: a package that the store needs is not installed.
         """
         scheme, netloc = scheme_of(address), urlsplit(address).netloc
         root = f"{scheme}://{netloc}/"
@@ -249,7 +249,7 @@ def address_of(system: Any, scheme: str, netloc: str, path: str) -> str:
     Args:
         system: of fsspec.
         scheme, netloc: of the address that was listed.
-        path: as the store gives it: ``bucket/a.jpg`` of S3, ``/srv/a.jpg`` of a disk.
+        path: as the store returns it: ``bucket/a.jpg`` for S3, ``/srv/a.jpg`` for a disk.
 
     Raises:
         WeightsError: the store has no address that leads back to that path.

@@ -1,10 +1,10 @@
-"""What a folder of results says of itself: what its run was begun with, which parts are there, and whether that is all.
+"""The results folder of a run, on disk or in a bucket: its settings, its parts, and whether it is complete.
 
-``_facepipe.json`` is written first: the settings that the rows depend on and the number of pictures in a block.
-``part-000000-….parquet`` appear in any order. ``_SUCCESS`` is written last, with the counts. Readers of Parquet pass
-over names that begin with an underscore or a dot, and take the parts in the order of their names.
+``_facepipe.json`` is written first: the settings that the rows depend on and the number of pictures per block.
+``part-000000-….parquet`` files appear in any order. ``_SUCCESS`` is written last, with the counts. Parquet readers skip
+names that begin with an underscore or a dot, and read the parts in the order of their names.
 
-The folder that the results go to, on a disk or in a bucket. What is in it is whole: files appear in one step.
+Files are written atomically, so everything in the folder is complete.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .listing import Stores, scheme_of
 RECORD, SUCCESS = "_facepipe.json", "_SUCCESS"
 PART = re.compile(r"part-\d{6,}-[0-9a-f]{12}\.parquet\Z")
 FORM = 1
-"""Of the record; another one is not read."""
+"""Format version of the record. Other versions are rejected."""
 
 Settings = Mapping[str, Any]
 SUFFIX = ".parquet"
@@ -38,7 +38,7 @@ SUFFIX = ".parquet"
 
 @dataclass(frozen=True)
 class Counts:
-    """Of some pictures: how many, faces in them, how many could not be read."""
+    """Counts over some pictures: how many, faces in them, and how many could not be read."""
 
     pictures: int = 0
     faces: int = 0
@@ -51,21 +51,20 @@ class Counts:
 def begin_or_resume(
     folder: ResultsFolder, settings: Settings, block: int | None, usual_block: int, restart: bool
 ) -> int:
-    """Begin a run in a folder, or see that the one which was begun there is this one.
+    """Start a run in a folder, or check that the run started there is this one.
 
     Args:
         folder: of the results.
-        settings: all that the rows depend on, JSON-native.
-        block: pictures in a block, as the user wants it; None where any will do.
-        usual_block: what a new run then takes.
-        restart: drop what is done.
+        settings: everything that the rows depend on, JSON-native.
+        block: pictures per block requested by the user; None if any will do.
+        usual_block: default for a new run.
+        restart: discard what is done.
 
     Returns:
-        Pictures in a block.
+        Pictures per block.
 
     Raises:
-        FacepipeError: another run's results, or files that no run of this engine has made; it cannot be read or
-            written.
+        FacepipeError: the folder holds another run's results or unrelated files, or cannot be read or written.
     """
     names = folder.names()
     if names and RECORD not in names:
@@ -81,7 +80,7 @@ def begin_or_resume(
                 f"{folder.label}: was begun with --block {before['block']}; leave it out, or begin anew with --restart"
             )
         return int(before["block"])
-    # The closing entry goes first: what is left when this is interrupted must not look finished.
+    # Remove _SUCCESS first: if this is interrupted, the rest must not look finished.
     for name in [*(names & {SUCCESS}), *parts]:
         folder.remove(name)
     size = block or usual_block
@@ -91,12 +90,12 @@ def begin_or_resume(
 
 
 def write_success(folder: ResultsFolder, counts: Counts, parts: int) -> None:
-    """Say that all is there.
+    """Mark the run as complete.
 
     Args:
         folder: of the results.
-        counts: of all parts together.
-        parts: how many there are.
+        counts: over all parts.
+        parts: number of parts.
 
     Raises:
         FacepipeError: it cannot be written.
@@ -140,7 +139,7 @@ class ResultsFolder:
         label: the address for messages.
 
     Raises:
-        FacepipeError: another ending, a store that cannot be used, or a password in the address.
+        FacepipeError: a different suffix, a store that cannot be used, or a password in the address.
     """
 
     def __init__(self, address: str):
@@ -159,7 +158,7 @@ class ResultsFolder:
             self._local = Path(address).expanduser()
 
     def names(self) -> set[str]:
-        """The names of the files in it; none where it is not there.
+        """The names of the files in the folder; empty if it does not exist.
 
         Raises:
             FacepipeError: it cannot be listed, or is a file.
@@ -186,7 +185,7 @@ class ResultsFolder:
         return names
 
     def read(self, name: str) -> bytes:
-        """A file's content.
+        """Read a whole file.
 
         Raises:
             FacepipeError: it cannot be read.
@@ -199,7 +198,7 @@ class ResultsFolder:
 
     @contextmanager
     def open(self, name: str) -> Iterator[Any]:
-        """A file to be read in places.
+        """Open a file for random access.
 
         Raises:
             FacepipeError: it cannot be read.
@@ -213,7 +212,7 @@ class ResultsFolder:
                     yield file
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file in one step: in a bucket a put is one, elsewhere it is renamed when it is whole.
+        """Write a file atomically: a bucket's put is atomic; elsewhere the complete file is renamed into place.
 
         Raises:
             FacepipeError: it cannot be written.
@@ -245,7 +244,7 @@ class ResultsFolder:
 
     @contextmanager
     def _asking(self, what: str, name: str = "") -> Iterator[None]:
-        """Errors of the disk and of the store's library as ours."""
+        """Convert errors of the disk and of the store's library to ours."""
         place = f"{self.label}/{name}" if name else self.label
         try:
             yield
@@ -254,5 +253,5 @@ class ResultsFolder:
         except OSError as error:
             kind = FacepipeError if self._local is not None else RemoteError
             raise kind(f"{place}: cannot be {what} ({error.strerror or error})") from error
-        except Exception as error:  # each store's library has errors of its own
+        except Exception as error:  # each store's library has its own errors
             raise RemoteError(f"{place}: cannot be {what}: {described(error)}") from error

@@ -1,4 +1,4 @@
-"""A worker: one process with one pipeline, which reads a block of pictures ahead and writes its Parquet file."""
+"""A worker: one process with one pipeline that prefetches a block of pictures and writes its Parquet file."""
 
 from __future__ import annotations
 
@@ -31,38 +31,40 @@ if TYPE_CHECKING:
 
 
 THREADS = 16
-"""Requests at a time. One takes some 30 to 100 ms of a bucket; a core needs one picture in that time, a GPU many."""
+"""Concurrent requests. One request to a bucket takes some 30 to 100 ms; in that time a core needs one picture, a GPU
+many."""
 BYTES = 64 * 2**20
-"""Held at a time, or one picture, if it alone has more."""
+"""Maximum bytes held at a time, or a single picture if it is larger."""
 GUESS = 2**20
-"""Bytes of a picture of unknown size."""
+"""Assumed bytes of a picture of unknown size."""
 READ_TRIES = 3
 PAUSE = 0.5
 """Seconds before the second try; twice that before the third."""
 COUNTS = b"facepipe"
-"""Key of a part's counts in its metadata."""
+"""Metadata key of a part's counts."""
 ERRORS = 20
-"""Errors of a block that are shown on the screen; its rows hold all of them."""
+"""Maximum errors per block shown on the screen; its rows hold all of them."""
 MOST_AT_ONCE = 16
-"""Pictures at work on at a time in a worker with a GPU."""
+"""Maximum pictures processed at a time in a worker with a GPU."""
 TRIES = 4
-"""Workers that may be lost with one block; a machine that goes away costs one."""
+"""Workers that may be lost on one block; a machine that goes away costs one."""
 MANY = 8
-"""From so many pictures on a block of which the store gives none is no block of bad pictures."""
+"""If the store returns none of a block's pictures and there are at least this many, the store is at fault, not the
+pictures."""
 NONE = Counts()
 
 
 class ReadAhead:
-    """The pictures of one block, fetched in their order while others are worked on.
+    """Prefetches the pictures of one block in order while others are processed.
 
     Args:
         stores: opened ones.
-        sizes: bytes of each picture by its address, None where unknown; in the order in which they will be asked for.
-        limits: pictures over the limit on bytes are not fetched.
+        sizes: bytes of each picture by its address, None if unknown, in the order in which they will be requested.
+        limits: pictures over the byte limit are not fetched.
 
     Attributes:
-        refused: pictures that the store did not give although it did not say that they are not there.
-        why: what it said of the first of them.
+        refused: pictures that the store did not return, other than those it reported as missing.
+        why: the store's reason for the first of them.
     """
 
     def __init__(self, stores: Stores, sizes: Iterable[tuple[str, int | None]], limits: Limits):
@@ -80,11 +82,11 @@ class ReadAhead:
         return source in self._sizes
 
     def take(self, source: str) -> bytes:
-        """The encoded picture; each is given once.
+        """Return the encoded picture. Each is returned once.
 
         Raises:
-            ImageError: it is not there, or the store does not give it.
-            ImageTooLargeError: over the limit on bytes.
+            ImageError: it does not exist, or the store does not return it.
+            ImageTooLargeError: over the byte limit.
         """
         with self._lock:
             while self._waiting and (source not in self._coming or self._room()):
@@ -98,7 +100,7 @@ class ReadAhead:
                 self._held -= self._weight(source)
 
     def close(self) -> None:
-        """Fetch no more."""
+        """Stop fetching."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _room(self) -> bool:
@@ -131,7 +133,7 @@ class ReadAhead:
             except PermissionError as error:
                 self._count(str(error) or "refused")
                 raise ImageError(f"{name}: cannot be read ({' '.join(str(error).split()) or 'refused'})") from error
-            except Exception as error:  # each store's library has errors of its own, and it may have been the network
+            except Exception as error:  # each store's library has its own errors, and it may have been the network
                 if number == READ_TRIES:
                     self._count(described(error))
                     raise ImageError(f"{name}: cannot be read ({described(error)})") from error
@@ -145,7 +147,7 @@ class ReadAhead:
 
 
 class Tries:
-    """An actor that counts how often a block was begun: Ray gives the block of a lost worker to another for ever."""
+    """An actor that counts how often a block was started, because Ray would retry a lost worker's block forever."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -161,11 +163,11 @@ class Task:
     """The settings that every worker of a run gets.
 
     Attributes:
-        facepipe: the version that the run was started with.
+        facepipe: the version that started the run.
         models, device, threads, confidence, imgsz, tiles, reduced_decode: of the pipeline.
         allow_url: as there.
-        out: address of the results' folder.
-        base: the folder that relative paths begin in; None where there are none.
+        out: address of the results folder.
+        base: the folder that relative paths start from; None if there are none.
         tries: handle of a ``Tries`` actor.
     """
 
@@ -185,12 +187,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a block.
+    """The outcome of a block.
 
     Attributes:
         counts: of its pictures.
-        errors: the first of its pictures that could not be read.
-        trouble: why it could not be done at all, and the run has to end; None if it could.
+        errors: of the first pictures that could not be read.
+        trouble: why the block failed altogether and the run must end; None if it succeeded.
     """
 
     name: str
@@ -200,7 +202,7 @@ class Done:
 
 
 class BucketPipeline(Pipeline):
-    """A pipeline whose sources may be addresses in buckets: those of ``ahead``, which fetches them."""
+    """A pipeline that also accepts addresses in buckets: those that ``ahead`` fetches."""
 
     ahead: ReadAhead | None = None
 
@@ -216,9 +218,9 @@ class BucketPipeline(Pipeline):
 
 
 class Worker:
-    """An actor of Ray Data's ``map_batches``. A row of a batch is a pickled ``Block``, one of its answer a ``Done``.
+    """An actor for Ray Data's ``map_batches``. Each input row is a pickled ``Block``, each output row a ``Done``.
 
-    A block is done whole or not at all, and twice if Ray has it done twice, which leaves the same file.
+    A block is written completely or not at all. If Ray processes it twice, the result is the same file.
     """
 
     def __init__(self, task: Task):
@@ -257,7 +259,7 @@ class Worker:
                         "lie in a bucket, or in folders that every machine sees under the same path"
                     ) from error
             detector, classifiers = task.models.open(task.device, task.threads, task.confidence, task.imgsz, task.tiles)
-            # Beside a GPU reading and decoding take all the processors: as many pictures at once as there are of them.
+            # With a GPU, reading and decoding can use all CPUs: process as many pictures at once as there are CPUs.
             at_once = None if task.device == "cpu" else max(2, min(MOST_AT_ONCE, task.threads))
             self._pipeline = BucketPipeline(
                 detector,
@@ -315,10 +317,10 @@ class Worker:
 
 
 def read_counts(folder: ResultsFolder, name: str) -> Counts:
-    """The counts that a part holds in its metadata.
+    """Read the counts from a part's metadata.
 
     Raises:
-        FacepipeError: it cannot be read, or is no part of a run.
+        FacepipeError: it cannot be read, or is not part of a run.
     """
     from pyarrow import ArrowException, parquet
 

@@ -1,1 +1,1 @@
-"""Results drawn into pictures, and faces hidden."""
+"""Draws results on pictures, and hides faces."""

@@ -1,13 +1,12 @@
-"""Faces or heads made unrecognisable, for publishing.
+"""Makes faces or heads unrecognisable, for publishing.
 
-What is put in a face's place is made from a few colours, the averages of at most ``CELLS`` by ``CELLS`` cells that lie
-over its box: as squares (pixelate), or run into each other (blur). Nothing else of the face goes into it, whatever the
-picture's size, so no sharpening brings it back; a Gaussian blur of a fixed width would leave a large face legible, and
-can in part be undone. The colours remain. Networks that were trained on blurred or pixelated pictures of a few known
-persons tell these apart by little more (McPherson et al., "Defeating Image Obfuscation with Deep Learning", 2016, arXiv
-1609.00408: mosaics of up to 16-pixel cells on faces about 100 pixels high). The cells are larger here, four over a
-face; still it is no proof against somebody who knows who may be in the picture, and has hair, clothes and place to go
-by.
+A face is replaced by a few colours, the averages of at most ``CELLS`` by ``CELLS`` cells over its box, either as
+squares (pixelate) or blended into each other (blur). Nothing else of the face is used, whatever the picture's size, so
+no sharpening brings it back. A Gaussian blur of fixed width would leave a large face legible and can partly be undone.
+The colours remain: networks trained on blurred or pixelated pictures of a few known persons can tell them apart from
+little more (McPherson et al., "Defeating Image Obfuscation with Deep Learning", 2016, arXiv 1609.00408: mosaics with
+cells of up to 16 pixels on faces about 100 pixels high). The cells here are larger, four over a face, but this does not
+protect against someone who knows who may be in the picture and has hair, clothes and place to go by.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ from ..inputs.image_reader import Frame
 from ..result_data import Box, ResultData
 
 CELLS = 5
-"""Cells along the longer side of what is hidden."""
+"""Number of cells along the longer side of the hidden area."""
 MARGIN = 0.12
-"""Added to a box on each side, as a fraction of its longer side: a box that is a little off leaves no ear or chin."""
+"""Margin on each side of a box, as a fraction of its longer side: a slightly misplaced box leaves no ear or chin."""
 FEATHER = 0.08
-"""Width of a blurred patch's soft border, outside of what is hidden whole, as a fraction of the longer side."""
+"""Width of a blurred patch's soft border, outside the fully hidden area, as a fraction of the longer side."""
 
 How = Literal["blur", "pixelate"]
 What = Literal["faces", "heads"]
 
 
 def hide(frame: Frame, result: ResultData, how: How = "blur", what: What = "faces", more: Iterable[Box] = ()) -> Frame:
-    """Hide what was found in a picture; what was not found stays as it is.
+    """Hide what was found in a picture; the rest stays unchanged.
 
     Args:
-        frame: the picture that the result is of, BGR, uint8, (height, width, 3). It is left as it is.
+        frame: the picture that the result is of, BGR, uint8, (height, width, 3). It is not modified.
         result: its result.
-        how: ``pixelate`` puts a mosaic over each box and its margin; ``blur`` puts a soft ellipse around both.
-        what: ``faces``, or ``heads``: these and the faces that lie in none.
-        more: boxes that are hidden, too, see ``second_look``.
+        how: ``pixelate`` puts a mosaic over each box and its margin; ``blur`` covers both with a soft ellipse.
+        what: ``faces``, or ``heads``, which hides heads and all faces.
+        more: further boxes to hide, see ``second_look``.
 
     Returns:
-        A new picture of the same size, BGR, uint8, without any drawing.
+        A new picture of the same size, BGR, uint8, with nothing drawn on it.
     """
     if how not in ("blur", "pixelate") or what not in ("faces", "heads"):
         raise ValueError(f"expected blur or pixelate, and faces or heads, got {how!r} and {what!r}")
@@ -69,7 +68,7 @@ def _pixelate(canvas: np.ndarray, box: Box) -> None:
 
 
 def _blur(canvas: np.ndarray, box: Box) -> None:
-    """The ellipse through the corners of the box with its margin is hidden whole; around it the picture fades in."""
+    """Hide the ellipse through the corners of the box with its margin completely; around it, fade into the picture."""
     wide, high = box.x2 - box.x1, box.y2 - box.y1
     margin = MARGIN * max(wide, high)
     axes = np.sqrt(2) * (wide / 2 + margin), np.sqrt(2) * (high / 2 + margin)
@@ -95,7 +94,7 @@ def _blur(canvas: np.ndarray, box: Box) -> None:
 
 
 def _cells(part: np.ndarray) -> np.ndarray:
-    """The average colours of at most ``CELLS`` by ``CELLS`` cells, as square as may be."""
+    """The average colours of at most ``CELLS`` by ``CELLS`` cells that are as square as possible."""
     height, width = part.shape[:2]
     side = max(height, width) / CELLS
     size = max(1, min(round(width / side), width // 2)), max(1, min(round(height / side), height // 2))
@@ -103,7 +102,7 @@ def _cells(part: np.ndarray) -> np.ndarray:
 
 
 def _reach(canvas: np.ndarray, box: Box, margin: float) -> tuple[int, int, int, int]:
-    """Whole pixels that hold a box and its margin, in the picture."""
+    """The whole pixels that cover a box and its margin, clipped to the picture."""
     height, width = canvas.shape[:2]
     added = max(1.0, margin * max(box.x2 - box.x1, box.y2 - box.y1))
     x1, y1 = int(np.floor(box.x1 - added)), int(np.floor(box.y1 - added))

@@ -1,4 +1,4 @@
-"""Results drawn onto their pictures: legible over any background and at any size, and off the faces."""
+"""Draws results on pictures: legible on any background and at any size, with labels off the faces."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from .options import DrawOptions
 from .placement import Placed, Rectangle, Space, Wanted, place_labels
 
 SMALL = 640
-"""A picture whose longer side is shorter is enlarged (8 times at most), for text has no room in it."""
+"""Pictures whose longer side is shorter are enlarged (at most 8 times), because text does not fit in them."""
 FACE, HEAD, POINT = (96, 220, 64), (255, 168, 64), (64, 208, 255)  # BGR
 INK, PAPER = (255, 255, 255), (24, 24, 24)
 LIGHT = 0.45
-"""How much of a head's line is seen where the head belongs to a face."""
+"""Opacity of a head's outline if the head belongs to a face."""
 DETAILED, FEW = 3, 6
-"""A face has its whole label when it is so many lines of text high, and one of so few; else the short form."""
+"""A face gets its full label if it is at least ``DETAILED`` text lines high and there are at most ``FEW`` faces;
+otherwise it gets the short form."""
 DOT = 0.1
-"""Largest point by its face's shorter side; where it would have to be larger, points are left out."""
+"""Maximum diameter of a point as a fraction of its face's shorter side; points that would be larger are left out."""
 
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Sizes that follow the picture's.
+    """Sizes that scale with the picture.
 
     Attributes:
-        zoom: how often the picture is enlarged.
+        zoom: factor by which the picture is enlarged.
         letter: height of a letter in pixels.
-        stroke: width of a line.
+        stroke: width of a line in pixels.
     """
 
     zoom: int
@@ -49,22 +50,22 @@ class _Sizes:
 
     @property
     def step(self) -> int:
-        """From line to line."""
+        """Distance between text lines in pixels."""
         return round(1.6 * self.letter)
 
     @property
     def pad(self) -> int:
-        """Around a text."""
+        """Padding around text in pixels."""
         return round(0.5 * self.letter)
 
 
 class Drawer:
-    """Draws results, picture after picture.
+    """Draws results on one picture after another.
 
     Args:
         options: what is drawn.
 
-    In a video labels keep their place beside a person while it is free, so that they can be read.
+    In a video, labels keep their place next to a person while it is free, so that they can be read.
     """
 
     def __init__(self, options: DrawOptions | None = None):
@@ -76,11 +77,11 @@ class Drawer:
         """Draw what was found in a picture.
 
         Args:
-            frame: the picture that the result is of, BGR, uint8, (height, width, 3). It is left as it is.
-            result: its result. The number in a face's label is its place in ``result.faces``.
+            frame: the picture that the result is of, BGR, uint8, (height, width, 3). It is not modified.
+            result: its result. The number in a face's label is its index in ``result.faces``.
 
         Returns:
-            The annotated picture, BGR, uint8; a small one comes out larger. ``placed`` has the labels' rectangles by
+            The annotated picture, BGR, uint8; small pictures are enlarged. ``placed`` has the labels' rectangles by
             face.
         """
         sizes = _Sizes.of(frame)
@@ -101,7 +102,7 @@ class Drawer:
     def _labels(self, canvas: np.ndarray, result: ResultData, sizes: _Sizes) -> dict[int, Rectangle]:
         faces = [_pixels(face.box, sizes.zoom) for face in result.faces]
         heads = [_pixels(head.box, sizes.zoom) for head in result.heads] if "heads" in self._options.layers else []
-        margin = sizes.stroke + 1  # a box's line lies half outside of it
+        margin = sizes.stroke + 1  # half of a box's line lies outside of it
         kept_off = [(x1 - margin, y1 - margin, x2 + margin, y2 + margin) for x1, y1, x2, y2 in faces]
         texts = {
             number: texts
@@ -127,7 +128,7 @@ class Drawer:
         return {number: found.at for number, found in placed.items()}
 
     def _forms(self, number: int, face: Face, detailed: bool) -> list[list[str]]:
-        """The texts that may stand beside a face, the longest first."""
+        """The possible texts of a face's label, the longest first."""
         fields = self._options.fields
         forms = [label(number, face, fields)] if detailed else []
         forms += [[short]] if (short := short_label(face, fields)) else []
@@ -146,12 +147,12 @@ def draw(frame: Frame, result: ResultData, options: DrawOptions | None = None) -
     """Draw heads, faces, points and attributes; see :class:`Drawer`.
 
     Args:
-        frame: the picture that the result is of, BGR, uint8, (height, width, 3). It is left as it is.
+        frame: the picture that the result is of, BGR, uint8, (height, width, 3). It is not modified.
         result: its result.
         options: what is drawn; None draws everything.
 
     Returns:
-        The annotated picture, BGR, uint8; a small one comes out larger.
+        The annotated picture, BGR, uint8; small pictures are enlarged.
     """
     return Drawer(options)(frame, result)
 
@@ -162,12 +163,12 @@ def _pixels(box: Box, zoom: int) -> Rectangle:
 
 
 def _thinner(stroke: int, box: Rectangle) -> int:
-    """A line that is no broader than a small face bears."""
+    """Limit the line width for small faces."""
     return max(1, min(stroke, round(min(box[2] - box[0], box[3] - box[1]) / 25)))
 
 
 def _draw_heads(canvas: np.ndarray, result: ResultData, sizes: _Sizes) -> None:
-    """Heads; those that belong to a face lightly, for its box says where they are."""
+    """Draw heads, faintly if they belong to a face, whose box already shows where they are."""
     owned = {face.head for face in result.faces}
     for number, head in enumerate(result.heads):
         box = _pixels(head.box, sizes.zoom)
@@ -188,7 +189,7 @@ def _draw_heads(canvas: np.ndarray, result: ResultData, sizes: _Sizes) -> None:
 
 
 def _outline(canvas: np.ndarray, box: Rectangle, colour: tuple[int, int, int], stroke: int) -> None:
-    """A coloured line on a darker, broader one, so that it shows on any background."""
+    """Draw a coloured line over a darker, wider one, so that it shows on any background."""
     for line, width in ((PAPER, stroke + 2), (colour, stroke)):
         cv2.rectangle(canvas, box[:2], (box[2] - 1, box[3] - 1), line, width, cv2.LINE_AA)
 
@@ -219,7 +220,7 @@ def _text_size(lines: Sequence[str], sizes: _Sizes) -> tuple[int, int]:
 
 
 def _points(sizes: _Sizes) -> int:
-    """The font's size at which a capital is as high as a letter is to be."""
+    """The font size at which capitals have the height of a letter."""
     return round(1.35 * sizes.letter)
 
 

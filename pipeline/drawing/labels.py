@@ -1,4 +1,4 @@
-"""What labels say of a face: all of it, in short, or its number alone."""
+"""The text of face labels: complete, short, or the number alone."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from ...classifier.inference.attributes import AttributeValue, ClassValue, Numer
 from ..result_data import Face
 
 POSITIVE, NEGATIVE = ("yes", "true", "1"), ("no", "false", "0", "none")
-"""Classes that say that an attribute is there, or not."""
+"""Names of classes that mean that an attribute is present, or absent."""
 
 
 def label(index: int, face: Face, fields: Sequence[str] | None = None) -> list[str]:
-    """The lines of a face's label: its number and confidence, then one for each attribute that words can tell.
+    """The lines of a face's label: its number and confidence, then one line per attribute that can be put in words.
 
-    Of a person that is followed through a video it is the person's number alone, for that does not flicker.
+    For a tracked person in a video, the first line is only the person's number, which does not flicker.
 
     Args:
-        index: the face's place in the result.
+        index: the face's index in the result.
         face: the face.
-        fields: the attributes to name, and then no number; None names all.
+        fields: the attributes to name, without the number line; None names all.
     """
     lines = []
     if fields is None:
@@ -29,7 +29,7 @@ def label(index: int, face: Face, fields: Sequence[str] | None = None) -> list[s
 
 
 def short_label(face: Face, fields: Sequence[str] | None = None) -> str:
-    """``F 31 · smile``: initials and numbers, then what a face has; "" where there is nothing to say.
+    """``F 31 · smile``: initials and numbers, then what a face has; "" if there is nothing to say.
 
     Args:
         face: the face.
@@ -53,12 +53,12 @@ def short_label(face: Face, fields: Sequence[str] | None = None) -> str:
 
 
 def number_label(index: int, face: Face) -> str:
-    """The face's number in the result, or the person's in a video."""
+    """The face's number in the result, or the person's number in a video."""
     return str(index if face.track is None else face.track)
 
 
 def in_words(value: AttributeValue) -> str:
-    """``male 0.98``, ``34 years (28-41)``, ``?`` of an unsure classifier; nothing for points, which are drawn."""
+    """``male 0.98``, ``34 years (28-41)``, ``?`` if the classifier is unsure; "" for points, which are drawn."""
     if isinstance(value, ClassValue):
         return "?" if value.value is None else f"{value.value} {value.probability:.2f}"
     if isinstance(value, NumericValue):

@@ -1,4 +1,4 @@
-"""What is drawn into pictures and videos."""
+"""Options for what is drawn on pictures and videos."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class DrawOptions:
     """Which layers are drawn, and what labels say.
 
     Attributes:
-        layers: of ``boxes`` (of faces), ``labels``, ``points`` and ``heads``.
-        fields: names of the attributes that labels name; None names all of them, and the face's number.
+        layers: any of ``boxes`` (of faces), ``labels``, ``points`` and ``heads``.
+        fields: names of the attributes in labels; None shows all of them and the face's number.
 
     Raises:
-        FacepipeError: there is no such layer.
+        FacepipeError: an unknown layer.
     """
 
     layers: frozenset[str] = frozenset(LAYERS)
@@ -33,7 +33,7 @@ class DrawOptions:
 
     @classmethod
     def parse(cls, layers: str | None, fields: str | None) -> DrawOptions:
-        """The options of a command line: names between commas, None for all.
+        """Parse command-line options: comma-separated names, or None for all.
 
         Raises:
             FacepipeError: an unknown layer, or no name at all.
@@ -42,10 +42,10 @@ class DrawOptions:
         return cls(frozenset(chosen), None if fields is None else _names("--label-fields", fields))
 
     def check(self, attributes: Iterable[str]) -> None:
-        """See to it that the models in use have the attributes that labels are to name.
+        """Check that the models in use have the attributes that labels should show.
 
         Raises:
-            FacepipeError: one is not there.
+            FacepipeError: an attribute does not exist.
         """
         known = tuple(attributes)
         for name in self.fields or ():
@@ -54,7 +54,7 @@ class DrawOptions:
 
     @property
     def words(self) -> str | None:
-        """All that differs from the usual, for a run's settings; None where nothing does."""
+        """What differs from the default, for a run's settings; None if nothing does."""
         if self == DrawOptions():
             return None
         fields = "" if self.fields is None else f"; labels: {', '.join(self.fields)}"

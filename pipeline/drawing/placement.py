@@ -1,8 +1,8 @@
-"""Where labels go: into the picture's free space, off every face and off each other.
+"""Places labels in the free space of a picture, off every face and off each other.
 
-The picture is divided into cells; those that a face or a label touches are taken. For each label every place where it
-would lie on free cells only is looked at (by a table of sums), and the one nearest to its face is chosen; there are so
-few cells that looking at all of them takes about a millisecond. Large faces come first.
+The picture is divided into cells; those that a face or a label touches are taken. For each label, every position on
+free cells only is considered (using a summed-area table), and the one nearest to its face is chosen. There are so few
+cells that checking all of them takes about a millisecond. Large faces come first.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from dataclasses import dataclass, field
 import numpy as np
 
 Rectangle = tuple[int, int, int, int]
-"""x1, y1, x2, y2 in pixels, the second corner outside."""
+"""x1, y1, x2, y2 in pixels; the second corner is exclusive."""
 NEAR = 0.35
-"""A label is near its face within this share of the face's longer side, or two lines of text."""
+"""A label is near its face within this fraction of the face's longer side, or two lines of text if that is more."""
 FAR = 0.4
-"""And may stand away from it, with a line that leads to it, within this share of the picture's longer side."""
+"""A label may be further away, with a leader line, within this fraction of the picture's longer side."""
 LOOKED_AT = 40
-"""Nearest places that are tried for a leader that crosses no other face."""
+"""Number of nearest positions that are tried for a leader that crosses no other face."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A label that wants a place.
+    """A label to be placed.
 
     Attributes:
-        face: what it is about.
-        sizes: width and height in pixels of its forms, the longest first.
-        before: by form, where it stood in the frame before, from the face's corner; of videos.
+        face: the rectangle of its face.
+        sizes: width and height in pixels of each of its forms, the longest first.
+        before: form and offset (x, y) from the face's corner in the previous frame; for videos only.
     """
 
     face: Rectangle
@@ -42,9 +42,9 @@ class Placed:
     """Where a label goes.
 
     Attributes:
-        form: which of its forms, by number.
+        form: index of the form used.
         at: its rectangle.
-        leader: ends of the line from it to its face, None where it stands beside that.
+        leader: ends of the line from the label to its face; None if it is next to the face.
     """
 
     form: int
@@ -54,13 +54,13 @@ class Placed:
 
 @dataclass
 class Space:
-    """The picture while labels are placed.
+    """The picture while labels are being placed.
 
     Args:
         width, height: of the picture in pixels.
         cell: side of a cell in pixels.
         faces: rectangles that no label may touch.
-        heads: rectangles that labels keep off where there is room enough elsewhere.
+        heads: rectangles that labels avoid if there is room elsewhere.
     """
 
     width: int
@@ -72,7 +72,7 @@ class Space:
     _soft: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        # Cells that lie in the picture whole.
+        # Only cells that lie entirely in the picture.
         shape = max(1, self.height // self.cell), max(1, self.width // self.cell)
         self._hard, self._soft = np.zeros(shape, bool), np.zeros(shape, bool)
         for face in self.faces:
@@ -85,10 +85,10 @@ class Space:
         cells[max(0, y1 // self.cell) : -(-y2 // self.cell), max(0, x1 // self.cell) : -(-x2 // self.cell)] = True
 
     def place(self, wanted: Wanted) -> Placed | None:
-        """Find the best place for a label and take it; None where there is none for any of its forms.
+        """Find the best place for a label and take it; None if none of its forms fits.
 
-        A long form near the face is better than a short one near it; then come short forms near it, then these from
-        further away.
+        The previous frame's place comes first. Then longer forms near the face are preferred to shorter ones near it,
+        and these to shorter ones further away.
         """
         longer = max(wanted.face[2] - wanted.face[0], wanted.face[3] - wanted.face[1])
         near = max(NEAR * longer, 2.0 * wanted.sizes[-1][1])
@@ -111,7 +111,7 @@ class Space:
             self._mark(cells, at)
 
     def _kept(self, wanted: Wanted) -> Placed | None:
-        """The place of the frame before, if it is free still: labels that jump cannot be read."""
+        """The place of the previous frame, if it is still free: labels that jump cannot be read."""
         if wanted.before is None or wanted.before[0] >= len(wanted.sizes):
             return None
         form, right, below = wanted.before
@@ -137,7 +137,7 @@ class Space:
         rows, columns = cells.shape
         if wide > columns or high > rows:
             return None
-        # Only places within reach of the face are looked at.
+        # Only positions within reach of the face are considered.
         reach = int(most) // self.cell + 1
         x1, y1, x2, y2 = (side // self.cell for side in wanted.face)
         left, right = max(0, x1 - reach - wide), min(columns - wide, x2 + 1 + reach)
@@ -165,11 +165,11 @@ class Space:
         return fallback
 
     def _leader(self, at: Rectangle, face: Rectangle, line: int) -> tuple[int, int, int, int] | None:
-        """A line between the nearest points of both, where they are more than half a line of text apart."""
+        """The line between the closest points of both, if they are more than half a text line apart."""
         ends: tuple[list[int], list[int]] = ([], [])
         for low, high in ((0, 2), (1, 3)):
             between = max(at[low], face[low]), min(at[high], face[high])
-            if between[0] <= between[1]:  # they lie beside each other: straight
+            if between[0] <= between[1]:  # they overlap on this axis: a straight line
                 middle = sum(between) // 2
                 ends[0].append(middle)
                 ends[1].append(middle)
@@ -181,26 +181,26 @@ class Space:
 
 
 def _distances(xs: np.ndarray, ys: np.ndarray, size: tuple[int, int], face: Rectangle) -> tuple[np.ndarray, np.ndarray]:
-    """Gaps between a face and labels at some places, and what these cost: corners and odd heights a little more."""
+    """Gaps between a face and label positions, and their costs: corners and unaligned positions cost a little more."""
     right, below = xs + size[0], ys + size[1]
     across = np.maximum(np.maximum(face[0] - right, xs - face[2]), 0)
     down = np.maximum(np.maximum(face[1] - below, ys - face[3]), 0)
     distance = np.hypot(across, down)
-    # Labels line up with an edge of their face, at its right or above it rather than elsewhere.
+    # Prefer labels aligned with an edge of their face, and to its right or above it.
     lined = np.minimum(np.abs(xs - face[0]), np.abs(ys - face[1]))
     side = 0.15 * size[1] * ((xs < face[0]).astype(float) + (ys > face[1]))
     return distance, distance + 0.1 * lined + side
 
 
 def _crosses(line: tuple[int, int, int, int], box: Rectangle) -> bool:
-    """Whether a line goes through a rectangle."""
+    """Whether a line crosses a rectangle."""
     steps = np.linspace(0, 1, 24)
     x, y = line[0] + (line[2] - line[0]) * steps, line[1] + (line[3] - line[1]) * steps
     return bool(((x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3])).any())
 
 
 def place_labels(space: Space, wanted: Mapping[int, Wanted]) -> dict[int, Placed]:
-    """Places for labels by face, the largest face first; a label without room has none.
+    """Place labels by face, the largest face first; a label that does not fit is left out.
 
     Args:
         space: the picture and what is taken in it.

@@ -1,9 +1,9 @@
-"""A look for what is to be hidden, by which too much is better than too little.
+"""A second search for what is to be hidden, which prefers too many boxes to too few.
 
-For hiding, a face that is missed costs more than a box that holds none. So boxes are taken from a lower confidence on
-than results have; and where nothing is found at that of results, or something large that the border cuts off, the
-picture is looked at on a second scale (the large faces of close-ups are small there) and turned by quarters (a detector
-that learnt from upright faces misses lying ones).
+When hiding, a missed face costs more than a box without one. So boxes are accepted from a lower confidence than in
+results. And if nothing reaches the confidence of results, or something large is cut off by the border, the picture is
+also searched at a second scale (where the large faces of close-ups are small) and in quarter turns (a detector trained
+on upright faces misses lying ones).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from ..two_stage import box_of
 from .anonymize import What
 
 CONFIDENCE = 0.1
-"""Least confidence of what is hidden, unless the user says otherwise."""
+"""Default minimum confidence of what is hidden."""
 COARSE = 320
-"""The second scale: pixels of a picture's longer side."""
+"""The second scale, as the length in pixels of a picture's longer side."""
 LARGE, BORDER = 0.3, 0.02
-"""A box is large from this share of the picture's shorter side on, and at the border within that one."""
+"""A box is large from this fraction of the picture's shorter side on, and at the border within the second fraction."""
 
 
 class SecondLook:
@@ -32,8 +32,8 @@ class SecondLook:
 
     Args:
         detector: finds faces and heads; its model is shared.
-        what: ``faces``, or ``heads``: both of them.
-        confidence: least confidence of a box, 0 to 1; no more than the detector's own is used.
+        what: ``faces``, or ``heads`` for both.
+        confidence: minimum confidence of a box, 0 to 1; the detector's own is used if it is lower.
     """
 
     def __init__(self, detector: FaceDetector, what: What, confidence: float = CONFIDENCE):
@@ -47,14 +47,14 @@ class SecondLook:
             self._looks.append(coarse)
 
     def find(self, frame: Frame, turns: bool = True) -> list[Box]:
-        """Look at a picture.
+        """Search a picture for boxes.
 
         Args:
             frame: BGR, uint8, (height, width, 3).
-            turns: look at it turned, too, where it is doubtful; a video's frames are too many for that.
+            turns: also search it in quarter turns if in doubt; too slow for the frames of a video.
 
         Returns:
-            Boxes in pixels of the frame; one thing may have several.
+            Boxes in pixels of the frame; the same face or head may have several.
         """
         found = self._first.detect([frame])[0]
         boxes = self._boxes(found)
@@ -83,12 +83,12 @@ def _large_at_border(found: Detections, frame: Frame) -> bool:
 
 
 def _turned_back(boxes: list[Box], quarter: int, frame: Frame) -> list[Box]:
-    """Boxes of a frame that ``numpy.rot90`` turned by quarters, in pixels of the frame."""
+    """Convert boxes of a frame that ``numpy.rot90`` turned back to pixels of the original frame."""
     height, width = frame.shape[:2]
-    if quarter == 1:  # (x, y) went to (y, width - x)
+    if quarter == 1:  # (x, y) became (y, width - x)
         return [Box(x1=width - b.y2, y1=b.x1, x2=width - b.y1, y2=b.x2) for b in boxes]
     if quarter == 2:
         return [Box(x1=width - b.x2, y1=height - b.y2, x2=width - b.x1, y2=height - b.y1) for b in boxes]
-    if quarter == 3:  # (x, y) went to (height - y, x)
+    if quarter == 3:  # (x, y) became (height - y, x)
         return [Box(x1=b.y1, y1=height - b.x2, x2=b.y2, y2=height - b.x1) for b in boxes]
     return boxes

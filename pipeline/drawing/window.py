@@ -1,4 +1,4 @@
-"""Windows: a picture until a key is pressed (``Result.show``), videos and cameras live (``detect --show``)."""
+"""Windows: a picture until a key is pressed (``Result.show``), or live videos and cameras (``detect --show``)."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from .draw import Drawer
 from .options import DrawOptions
 
 Show = Callable[[Frame, ResultData], bool]
-"""Shows a frame with its result; false once the window was closed."""
+"""Shows a frame with its result; returns False once the window was closed."""
 TITLE = "facepipe"
 CLOSING = (ord("q"), 27)
 """Keys that close the window: q and Escape."""
 LARGEST = (1280, 720)
-"""Width and height in pixels that a window begins with at most; its user may enlarge it."""
+"""Maximum initial width and height of a window in pixels; the user may enlarge it."""
 FLAGS = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
 CALM = {"QT_LOGGING_RULES": "default.warning=false"}
-"""OpenCV's Qt complains of fonts that it does not need here."""
+"""Silences OpenCV's Qt, which complains about fonts that are not needed here."""
 PATIENCE = 30.0
-"""Seconds that a display may take to answer."""
+"""Seconds to wait for a display to answer."""
 
 
 def check_display(instead: str) -> None:
     """Check that a window can be opened.
 
     Args:
-        instead: what else one can do, for the error.
+        instead: an alternative to suggest in the error.
 
     Raises:
-        FacepipeError: there is no display, none that answers, or this OpenCV has no windows.
+        FacepipeError: there is no display, it does not answer, or this OpenCV has no window support.
     """
     if re.search(r"GUI:\s+NONE", cv2.getBuildInformation()):
         raise FacepipeError(
@@ -49,7 +49,7 @@ def check_display(instead: str) -> None:
     display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if not display:
         raise FacepipeError(f"there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); {instead}")
-    # Qt ends the whole process where the display does not answer, so another one tries.
+    # Qt ends the whole process if the display does not answer, so try in a separate one.
     command = [sys.executable, "-c", f"import cv2; cv2.namedWindow({TITLE!r})"]
     try:
         tried = subprocess.run(
@@ -63,7 +63,7 @@ def check_display(instead: str) -> None:
 
 
 def show_until_key(picture: Frame, title: str) -> None:
-    """Show a picture, BGR, uint8, (height, width, 3), until a key is pressed or the window closed.
+    """Show a picture, BGR, uint8, (height, width, 3), until a key is pressed or the window is closed.
 
     Raises:
         FacepipeError: no window can be opened.
@@ -78,10 +78,10 @@ def show_until_key(picture: Frame, title: str) -> None:
 
 @contextmanager
 def live_window(options: DrawOptions | None = None) -> Iterator[Show]:
-    """What shows the frames of videos while the block lasts; ``check_display`` tells if it can.
+    """Yield a function that shows video frames during the block; check first with ``check_display``.
 
     Args:
-        options: what is drawn into the frames; None draws everything.
+        options: what is drawn on the frames; None draws everything.
     """
     drawer, opened = Drawer(options), False
 
@@ -103,7 +103,7 @@ def live_window(options: DrawOptions | None = None) -> Iterator[Show]:
 
 
 def _open(title: str, picture: Frame) -> None:
-    """Open a window of the picture's size, or one that a screen has room for."""
+    """Open a window of the picture's size, or smaller to fit on a screen."""
     for name, value in CALM.items():
         os.environ.setdefault(name, value)
     cv2.namedWindow(title, FLAGS)

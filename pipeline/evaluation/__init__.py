@@ -1,1 +1,1 @@
-"""``facepipe evaluate``: both models measured together, on photos with labelled faces."""
+"""``facepipe evaluate``: measure both models together on photos with labelled faces."""

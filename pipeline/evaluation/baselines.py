@@ -1,7 +1,7 @@
-"""The version in use, and the released one that a run started from, measured on the run's own validation rows.
+"""Measure the version in use, and the release that a run started from, on the run's own validation rows.
 
-The reports lie beside those of the run's files (``RUN/evaluation/<version>``), where publishing reads them. A training
-that publishes does the same at its end (``weights.rivals``).
+The reports are stored with those of the run's files (``RUN/evaluation/<version>``), where publishing reads them. A
+training run that publishes does the same at its end (``weights.rivals``).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from ...weights.rivals import measure_rivals
 
 
 def measure_baselines(run: Path, name: str | None = None) -> list[str]:
-    """Measure what a run's model is to be compared with; what is there already is left as it is.
+    """Measure the versions that a run's model is to be compared with. Existing reports are left as they are.
 
     Args:
         run: the folder of a run that was exported and measured.
         name: of the classifier that it becomes; None for the run's own.
 
     Returns:
-        A sentence for each version that could not be measured: its data is not there any more, say, or was cut by
-        another recipe.
+        A sentence for each version that could not be measured, e.g. because its data is gone or was cut by another
+        recipe.
 
     Raises:
-        WeightsError: the folder is no run, or was not exported.
+        WeightsError: the folder is not a run, or was not exported.
     """
     exported = exported_release(run)
     measure = _measure_detector if exported.stage == "detector" else _measure_classifier
@@ -44,7 +44,7 @@ def _measure_detector(run: Path, release: Release, folder: Path) -> None:
 def _measure_classifier(run: Path, release: Release, folder: Path) -> None:
     from ...classifier.training.keras_backend import import_keras
 
-    import_keras()  # the modules below do, with all that its backend says
+    import_keras()  # the modules below do, with all its backend's output
     from ...classifier.export.release import measure_rival
     from ...classifier.training.run_folder import read_settings
 

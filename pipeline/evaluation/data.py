@@ -1,8 +1,8 @@
-"""Photos with labelled faces for ``facepipe evaluate``, from tables and COCO files.
+"""Read photos with labelled faces for ``facepipe evaluate`` from tables and COCO files.
 
 A table has the columns of the classifier's data: ``file``, ``x1,y1,x2,y2`` in pixels of the upright picture, and the
-attributes; several rows may name one picture. A row without a box and without labels shows the detector a picture that
-has no (further) face; ``ignore=yes`` makes a row's box a region that counts neither way.
+attributes; several rows may name one picture. A row without a box or labels shows the detector a picture that has no
+(further) face; ``ignore=yes`` makes a row's box a region that counts neither way.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ...weights.manifest import Attribute
 EVERY_SPLIT = "all"
 FACE = "face"
 FOLDERS = ("", "images", "../images")
-"""Below the file's own folder, where pictures are looked for."""
+"""Where to look for pictures, relative to the file's own folder."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Photo:
 
     Attributes:
         file: its path.
-        name: as the data have it.
+        name: as in the data.
         rows: of its labelled faces in ``Photos.faces``, int (k,).
         ignored: regions that count neither way, (m, 4), in pixels.
     """
@@ -51,11 +51,11 @@ class Photos:
     """Pictures and their labelled faces.
 
     Attributes:
-        faces: one row a face, every one with a box.
-        photos: the pictures, in the order in which the data name them first.
-        split: that was chosen.
+        faces: one row per face, each with a box.
+        photos: the pictures, in the order in which the data first name them.
+        split: the chosen split.
         data: the ``--data`` texts, without folders of this machine.
-        without_split: files without a column ``split``; all of their rows are measured.
+        without_split: files without a column ``split``; all their rows are measured.
     """
 
     faces: FaceTable
@@ -71,7 +71,7 @@ def read_photos(texts: Sequence[str], attributes: tuple[Attribute, ...], split: 
     Args:
         texts: CSV, Parquet or COCO files.
         attributes: what the classifiers read; the data may label any of them.
-        split: train, val, test or all. Of data without a column ``split`` every row is taken.
+        split: train, val, test or all. Data without a column ``split`` is taken whole.
 
     Raises:
         DataError: a file that cannot be read, a cell that is not in the schema, a labelled face without a box, a crop,
@@ -122,7 +122,7 @@ def _yes(table: FaceTable) -> np.ndarray:
 
 
 def _check(table: FaceTable, ignored: np.ndarray, boxed: np.ndarray) -> None:
-    """Every row is a photo's; a box is one; labels have a box to belong to."""
+    """Check that every row is from a photo, boxes are valid, and labels have a box to belong to."""
     for row in range(len(table)):
         where = table.places[row]
         if table.columns["framing"][row]:
@@ -142,14 +142,14 @@ def _check(table: FaceTable, ignored: np.ndarray, boxed: np.ndarray) -> None:
 
 
 def read_coco(path: Path) -> Rows:
-    """Read the faces of a COCO instances file, as CVAT and facepipe write them.
+    """Read the faces of a COCO instances file, as written by CVAT and facepipe.
 
-    Every picture gives a row for each annotation of the category ``face`` (of every category, where there is only one),
-    or one row without a box. ``iscrowd`` is a region to ignore. An attribute that is a truth value is ``yes`` or
-    ``no``; a list or a table is left out, and so is an empty one.
+    Every picture gives one row per annotation of the category ``face`` (of any category, if there is only one), or one
+    row without a box. ``iscrowd`` marks a region to ignore. A boolean attribute becomes ``yes`` or ``no``; lists,
+    objects and empty attributes are left out.
 
     Raises:
-        DataError: the file is no such file; the message names the entry.
+        DataError: the file is not a COCO file; the message names the entry.
     """
     try:
         content = path.read_bytes()
@@ -211,7 +211,7 @@ def _labels(annotation: dict[str, Any], category: dict[str, Any]) -> dict[str, s
 
 
 def _root(path: Path, images: dict[Any, str]) -> Path:
-    """The folder that holds the first picture; the file's own where none does, so that the error names its row."""
+    """The folder that holds the first picture; if none does, the file's own folder, so that the error names its row."""
     for folder in FOLDERS:
         root = path.parent / folder
         if images and (root / next(iter(images.values()))).is_file():

@@ -1,20 +1,21 @@
-"""What is lost where, end to end: figures with intervals.
+"""Measure what is lost where, end to end, with confidence intervals.
 
-A labelled face is *right* end to end when it was found and its attribute is right on the found box. What is missing to
-1 is split without rest, face by face:
+A labelled face is *right* end to end if it was found and its attribute is right on the found box. The gap to 1 is split
+exactly, face by face:
 
 - ``unread``: the classifier refuses the true box (too small);
 - ``classifier``: wrong on the true box;
-- ``missed``: right on the true box, and the face was not found;
-- ``shifted``: right on the true box and not on the found one, less those that are right on the found one alone.
+- ``missed``: right on the true box, but the face was not found;
+- ``shifted``: right on the true box but not on the found one, minus those right on the found one only.
 
-Right means: a class that is the likeliest; a number no further off than 5 % of its range (5 years), or in the labelled
-range where only that is known; points whose eyes are off by less than a tenth of their distance. The errors themselves
-(years, eye distances) have no value for a face that was missed and stand apart, on the found faces, both boxes paired.
+Right means: for classes, the likeliest one is the labelled one; for numbers, within 5 % of the range (5 years), or in
+the labelled range if only that is known; for points, the eyes are off by less than a tenth of their distance. The
+errors themselves (years, eye distances) have no value for a missed face. They are reported separately, on the found
+faces, with both boxes paired.
 
 Intervals are 95 % percentiles of a cluster bootstrap (Davison and Hinkley, "Bootstrap Methods and their Application",
-1997, section 3.8): whole pictures are drawn, for the faces of one share its light and its blur. Differences are drawn
-as differences of the same faces.
+1997, section 3.8). Whole pictures are drawn, because the faces in one share its light and its blur. Differences are
+drawn as differences of the same faces.
 """
 
 from __future__ import annotations
@@ -33,19 +34,19 @@ from ...weights.manifest import Attribute, Metric, NumericAttribute, PointsAttri
 from .predictions import EndToEnd, Read
 
 BOOTS, BLOCK = 1000, 100
-"""Resamplings, and how many are drawn at a time."""
+"""Number of bootstrap resamplings, and how many are drawn at a time."""
 STEPS = ("unread", "classifier", "missed", "shifted")
-"""Where something is lost, in the order of the work."""
+"""Where something is lost, in processing order."""
 SIZES = (Sizes(0, 8), *BANDS)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One mean over rows and its 95 % interval.
+    """A mean over rows with its 95 % interval.
 
     Attributes:
         value: NaN without rows.
-        count: rows behind it.
+        count: number of rows behind it.
     """
 
     value: float
@@ -55,12 +56,12 @@ class Figure:
 
 
 def mean_figures(values: np.ndarray, pictures: np.ndarray, boots: int = BOOTS, seed: int = 0) -> list[Figure]:
-    """The mean of each column, with the interval of a bootstrap by picture.
+    """The mean of each column, with an interval from a bootstrap by picture.
 
     Args:
         values: float (n, k); NaN does not count.
         pictures: int (n,), the picture of each row; whole pictures are drawn.
-        boots: resamplings.
+        boots: number of resamplings.
         seed: of the random draws.
 
     Returns:
@@ -94,7 +95,7 @@ class Losses:
     Attributes:
         right: what counts as right, in words.
         on_true: share right on the true boxes, of all labelled faces.
-        steps: what each of ``STEPS`` takes; ``shifted`` may be negative.
+        steps: the loss at each of ``STEPS``; ``shifted`` may be negative.
         end: share right end to end.
         on_true_found, on_found: share right on either box, of the faces that were found.
     """
@@ -110,13 +111,13 @@ class Losses:
 
 @dataclass(frozen=True)
 class Errors:
-    """An error that only a face that was read has, on the true boxes and on the found ones.
+    """An error that is defined only for faces that were read, on the true boxes and on the found ones.
 
     Attributes:
         measure: ``mae`` in the attribute's unit, ``eye_error`` or ``point_error_of_side``, or ``interval_coverage``.
         every: on the true boxes of all faces.
         on_true, on_found: of the faces read on both boxes.
-        shift: the difference of these two, paired; above 0 where the found boxes give more.
+        shift: the paired difference of these two; above 0 where the found boxes give more.
     """
 
     attribute: str
@@ -151,14 +152,14 @@ def right_rows(
     starts: np.ndarray,
     sides: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Whether each row is right, float (n,): 1 or 0, NaN where unlabelled.
+    """Whether each row is right, float (n,): 1 or 0, NaN if unlabelled.
 
     Args:
         attribute: the schema's entry.
         output: (n, width) as the classifier gives it.
         target: as in FaceTable; points as fractions of the crop's side.
-        starts: of the labelled ranges of a number, rising; the range that holds a value is the last that starts below.
-        sides: longer sides of the boxes in pixels, (n,); None reads every face as one seen large.
+        starts: ascending starts of a number's labelled ranges; a value belongs to the last range that starts below it.
+        sides: longer sides of the boxes in pixels, (n,); None treats every face as large.
     """
     errors = row_errors(attribute, output, target, sides)
     if isinstance(attribute, PointsAttribute):
@@ -173,7 +174,7 @@ def right_rows(
 
 
 def criterion(attribute: Attribute, target: np.ndarray) -> str:
-    """When :func:`right_rows` counts a row as right, in a few words; labels as in FaceTable.
+    """When :func:`right_rows` counts a row as right, in a few words.
 
     Args:
         attribute: the schema's entry.
@@ -195,11 +196,11 @@ class Figures:
         self.seen, self.boots = seen, boots
 
     def mean(self, values: np.ndarray, rows: np.ndarray | None = None) -> Figure:
-        """The mean of one number a row, over some rows.
+        """The mean of one number per row, over some rows.
 
         Args:
             values: (n,), one for each labelled face; NaN does not count.
-            rows: bool or int (k,), the faces that are taken; None takes all.
+            rows: bool or int (k,), the faces to include; None takes all.
         """
         chosen = slice(None) if rows is None else rows
         return mean_figures(values[chosen][:, None], self.seen.picture[chosen], self.boots)[0]
@@ -216,15 +217,18 @@ class Figures:
 
     @cached_property
     def alarms(self) -> Figure:
-        """False face alarms a picture."""
+        """False face alarms per picture."""
         count = len(self.seen.photos.photos)
         each = np.bincount([alarm.photo for alarm in self.seen.alarms], minlength=count).astype(float)
         return mean_figures(each[:, None], np.arange(count), self.boots)[0]
 
     @cached_property
     def convention(self) -> dict[str, float]:
-        """How the found boxes differ from the labels in the median: ``width`` and ``height`` as ratios, ``right`` and
-        ``down`` as shares of the true box's longer side. Empty where nothing was found."""
+        """Median difference between found boxes and labels.
+
+        ``width`` and ``height`` are ratios, ``right`` and ``down`` fractions of the true box's longer side. Empty if
+        nothing was found.
+        """
         seen = self.seen
         if not seen.found.any():
             return {}
@@ -237,7 +241,7 @@ class Figures:
 
     @cached_property
     def losses(self) -> tuple[Losses, ...]:
-        """Of each attribute, over all faces."""
+        """The losses of each attribute, over all faces."""
         return self._losses(np.ones(len(self.seen.picture), bool))
 
     def _losses(self, rows: np.ndarray) -> tuple[Losses, ...]:
@@ -245,7 +249,7 @@ class Figures:
 
     @cached_property
     def _right(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """For each attribute and either box, 1 where a row is right and 0 where not or not read, NaN if unlabelled."""
+        """For each attribute and either box: 1 if a row is right, 0 if wrong or not read, NaN if unlabelled."""
         found = {}
         for attribute in self.seen.attributes:
             labels = self.seen.photos.faces.targets[attribute.name]
@@ -258,7 +262,7 @@ class Figures:
                 output, target = _filled(read, attribute)
                 right = right_rows(attribute, output, target, starts, read.sides[attribute.name])
                 both.append(np.where(np.isnan(right) | read.read[attribute.name], right, 0.0))
-            labelled = ~np.isnan(both[0])  # of points: those of the true crop are there, those of no found crop too
+            labelled = ~np.isnan(both[0])  # points are labelled in the true crop, even without a found crop
             found[attribute.name] = both[0], np.where(labelled, np.nan_to_num(both[1]), np.nan)
         return found
 
@@ -289,7 +293,7 @@ class Figures:
 
     @cached_property
     def errors(self) -> tuple[Errors, ...]:
-        """Of numbers and points."""
+        """The errors of numbers and points."""
         found = []
         for attribute in self.seen.attributes:
             if not isinstance(attribute, NumericAttribute | PointsAttribute):
@@ -306,8 +310,10 @@ class Figures:
         return tuple(found)
 
     def scores(self) -> dict[str, list[Metric]]:
-        """The classifier's own metrics (``classifier/scores.py``, in detail): on the true boxes of all faces, and on
-        either box of those found."""
+        """The classifier's own detailed metrics (``classifier/evaluation/metrics.py``).
+
+        They are computed on the true boxes of all faces, and on either box of the found faces.
+        """
         found = self.seen.found
         parts = {"true boxes": (self.seen.on_true, np.ones(len(found), bool))}
         parts |= {"true boxes, found faces": (self.seen.on_true, found), "found boxes": (self.seen.on_found, found)}
@@ -324,7 +330,7 @@ class Figures:
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """By the face's size, and by each feature of the people and the source, in groups of at least ``SMALLEST``."""
+        """By face size, and by each feature of the people and the source, in groups of at least ``SMALLEST``."""
         named: list[tuple[str, str, np.ndarray]] = [
             ("size", str(size).removesuffix(" at 640"), size.holds(self.seen.sides)) for size in SIZES
         ]
@@ -340,7 +346,7 @@ class Figures:
 
 
 def _filled(read: Read, attribute: Attribute) -> tuple[np.ndarray, np.ndarray]:
-    """Outputs and labels of an attribute, with zeros in the outputs of rows that were not read."""
+    """Outputs and labels of an attribute, with zeros as outputs of rows that were not read."""
     known = read.read[attribute.name]
     output = np.where(known[:, None], read.seen.outputs[attribute.name], 0.0)
     return output, read.seen.targets[attribute.name]

@@ -1,7 +1,8 @@
-"""Both models on photos with labelled faces: what was read on the true boxes, and what on the boxes that were found.
+"""Run both models on photos with labelled faces, reading attributes on the true boxes and on the found ones.
 
-The steps are those that serve: the detector's boxes at its own threshold, ``match_heads``, ``cut_region``, the released
-ONNX files. A found face box belongs to the true one that it overlaps most, one to one (``detector/matching.py``).
+The steps are those used in serving: the detector's boxes at its own threshold, ``match_heads``, ``cut_region``, the
+released ONNX files. A found face box is matched one to one with the true box that it overlaps most
+(``detector/evaluation/matching.py``).
 """
 
 from __future__ import annotations
@@ -33,23 +34,23 @@ CHUNK = 8
 
 @dataclass(frozen=True)
 class Read:
-    """What the classifiers said of some rows of a table.
+    """What the classifiers read on some rows of a table.
 
     Attributes:
         seen: raw outputs and labels; NaN in the outputs of rows that were not read.
-        read: for each attribute the rows that were, bool (n,). A face that was not found, or whose box was too small,
-            was not.
+        read: for each attribute, the rows that were read, bool (n,). A face that was not found, or whose box was too
+            small, was not.
     """
 
     seen: Predictions
     read: dict[str, np.ndarray]
     sides: dict[str, np.ndarray]
-    """For each attribute the longer side of the box that was cut, in pixels, (n,); 1 where none was."""
+    """For each attribute, the longer side of the box that was cut, in pixels, (n,); 1 if none was."""
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """A found face that is none: the picture's index in ``Photos.photos``, its box, (4,), and its confidence."""
+    """A false alarm: the picture's index in ``Photos.photos``, its box, (4,), and its confidence."""
 
     photo: int
     box: np.ndarray
@@ -67,12 +68,13 @@ class EndToEnd:
         attributes: that are read, in order, and labelled somewhere.
         photos: the data; pictures that could not be read are left out.
         picture: of each row, its index in ``photos.photos``, int (n,).
-        least: intersection over union from which a found box is the labelled face's.
+        least: minimum IoU for a found box to match a labelled face.
         confidence: the detector's threshold.
-        boxes: found for each row, (n, 4), NaN where the face was missed.
-        overlap: of that box with the true one, (n,), NaN where missed.
-        sides: longer side of the true box in pixels, the picture scaled to ``detector.matching.REFERENCE``, (n,).
-        alarms: found faces that are none.
+        boxes: found for each row, (n, 4), NaN if the face was missed.
+        overlap: IoU of that box with the true one, (n,), NaN if missed.
+        sides: longer side of the true box in pixels, with the picture scaled to
+            ``detector.evaluation.matching.REFERENCE``, (n,).
+        alarms: false alarms.
         on_true: what was read on the true boxes.
         on_found: what was read on the found ones.
         failed: what is wrong with each picture that could not be read.
@@ -115,10 +117,10 @@ def predict_end_to_end(
         detector: finds ``face``.
         classifiers: that read different attributes, those of the photos' table.
         photos: the data.
-        least: intersection over union from which a found box is the labelled face's.
-        precision: of the detector's file that runs, as ``FaceDetector`` was given it.
-        workers: threads that read pictures.
-        progress: called with the pictures that are done and their total.
+        least: minimum IoU for a found box to match a labelled face.
+        precision: of the detector's file, as passed to ``FaceDetector``.
+        workers: number of threads that read pictures.
+        progress: called with the pictures done and their total.
 
     Raises:
         DataError: no picture can be read, or none of the labels is of an attribute that is read.
@@ -160,7 +162,7 @@ def _frame(photo: Photo) -> Frame | ImageError:
 
 
 class _Collector:
-    """Collects what the models say, picture by picture."""
+    """Collects the models' outputs, picture by picture."""
 
     def __init__(
         self, photos: Photos, named: dict[str, AttributeClassifier], least: float, blank: dict[str, np.ndarray]
@@ -170,7 +172,7 @@ class _Collector:
         self.outputs = [{name: values.copy() for name, values in blank.items()} for _ in range(2)]
         self.targets = [
             {name: photos.faces.targets[name].astype(np.float32) for name in blank} for _ in range(2)
-        ]  # points of either are moved into its own crops
+        ]  # points are moved into each table's own crops
         self.cut_sides = [{name: np.ones(count) for name in blank} for _ in range(2)]
         self.boxes, self.overlap, self.sides = np.full((count, 4), np.nan), np.full(count, np.nan), np.zeros(count)
         self.picture = np.zeros(count, int)
@@ -198,7 +200,7 @@ class _Collector:
         for which, (owners, boxes, chosen) in enumerate(
             ((rows, truth, np.arange(len(rows))), (hit_rows, faces.boxes, hits))
         ):
-            # Every box of its kind takes part in the matching with heads, as it does in serving.
+            # All boxes of a kind take part in the matching with heads, as in serving.
             own = [None] * len(boxes) if heads is None else match_heads(boxes, heads)
             places = [
                 (int(row), boxes[one], None if heads is None or (head := own[one]) is None else heads[head])
@@ -207,7 +209,7 @@ class _Collector:
             self._read(which, frame, places)
 
     def _read(self, which: int, frame: Frame, places: Sequence[tuple[int, np.ndarray, np.ndarray | None]]) -> None:
-        """Classify some rows' boxes: 0 the true ones, 1 those found."""
+        """Classify some rows' boxes: 0 for the true ones, 1 for the found ones."""
         table = self.photos.faces
         for classifier in self.named.values():
             crops = [(row, cut_region(frame, box, head, classifier.served_crop)) for row, box, head in places]
@@ -227,7 +229,7 @@ class _Collector:
                         self.targets[which][name][row] = crop.to_crop(table.targets[name][row]) / classifier.crop.size
 
     def finish(self, detector: FaceDetector, precision: str | None) -> EndToEnd:
-        """What was seen, without the pictures that could not be read."""
+        """The collected outputs, without the pictures that could not be read."""
         photos, table = self.photos, self.photos.faces
         if len(self.failed) == len(photos.photos):
             raise DataError(f"no picture of {table.path} can be read; the first: {next(iter(self.failed.values()))}")

@@ -1,4 +1,4 @@
-"""The report of an end-to-end evaluation: figures as JSON, a waterfall chart, faces one by one, the worst cases."""
+"""Write the report of an end-to-end evaluation: figures as JSON, a waterfall chart, a row per face, the worst cases."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from .tables import headline, sentences
 FIGURES, CHART, FACES, WORST = "evaluation.json", "losses.png", "faces.csv", "worst.png"
 """The report's files."""
 MOST = 12
-"""Worst cases of each kind."""
+"""Maximum worst cases of each kind."""
 COLOURS = {"unread": "#9aa0a6", "classifier": "#d1495b", "missed": "#edae49", "shifted": "#7768ae"}
 END, INK = "#2a7f62", "#333333"
 SHORT = {"unread": "too\nsmall", "classifier": "classifier", "missed": "missed\nfaces", "shifted": "shifted\nboxes"}
 ACROSS = 3
-"""Panels in a row."""
+"""Panels per row."""
 HEADROOM = 1.35
-"""The axis reaches so many times as far down as the deepest bar's end, so that small losses can be told apart."""
+"""The axis extends this many times as far down as the lowest bar, so that small losses stay distinguishable."""
 LEAST = 0.9
-"""The axes begin there at the latest."""
+"""Highest value at which the axes may start."""
 
 
 def as_json(seen: EndToEnd, figures: Figures, command: str) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def write_report(seen: EndToEnd, figures: Figures, command: str, folder: Path) -
         seen: both models on the photos; the pictures must still be where they were.
         figures: of the same.
         command: that measures it again.
-        folder: made where it is missing.
+        folder: created if missing.
 
     Raises:
         DataError: a file cannot be written.
@@ -109,8 +109,11 @@ def write_report(seen: EndToEnd, figures: Figures, command: str, folder: Path) -
 
 
 def worst_cells(seen: EndToEnd, most: int = MOST) -> list[Cell]:
-    """Cells of a contact sheet: the largest faces that were missed (yellow), the found boxes that agree least with
-    theirs (green the truth, white the found box), the most confident false alarms (red)."""
+    """Cells of a contact sheet with the worst cases.
+
+    These are the largest missed faces (yellow), the found boxes that agree least with the truth (truth green, found box
+    white), and the most confident false alarms (red).
+    """
     rows, boxes = np.arange(len(seen.picture)), seen.photos.faces.boxes
     missed = sorted(rows[~seen.found], key=lambda row: -seen.sides[row])[:most]
     loose = sorted(rows[seen.found], key=lambda row: seen.overlap[row])[:most]
@@ -127,7 +130,7 @@ def worst_cells(seen: EndToEnd, most: int = MOST) -> list[Cell]:
 def _cell(
     seen: EndToEnd, photo: int, label: str, around: np.ndarray, boxes: list[tuple[np.ndarray, tuple[int, int, int]]]
 ) -> Cell:
-    """One face with what is around it."""
+    """One face with its surroundings."""
     each = seen.photos.photos[photo]
     frame = read_frame(each.file)
     middle, side = (around[:2] + around[2:]) / 2, max(AROUND * (around[2:] - around[:2]).max(), LEAST_SIDE)
@@ -139,7 +142,7 @@ def _cell(
 
 
 def _faces(seen: EndToEnd) -> str:
-    """One line a labelled face: its box, the found one, and what was read on both."""
+    """One line per labelled face: its box, the found one, and what was read on both."""
     lines: list[dict[str, Any]] = []
     table = seen.photos.faces
     read: list[dict[str, list[str]]] = []
@@ -166,7 +169,7 @@ def _faces(seen: EndToEnd) -> str:
 
 
 def _said(attribute: Any, outputs: np.ndarray, sides: np.ndarray) -> list[str]:
-    """The value that each row's output decodes to, blank where it was not read; points are left out."""
+    """The value that each row's output decodes to, blank if it was not read; points are left out."""
     if isinstance(attribute, PointsAttribute):
         return []
     known = np.isfinite(outputs).all(axis=1)
@@ -213,7 +216,7 @@ def evaluation_command(seen: EndToEnd, options: Sequence[str]) -> str:
 
 
 def draw_chart(seen: EndToEnd, figures: Figures, path: Path) -> None:
-    """Write the picture as PNG.
+    """Write the chart as PNG.
 
     Args:
         seen: both models on the photos.
@@ -247,13 +250,13 @@ def draw_chart(seen: EndToEnd, figures: Figures, path: Path) -> None:
 
 
 def _floor(losses: tuple[Losses, ...]) -> float:
-    """Where the axes begin."""
+    """Where the axes start."""
     lowest = min(min(each.end.low, each.end.value) for each in losses)
     return min(max(0.0, math.floor((1 - (1 - lowest) * HEADROOM) * 20) / 20), LEAST)
 
 
 def _waterfall(axis: Any, losses: Losses, steps: list[str], floor: float) -> None:
-    """One attribute: each step hangs from what the steps before it left; the lines are 95 % intervals of the step."""
+    """One attribute: each step hangs from what the previous ones left; the lines are 95 % intervals of the step."""
     top = 1.0
     for place, step in enumerate(steps):
         lost = losses.steps[step]

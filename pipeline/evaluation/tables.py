@@ -1,4 +1,4 @@
-"""What ``facepipe evaluate`` prints: the table of losses, errors and sizes, and what they mean in sentences."""
+"""The output of ``facepipe evaluate``: tables of losses, errors and sizes, and what they mean in sentences."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ALIKE = 0.75
-"""Mean intersection over union of found and true boxes below which they are drawn by different conventions."""
+"""If the mean IoU of found and true boxes is below this, they follow different conventions."""
 HEADINGS = {
     "unread": "too small to read",
     "classifier": "the classifier",
     "missed": "missed faces",
     "shifted": "shifted boxes",
 }
-"""Of ``STEPS``."""
+"""Names of ``STEPS``."""
 
 
 def loss_table(figures: Figures) -> Table:
-    """From perfect to end to end: a row for each attribute, what each step takes with its interval."""
+    """From perfect to end to end: a row per attribute, with each step's loss and its interval."""
     shown = [step for step in STEPS if step != "unread" or any(each.steps[step].value for each in figures.losses)]
     table = _table(
         "share right, and what is lost where [95 % intervals]",
@@ -64,7 +64,7 @@ def error_table(figures: Figures) -> Table:
 
 
 def part_table(figures: Figures, sizes: bool = True) -> Table:
-    """By the face's size, or by groups of people and sources: the share found, each attribute on either box."""
+    """By face size, or by groups of people and sources: the share found, and each attribute on either box."""
     names = [each.attribute for each in figures.losses]
     title = (
         "by the longer side of the face, the picture scaled to 640 px" if sizes else "by group (of at least 30 faces)"
@@ -89,7 +89,7 @@ def part_table(figures: Figures, sizes: bool = True) -> Table:
 
 
 def headline(seen: EndToEnd, figures: Figures) -> list[str]:
-    """What was measured, and what the detector alone did."""
+    """What was measured, and how the detector alone did."""
     photos = seen.photos
     classifiers = ", ".join(
         f"classifier {each}" if name == "face" else f"classifier {name}: {each}"
@@ -108,7 +108,7 @@ def headline(seen: EndToEnd, figures: Figures) -> list[str]:
 
 
 def sentences(seen: EndToEnd, figures: Figures) -> list[str]:
-    """How the boxes agree, and where most is lost."""
+    """How well the boxes agree, and where most is lost."""
     lines = []
     if seen.found.any():
         offset = figures.convention
@@ -145,7 +145,7 @@ def _way(value: float, above: str, below: str) -> str:
 
 
 def _loss_of(each: Errors) -> Figure:
-    """The shift as a loss: a coverage that falls is one too."""
+    """The shift as a loss: a drop in coverage counts as one too."""
     shift = each.shift
     if each.measure != "interval_coverage":
         return shift
@@ -157,7 +157,7 @@ def _part_name(part: Part) -> str:
 
 
 def _share(figure: Figure) -> str:
-    """``0.912 [0.899, 0.925]``."""
+    """Format a figure as ``0.912 [0.899, 0.925]``."""
     if math.isnan(figure.value):
         return "–"
     return f"{_plain(figure.value)} [{_plain(figure.low)}, {_plain(figure.high)}]"
@@ -173,7 +173,7 @@ def _number(figure: Figure) -> str:
 
 
 def _plain(value: float) -> str:
-    """Three decimals, and no minus before a zero."""
+    """Three decimals, without a minus sign before zero."""
     return f"{value:.3f}".replace("-0.000", "0.000")
 
 

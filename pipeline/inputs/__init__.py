@@ -1,1 +1,1 @@
-"""How a picture becomes a frame: files, URLs and formats, and the lists of what a user names."""
+"""How pictures become frames (files, URLs, formats), and how a user's arguments become lists of sources."""

@@ -1,7 +1,7 @@
-"""The size that an AV1 stream itself declares, which is what its decoder takes memory for.
+"""The picture size that an AV1 stream declares, which determines how much memory its decoder takes.
 
-An AVIF file says its size twice: in a box and in the stream. Decoders follow the stream, so a limit that looked at the
-box only would let a file of 2 KB that says 64 x 64 take gigabytes. The layout is that of the AV1 Bitstream & Decoding
+An AVIF file states its size twice: in a box and in the stream. Decoders follow the stream, so a limit that checked only
+the box would let a 2 KB file that claims 64 x 64 take gigabytes. The layout follows the AV1 Bitstream & Decoding
 Process Specification (5.3 to 5.5).
 """
 
@@ -13,7 +13,7 @@ SEQUENCE_HEADER = 1
 
 
 def stream_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
-    """Width and height of each sequence header in a stream, as far as the stream can be followed.
+    """Width and height of each sequence header in a stream, as far as the stream can be parsed.
 
     Raises:
         IndexError: the stream ends within a header.
@@ -23,7 +23,7 @@ def stream_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
 
 
 def is_full_range_grey(stream: bytes) -> bool:
-    """Whether the first sequence header of a grey stream says that brightness goes from 0 to 255 (5.5.2).
+    """Whether the first sequence header of a grey stream declares full range, with luma from 0 to 255 (5.5.2).
 
     Raises:
         IndexError: the stream ends within that header.
@@ -33,7 +33,7 @@ def is_full_range_grey(stream: bytes) -> bool:
 
 
 def _sequence_headers(stream: bytes) -> Iterator[_Bits]:
-    """What each sequence header holds."""
+    """The contents of each sequence header."""
     place = 0
     while place < len(stream):
         header = stream[place]
@@ -54,7 +54,7 @@ def _sequence_headers(stream: bytes) -> Iterator[_Bits]:
 
 
 class _Bits:
-    """Takes numbers from bytes, most significant bit first."""
+    """Reads numbers from bytes, most significant bit first."""
 
     def __init__(self, content: bytes):
         self.number, self.left = int.from_bytes(content), 8 * len(content)
@@ -68,7 +68,7 @@ class _Bits:
 
 def _sequence_size(bits: _Bits) -> tuple[int, int]:
     bits.take(4)  # profile, still picture
-    if bits.take(1):  # a reduced header
+    if bits.take(1):  # reduced header
         bits.take(5)
     else:
         _operating_points(bits)
@@ -88,7 +88,7 @@ def _full_range(bits: _Bits) -> bool:
     bits.take(across + down)
     if not reduced and bits.take(1):  # frame numbers
         bits.take(7)
-    bits.take(3)  # superblocks, filter and edge within a frame
+    bits.take(3)  # superblock size, intra filter, intra edge filter
     if not reduced:
         _inter_tools(bits)
     bits.take(3)  # super-resolution, CDEF, restoration
@@ -96,25 +96,25 @@ def _full_range(bits: _Bits) -> bool:
         bits.take(1)
     if not bits.take(1):
         raise IndexError("the header is of a picture in colour")
-    if bits.take(1):  # the colours are described
+    if bits.take(1):  # colour description
         bits.take(24)
     return bool(bits.take(1))
 
 
 def _inter_tools(bits: _Bits) -> None:
-    """Pass over what is about several frames."""
+    """Skip the fields about inter-frame tools."""
     bits.take(4)
     order_hint = bits.take(1)
     if order_hint:
         bits.take(2)
-    if (bits.take(1) or bits.take(1)) and not bits.take(1):  # screen content tools; whole motion vectors
+    if (bits.take(1) or bits.take(1)) and not bits.take(1):  # screen content tools; integer motion vectors
         bits.take(1)
     if order_hint:
         bits.take(3)
 
 
 def _operating_points(bits: _Bits) -> None:
-    """Pass over timing, decoder model and operating points."""
+    """Skip timing, decoder model and operating points."""
     delay = None
     if bits.take(1):  # timing
         bits.take(64)

@@ -1,6 +1,6 @@
-"""The ICC profile of a stored picture, and the same one put into a JPEG that is written from its pixels.
+"""Reads the ICC profile of a stored picture and embeds it in a JPEG written from the picture's pixels.
 
-Pixels are passed on as they are stored, so a picture that is saved again without its profile changes its colours.
+Pixels are passed on as they are stored, so saving a picture without its profile would change its colours.
 (ICC.1:2022, annex B; PNG ``iCCP``; RFC 9649, 2.7.1.4; TIFF tag 34675; ISO/IEC 23008-12, ``colr``.)
 """
 
@@ -15,14 +15,14 @@ from .heif_boxes import is_boxed, read_boxes
 
 MARK = b"ICC_PROFILE\0"
 LARGEST = 4 * 2**20
-"""Bytes of a profile; larger ones are left out."""
+"""Maximum size of a profile in bytes; larger ones are dropped."""
 PART = 65_519
-"""Bytes of a profile in one segment of a JPEG."""
+"""Maximum number of profile bytes in one JPEG segment."""
 TIFF_TAG = 34_675
 
 
 def read_profile(path: str) -> bytes | None:
-    """The RGB profile that a picture's file carries; None without one, of grey or CMYK, and of what cannot be read."""
+    """The RGB profile in a picture's file; None if there is none, it is grey or CMYK, or the file cannot be read."""
     try:
         content = Path(path).read_bytes()
         profile = profile_of(content)
@@ -100,14 +100,14 @@ def _of_tiff(content: bytes) -> bytes | None:
 
 
 def with_profile(jpeg: bytes, profile: bytes) -> bytes:
-    """A JPEG that carries a profile.
+    """Add a profile to a JPEG.
 
     Args:
-        jpeg: one without.
-        profile: of at most 255 parts of 65,519 bytes.
+        jpeg: one without a profile.
+        profile: at most 255 parts of 65,519 bytes.
     """
     place = 2
-    while jpeg[place : place + 2] == b"\xff\xe0":  # behind JFIF's own
+    while jpeg[place : place + 2] == b"\xff\xe0":  # after the JFIF segment
         place += 2 + struct.unpack_from(">H", jpeg, place + 2)[0]
     parts = [profile[start : start + PART] for start in range(0, len(profile), PART)]
     segments = [

@@ -1,8 +1,8 @@
-"""One picture from an http or https URL, from the public internet only.
+"""Fetches one picture from an http or https URL, from the public internet only.
 
-A list of URLs is often somebody else's, so a URL must not reach what only this machine can reach: every address that
-its host resolves to has to be a public one, and the connection goes to an address that was checked, not to the name
-again (a name may resolve differently the second time). Each redirect is checked the same way.
+Lists of URLs often come from someone else, so a URL must not reach what only this machine can reach. Every address that
+its host resolves to must be public, and the connection goes to a checked address rather than to the name again, which
+may resolve differently the second time. Each redirect is checked the same way.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REDIRECTS, SECONDS, CHUNK = 5, 30.0, 65_536
 MOVED = (301, 302, 303, 307, 308)
 AGENT = "facepipe"
 GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-"""The only part of IPv6 that is given out (RFC 4291, 2.4); mapped IPv4, NAT64 (64:ff9b::/96) and local lie outside."""
+"""The only allocated part of IPv6 (RFC 4291, 2.4); mapped IPv4, NAT64 (64:ff9b::/96) and local lie outside."""
 NOT_PUBLIC = tuple(
     ipaddress.ip_network(each)
     for each in (
@@ -39,21 +39,23 @@ NOT_PUBLIC = tuple(
         "3fff::/20",
     )
 )
-"""Refused beyond what ``ipaddress`` calls not global: protocol assignments, 6to4, Teredo and documentation, some of
-which hide an IPv4 address (IANA's special-purpose address registries); and the address at which Azure answers its
-virtual machines."""
+"""Networks refused in addition to those that ``ipaddress`` calls not global: protocol assignments, 6to4, Teredo and
+documentation, some of which embed an IPv4 address (IANA's special-purpose address registries); and the address at which
+Azure answers its virtual machines."""
 
 Resolver = Callable[[str, int], list[str]]
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet: not private, local, shared (CGNAT), reserved or multicast,
-    and not an IPv6 address that stands for an IPv4 one."""
+    """Whether an IP address is on the public internet.
+
+    Private, local, shared (CGNAT), reserved and multicast addresses are not, nor IPv6 addresses that embed an IPv4 one.
+    """
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False
-    if "%" in address:  # a zone, which only a local one has
+    if "%" in address:  # a zone, which only local addresses have
         return False
     if isinstance(ip, ipaddress.IPv6Address) and ip not in GLOBAL_UNICAST:
         return False
@@ -63,7 +65,7 @@ def is_public(address: str) -> bool:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Every address of a host, in the system's order. (How long the system's resolver takes is the system's.)"""
+    """Every address of a host, in the system's order. No timeout applies to the system's resolver."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
@@ -77,17 +79,17 @@ def fetch(
 ) -> bytes:
     """Fetch the content of a URL.
 
-    No proxy, cookie or password is taken from anywhere, and nothing compressed is asked for or accepted.
+    No proxy, cookie or password is used, and compressed responses are neither requested nor accepted.
 
     Args:
-        url: http or https, without user and password. It may lead on up to 5 times.
-        most: bytes of the content.
-        seconds: for all of it.
-        public: whether an address may be connected to; the tests' way to a server of their own.
-        resolver: the addresses of a host.
+        url: http or https, without user and password. Up to 5 redirects are followed.
+        most: maximum number of bytes.
+        seconds: total time limit.
+        public: whether an address may be connected to; tests replace it to use a server of their own.
+        resolver: returns the addresses of a host.
 
     Raises:
-        ImageError: no such URL, a host that is not public, no answer, an answer other than 200, or too slow.
+        ImageError: an invalid URL, a host that is not public, no answer, a status other than 200, or a timeout.
         ImageTooLargeError: over ``most``.
     """
     name, deadline = shown(url), time.monotonic() + seconds
@@ -96,7 +98,7 @@ def fetch(
             parts = _checked(url, name)
             with (
                 closing(_connect(parts, deadline, public, resolver, name)) as connection,
-                closing(_ask(connection, parts)) as answer,  # to which the connection has passed its socket on
+                closing(_ask(connection, parts)) as answer,  # the connection has handed its socket over to it
             ):
                 if answer.status not in MOVED:
                     return _content(answer, most, deadline, name)
@@ -121,11 +123,11 @@ def _reason(error: Exception) -> str:
         return f"its certificate is not valid: {error.verify_message}"
     if isinstance(error, socket.gaierror | OSError) and error.strerror:
         return error.strerror
-    return type(error).__name__  # a library's text may repeat the URL
+    return type(error).__name__  # a library's message may repeat the URL
 
 
 def _checked(url: str, name: str) -> SplitResult:
-    """The parts of a URL that may be followed."""
+    """Split a URL and check that it may be followed."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -143,7 +145,7 @@ def _checked(url: str, name: str) -> SplitResult:
 def _connect(
     parts: SplitResult, deadline: float, public: Callable[[str], bool], resolver: Resolver, name: str
 ) -> http.client.HTTPConnection:
-    """A connection to one of the host's addresses, all of which are public."""
+    """Connect to one of the host's addresses, all of which must be public."""
     host = parts.hostname or ""
     if not host.isascii():
         host = host.encode("idna").decode("ascii")
@@ -158,7 +160,7 @@ def _connect(
         try:
             raw = _dial(address, port, deadline)
             connection = http.client.HTTPConnection(host, parts.port or port)
-            connection.default_port = 443 if secure else 80  # what the header Host leaves out
+            connection.default_port = 443 if secure else 80  # omitted from the Host header
             connection.sock = _secured(raw, host, deadline) if secure else raw
             return connection
         except OSError as error:
@@ -205,7 +207,7 @@ def _left(deadline: float) -> float:
 
 
 class _Timed(socket.socket):
-    """A socket of which every read has what is left of the time; a drip of single bytes gains nothing."""
+    """A socket whose every read has only the remaining time, so sending single bytes slowly gains nothing."""
 
     deadline = float("inf")
 
@@ -241,7 +243,7 @@ def _ask(connection: http.client.HTTPConnection, parts: SplitResult) -> http.cli
 
 def _content(answer: http.client.HTTPResponse, most: int, deadline: float, name: str) -> bytes:
     if answer.status != HTTPStatus.OK:
-        phrase = http.client.responses.get(answer.status, "")  # the standard's word, not the server's
+        phrase = http.client.responses.get(answer.status, "")  # the standard phrase, not the server's
         raise ImageError(f"{name}: the server answered {answer.status} {phrase}".rstrip())
     if (answer.headers.get("Content-Encoding") or "identity").strip().lower() != "identity":
         raise ImageError(f"{name}: the server sent it compressed, which was not asked for")

@@ -1,7 +1,7 @@
-"""HEIC and AVIF become frames: HEIC by pillow-heif (the extra ``heif``), AVIF by OpenCV, or Pillow where it has none.
+"""Decodes HEIC with pillow-heif (the extra ``heif``), and AVIF with OpenCV or, if it lacks AVIF, with Pillow.
 
-pillow-heif left AVIF to Pillow with its version 1. OpenCV's wheels decode AVIF, though without turning it, which is
-done here; where they do not, Pillow (11.3 and later) does, and comes with the same extra.
+Since version 1, pillow-heif leaves AVIF to Pillow. OpenCV's wheels decode AVIF but do not rotate it, which is done
+here. For builds that do not decode it, Pillow (11.3 and later) comes with the same extra.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from .heif_boxes import HeifFile, read_boxes
 from .pillow import FAULTS, decode_by_pillow
 
 FULL_RANGE = np.clip(np.rint((np.arange(256) - 16.0) * 255 / 219), 0, 255).astype(np.uint8)
-"""Brightness from 16 to 235 as 0 to 255."""
+"""Lookup table that maps luma from 16–235 to 0–255."""
 PIP = "pip install 'facepipe[heif]'"
 
 
 def decode_heic(content: bytes) -> np.ndarray | None:
-    """Decode the main picture of a HEIC file, cropped, turned and mirrored as the file says; libheif does all of it.
+    """Decode the main picture of a HEIC file. libheif crops, rotates and mirrors it as the file says.
 
-    libheif refuses a stream larger than its box says, so that the limit on pixels holds. EXIF's orientation is no
-    second turn: in HEIC it only repeats what the boxes say. Thumbnails and depth maps are left alone.
+    libheif refuses a stream that is larger than its box says, so the pixel limit holds. The EXIF orientation is not
+    applied again: in HEIC it only repeats what the boxes say. Thumbnails and depth maps are ignored.
 
     Returns:
-        uint8, shape (height, width, 3) BGR or (height, width, 4) BGRA or (height, width); None where it is damaged.
+        uint8, shape (height, width, 3) BGR or (height, width, 4) BGRA or (height, width); None if it is damaged.
 
     Raises:
         ImageError: pillow-heif is not installed.
@@ -44,18 +44,18 @@ def decode_heic(content: bytes) -> np.ndarray | None:
         stored = np.array(module.open_heif(io.BytesIO(content), convert_hdr_to_8bit=True, bgr_mode=True))
     except FAULTS:
         return None
-    return (stored >> 8).astype(np.uint8) if stored.dtype == np.uint16 else stored  # deep grey stays deep
+    return (stored >> 8).astype(np.uint8) if stored.dtype == np.uint16 else stored  # deep grey was not converted
 
 
 def decode_avif(content: bytes, most: int) -> np.ndarray | None:
-    """Decode an AVIF picture, cropped, turned and mirrored as its boxes say (its EXIF orientation has no say).
+    """Decode an AVIF picture, cropped, rotated and mirrored as its boxes say; its EXIF orientation is ignored.
 
     Args:
         content: the file.
-        most: pixels at most; the caller has looked at the boxes, here the streams are.
+        most: maximum number of pixels; the caller has checked the boxes, this function checks the streams.
 
     Returns:
-        uint8, shape (height, width, 3), BGR; None where it is damaged.
+        uint8, shape (height, width, 3), BGR; None if it is damaged.
 
     Raises:
         ImageError: an animation; or neither OpenCV nor an installed Pillow reads AVIF.
@@ -65,7 +65,7 @@ def decode_avif(content: bytes, most: int) -> np.ndarray | None:
     if file.moving:
         raise ImageError("an animated AVIF; facepipe reads still ones")
     check_stream(content, file, most)
-    if cv2.haveImageWriter("a.avif"):  # the build has libavif, for both directions
+    if cv2.haveImageWriter("a.avif"):  # the build has libavif, for reading and writing
         pixels = np.frombuffer(_without_metadata(content, file), np.uint8)
         frame = cv2.imdecode(pixels, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if frame is not None and _is_limited_grey(content, file):
@@ -78,7 +78,7 @@ def decode_avif(content: bytes, most: int) -> np.ndarray | None:
 
 
 def _without_metadata(content: bytes, file: HeifFile) -> bytes:
-    """The file with its EXIF and XMP called free space: OpenCV fails where they lie behind the picture."""
+    """Relabel EXIF and XMP items as free space, because OpenCV fails if they lie after the picture."""
     places = [item.kind_at for item in file.items.values() if item.kind in (b"Exif", b"mime")]
     if not places:
         return content
@@ -89,7 +89,7 @@ def _without_metadata(content: bytes, file: HeifFile) -> bytes:
 
 
 def _is_limited_grey(content: bytes, file: HeifFile) -> bool:
-    """Whether the picture is grey with brightness from 16 to 235, which OpenCV leaves so; of colour it does not."""
+    """Whether the picture is grey with luma from 16 to 235, which OpenCV does not expand, as it does for colour."""
     properties = dict(file.items[file.main].properties)
     if b"av1C" not in properties:
         return False
@@ -106,15 +106,15 @@ def _is_limited_grey(content: bytes, file: HeifFile) -> bool:
 
 
 def check_stream(content: bytes, file: HeifFile, most: int) -> None:
-    """Check the sizes that an AVIF's streams declare, the picture's own, its tiles' and its transparency's.
+    """Check the sizes that an AVIF's streams declare: the picture's own, its tiles' and its alpha channel's.
 
     Args:
-        content: of the whole file.
+        content: the whole file.
         file: what its boxes say.
-        most: pixels.
+        most: maximum number of pixels.
 
     Raises:
-        ImageTooLargeError: one is over ``most`` pixels, or all together are over twice that.
+        ImageTooLargeError: one stream is over ``most`` pixels, or all together are over twice that.
         ImageError: a stream is damaged.
     """
     total = 0
@@ -138,7 +138,7 @@ def check_stream(content: bytes, file: HeifFile, most: int) -> None:
 
 
 def upright(frame: np.ndarray, file: HeifFile) -> np.ndarray:
-    """Crop, turn and mirror a decoded picture as its boxes say (ISO/IEC 23008-12, 6.5.9, 6.5.10, 6.5.12).
+    """Crop, rotate and mirror a decoded picture as its boxes say (ISO/IEC 23008-12, 6.5.9, 6.5.10, 6.5.12).
 
     Args:
         frame: BGR, uint8, (height, width, 3), as decoded.
@@ -150,7 +150,7 @@ def upright(frame: np.ndarray, file: HeifFile) -> np.ndarray:
     for kind, content in file.changes:
         if not content:
             raise ImageError(f"the {file.format} is damaged: an empty {kind.decode()}")
-        if kind == b"irot":  # quarter turns against the clock
+        if kind == b"irot":  # counter-clockwise quarter turns
             frame = np.rot90(frame, content[0] & 3)
         elif kind == b"imir":  # 0 swaps top and bottom, 1 left and right
             frame = frame[:, ::-1] if content[0] & 1 else frame[::-1]
@@ -160,7 +160,7 @@ def upright(frame: np.ndarray, file: HeifFile) -> np.ndarray:
 
 
 def _clean_aperture(frame: np.ndarray, content: bytes, format: str) -> np.ndarray:
-    """Cut out what ``clap`` names: a size, how far its middle lies from the picture's (ISO/IEC 14496-12, 12.1.4)."""
+    """Crop to ``clap``: a size, and the offset of its centre from the picture's (ISO/IEC 14496-12, 12.1.4)."""
     try:
         across, down, right, below = (Fraction(*pair) for pair in struct.iter_unpack(">iI", content[:32]))
     except (struct.error, ValueError, ZeroDivisionError) as error:

@@ -1,4 +1,4 @@
-"""The boxes of a HEIC or AVIF file: which picture is the main one, its size, and how it is to be turned.
+"""The boxes of a HEIC or AVIF file: the main picture, its size, and its crop and orientation.
 
 The layouts are those of ISO/IEC 14496-12 (boxes; 8.11 ``meta``, ``iloc``, ``iinf``, ``pitm``), ISO/IEC 23008-12 (6.5
 ``ispe``, ``irot``, ``imir``, ``clap``; 9.3 ``ipma``) and, for AVIF, the AV1 Image File Format 1.1.
@@ -13,28 +13,28 @@ from dataclasses import dataclass, field
 from ...core.errors import ImageError
 
 STILL = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1", b"avif", b"avis"))
-"""Brands of pictures; a file of boxes without one is a video, or something else."""
+"""Brands of still pictures; a box-structured file without one is a video or something else."""
 CODINGS = {b"hvc1": "HEIC", b"av01": "AVIF"}
-"""Formats by the type of their coded items."""
+"""Format by the type of the coded items."""
 ALPHA = (b"urn:mpeg:hevc:2015:auxid:1", b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha")
-"""What a second picture is called that holds the transparency; phones add others: depth, a map of brightness."""
+"""Types of an auxiliary picture that holds the alpha channel; phones add others, such as depth and gain maps."""
 MOST = 65_536
-"""Items and extents that a file may have: a picture of 256 x 256 tiles, more than any camera writes."""
+"""Maximum number of items and extents in a file: a picture of 256 x 256 tiles, more than any camera writes."""
 DAMAGED = "the boxes of the HEIC or AVIF do not fit together: damaged or cut short"
 
 Span = tuple[int, int]
-"""Begin and end of some bytes in the file."""
+"""Start and end of a byte range in the file."""
 
 
 @dataclass
 class Item:
-    """One stored thing of the file: a picture, a tile of one, a thumbnail, EXIF.
+    """One item stored in the file: a picture, a tile of one, a thumbnail, EXIF.
 
     Attributes:
         kind: its type, ``b"hvc1"``, ``b"grid"``, ``b"Exif"``, …
-        kind_at: where that stands in the file.
+        kind_at: offset of that type in the file.
         spans: where its bytes are in the file.
-        properties: type and place of what describes it, in order.
+        properties: type and position of each of its properties, in order.
     """
 
     kind: bytes = b""
@@ -49,12 +49,12 @@ class HeifFile:
 
     Attributes:
         format: ``HEIC`` or ``AVIF``.
-        moving: the file says that it is a sequence first of all.
-        width: stored columns, before it is cropped and turned.
+        moving: the file declares itself primarily a sequence.
+        width: stored columns, before cropping and rotation.
         height: stored rows.
-        changes: type and content of the crop, turn and mirror (``clap``, ``irot``, ``imir``), in the order of applying.
-        items: everything stored, by number.
-        main: number of the main picture among these.
+        changes: type and content of crop, rotation and mirroring (``clap``, ``irot``, ``imir``), in the order to apply.
+        items: all items, by number.
+        main: number of the main picture among them.
     """
 
     format: str
@@ -67,12 +67,12 @@ class HeifFile:
 
 
 def is_boxed(content: bytes) -> bool:
-    """Whether a file begins as HEIC, AVIF and MP4 do."""
+    """Whether a file begins like HEIC, AVIF and MP4."""
     return content[4:8] == b"ftyp"
 
 
 def is_still(content: bytes) -> bool:
-    """Whether the brands of a file of boxes name a still picture."""
+    """Whether the brands of a box-structured file name a still picture."""
     return not _brands(content).isdisjoint(STILL)
 
 
@@ -85,7 +85,7 @@ def read_boxes(content: bytes) -> HeifFile:
     """Read the boxes of a HEIC or AVIF file.
 
     Raises:
-        ImageError: another kind of file, or damaged; without the file's name.
+        ImageError: another kind of file, or damaged; the message does not name the file.
     """
     try:
         return _read(content)
@@ -94,7 +94,7 @@ def read_boxes(content: bytes) -> HeifFile:
 
 
 def is_transparent(content: bytes, file: HeifFile) -> bool:
-    """Whether a picture has transparency, which takes decoders as much memory again."""
+    """Whether a picture has an alpha channel, which doubles the memory that decoders need."""
     described = (span for item in file.items.values() for name, span in item.properties if name == b"auxC")
     return any(content[begin + 4 : end].startswith(ALPHA) for begin, end in described)
 
@@ -131,7 +131,7 @@ def _shown(kind: bytes) -> str:
 
 
 def _boxes(content: bytes, span: Span) -> Iterator[tuple[bytes, Span]]:
-    """Type and place of each box, one after the other."""
+    """Type and position of each box, in sequence."""
     place, end = span
     while place + 8 <= end:
         length, kind = struct.unpack_from(">I4s", content, place)
@@ -160,7 +160,7 @@ def _kinds(content: bytes, span: Span) -> dict[int, Item]:
 
 
 def _places(content: bytes, meta: dict[bytes, Span], items: dict[int, Item]) -> None:
-    """Fill in where the items' bytes are, from ``iloc``."""
+    """Fill in the byte ranges of the items, from ``iloc``."""
     place, end = meta[b"iloc"]
     reader = _Reader(content, place, end)
     version = reader.take(1)
@@ -196,7 +196,7 @@ def _places(content: bytes, meta: dict[bytes, Span], items: dict[int, Item]) -> 
 
 
 def _properties(content: bytes, span: Span, items: dict[int, Item]) -> None:
-    """Fill in the items' properties, from ``ipco`` and the boxes ``ipma``."""
+    """Fill in the items' properties, from the ``ipco`` and ``ipma`` boxes."""
     known: list[tuple[bytes, Span]] = []
     for name, (begin, stop) in _boxes(content, span):
         if name == b"ipco":
@@ -212,7 +212,7 @@ def _properties(content: bytes, span: Span, items: dict[int, Item]) -> None:
 
 
 class _Reader:
-    """Takes big-endian numbers of any width, one after the other, from a box."""
+    """Reads consecutive big-endian numbers of any width from a box."""
 
     def __init__(self, content: bytes, place: int, end: int):
         self.content, self.place, self.end = content, place, end

@@ -1,7 +1,7 @@
-"""What a picture's first bytes say of it, read without decoding a pixel: format, size, and whether the file is whole.
+"""Reads a picture's format and size, and whether the file is complete, without decoding a pixel.
 
 The layouts are those of PNG (ISO/IEC 15948, 5.2 and 11.2.2), JPEG (ITU-T T.81, B.1 and B.2), WebP (RFC 9649, 2.5 to
-2.7), GIF89a (18), BMP (Windows DIB headers) and TIFF 6.0 (2). HEIC and AVIF have a module of their own, ``heif_boxes``.
+2.7), GIF89a (18), BMP (Windows DIB headers) and TIFF 6.0 (2). HEIC and AVIF are in ``heif_boxes``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .heif_boxes import is_boxed, is_transparent, read_boxes
 FORMATS = "JPEG, PNG, WebP, BMP, GIF, TIFF, HEIC and AVIF"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""JPEG markers SOF0 to SOF15; the three others in that range are DHT, JPG and DAC."""
+"""JPEG markers SOF0 to SOF15; the other three in that range are DHT, JPG and DAC."""
 TIFF_TAGS = (256, 257, 258, 277, 322, 323, 338)
 """ImageWidth, ImageLength, BitsPerSample, SamplesPerPixel, TileWidth, TileLength, ExtraSamples (2: transparency)."""
 START_OF_SCAN, END_OF_IMAGE, APP1 = 0xDA, b"\xff\xd9", 0xE1
@@ -31,9 +31,10 @@ class ImageHeader:
         format: ``JPEG``, ``PNG``, ``WebP``, ``BMP``, ``GIF``, ``TIFF``, ``HEIC`` or ``AVIF``.
         width: stored columns, before any EXIF rotation.
         height: stored rows.
-        cost: bytes of memory a pixel that decoding takes at most, measured with the decoders in use (see
-            benchmarks/fuzz_bombs.py); 9 stands for all that take less.
-        pillow_first: a BigTIFF, which OpenCV does not read, or a TIFF whose colours it would darken by transparency.
+        cost: maximum bytes of memory per pixel during decoding, measured with the decoders in use (see
+            benchmarks/fuzz_bombs.py); 9 stands for everything that takes less.
+        pillow_first: a BigTIFF, which OpenCV does not read, or a TIFF whose colours OpenCV would darken by
+            transparency.
     """
 
     format: str
@@ -47,7 +48,7 @@ def read_header(content: bytes) -> ImageHeader:
     """Read the header of an encoded picture.
 
     Raises:
-        ImageError: no known format, or a header that makes no sense. The message leaves the file's name to the caller.
+        ImageError: an unknown format, or an invalid header. The message does not name the file.
     """
     try:
         header = _read_header(content)
@@ -72,7 +73,7 @@ def _read_header(content: bytes) -> ImageHeader:
     if content[:2] == b"BM":
         (size,) = struct.unpack_from("<I", content, 14)
         width, height = struct.unpack_from("<HH" if size == 12 else "<ii", content, 18)
-        return ImageHeader("BMP", width, abs(height))  # a negative height: rows run from the top
+        return ImageHeader("BMP", width, abs(height))  # a negative height means top-down rows
     if content[:4] in (b"II*\0", b"MM\0*"):
         return _tiff(content)
     if content[:4] in (b"II+\0", b"MM\0+"):
@@ -97,13 +98,13 @@ def _jpeg(content: bytes) -> ImageHeader:
 
 
 def jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
-    """Marker and place (of its length field) of each segment up to the first scan, or as far as the file goes."""
+    """Marker and position (of its length field) of each segment up to the first scan, or as far as the file goes."""
     place = 2
-    while 0 <= (place := content.find(b"\xff", place)) <= len(content) - 4:  # decoders pass over bytes in between too
+    while 0 <= (place := content.find(b"\xff", place)) <= len(content) - 4:  # decoders skip bytes in between too
         marker = content[place + 1]
-        if marker == 0xFF:  # a fill byte
+        if marker == 0xFF:  # fill byte
             place += 1
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # stands alone
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # standalone marker
             place += 2
         else:
             yield marker, place + 2
@@ -128,7 +129,7 @@ def _webp(content: bytes) -> ImageHeader:
 
 
 def _tiff(content: bytes, big: bool = False) -> ImageHeader:
-    """The first directory's header; BigTIFF differs in the width of its counts and places."""
+    """Read the first directory; BigTIFF differs in the width of its counts and offsets."""
     order = "<" if content[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(order + "Q", content, 8) if big else struct.unpack_from(order + "I", content, 4)
     (count,) = struct.unpack_from(order + ("Q" if big else "H"), content, directory)
@@ -140,7 +141,7 @@ def _tiff(content: bytes, big: bool = False) -> ImageHeader:
         size = {3: 2, 4: 4, 16: 8}.get(kind, 0)  # SHORT, LONG, LONG8
         if tag in TIFF_TAGS and size and tag not in found:
             at = place + step - inline
-            if inline < several * size <= len(content):  # the numbers are elsewhere: the first of them
+            if inline < several * size <= len(content):  # the values are elsewhere: read the first of them
                 (at,) = struct.unpack_from(order + ("Q" if big else "I"), content, at)
             (found[tag],) = struct.unpack_from(order + {2: "H", 4: "I", 8: "Q"}[size], content, at)
     width, height, depth = found.get(256, 0), found.get(257, 0), found.get(258, 1)
@@ -163,18 +164,18 @@ def _boxed(content: bytes) -> ImageHeader:
 
 
 def check_whole(content: bytes, header: ImageHeader) -> None:
-    """Check that a picture runs to its end. Bytes after the end are nobody's concern; cameras and phones leave some.
+    """Check that a picture is complete. Bytes after the end are ignored; cameras and phones leave some.
 
-    Decoders differ in what they make of a cut file (some fill the rest in grey without a word), so JPEG, PNG and WebP
-    are checked here; PNG chunks by their checksums too, HEIC and AVIF by ``read_header`` already. What is wrong inside
-    of the others is left to the decoder.
+    Decoders treat truncated files differently (some silently fill the rest with grey), so JPEG, PNG and WebP are
+    checked here, PNG chunks also by their checksums; ``read_header`` has already checked HEIC and AVIF. Damage inside
+    the other formats is left to the decoder.
 
     Raises:
-        ImageError: the file is cut short or damaged.
+        ImageError: the file is truncated or damaged.
     """
     if header.format == "JPEG":
         scan = next((start for marker, start in jpeg_segments(content) if marker == START_OF_SCAN), len(content))
-        # Within a scan 0xFF is stuffed with a zero, so the marker's two bytes stand for the end and nothing else.
+        # Within a scan 0xFF is followed by a stuffed zero, so the marker's two bytes can only mean the end.
         whole = content.find(END_OF_IMAGE, scan) >= 0
     elif header.format == "PNG":
         whole = _png_whole(content)
@@ -203,7 +204,7 @@ def _png_whole(content: bytes) -> bool:
 
 
 def jpeg_exif(content: bytes) -> bytes:
-    """The first EXIF block of a JPEG (Exif 2.32, 4.7.2), b"" without one."""
+    """The first EXIF block of a JPEG (Exif 2.32, 4.7.2), or b"" if there is none."""
     for marker, start in jpeg_segments(content):
         if marker == APP1 and content[start + 2 : start + 8] == b"Exif\0\0":
             return content[start + 2 : start + int.from_bytes(content[start : start + 2], "big")]
@@ -211,7 +212,7 @@ def jpeg_exif(content: bytes) -> bytes:
 
 
 def webp_exif(content: bytes) -> bytes:
-    """The EXIF chunk of a WebP (RFC 9649, 2.7.1.5), b"" without one."""
+    """The EXIF chunk of a WebP (RFC 9649, 2.7.1.5), or b"" if there is none."""
     place = 12
     while place + 8 <= len(content):
         name, length = struct.unpack_from("<4sI", content, place)

@@ -1,4 +1,4 @@
-"""The one way a picture becomes a frame: path, bytes, URL, array or PIL image in; upright BGR out."""
+"""The only way a picture becomes a frame: a path, bytes, URL, array or PIL image in, upright BGR out."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | n
 
 
 LONGEST_PATH = 4096
-"""Characters, as in Linux' PATH_MAX."""
+"""Maximum length of a path in characters, as PATH_MAX on Linux."""
 BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{256,}={0,2}\s*")
-"""Text that is longer than a file's name may be, without a dot or anything else that base64 has not."""
+"""Text longer than any file name, of base64 characters only, so without a dot."""
 BY_PILLOW = ("BMP", "GIF", "TIFF")
-"""Formats of which Pillow reads kinds that OpenCV does not: it is asked where OpenCV fails, if it is installed."""
+"""Formats of which Pillow reads variants that OpenCV does not; Pillow, if installed, is tried when OpenCV fails."""
 PIP = "pip install 'facepipe[heif]'"
 LIGHT = 9
-"""Bytes a pixel that decoding may take at the full number of pixels, see ``ImageHeader.cost``."""
+"""Bytes per pixel that decoding may take at the full number of pixels, see ``ImageHeader.cost``."""
 
 
 @dataclass
 class Picture:
-    """A picture that was read; of a large JPEG perhaps only a half, a quarter or an eighth of its rows and columns.
+    """A picture that was read. A large JPEG may be decoded at a half, a quarter or an eighth of its rows and columns.
 
     Attributes:
-        view: what was decoded: the whole picture, ``reduction`` times smaller.
+        view: what was decoded: the whole picture, smaller by the factor ``reduction``.
         width, height: of the whole picture, upright, in pixels.
         reduction: 1, 2, 4 or 8.
-        sha256: of the encoded picture, in hexadecimal digits; None of what came without one (arrays, PIL images).
-        warning: ``damaged: …`` of a JPEG that is damaged within, whose frame is in part grey or wrong; else None.
+        sha256: of the encoded picture, in hexadecimal; None if there is no encoding (arrays, PIL images).
+        warning: ``damaged: …`` for a JPEG with damage inside, whose frame is partly grey or wrong; otherwise None.
         name: of the source, for messages.
-        stored: the encoded picture, as long as there are pixels of it that are not decoded.
+        stored: the encoded picture, as long as some of its pixels are not decoded.
     """
 
     view: Frame
@@ -69,15 +69,15 @@ class Picture:
 
     @classmethod
     def of(cls, frame: Frame) -> Self:
-        """A frame that is in memory."""
+        """Wrap a frame that is in memory."""
         return cls(frame, frame.shape[1], frame.shape[0])
 
     @property
     def frame(self) -> Frame:
-        """Every pixel; where the view has fewer, they are decoded now, once. ``view`` stays as it is.
+        """The frame with every pixel. If the view has fewer, they are decoded now, once; ``view`` does not change.
 
         Raises:
-            ImageError: that fails.
+            ImageError: decoding fails.
         """
         if self.reduction == 1:
             return self.view
@@ -92,14 +92,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a stored picture may be. Its size is checked before any pixel is decoded.
+    """Limits on stored pictures. The size is checked before any pixel is decoded.
 
     Attributes:
         bytes: of the file (64 MiB).
-        pixels: width x height (100 megapixels; decoded they take 300 MB, and while they are decoded no more than 900).
-            What takes more memory a pixel may have the fewer: a CMYK progressive JPEG, a TIFF of 16 bits, APNG, HEIC
-            (75 megapixels), AVIF (45, transparent 22).
-        damaged: whether a JPEG that is damaged within passes, with a warning; False makes an error of it.
+        pixels: width x height (100 megapixels; they take 300 MB decoded, and no more than 900 MB during decoding).
+            Formats that need more memory per pixel get a lower limit: CMYK progressive JPEG, 16-bit TIFF, APNG, HEIC
+            (75 megapixels), AVIF (45, with transparency 22).
+        damaged: accept a JPEG with damage inside, with a warning; False makes it an error.
     """
 
     bytes: int = 64 * 2**20
@@ -119,27 +119,27 @@ def read_frame(
     """Read one picture.
 
     Stored pictures (JPEG, PNG, WebP, BMP, GIF's first frame, TIFF's first page, AVIF; HEIC with the extra ``heif``) are
-    turned upright by their EXIF orientation, HEIC and AVIF by their own; deeper channels (10, 12, 16 bits) keep their
+    turned upright by their EXIF orientation, HEIC and AVIF by their own. Deeper channels (10, 12, 16 bits) keep their
     upper 8 bits; grey and CMYK become BGR; transparency is dropped and the colours under it are kept.
 
     >>> read_frame("examples/astronaut.jpg").shape
     (512, 512, 3)
 
     Args:
-        source: a path; an http or https URL (text); an encoded picture as bytes; a uint8 array of shape
+        source: a path; an http or https URL (as text); an encoded picture as bytes; a uint8 array of shape
             (height, width), (height, width, 1), (height, width, 3) in BGR or (height, width, 4) in BGRA; or a PIL
             image.
-        limits: caps on the size of stored pictures and PIL images. Arrays are in memory already and have none.
+        limits: limits on the size of stored pictures and PIL images. Arrays are already in memory and have none.
         allow_url: fetch URLs, see ``fetch.fetch``; without it a URL is an error.
-        admit: called with the number of pixels of a stored picture, once it is known and before any is decoded; it may
-            wait, so that no more pictures are decoded than there is memory for.
+        admit: called with a stored picture's number of pixels before any is decoded. It may block to limit how many
+            pictures are decoded at a time, and so bound memory.
 
     Returns:
-        The frame; an array that already is one is not copied.
+        The frame; an array that is already a frame is not copied.
 
     Raises:
-        FrameError: an array or object that is not a picture; says what was expected and what came.
-        ImageError: missing, a folder, unreadable, empty, not a picture, damaged or cut short; a URL that is not allowed
+        FrameError: an array or object that is not a picture; the message says what was expected and what was given.
+        ImageError: missing, a folder, unreadable, empty, not a picture, damaged or truncated; a URL that is not allowed
             or cannot be fetched; a HEIC without the extra.
         ImageTooLargeError: over a limit.
     """
@@ -153,14 +153,15 @@ def read_picture(
     admit: Callable[[int], None] | None = None,
     least: int | None = None,
 ) -> Picture:
-    """As :func:`read_frame`, with the SHA-256 of the encoded picture (about 1 ms for 1 MB), and what is wrong with it.
+    """Like :func:`read_frame`, with the encoded picture's SHA-256 (about 1 ms per MB) and a warning if it is damaged.
 
     Args:
-        source: as for :func:`read_frame`, as are the others.
-        limits: caps on size; and whether a picture that is damaged within passes.
+        source: as for :func:`read_frame`.
+        limits: limits on size, and whether a picture with damage inside is accepted.
         allow_url: fetch URLs.
         admit: called with the number of pixels before any is decoded.
-        least: a JPEG may be decoded smaller, if its longer side keeps so many pixels; None decodes all of it.
+        least: a JPEG may be decoded smaller if its longer side keeps at least this many pixels; None decodes it in
+            full.
 
     Raises:
         FrameError, ImageError, ImageTooLargeError: as :func:`read_frame`.
@@ -178,7 +179,7 @@ def _read(
     admit: Callable[[int], None] | None,
     least: int | None = None,
 ) -> tuple[Picture, bytes | None]:
-    """The picture, and its encoding where there is one."""
+    """The picture, and its encoded bytes if there are any."""
     if isinstance(source, np.ndarray):
         return Picture.of(_from_array(source)), None
     if isinstance(source, str) and "://" in source and is_url(source):
@@ -199,7 +200,7 @@ def _read(
 
 
 def source_name(source: object) -> str | None:
-    """The path or URL of a source as valid Unicode, None for what has none. A URL's user and password are left out."""
+    """The path or URL of a source as valid Unicode, or None if it has none. A URL's user and password are removed."""
     if isinstance(source, str) and "://" in source and is_url(source):
         return without_credentials(source)
     if not isinstance(source, str | os.PathLike):
@@ -209,7 +210,7 @@ def source_name(source: object) -> str | None:
 
 
 def _may_be_path(text: str) -> bool:
-    """Whether a text may name a file; a data URL or base64 text, which may have megabytes, does not."""
+    """Whether a string may name a file. Data URLs and base64 text, which may be megabytes long, do not."""
     if len(text) > LONGEST_PATH or text.startswith("data:"):
         return False
     return BASE64.fullmatch(text) is None or os.path.lexists(text)
@@ -250,7 +251,7 @@ def _from_bytes(
             admit(header.width * header.height)
         jpeg = decode_jpeg(content, header, least) if header.format == "JPEG" else None
         frame = _decode(content, header, most) if jpeg is None else jpeg.frame
-        if frame is not None:  # once more: what a decoder gives may be larger than what the header said
+        if frame is not None:  # check again: decoders may give more pixels than the header said
             _check_pixels(frame.shape[1], frame.shape[0], limits.pixels, name)
     except ImageError as error:
         if str(error).startswith(f"{name}: "):
@@ -267,7 +268,7 @@ def _from_bytes(
 
 
 def _why_not(header: ImageHeader) -> str:
-    """What to say of a picture that no decoder takes."""
+    """The reason to give for a picture that no decoder accepts."""
     if header.format in BY_PILLOW and optional("PIL.Image") is None:
         return f"damaged, or of a kind that is read with Pillow only ({PIP})"
     return "damaged, cut short, or of a kind that is not read"
@@ -284,9 +285,9 @@ def _heavy(header: ImageHeader) -> str:
 
 
 def _decode(content: bytes, header: ImageHeader, most: int) -> Frame | None:
-    """Decode and turn upright; None where it cannot be done. OpenCV's log lines are held back.
+    """Decode a picture and turn it upright; None if that fails. OpenCV's log output is suppressed.
 
-    OpenCV applies EXIF, but not that of a WebP whose block begins with ``Exif\\0\\0``, as some programs write it.
+    OpenCV applies EXIF, except in a WebP whose block begins with ``Exif\\0\\0``, as some programs write it.
     """
     if header.format == "HEIC":
         from .heif import decode_heic
@@ -312,7 +313,7 @@ def _decode(content: bytes, header: ImageHeader, most: int) -> Frame | None:
 
 
 class _Quiet:
-    """Holds OpenCV's log lines back while any thread is within."""
+    """Suppresses OpenCV's log output while any thread is inside the block."""
 
     def __init__(self) -> None:
         self._lock, self._within, self._level = threading.Lock(), 0, 0
@@ -331,7 +332,7 @@ class _Quiet:
 
 
 opencv_quiet = _Quiet()
-"""For ``with``: OpenCV's log lines are held back meanwhile, of every thread."""
+"""For ``with``: suppresses OpenCV's log output, for all threads, during the block."""
 
 
 def _from_array(array: np.ndarray) -> Frame:

@@ -1,7 +1,7 @@
-"""JPEGs: decoded at their full size or a fraction of it, upright, and what is wrong within them.
+"""Decodes JPEGs, upright, at full or reduced size, and reports damage within them.
 
-libjpeg passes over damage: it fills what is missing with grey and goes on. OpenCV says nothing of that to its caller;
-simplejpeg, which calls the same library, does.
+libjpeg tolerates damage: it fills the missing parts with grey and continues. OpenCV does not report this; simplejpeg,
+which uses the same library, does.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from .image_header import START_OF_SCAN, ImageHeader, jpeg_exif, jpeg_segments
 from .orientation import exif_orientation, turned
 
 REDUCTIONS = (8, 4, 2)
-"""By how many times a JPEG can be decoded smaller: its inverse cosine transform then gives 1, 2 or 4 pixels of a
+"""Factors by which a JPEG can be decoded smaller: the inverse cosine transform then gives 1, 2 or 4 pixels for a
 block's 8 (libjpeg's scaled IDCT), in less time and a fraction of the memory."""
 PROGRESSIVE = 0xC2
-"""Marker of a progressive picture's frame, ITU-T T.81, B.1."""
+"""Frame marker of a progressive picture, ITU-T T.81, B.1."""
 END_EARLY = ("premature end", "Premature end")
 DAMAGE = (*END_EARLY, "Corrupt JPEG data", "Inconsistent progression")
-"""What libjpeg's warnings of damage hold; its others are of headers that are odd and harmless (jerror.h)."""
+"""Substrings of libjpeg's warnings about damage; its other warnings are about odd but harmless headers (jerror.h)."""
 EXTRA = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 FILL = 128
-"""What libjpeg shows of a block without data."""
+"""The value that libjpeg gives a block without data."""
 
 
 @dataclass(frozen=True)
 class Jpeg:
-    """A JPEG that was decoded.
+    """A decoded JPEG.
 
     Attributes:
         frame: BGR, uint8, upright.
         width, height: of the whole picture, upright, in pixels.
-        reduction: how many times smaller the frame is.
-        damage: ``damaged: …`` for people, or None where nothing is found. Data that are wrong and still fit are not.
+        reduction: factor by which the frame is smaller.
+        damage: ``damaged: …`` for people, or None if none is found. Data that is wrong but well-formed is not found.
     """
 
     frame: np.ndarray
@@ -47,15 +47,16 @@ class Jpeg:
 
 
 def decode_jpeg(content: bytes, header: ImageHeader, least: int | None = None) -> Jpeg | None:
-    """Decode a JPEG that runs to its end.
+    """Decode a JPEG that is not truncated.
 
     Args:
         content: the file.
-        header: of the file, whose size was found small enough.
-        least: the frame may be smaller than the picture, if its longer side keeps so many pixels; None decodes all.
+        header: its header, whose size was checked.
+        least: the frame may be smaller than the picture if its longer side keeps at least this many pixels; None
+            decodes it in full.
 
     Returns:
-        None where another decoder has to try: CMYK, more than 8 bits, or nothing that can be decoded.
+        None if another decoder has to try: CMYK, more than 8 bits, or nothing that can be decoded.
     """
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(content, strict=False)
@@ -69,19 +70,19 @@ def decode_jpeg(content: bytes, header: ImageHeader, least: int | None = None) -
         except ValueError as error:
             told = str(error)
             stored = simplejpeg.decode_jpeg(content, "BGR", **size, strict=False)
-    except (ValueError, KeyError):  # KeyError: a kind of colours that it has no name for
+    except (ValueError, KeyError):  # KeyError: a colour space that it has no name for
         return None
     damage = _damage(content, told, stored, height, times)
     if exif := jpeg_exif(content):
         orientation = exif_orientation(exif)
         stored = turned(stored, orientation)
-        if orientation > 4:  # stored lying
+        if orientation > 4:  # stored sideways
             height, width = width, height
     return Jpeg(stored, width, height, times, damage)
 
 
 def _damage(content: bytes, told: str, stored: np.ndarray, height: int, times: int) -> str | None:
-    """What libjpeg told, in words, with the rows that are lost; or what it does not tell."""
+    """Describe the damage that libjpeg reported, with the number of lost rows, or damage that it does not report."""
     if any(each in told for each in DAMAGE) and not _padded(content, told):
         sound = np.flatnonzero((stored != FILL).any(axis=(1, 2)))
         lost = height - times * (int(sound[-1]) + 1) if len(sound) else height
@@ -95,7 +96,7 @@ def _damage(content: bytes, told: str, stored: np.ndarray, height: int, times: i
 
 
 def _padded(content: bytes, told: str) -> bool:
-    """Whether all that is too much are zeros before the end, with which some cameras pad."""
+    """Whether all extra bytes are zeros before the end, which some cameras add as padding."""
     if (extra := EXTRA.search(told)) is None:
         return False
     end = content.rfind(b"\xff\xd9")
@@ -103,7 +104,7 @@ def _padded(content: bytes, told: str) -> bool:
 
 
 def _scans_complete(content: bytes) -> bool:
-    """Whether the first component of a progressive picture has all its coefficients in full (T.81, G.1.1.1)."""
+    """Whether a progressive picture's first component has all its coefficients in full precision (T.81, G.1.1.1)."""
     first, place = None, -1
     for marker, start in jpeg_segments(content):
         if marker == PROGRESSIVE:

@@ -1,4 +1,4 @@
-"""The eight ways in which a stored picture or frame can lie, numbered as EXIF does (Exif 2.32, tag 274, 1 to 8)."""
+"""The eight orientations of a stored picture or frame, numbered as in EXIF (Exif 2.32, tag 274, 1 to 8)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 import numpy as np
 
 TAG = 0x0112
-"""Of the orientation in a TIFF directory, which EXIF is."""
+"""Tag of the orientation in a TIFF directory, the format of EXIF."""
 MATRICES = {
     1: (1, 0, 0, 1),
     2: (-1, 0, 0, 1),
@@ -18,15 +18,15 @@ MATRICES = {
     7: (0, -1, -1, 0),
     8: (0, -1, 1, 0),
 }
-"""By orientation, a, b, c, d of ISO/IEC 14496-12 (6.2.2): a stored (x, y), y down, is shown at (ax + cy, bx + dy)."""
+"""a, b, c, d of ISO/IEC 14496-12 (6.2.2), by orientation: a stored (x, y), y down, is shown at (ax + cy, bx + dy)."""
 
 
 def turned(frame: np.ndarray, orientation: int) -> np.ndarray:
-    """A stored picture as it is to be seen.
+    """Turn a stored picture upright.
 
     Args:
         frame: shape (height, width, ...).
-        orientation: 1 to 8; anything else leaves it as it is.
+        orientation: 1 to 8; other values leave it unchanged.
 
     Returns:
         Contiguous; shape (width, height, ...) for 5 to 8.
@@ -41,7 +41,7 @@ def turned(frame: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The orientation that an EXIF block tells, 1 where it tells none; ``Exif\\0\\0`` may stand before it."""
+    """The orientation in an EXIF block, or 1 if it has none; the block may begin with ``Exif\\0\\0``."""
     block = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if order is None:
@@ -59,7 +59,7 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def matrix_orientation(matrix: bytes) -> int:
-    """The orientation nearest to a display matrix.
+    """The orientation closest to a display matrix.
 
     Args:
         matrix: nine little-endian 32-bit numbers, as FFmpeg gives them: a, b, u, c, d, v, x, y, w of ISO/IEC 14496-12.

@@ -1,4 +1,4 @@
-"""What is taken from Pillow, which is optional: kinds of pictures that OpenCV does not read, and Pillow's images."""
+"""The uses of Pillow, which is optional: formats that OpenCV does not read, and Pillow's own images."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
 PLUGINS = {"BMP": "BmpImagePlugin", "GIF": "GifImagePlugin", "TIFF": "TiffImagePlugin"}
 FAULTS = (OSError, ValueError, SyntaxError, MemoryError, EOFError, IndexError, KeyError, TypeError, RuntimeError)
-"""What Pillow and pillow-heif raise of damaged pictures."""
+"""What Pillow and pillow-heif raise for damaged pictures."""
 
 
 def is_pillow_image(source: object) -> TypeGuard[Image]:
-    """Whether an object is a Pillow image. Whoever has one has imported Pillow, so this imports nothing."""
-    kind: Any = getattr(sys.modules.get("PIL.Image"), "Image", None)  # not there yet while another thread imports it
+    """Whether an object is a Pillow image. If it is, Pillow has been imported, so this imports nothing."""
+    kind: Any = getattr(sys.modules.get("PIL.Image"), "Image", None)  # absent while another thread is importing it
     return kind is not None and isinstance(source, kind)
 
 
 def open_by_pillow(module: Any, content: bytes, format: str) -> Any:
-    """Pillow's image of a file, which is decoded on first use.
+    """Open a file as a Pillow image, which is decoded on first use.
 
-    The plugin is asked, not ``Image.open``: ultralytics, once loaded, has put a function of its own there, which prints
-    of a damaged picture what it would like to have installed.
+    This calls the plugin, not ``Image.open``: ultralytics, once loaded, replaces that with a function that prints, for
+    a damaged picture, which package it would like to install.
 
     Args:
         module: ``PIL.Image``.
         content: the file.
-        format: as Pillow calls it, such as ``TIFF``.
+        format: Pillow's name for it, such as ``TIFF``.
 
     Raises:
-        OSError, SyntaxError and others of ``FAULTS``: it is damaged, or of another format.
+        OSError, SyntaxError and others in ``FAULTS``: it is damaged, or of another format.
     """
     if format in PLUGINS:
         optional(f"PIL.{PLUGINS[format]}")
@@ -52,10 +52,10 @@ def decode_by_pillow(content: bytes, format: str, most: int) -> np.ndarray | Non
     Args:
         content: the file.
         format: ``BMP``, ``GIF``, ``TIFF`` or ``AVIF``.
-        most: pixels at most, by what the file says.
+        most: maximum number of pixels that the file may declare.
 
     Returns:
-        uint8 BGR, shape (height, width, 3); None where Pillow cannot read it either, or is not installed.
+        uint8 BGR, shape (height, width, 3); None if Pillow cannot read it either, or is not installed.
     """
     module: Any = optional("PIL.Image")
     if module is None:
@@ -74,10 +74,10 @@ def decode_by_pillow(content: bytes, format: str, most: int) -> np.ndarray | Non
 
 
 def as_frame(image: Image) -> np.ndarray | None:
-    """A Pillow image upright, as BGR uint8 (height, width, 3); None of a mode whose numbers have no set range.
+    """Convert a Pillow image to upright BGR uint8 (height, width, 3); None if its mode has no fixed value range.
 
     Raises:
-        OSError, SyntaxError: Pillow decodes on first use.
+        OSError, SyntaxError: decoding fails; Pillow decodes on first use.
     """
     operations: Any = optional("PIL.ImageOps")
     upright = operations.exif_transpose(image)
@@ -86,6 +86,6 @@ def as_frame(image: Image) -> np.ndarray | None:
         return np.repeat(grey[..., None], 3, axis=2)
     if upright.mode in ("I", "F"):
         return None
-    if upright.mode == "RGBA":  # convert would be the same, and this says that what lies under transparency stays
+    if upright.mode == "RGBA":  # the same as convert, but makes clear that colours under transparency are kept
         return np.ascontiguousarray(np.asarray(upright)[..., 2::-1])
     return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1])

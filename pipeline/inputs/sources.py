@@ -1,6 +1,6 @@
-"""What a user names becomes a list of pictures and videos: files, folders, globs, URLs, cameras, streams.
+"""Turns what a user names into lists of pictures and videos: files, folders, globs, URLs, cameras, streams.
 
-What is a URL, and how one is shown. Fetching is apart (``fetch``): it has all of HTTP and TLS imported.
+Also recognises URLs and formats them for messages. Fetching is in ``fetch``, which imports HTTP and TLS.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VIDEOS = "mp4 m4v mov avi mkv webm mpg mpeg wmv flv 3gp ogv ts mts m2ts"
 PICTURE_SUFFIXES = frozenset(f".{each}" for each in PICTURES.split())
 VIDEO_SUFFIXES = frozenset(f".{each}" for each in VIDEOS.split())
 LIVE = re.compile(r"(?i:rtsps?://.)|camera:\d+\Z", re.ASCII)
-"""A stream or a camera."""
+"""An RTSP stream or a camera."""
 STORE = re.compile(r"(?!https?://|rtsps?://)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 VIDEO_MARKS = (
     (0, b"\x1a\x45\xdf\xa3"),
@@ -40,20 +40,20 @@ VIDEO_MARKS = (
     (4, b"mdat"),
     (4, b"wide"),
 )
-"""Place and bytes by which videos begin: Matroska, AVI, FLV, Ogg, MPEG-PS, MPEG-1 and 2, ASF, old QuickTime."""
+"""Offset and magic bytes of videos: Matroska, AVI, FLV, Ogg, MPEG-PS, MPEG-1 and 2, ASF, old QuickTime."""
 LIST_BYTES = 2**28
-"""Size of a list at most (256 MiB: more than a million paths)."""
+"""Maximum size of a list (256 MiB: more than a million paths)."""
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """What was found.
+    """The sources that were found.
 
     Attributes:
         pictures: paths and URLs, each once, in the order they were named; those of a folder sorted by name.
-        videos: paths of video files, ``rtsp://…`` and ``camera:N``, the same.
-        passed_over: other files in the folders and globs. Hidden ones (``.name``) are not counted.
-        problems: one line each for a folder that could not be read or holds nothing; the rest goes on without it.
+        videos: paths of video files, ``rtsp://…`` and ``camera:N``, likewise.
+        passed_over: number of other files in the folders and globs, except hidden ones (``.name``).
+        problems: one line for each folder that could not be read or holds nothing; the rest continues without it.
     """
 
     pictures: tuple[str, ...]
@@ -65,18 +65,18 @@ class Gathered:
 def gather(texts: Sequence[str], allow_url: bool = False, recursive: bool = True) -> Gathered:
     """Find the pictures and videos that a user names.
 
-    A file that is named itself is taken whatever its suffix is, and so is one that is not there: its result will say
-    so. In folders and globs the suffix decides. A link to a folder is followed, each folder is walked once, so that
-    links in a circle do no harm.
+    A file that is named itself is taken whatever its suffix, even if it does not exist: its result will say so. In
+    folders and globs the suffix decides. Links to folders are followed, but each folder is walked only once, so
+    circular links do no harm.
 
     Args:
-        texts: files; folders; globs that the shell has left (``**`` goes through folders); http or https URLs of
-            pictures; ``rtsp://…``; ``camera:N``.
-        allow_url: take URLs.
-        recursive: look in the folders of a folder too.
+        texts: files; folders; globs that the shell did not expand (``**`` matches nested folders); http or https URLs
+            of pictures; ``rtsp://…``; ``camera:N``.
+        allow_url: accept URLs.
+        recursive: also search the subfolders of folders.
 
     Raises:
-        ImageError: nothing was found; a URL that is not allowed, or of a video.
+        ImageError: nothing was found; or a URL is not allowed, or is that of a video.
     """
     gathering = _Gathering(recursive)
     for text in texts:
@@ -94,11 +94,11 @@ def gather(texts: Sequence[str], allow_url: bool = False, recursive: bool = True
 
 
 class _Gathering:
-    """The lists while they grow."""
+    """Collects the lists."""
 
     def __init__(self, recursive: bool):
         self.recursive = recursive
-        self.pictures: dict[str, str] = {}  # by what tells them apart; a dict keeps the order
+        self.pictures: dict[str, str] = {}  # by normalised path; a dict keeps the order
         self.videos: dict[str, str] = {}
         self.passed_over: set[str] = set()
         self.unreadable: dict[str, None] = {}
@@ -132,8 +132,8 @@ class _Gathering:
             self._add(text, not _is_video(text))
 
     def _matches(self, pattern: str) -> Iterator[str]:
-        """The files that a glob stands for, and those in the folders that it stands for."""
-        if "**" in pattern:  # not glob's own: it follows links in a circle through every combination of them
+        """The files that match a glob, and those in the folders that match it."""
+        if "**" in pattern:  # not with glob: it follows circular links through every combination of them
             yield from self._deep_matches(pattern)
             return
         for match in sorted(glob.iglob(pattern)):
@@ -153,7 +153,7 @@ class _Gathering:
                 yield path
 
     def _take_all(self, paths: Iterable[str], named: str) -> None:
-        """Take those with a known suffix."""
+        """Add the paths with a known suffix."""
         any_taken = False
         for path in paths:
             suffix = _suffix(path)
@@ -169,13 +169,13 @@ class _Gathering:
         (self.pictures if picture else self.videos).setdefault(self._key(path), path)
 
     def _key(self, path: str) -> str:
-        """The same for ``a.jpg`` and ``./a.jpg``."""
+        """A key that is the same for ``a.jpg`` and ``./a.jpg``."""
         return os.path.normpath(path if os.path.isabs(path) else f"{self.base}{os.sep}{path}")
 
     def _walk(self, folder: str, recursive: bool) -> Iterator[str]:
-        """The files of a folder that are not hidden, sorted by their parts' names. Each folder is walked once."""
+        """The files in a folder that are not hidden, sorted by path component. Each folder is walked once."""
         walked: set[tuple[int, int]] = set()
-        waiting = [(folder, True)]  # a stack, for there is no end to how deep folders go
+        waiting = [(folder, True)]  # a stack, because folders may be nested without limit
         while waiting:
             path, is_folder = waiting.pop()
             if not is_folder:
@@ -199,17 +199,17 @@ class _Gathering:
 
 
 def read_list(path: str | os.PathLike[str]) -> list[str]:
-    """The paths that a text file names: one a line, or separated by NUL as ``find -print0`` and ``git ls-files -z`` do.
+    """Read the paths in a list file: one per line, or NUL-separated as in ``find -print0`` and ``git ls-files -z``.
 
-    UTF-8, with or without a byte order mark; bytes that are none stay what they are, as in file names; a file that
-    begins with UTF-16's mark, as a Windows shell writes it, is read as that. Blank lines are passed over. Paths are
-    taken as they stand: a relative one begins where facepipe was started.
+    The file is UTF-8, with or without a byte order mark; invalid bytes are kept as they are, as in file names. A file
+    with a UTF-16 byte order mark, as Windows shells write it, is read as UTF-16. Blank lines are skipped. Paths are
+    taken verbatim; relative ones start from the folder in which facepipe was started.
 
     Args:
         path: the file; ``-`` is standard input.
 
     Raises:
-        DataError: not there, cannot be read, names nothing, or is a picture itself.
+        DataError: the file does not exist, cannot be read, lists nothing, or is itself a picture.
     """
     name = "standard input" if os.fspath(path) == "-" else _shown(os.fspath(path))
     try:
@@ -236,17 +236,17 @@ def read_list(path: str | os.PathLike[str]) -> list[str]:
 
 
 def is_url(source: object) -> TypeGuard[str]:
-    """Whether a source is the text of an http or https URL."""
+    """Whether a source is an http or https URL."""
     return isinstance(source, str) and source[:8].lower().startswith(("http://", "https://"))
 
 
 def is_store(text: str) -> bool:
-    """Whether a text is the address of a store, such as ``s3://bucket/a.jpg``: not a path, a web page or a stream."""
+    """Whether a string is the address of a store, such as ``s3://bucket/a.jpg``: not a path, a web page or a stream."""
     return STORE.match(text) is not None
 
 
 def shown(url: str) -> str:
-    """A URL fit for a message: without user, password, fragment and its query, which may hold a key.
+    """A URL for messages: without user, password, fragment and query, which may hold a key.
 
     >>> shown("https://ann:secret@example.org/a.jpg?key=1234")
     'https://example.org/a.jpg?…'
@@ -256,7 +256,7 @@ def shown(url: str) -> str:
 
 
 def without_credentials(url: str) -> str:
-    """A URL without user, password and fragment; its query tells one picture from another and stays.
+    """A URL without user, password and fragment; the query is kept because it may identify the picture.
 
     >>> without_credentials("https://ann:secret@example.org/a.jpg?page=1")
     'https://example.org/a.jpg?page=1'
@@ -268,7 +268,7 @@ def without_credentials(url: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text of others' making without what a terminal would obey."""
+    """Untrusted text with its terminal control characters replaced."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
@@ -281,7 +281,7 @@ def _is_picture(content: bytes) -> bool:
 
 
 def _is_video(path: str) -> bool:
-    """Whether a file that was named itself is a video: by its first bytes, or its suffix where these do not tell."""
+    """Whether a file that was named itself is a video, by its first bytes or, if they do not tell, its suffix."""
     try:
         with open(path, "rb") as file:
             content = file.read(4096) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
@@ -303,7 +303,7 @@ def _may_be_picture(content: bytes) -> bool:
         read_header(content)
     except ImageTypeError:
         return False
-    except ImageError:  # a picture whose header goes beyond these bytes
+    except ImageError:  # a picture whose header is longer than these bytes
         return True
     return True
 
@@ -313,7 +313,7 @@ def _suffix(path: str) -> str:
 
 
 def _url_suffix(url: str) -> str:
-    """The suffix of a URL's path; "" of what is no URL, whose own result will say so."""
+    """The suffix of a URL's path; "" if it is not a valid URL, which its own result will report."""
     try:
         return _suffix(urlsplit(url).path)
     except ValueError:  # "http://["
@@ -331,12 +331,12 @@ def _name(entry: os.DirEntry[str]) -> str:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link in a circle, say: its own reading will tell
+    except OSError:  # for example a circular link; reading it will report the problem
         return False
 
 
 def _fits(parts: Sequence[str], steps: Sequence[re.Pattern[str] | None]) -> bool:
-    """Whether the parts of a path fit a glob's steps; None, which is ``**``, stands for any number of folders."""
+    """Whether the components of a path match a glob's steps; None stands for ``**``, any number of folders."""
     if not steps:
         return not parts
     first, rest = steps[0], steps[1:]

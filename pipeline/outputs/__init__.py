@@ -1,1 +1,1 @@
-"""What results are written to: files, folders, and the journal that they are made from."""
+"""Where results are written: files, folders, and the journal from which they are made."""

@@ -1,13 +1,13 @@
-"""A run's boxes as one COCO file for re-labelling, and beside it the labels for a CVAT task.
+"""Writes a run's boxes as one COCO file for relabelling, with the labels of a CVAT task next to it.
 
-``file_name`` is the picture's path below the deepest folder that holds all of the run's pictures, with forward slashes:
-hand that folder to the labelling tool. Pictures that could not be read are left out.
+``file_name`` is the picture's path relative to the deepest folder that holds all of the run's pictures, with forward
+slashes: give that folder to the labelling tool. Pictures that could not be read are left out.
 
-The file is as CVAT (through Datumaro) and Roboflow read it: ``info`` and ``licenses`` are there, category ids begin at
-1 (Datumaro takes 0 for no class), ``segmentation`` is empty so that CVAT makes a rectangle, and the values of a face's
-attributes stand in the annotation's ``attributes``, Datumaro's extension, which CVAT imports for labels that have
-attributes of those names. :func:`cvat_labels` defines such labels; it goes into the field *Raw* where a CVAT task is
-made. No such tool moves points with a box, so points are left out.
+The file suits CVAT (through Datumaro) and Roboflow: ``info`` and ``licenses`` are present, category ids begin at 1
+(Datumaro takes 0 for no class), ``segmentation`` is empty so that CVAT makes a rectangle, and a face's attribute values
+are in the annotation's ``attributes``, a Datumaro extension that CVAT imports for labels with attributes of those
+names. :func:`cvat_labels` defines such labels, to paste into the field *Raw* when creating a CVAT task. No such tool
+moves points along with a box, so points are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..results import Box, Result
 
 
 def labels_path(path: Path) -> Path:
-    """Where the labels for CVAT go: ``faces.json`` has ``faces.cvat-labels.json``."""
+    """Path of the labels for CVAT: ``faces.json`` gets ``faces.cvat-labels.json``."""
     return path.with_name(f"{path.stem}.cvat-labels.json")
 
 
@@ -43,14 +43,14 @@ def write_coco(
     """Write the file in two passes over the results, one at a time, and the labels for CVAT.
 
     Args:
-        path: it is there whole or as it was before.
+        path: of the file; written atomically.
         classes: the detector's, in order.
-        attributes: those of the classifiers.
+        attributes: the classifiers'.
         note: says what made the boxes.
-        results: gives them anew each time.
+        results: returns the results anew on each call.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: a file cannot be written.
     """
     below = common_folder(each.source for each in results() if each.source and each.error is None)
     with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
@@ -65,7 +65,7 @@ def write_coco(
 
 
 def common_folder(sources: Iterable[str]) -> str | None:
-    """The deepest folder that holds all of these files; None where there is none, as of URLs or several drives."""
+    """The deepest folder that holds all of these files; None if there is none, as for URLs or several drives."""
     folder: str | None = None
     for source in sources:
         if _is_url(source):
@@ -73,7 +73,7 @@ def common_folder(sources: Iterable[str]) -> str | None:
         own = os.path.dirname(os.path.abspath(source))
         try:
             folder = own if folder is None else os.path.commonpath((folder, own))
-        except ValueError:  # two drives
+        except ValueError:  # different drives
             return None
     return folder
 
@@ -134,10 +134,10 @@ def coco_head(classes: Sequence[str], note: str) -> dict[str, Any]:
 
 
 def coco_image(key: int, name: str, width: int, height: int) -> dict[str, Any]:
-    """One of ``images``.
+    """One entry of ``images``.
 
     Args:
-        key: its ``id``, from 1 on.
+        key: its ``id``, from 1.
         name: its ``file_name``.
         width: in pixels.
         height: in pixels.
@@ -148,12 +148,12 @@ def coco_image(key: int, name: str, width: int, height: int) -> dict[str, Any]:
 def coco_annotation(
     key: int, image: int, category: int, box: Box, confidence: float, attributes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """One of ``annotations``; ``category`` is the number of its class from 1 on.
+    """One entry of ``annotations``.
 
     Args:
-        key: its ``id``, from 1 on.
+        key: its ``id``, from 1.
         image: ``id`` of the picture.
-        category: number of its class, from 1 on.
+        category: number of its class, from 1.
         box: in pixels.
         confidence: 0 to 1.
         attributes: plain values by name.
@@ -177,7 +177,8 @@ def plain_values(
 ) -> dict[str, str | int | float]:
     """A face's attributes as plain values, without points.
 
-    Where the classifier is unsure it is the likeliest class, for a tool would put the first of its list there.
+    If the classifier is unsure, the value is the likeliest class, because a tool would otherwise use the first in its
+    list.
     """
     plain: dict[str, str | int | float] = {}
     for attribute in attributes:
@@ -191,7 +192,7 @@ def plain_values(
 
 
 def cvat_labels(classes: Sequence[str], attributes: Sequence[Attribute]) -> list[dict[str, Any]]:
-    """Labels as CVAT's field *Raw* takes them: rectangles, faces with the classifier's attributes."""
+    """Labels for CVAT's field *Raw*: rectangles, and faces with the classifiers' attributes."""
     defined = [_cvat_attribute(attribute) for attribute in attributes if not isinstance(attribute, PointsAttribute)]
     return [{"name": name, "type": "rectangle", "attributes": defined if name == "face" else []} for name in classes]
 
@@ -200,15 +201,15 @@ def _cvat_attribute(attribute: Attribute) -> dict[str, Any]:
     if isinstance(attribute, PointsAttribute):
         raise TypeError("points are no CVAT attribute")
     if isinstance(attribute, NumericAttribute) and not decimals(attribute):
-        limits = [f"{attribute.low:.0f}", f"{attribute.high:.0f}", "1"]  # least, greatest, step
+        limits = [f"{attribute.low:.0f}", f"{attribute.high:.0f}", "1"]  # minimum, maximum, step
         return {"name": attribute.name, "mutable": False, "input_type": "number", "values": limits}
-    if isinstance(attribute, NumericAttribute):  # CVAT's numbers are whole
+    if isinstance(attribute, NumericAttribute):  # CVAT's numbers are integers
         return {"name": attribute.name, "mutable": False, "input_type": "text", "values": [""]}
     values = list(attribute.classes)
     return {"name": attribute.name, "mutable": False, "input_type": "select", "values": values}
 
 
 def decimals(attribute: NumericAttribute) -> int:
-    """Decimals that tell two neighbouring bins apart, or hundredths of the range: none for years of age."""
+    """Decimals needed to tell neighbouring bins, or hundredths of the range, apart: none for age in years."""
     step = (attribute.high - attribute.low) / ((attribute.bins or 101) - 1)
     return max(0, math.ceil(-math.log10(step)))

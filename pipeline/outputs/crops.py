@@ -1,10 +1,11 @@
-"""A folder of faces as the classifiers see them, with a CSV that can be corrected by a person and trained on.
+"""A folder of faces as the classifiers see them, with a CSV to correct by hand and train on.
 
-``images/`` holds the crops, ``crop.json`` how they were cut, ``crops.csv`` one row each with the columns of ``facepipe
-data crop``: ``file``, ``source``, ``split`` (blank), ``group`` (the picture, so that its faces stay on one side of a
-split), ``framing`` (``crop``), and the attributes as they were read, blank where the classifier was unsure; points are
-in pixels of the crop. ``picture``, ``face`` and ``confidence`` follow. These labels are the classifier's own: a model
-that is trained on them uncorrected learns its mistakes. Of several classifiers each has such a folder below, by name.
+``images/`` holds the crops, ``crop.json`` says how they were cut, and ``crops.csv`` has one row per crop with the
+columns of ``facepipe data crop``: ``file``, ``source``, ``split`` (blank), ``group`` (the picture, so that its faces
+stay on one side of a split), ``framing`` (``crop``), and the predicted attributes, blank where the classifier was
+unsure; points are in pixels of the crop. ``picture``, ``face`` and ``confidence`` follow. These labels are the
+classifier's own: a model trained on them uncorrected learns its mistakes. With several classifiers, each gets a
+subfolder of its name.
 """
 
 from __future__ import annotations
@@ -34,26 +35,26 @@ from .tabular import plain_text
 
 KEYS = ("file", "source", "split", "group", "framing")
 EXTRA = ("picture", "face", "confidence")
-"""Columns of the index besides the attributes'; one of ``EXTRA`` gives way to an attribute of its name."""
+"""Columns of the index besides those of the attributes; an attribute of the same name replaces one in ``EXTRA``."""
 INDEX, IMAGES = "crops.csv", "images"
 SOURCE = "detect"
-"""The column ``source``: facepipe detect made the row."""
+"""Value of the column ``source``: facepipe detect made the row."""
 
 Cut = dict[str, Any]
-"""What the journal keeps of a crop: ``file``, and ``place``: scale, x and y that take frame pixels to crop pixels."""
+"""What the journal keeps of a crop: ``file``, and ``place``: scale, x and y that map frame pixels to crop pixels."""
 
 
 class CropFolder:
-    """Cuts every face for every classifier, as it does for itself.
+    """Cuts every face for every classifier, exactly as the classifier itself does.
 
     Args:
-        folder: is there.
+        folder: an existing folder.
         classifiers: by name.
         detector: version of the detector.
-        taken: by classifier, names that this run has given out before it was interrupted.
+        taken: by classifier, the names that this run gave out before it was interrupted.
 
     Raises:
-        FacepipeError: the folder cannot be made.
+        FacepipeError: a folder cannot be created.
     """
 
     def __init__(
@@ -78,10 +79,10 @@ class CropFolder:
         """Write the crops of one picture.
 
         Returns:
-            By classifier, for each face its crop, None where there is none.
+            By classifier, a crop for each face, or None if there is none.
 
         Raises:
-            FacepipeError: one cannot be written.
+            FacepipeError: a crop cannot be written.
         """
         return {
             name: [self._cut(name, frame, result, number) for number in range(len(result.faces))]
@@ -104,13 +105,13 @@ class CropFolder:
             names.close()
 
     def write_indices(self, entries: Callable[[], Iterable[Entry]]) -> None:
-        """Write ``crops.csv`` and ``crop.json`` of each classifier.
+        """Write ``crops.csv`` and ``crop.json`` for each classifier.
 
         Args:
-            entries: gives the run's entries anew each time.
+            entries: returns the run's entries anew on each call.
 
         Raises:
-            OSError: one cannot be written.
+            OSError: a file cannot be written.
         """
         for name, classifier in self._classifiers.items():
             crops = CropSet(recipe=classifier.crop, context=0.0, detector=self._detector)
@@ -130,7 +131,7 @@ class CropFolder:
 def _rows(
     entry: Entry, name: str, attributes: Sequence[Attribute], labels: Sequence[str]
 ) -> Iterator[dict[str, object]]:
-    if "crops" not in entry.files:  # of a picture that could not be read
+    if "crops" not in entry.files:  # the picture could not be read
         return
     result = entry.result
     picture = plain_text(result.source)
@@ -150,7 +151,7 @@ def _labels(face: Face, attributes: Sequence[Attribute], place: Sequence[float])
         if isinstance(attribute, PointsAttribute):
             cells += _points(value, attribute, place)
         elif isinstance(attribute, NumericAttribute):
-            cells += [plain.get(attribute.name, ""), "", ""]  # a range is for what a person does not know exactly
+            cells += [plain.get(attribute.name, ""), "", ""]  # a range is for what a person cannot know exactly
         else:
             unsure = isinstance(value, ClassValue) and value.value is None
             cells.append("" if unsure else plain.get(attribute.name, ""))
@@ -169,5 +170,5 @@ def _points(value: AttributeValue | None, attribute: PointsAttribute, place: Seq
 
 
 def _corners(box: Box) -> np.ndarray:
-    """A box as the detector gave it."""
+    """Convert a box to the detector's array form, float32 (4,)."""
     return np.array([box.x1, box.y1, box.x2, box.y2], np.float32)

@@ -1,13 +1,13 @@
-"""Features of faces as a file: one row a face, NPZ or Parquet.
+"""Writes features of faces to a file, NPZ or Parquet, with one row per face.
 
-The columns are ``source`` (the picture), ``face`` (its place in the result's ``faces``), ``box`` (x1, y1, x2, y2 in
+The columns are ``source`` (the picture), ``face`` (its index in the result's ``faces``), ``box`` (x1, y1, x2, y2 in
 pixels of the upright frame), ``confidence`` (the detector's), and for each classifier ``version_NAME`` and
-``features_NAME``, the pooled numbers before its heads, float32. NAME is ``face`` for the classifier without a name of
-its own. A face that no classifier could read has no row; where only this one could not, its numbers are NaN (NPZ) or
-null (Parquet).
+``features_NAME``, the pooled activations before its heads, float32. NAME is ``face`` for the classifier without a name
+of its own. A face that no classifier could read has no row; if only one could not read it, that one's numbers are NaN
+(NPZ) or null (Parquet).
 
-Features were trained to tell the schema's attributes apart. They are no identity embedding, and not fit to recognise
-persons: nothing made two pictures of one person alike.
+Features were trained to distinguish the values of the schema's attributes. They are not an identity embedding, and not
+fit to recognise persons: nothing in the training made two pictures of one person similar.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from ..results import Result
 
 SUFFIXES = (".npz", ".parquet")
 ROWS = 1024
-"""Rows that a Parquet file's writer holds; an NPZ's holds all, 8 KB each for 2,048 numbers."""
+"""Rows held by a Parquet file's writer; an NPZ file's holds all rows, at 8 KB each for 2,048 numbers."""
 
 
 class FeatureFile:
-    """A file of features. It is there when the block has ended without an error, and not before.
+    """A file of features. It appears when the block ends without an error, and not before.
 
     >>> with Pipeline() as pipeline, FeatureFile(Path("features.npz"), pipeline.feature_widths) as file:
     ...     for result, _ in pipeline.stream(paths, features=True):
     ...         file.add(result)
 
     Args:
-        target: ``.npz`` or ``.parquet``; a file that is there is replaced.
-        widths: numbers a face, by classifier.
+        target: ``.npz`` or ``.parquet``; an existing file is replaced.
+        widths: vector length, by classifier.
 
     Raises:
-        FacepipeError: another suffix; or, from entering on, the file cannot be written.
+        FacepipeError: another suffix; or, once entered, the file cannot be written.
         MissingExtraError: Parquet, and pyarrow is not installed.
     """
 
@@ -65,7 +65,7 @@ class FeatureFile:
         return self
 
     def add(self, result: Result) -> None:
-        """Take a result's faces, one row each; those without features are left out."""
+        """Add a result's faces, one row each; those without features are left out."""
         with self._telling():
             self._rows.add(result)
 
@@ -119,7 +119,7 @@ class _Npz(_Rows):
     def add(self, result: Result) -> None:
         before = len(self.columns["face"])
         super().add(result)
-        for name, width in self.widths.items():  # an array takes a ninth of what a tuple of numbers does
+        for name, width in self.widths.items():  # an array takes a ninth of the memory of a tuple of numbers
             column, absent = self.columns[f"features_{name}"], np.full(width, np.nan, np.float32)
             column[before:] = [absent if row is None else np.array(row, np.float32) for row in column[before:]]
 

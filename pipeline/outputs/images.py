@@ -1,4 +1,4 @@
-"""A folder of pictures that results are drawn on, or in which faces are hidden."""
+"""A folder of pictures with results drawn on them, or with faces hidden."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 JPEG = (".jpg", ".jpeg")
 JPEG_SIDE = 65500
-"""Longest side that libjpeg writes; a longer picture is saved as PNG."""
+"""Longest side that libjpeg writes; larger pictures are saved as PNG."""
 ENDINGS = {None: "-faces", "blur": "-blurred", "pixelate": "-pixelated"}
 
 
 class PictureFolder:
-    """Saves pictures as ``<name>-faces.jpg``, those with something hidden as ``<name>-blurred.jpg`` or ``-pixelated``.
+    """Saves pictures as ``<name>-faces.jpg``, anonymised ones as ``<name>-blurred.jpg`` or ``<name>-pixelated.jpg``.
 
-    The folders below the one that all sources share are kept. Each file is written in one step that either happens or
-    does not. The second of a name becomes ``<name>-faces-2.jpg``.
-    Pixels are written, and the colour profile that they need: no EXIF, no place, no thumbnail of the input goes along.
+    Subfolders below the folder that all sources share are kept. Each file is written atomically. The second file of a
+    name becomes ``<name>-faces-2.jpg``. Only the pixels and the colour profile that they need are written: none of the
+    input's EXIF, location or thumbnail.
 
     Args:
-        outputs: with the folder, which is there, or the one file in it; what is drawn, or hidden.
-        inputs: paths of the pictures that are read, which are never overwritten.
-        taken: names that this run has given out before it was interrupted.
-        look: finds more to hide than results tell.
+        outputs: with the folder, which exists, or the single file in it; what is drawn or hidden.
+        inputs: paths of the input pictures, which are never overwritten.
+        taken: names that this run gave out before it was interrupted.
+        look: finds boxes to hide beyond those of the results.
 
     Attributes:
-        names: gives out the names.
-        hidden: how many boxes were hidden in the picture that was saved last.
+        names: assigns the names.
+        hidden: number of boxes hidden in the picture saved last.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class PictureFolder:
         self.names = FreeNames(outputs.save, inputs, taken, outputs.root)
 
     def save(self, frame: Frame, result: Result) -> str:
-        """Save one picture and give its name in the folder.
+        """Save one picture and return its name in the folder.
 
         Raises:
             FacepipeError: it cannot be written.

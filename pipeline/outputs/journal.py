@@ -1,13 +1,14 @@
-"""The journal of a run: one line of JSON for each picture that is done, the truth that every output is made from.
+"""The journal of a run: one JSON line per finished picture, from which every output is made.
 
-The file lies beside the run's first output, as ``faces.csv.partial.jsonl``. Its first line is a header with the run's
-settings, in which alone it is gone on with; each other line is one picture: ``source`` as it was given, ``files`` (what
-was saved of it), ``features`` (base64 of float32, where they were asked for) and, last, ``result``. A picture that was
-tried again has two lines, and the later one holds. When a run has written its outputs, the journal goes.
+The file lies next to the run's first output, for example ``faces.csv.partial.jsonl``. Its first line is a header with
+the run's settings; a run can only be resumed with the same settings. Every other line is one picture: ``source`` as it
+was given, ``files`` (the files saved for it), ``features`` (base64 of float32, if requested) and, last, ``result``. A
+picture that was retried has two lines, and the later one counts. The journal is removed once the run has written its
+outputs.
 
-Each line is one write to the file as soon as the picture is done, so a killed process loses at most the line in hand;
-the disk is asked to keep them every ``SYNC`` seconds. Lines that are torn are cut when a run is resumed, and their
-pictures are done again.
+Each line is one write, made as soon as the picture is done, so a killed process loses at most the line in progress. The
+file is synced to disk every ``SYNC`` seconds. When a run is resumed, truncated lines are cut off and their pictures are
+done again.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ..results import Result
 
 SUFFIX = ".partial.jsonl"
 FORM = 1
-"""Of the file; another one is not read."""
+"""Version of the file format; other versions are rejected."""
 SYNC = 5.0
 
 Settings = Mapping[str, Any]
@@ -41,7 +42,7 @@ class Journal:
 
     Attributes:
         path: of the file.
-        cut: lines that were torn and are gone, of a resumed one.
+        cut: number of truncated lines removed when it was resumed.
     """
 
     def __init__(self, path: Path, file: FileIO):
@@ -50,14 +51,14 @@ class Journal:
         self._file = file
         self._end = 0
         self._synced = time.monotonic()
-        self._lines: dict[str, tuple[int, int]] = {}  # by source: where its line begins, faces in it, -1 of a failure
+        self._lines: dict[str, tuple[int, int]] = {}  # by source: offset of its line, number of faces (-1 if it failed)
 
     @classmethod
     def begin(cls, path: Path, settings: Settings) -> Self:
-        """Start a journal where there is none.
+        """Create a journal where there is none.
 
         Raises:
-            FacepipeError: there is one, or it cannot be written.
+            FacepipeError: it already exists, or cannot be written.
         """
         try:
             journal = cls(path, FileIO(path, "x+"))
@@ -75,10 +76,10 @@ class Journal:
 
     @classmethod
     def resume(cls, path: Path, settings: Settings) -> Self:
-        """Go on with a journal; a torn end of it is cut.
+        """Continue a journal; a truncated end is cut off.
 
         Raises:
-            FacepipeError: it is no journal, is in use, cannot be read, or was begun with other settings; the message
+            FacepipeError: it is not a journal, is in use, cannot be read, or was begun with other settings; the message
                 names those that differ.
         """
         with os_errors_as(FacepipeError, f"{path}: cannot be opened"):
@@ -101,34 +102,34 @@ class Journal:
         return source in self._lines
 
     def failed(self, source: str) -> bool:
-        """Whether a picture that is done could not be read."""
+        """Whether a finished picture could not be read."""
         return self._lines[source][1] < 0
 
     @property
     def sources(self) -> Iterator[str]:
-        """The pictures that are done, in the order in which they were done first."""
+        """The finished pictures, in the order in which they were first done."""
         return iter(self._lines)
 
     @property
     def faces(self) -> int:
-        """Faces in all pictures."""
+        """Number of faces in all pictures."""
         return sum(max(faces, 0) for _, faces in self._lines.values())
 
     @property
     def failures(self) -> int:
-        """Pictures that could not be read."""
+        """Number of pictures that could not be read."""
         return sum(faces < 0 for _, faces in self._lines.values())
 
     def add(self, source: str, result: Result, files: Mapping[str, Any]) -> None:
-        """Note one picture; its files must have been written.
+        """Record one picture; its files must already be written.
 
         Args:
             source: as it was given.
-            result: of it.
-            files: that were written for it, by output.
+            result: the picture's result.
+            files: files written for it, by output.
 
         Raises:
-            FacepipeError: it cannot be written; the journal is as it was before.
+            FacepipeError: the line cannot be written; the journal stays as it was.
         """
         line = line_of(source, result, files)
         begin = self._end
@@ -139,7 +140,7 @@ class Journal:
             self._synced = time.monotonic()
 
     def entries(self) -> Iterator[Entry]:
-        """Every picture's last line, in the order in which they were done first.
+        """Every picture's last line, in the order in which the pictures were first done.
 
         Raises:
             FacepipeError: the journal cannot be read, or is damaged.
@@ -154,11 +155,11 @@ class Journal:
                 yield entry
 
     def close(self) -> None:
-        """Close the file and leave it there; may be called again."""
+        """Close the file and keep it; may be called again."""
         self._file.close()
 
     def remove(self) -> None:
-        """Close the file and remove it."""
+        """Close the file and delete it."""
         self.close()
         self.path.unlink(missing_ok=True)
 
@@ -174,7 +175,7 @@ class Journal:
         self._end += len(line)
 
     def _scan(self, settings: Settings) -> None:
-        """Check the header, find the lines, cut what is torn."""
+        """Check the header, index the lines, and cut off what is truncated."""
         with self.path.open("rb") as file:
             first = file.readline()
             if first.endswith(b"\n"):
@@ -189,7 +190,7 @@ class Journal:
                     self._lines[entry.source] = self._end, len(found["faces"]) if found["error"] is None else -1
                     self._end += len(line)
         self._file.truncate(self._end)
-        if not self._end:  # the process was killed while it wrote the header
+        if not self._end:  # the process was killed while writing the header
             self._write(_header(settings))
 
     def _check(self, first: bytes, settings: Settings) -> None:
@@ -208,10 +209,10 @@ class Journal:
 
 
 def refuse(path: Path) -> NoReturn:
-    """Say what to do about a journal that is there when none was expected.
+    """Say what to do about a journal that was not expected.
 
     Raises:
-        FacepipeError: always; it tells a run that was interrupted from one that goes on.
+        FacepipeError: always; the message distinguishes an interrupted run from one that is still running.
     """
     with os_errors_as(FacepipeError, f"{path}: cannot be opened"), FileIO(path, "r+") as file:
         lock(file, path)
@@ -221,10 +222,10 @@ def refuse(path: Path) -> NoReturn:
 
 
 def discard(path: Path) -> None:
-    """Remove a journal, of which a running facepipe must not make use.
+    """Delete a journal that no running facepipe uses.
 
     Raises:
-        FacepipeError: it is in use, or cannot be removed.
+        FacepipeError: it is in use, or cannot be deleted.
     """
     with os_errors_as(FacepipeError, f"{path}: cannot be removed"):
         with FileIO(path, "r+") as file:
@@ -247,14 +248,14 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def lock(file: FileIO, path: Path) -> None:
-    """Claim the file for this process, where the system knows how; the claim goes with the process.
+    """Lock the file for this process, if the system supports it; the lock ends with the process.
 
     Raises:
-        FacepipeError: another process has claimed it.
+        FacepipeError: another process holds the lock.
     """
     try:
         import fcntl
-    except ImportError:  # Windows, where an open file cannot be removed by another process anyway
+    except ImportError:  # Windows, where another process cannot delete an open file anyway
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -266,12 +267,12 @@ def lock(file: FileIO, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture that is done.
+    """One finished picture.
 
     Attributes:
         source: as it was given.
-        files: what was saved of it, as the run noted it.
-        features: for each face, by classifier, float32 (width,); None of a face without, () where none were wanted.
+        files: the files saved for it, as the run recorded them.
+        features: for each face, by classifier, float32 (width,); None for a face without, () if none were requested.
         json: the result as ``Result.model_dump_json`` wrote it.
     """
 
@@ -282,7 +283,7 @@ class Entry:
 
     @property
     def result(self) -> Result:
-        """The result, with its features."""
+        """The result, including its features."""
         result = Result.model_validate_json(self.json)
         if not self.features:
             return result
@@ -294,12 +295,12 @@ class Entry:
 
 
 def line_of(source: str, result: Result, files: Mapping[str, Any]) -> bytes:
-    """The line of a picture, with its end; the features of its faces go along.
+    """The line of a picture, with its line end and the features of its faces.
 
     Args:
         source: as it was given.
-        result: of it.
-        files: that were written for it, by output.
+        result: the picture's result.
+        files: files written for it, by output.
     """
     head: dict[str, Any] = {"source": source, "files": files}
     if any(face.features for face in result.faces):
@@ -308,8 +309,8 @@ def line_of(source: str, result: Result, files: Mapping[str, Any]) -> bytes:
 
 
 def parse_line(line: bytes) -> Entry | None:
-    """A line's content; None where it is torn."""
-    at = line.find(MARK)  # in JSON no text holds it: its quotation marks would be escaped
+    """The content of a line, or None if it is truncated."""
+    at = line.find(MARK)  # no JSON string can contain it: its quotation marks would be escaped
     if at < 0 or not line.endswith(b"}\n"):
         return None
     raw = line[at + len(MARK) : -2]
@@ -341,11 +342,11 @@ def require_same_settings(
 
     Args:
         place: what holds the earlier results, as the message names it.
-        before, now: values by setting; None, or a setting that is missing, was not given.
-        verb: what the user would do with the settings of then.
+        before, now: values by setting; None or a missing setting means that it was not given.
+        verb: what the user would do with the earlier settings.
 
     Raises:
-        FacepipeError: they differ; the message tells how.
+        FacepipeError: they differ; the message says how.
     """
     differ = [
         f"{name} was {_shown(before.get(name))} and is now {_shown(now.get(name))}"

@@ -1,11 +1,12 @@
-"""A run's boxes and attributes for two labelling tools: tasks for Label Studio, and detections for FiftyOne.
+"""Exports a run's boxes and attributes for two labelling tools: Label Studio and FiftyOne.
 
-*Label Studio* (https://labelstud.io/guide/predictions): a list of tasks, each with its predictions. Sides are
-percentages of the picture, and an attribute is a further entry with its box's ``id``. Beside it lies the labelling
-interface as XML. Pictures of a disk are named for the tool's local storage, below the folder that holds all of them.
+*Label Studio* (https://labelstud.io/guide/predictions) takes a list of tasks, each with its predictions. Coordinates
+are percentages of the picture, and each attribute is a separate entry with its box's ``id``. The labelling interface is
+written next to it as XML. Local pictures are addressed through the tool's local storage, relative to the folder that
+holds all of them.
 
-*FiftyOne* (its type ``FiftyOneImageDetectionDataset``): detections by the picture's path without suffix, below the
-folder that holds all of them. Sides are shares of the picture.
+*FiftyOne* (its type ``FiftyOneImageDetectionDataset``) takes detections by the picture's path without suffix, relative
+to the folder that holds all of them. Coordinates are fractions of the picture.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from ..results import Box, Result
 from .coco import common_folder, plain_values
 
 LOCAL_FILES = "/data/local-files/?d="
-"""Where Label Studio serves files of its machine: ``d`` is a path below LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT."""
+"""Where Label Studio serves local files; ``d`` is a path below LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT."""
 BOX, IMAGE = "box", "image"
 """Names in the labelling interface: the control that draws boxes, and the picture."""
 
 
 def interface_path(path: Path) -> Path:
-    """Where Label Studio's labelling interface goes: ``faces.json`` has ``faces.interface.xml``."""
+    """Path of Label Studio's labelling interface: ``faces.json`` gets ``faces.interface.xml``."""
     return path.with_name(f"{path.stem}.interface.xml")
 
 
@@ -41,17 +42,17 @@ def write_label_studio(
     version: str,
     results: Callable[[], Iterable[Result]],
 ) -> None:
-    """Write Label Studio tasks, and the labelling interface beside them.
+    """Write Label Studio tasks, with the labelling interface next to them.
 
     Args:
-        path: of the tasks; it is there whole or as it was before.
+        path: of the tasks; written atomically.
         classes: the detector's.
-        attributes: those of the classifiers; points are left out.
+        attributes: the classifiers'; points are left out.
         version: of the models, as the tool shows it.
-        results: gives them anew each time; those of pictures that could not be read are left out.
+        results: returns the results anew on each call; those of pictures that could not be read are left out.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: a file cannot be written.
     """
     folder = common_folder(_sources(results()))
     tasks = (_task(result, folder, version, attributes) for result in results() if result.error is None)
@@ -63,12 +64,12 @@ def write_fiftyone(path: Path, attributes: Sequence[Attribute], results: Callabl
     """Write the labels of a ``FiftyOneImageDetectionDataset``.
 
     Args:
-        path: it is there whole or as it was before.
-        attributes: those of the classifiers; points are left out.
-        results: gives them anew each time; those of pictures that could not be read are left out.
+        path: of the file; written atomically.
+        attributes: the classifiers'; points are left out.
+        results: returns the results anew on each call; those of pictures that could not be read are left out.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     folder = common_folder(_sources(results()))
 
@@ -91,7 +92,7 @@ def write_fiftyone(path: Path, attributes: Sequence[Attribute], results: Callabl
 
 
 def labelling_interface(classes: Sequence[str], attributes: Sequence[Attribute]) -> str:
-    """Label Studio's interface for these boxes, as XML: classes are chosen and numbers typed for each face."""
+    """Label Studio's interface for these boxes as XML: each face gets a choice of classes and fields for numbers."""
     lines = [
         "<View>",
         f'  <Image name="{IMAGE}" value="${IMAGE}" zoom="true"/>',
@@ -111,7 +112,7 @@ def labelling_interface(classes: Sequence[str], attributes: Sequence[Attribute])
 
 
 def _task(result: Result, folder: str | None, version: str, attributes: Sequence[Attribute]) -> dict[str, Any]:
-    """One picture: its address, and its boxes with what is said of each."""
+    """One picture: its address, and its boxes with their attributes."""
     source = result.source or "picture"
     image = source if _is_url(source) else LOCAL_FILES + quote(_below(source, folder))
     entries: list[dict[str, Any]] = []
@@ -142,7 +143,7 @@ def _task(result: Result, folder: str | None, version: str, attributes: Sequence
 def _boxes(
     result: Result, attributes: Sequence[Attribute]
 ) -> Iterator[tuple[str, Box, float, dict[str, str | int | float]]]:
-    """Class, box, confidence and plain attributes of each face and of each head."""
+    """Class, box, confidence and plain attributes of each face, then of each head."""
     for face in result.faces:
         yield "face", face.box, round(face.confidence, 4), plain_values(face.attributes, attributes)
     for head in result.heads:
@@ -150,7 +151,7 @@ def _boxes(
 
 
 def _shares(box: Box, result: Result) -> list[float]:
-    """Left, top, width and height as shares of the picture."""
+    """Left, top, width and height as fractions of the picture."""
     width, height = result.width or 1, result.height or 1
     sides = box.x1 / width, box.y1 / height, (box.x2 - box.x1) / width, (box.y2 - box.y1) / height
     return [round(side, 6) for side in sides]
@@ -161,7 +162,7 @@ def _sources(results: Iterable[Result]) -> Iterator[str]:
 
 
 def _below(source: str, folder: str | None) -> str:
-    """A picture's path below the folder that holds all of them, with forward slashes."""
+    """A picture's path relative to the folder that holds all of them, with forward slashes."""
     name = os.path.relpath(source, folder) if folder and not _is_url(source) else os.path.basename(source)
     return name.replace(os.sep, "/")
 

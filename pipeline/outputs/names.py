@@ -1,9 +1,9 @@
-"""Names for the files that a run saves: none takes another picture's place, an input's, or that of another run's file.
+"""Names for the files that a run saves, so that none overwrites an input or the file of another picture or run.
 
-A folder that facepipe saves into has a record, ``.facepipe.jsonl``: of each name the picture that it was given to (a
-hash of its path, for such folders are made to be published). The same picture gets the same name again in a later run;
-a file of another one, or one that nothing is known of, is never replaced. While a run writes there it holds the
-record, so a second run is refused.
+A folder that facepipe saves into has a record, ``.facepipe.jsonl``, of the picture that each name was given to (a hash
+of its path, because such folders may be published). A later run gives the same picture the same name again; a file of
+another picture, or an unknown file, is never replaced. A run locks the record while it writes, so a second run is
+refused.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from .journal import lock
 
 RECORD = ".facepipe.jsonl"
 LONGEST = 150
-"""Bytes of a source's name that a new name takes over; file systems end at 255 bytes."""
+"""Maximum bytes of a source's name that a new name takes over; file systems allow 255 bytes in all."""
 
 
 class FreeNames:
-    """Gives out the names in a folder, each once.
+    """Assigns the names in a folder, each once.
 
     Args:
-        folder: where the files go; it is there.
+        folder: where the files go; it exists.
         inputs: paths that must not be overwritten.
-        taken: names that this run, before it was interrupted, has given out.
-        root: the folders that sources have below this one are kept; None keeps none.
+        taken: names that this run gave out before it was interrupted.
+        root: keep the subfolders that sources have below this folder; None keeps none.
 
     Raises:
-        FacepipeError: another run is writing into the folder, or it cannot be written.
+        FacepipeError: another run is writing into the folder, or the folder cannot be written.
     """
 
     def __init__(self, folder: Path, inputs: Iterable[str], taken: Iterable[str] = (), root: str | None = None):
@@ -45,7 +45,7 @@ class FreeNames:
         self._taken = {os.path.realpath(path) for path in inputs}
         self._within = within
         self._taken |= {os.path.join(within, name) for name in taken}
-        self._taken = {place.casefold() for place in self._taken}  # some file systems do not tell X from x
+        self._taken = {place.casefold() for place in self._taken}  # some file systems ignore case
         self._last: dict[str, int] = {}
         with os_errors_as(FacepipeError, f"{folder / RECORD}: cannot be written"):
             self._record = FileIO(folder / RECORD, "a+")
@@ -57,14 +57,14 @@ class FreeNames:
             raise
 
     def _read(self) -> dict[str, list[str]]:
-        """The names by owner; one that was given to two is the later one's."""
+        """Read the names by owner; a name given out twice belongs to the later owner."""
         owners: dict[str, str] = {}
         self._record.seek(0)
         for line in self._record.read().splitlines():
             try:
                 name, owner = json.loads(line)
                 owners[str(name)] = str(owner)
-            except (ValueError, TypeError):  # torn, by a run that was killed
+            except (ValueError, TypeError):  # truncated when a run was killed
                 continue
         owned: dict[str, list[str]] = {}
         for name, owner in owners.items():
@@ -76,12 +76,12 @@ class FreeNames:
         self._record.close()
 
     def take(self, stem: str, suffix: str, source: str | None) -> Path:
-        """A path that ends in this suffix: the stem's, or the first of stem-2, stem-3, … that is free for a picture.
+        """A path with this suffix for a picture: its stem, or the first of stem-2, stem-3, … that is free.
 
         Args:
             stem: of the name.
             suffix: with its dot.
-            source: the picture whose file it is to be.
+            source: the picture that the file belongs to.
 
         Raises:
             FacepipeError: the record cannot be written.
@@ -113,7 +113,7 @@ class FreeNames:
 
 
 def _below(root: str | None, source: str | None) -> str:
-    """The folder of a source from the root, with a stroke at its end; "" of what lies elsewhere, or is no file."""
+    """A source's folder relative to the root, with a trailing slash; "" if it lies elsewhere or is not a file."""
     if root is None or source is None or "://" in source or source.startswith("camera:"):
         return ""
     found = os.path.relpath(os.path.dirname(os.path.abspath(source)), root)
@@ -121,7 +121,7 @@ def _below(root: str | None, source: str | None) -> str:
 
 
 def shared_folder(named: Iterable[str]) -> str | None:
-    """The folder that holds all files, folders and globs that a user names; None where there is none."""
+    """The folder that holds all files, folders and globs that a user names, or None."""
     folders = set()
     for text in named:
         if "://" in text or text.startswith("camera:"):
@@ -133,18 +133,18 @@ def shared_folder(named: Iterable[str]) -> str | None:
         folders.add(folder)
     try:
         return os.path.commonpath(folders) if folders else None
-    except ValueError:  # on several drives
+    except ValueError:  # on different drives
         return None
 
 
 def stem_of(source: str | None) -> str:
-    """What a saved file is called after: the source's name without its suffix."""
+    """The stem for a saved file: the source's name without its suffix."""
     stem = os.fsencode(Path(source or "").stem)[:LONGEST].decode("utf-8", "ignore")
     return stem or "picture"
 
 
 def put(target: Path, content: bytes) -> None:
-    """Write a file in one step that either happens or does not.
+    """Write a file atomically.
 
     Raises:
         FacepipeError: it cannot be written.

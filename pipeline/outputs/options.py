@@ -1,4 +1,4 @@
-"""Which outputs a run has, and the checks that they can be made, ahead of any work."""
+"""The outputs of a run, and the checks before any work that they can be written."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ What = Literal["faces", "heads"]
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a run writes; None of what it does not.
+    """What a run writes; None for what it does not write.
 
     Attributes:
-        json, csv, parquet, coco, features: files, written when all is done.
-        live: JSON lines at once, to standard output (``-``) or to something else that is no regular file.
-        live_csv: the same of rows.
+        json, csv, parquet, coco, features: files, written at the end.
+        live: JSON lines written immediately, to standard output (``-``) or another target that is not a regular file.
+        live_csv: the same for rows.
         crops: folder of the faces that were cut out.
         save: folder of pictures.
-        save_as: name of the one file in it, of a run over one picture or video; None gives names by the sources.
-        root: folder below which the folders of the sources are kept in ``save``; None keeps none.
-        how, what: how faces or heads are hidden in these; None where they are drawn.
-        drawing: what is drawn; None of what is usual.
-        hide_confidence: least confidence of what is hidden.
-        review: a list of the pictures in which nothing was hidden.
+        save_as: name of the single file in it, for a run over one picture or video; None names files by their sources.
+        root: keep the subfolders that sources have below this folder in ``save``; None keeps none.
+        how, what: how faces or heads are hidden in the saved pictures; None draws results instead.
+        drawing: what is drawn; None takes the default.
+        hide_confidence: minimum confidence of what is hidden.
+        review: file that lists the pictures in which nothing was hidden.
     """
 
     json: Path | None = None
@@ -57,12 +57,12 @@ class Outputs:
 
     @property
     def talks(self) -> bool:
-        """Whether results go to standard output, where nothing else may."""
+        """Whether results go to standard output, where nothing else may be printed."""
         return "-" in (self.live, self.live_csv)
 
     @property
     def files(self) -> dict[str, Path]:
-        """The files by option, those that the journal's place follows first."""
+        """The files by option; the journal goes next to the first."""
         named = {
             "--json": self.json,
             "--csv": self.csv,
@@ -76,7 +76,7 @@ class Outputs:
 
     @property
     def finished(self) -> bool:
-        """Whether every file that a run writes at its end is there, and there is one."""
+        """Whether there are files that a run writes at its end, and all of them exist."""
         names = list(self.files.items())
         return bool(names) and all(
             path.is_file() or (option == "--crops" and any(path.parent.glob(f"*/{path.name}")))
@@ -91,13 +91,13 @@ class Outputs:
 
     @property
     def journals(self) -> list[Path]:
-        """Where a journal may lie; a run begins it at the first place. None where nothing is kept in files."""
+        """Where a journal may be; a run creates it at the first place. Empty if nothing is kept in files."""
         places = [path.with_name(path.name + SUFFIX) for path in self.files.values()]
         return places + ([] if self.save is None else [self.save / f"saved{SUFFIX}"])
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a journal has to hold of them: what is made while the pictures are read, and only then."""
+        """The output settings that a journal must record: those of what is made only while the pictures are read."""
         return {
             "--features": self.features is not None,
             "--crops": None if self.crops is None else os.path.normpath(self.crops),
@@ -108,12 +108,12 @@ class Outputs:
         }
 
     def check(self, inputs: Iterable[str]) -> None:
-        """Refuse what would end badly, and make the folders that are missing.
+        """Reject outputs that cannot work, and create missing folders.
 
         Raises:
-            FacepipeError: two outputs of one path, an output that is an input or not a regular file, or a place that
+            FacepipeError: two outputs with one path, an output that is an input or not a regular file, or a place that
                 cannot be written.
-            MissingExtraError: Parquet is wanted and pyarrow is not installed.
+            MissingExtraError: Parquet is requested and pyarrow is not installed.
         """
         if self.features is not None and self.features.suffix.lower() not in SUFFIXES:
             raise FacepipeError(f"{self.features}: --features takes a name that ends in {' or '.join(SUFFIXES)}")
@@ -153,7 +153,7 @@ class Outputs:
                     pass
 
     def without_own(self, pictures: Iterable[str], named: Iterable[str]) -> list[str]:
-        """The pictures less those that a run has left in its own folders; what was named one by one stays."""
+        """The pictures except those that a run left in its own folders; what the user named directly stays."""
         folders = [os.path.realpath(folder) + os.sep for folder in self.folders.values() if folder.is_dir()]
         if not folders:
             return list(pictures)

@@ -1,21 +1,21 @@
-"""Results as rows of a table, one row a face, and rows back into results.
+"""Converts results to table rows, one row per face, and rows back to results.
 
-A picture without a face has one row whose ``face`` is empty; a picture that could not be read has one row with its
-``error``. What is missing is None. The columns, in this order:
+A picture without faces has one row with an empty ``face``; a picture that could not be read has one row with its
+``error``. Missing values are None. The columns, in this order:
 
-- ``source``, ``error``, ``width``, ``height``; of a video also ``frame`` and ``time``;
-- ``face`` (its place in the result), ``x1``, ``y1``, ``x2``, ``y2`` in pixels, ``confidence``, ``head`` (the index of
-  its head), ``reason`` (why attributes are missing); of a video also ``track``;
-- for each attribute: of classes ``gender`` (None where the classifier is unsure), ``gender_probability`` of the
-  likeliest, and ``gender_female``, ``gender_male``; of numbers ``age``, ``age_low``, ``age_high``; of points
+- ``source``, ``error``, ``width``, ``height``; for videos also ``frame`` and ``time``;
+- ``face`` (its index in the result), ``x1``, ``y1``, ``x2``, ``y2`` in pixels, ``confidence``, ``head`` (the index of
+  its head), ``reason`` (why attributes are missing); for videos also ``track``;
+- for each attribute: for classes ``gender`` (None if the classifier is unsure), ``gender_probability`` of the likeliest
+  class, and ``gender_female``, ``gender_male``; for numbers ``age``, ``age_low``, ``age_high``; for points
   ``eyes_left_eye_x``, ``eyes_left_eye_y`` and so on;
-- what made the row, the fields of ``DetectorUsed`` and ``ClassifierUsed`` as ``FIELD_MODEL``: ``version_detector``,
-  ``sha256_face``, …; then ``facepipe``, its version, ``source_sha256``, that of the picture, and what the module's
-  constants name after it.
+- what made the row: the fields of ``DetectorUsed`` and ``ClassifierUsed`` as ``FIELD_MODEL``: ``version_detector``,
+  ``sha256_face``, …; then ``facepipe`` (its version), ``source_sha256`` (the picture's), ``warning`` and, if pictures
+  are saved, ``saved``.
 
-A name that is taken already gets ``_2`` at its end. Numbers are rounded: pixels to hundredths, probabilities to six
-decimals, an attribute's number to two more decimals than tell its bins apart; JSON has them whole. On the way back a
-result has rounded numbers, no heads, and the reasons of several classifiers in one text.
+A name that is already taken gets the suffix ``_2``. Numbers are rounded: pixels to hundredths, probabilities to six
+decimals, an attribute's number to two decimals more than its bins need; JSON is not rounded. A result read back from
+rows has rounded numbers, no heads, and the reasons of several classifiers in one text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .coco import decimals
 SOURCE_SHA256 = "source_sha256"
 WARNING = "warning"
 SAVED = "saved"
-"""The last columns; the one of the saved file only where there is such a file."""
+"""The last columns; ``saved`` only if pictures are saved."""
 Cell = str | int | float | None
 Kind = Literal["text", "whole", "real"]
 FACEPIPE = "facepipe"
@@ -44,16 +44,16 @@ KINDS: dict[str, Kind] = {
     "tiles": "whole",
     "reduced_to": "whole",
 }
-"""Of a model's fields; the others are text."""
+"""Kinds of a model's fields; all others are text."""
 
 
 class RowForm:
-    """The columns of a run, and how a result becomes rows of them.
+    """The columns of a run, and the conversion of results to rows.
 
     Args:
         attributes: of each classifier in use, by the classifier's name.
-        video: have the columns ``frame``, ``time`` and ``track``.
-        saved: have the column ``saved``, last.
+        video: add the columns ``frame``, ``time`` and ``track``.
+        saved: add the column ``saved``, last.
 
     Attributes:
         columns: of every row, in order.
@@ -87,7 +87,7 @@ class RowForm:
         self.columns = tuple(Column(_free(name, taken), kind) for name, kind in names)
 
     def rows(self, result: Result) -> Iterator[list[Cell]]:
-        """A result's rows, at least one; each has a cell for every column."""
+        """The rows of a result, at least one, each with a cell for every column."""
         start: list[Cell] = [result.source, result.error, result.width, result.height]
         if self.video:
             start += [result.frame, None if result.time is None else round(result.time, 6)]
@@ -125,7 +125,7 @@ def attribute_names(attribute: Attribute) -> list[tuple[str, Kind]]:
 
 
 def attribute_cells(attribute: Attribute, value: AttributeValue | None) -> list[Cell]:
-    """The cells of an attribute's columns; all None where there is no value."""
+    """The cells of an attribute's columns; all None if there is no value."""
     if isinstance(attribute, PointsAttribute):
         places = value.points if isinstance(value, PointsValue) else {}
         return (
@@ -155,14 +155,14 @@ def _free(name: str, taken: set[str]) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name, and what its cells are (or None)."""
+    """A column: its name and the kind of its cells (each may be None)."""
 
     name: str
     kind: Kind
 
 
 def model_names(classifiers: Sequence[str]) -> list[tuple[str, Kind]]:
-    """Names and kinds of the columns that name the models and facepipe."""
+    """Names and kinds of the columns that describe the models and facepipe."""
     forms: list[tuple[str, type[ModelUsed]]] = [("detector", DetectorUsed)]
     forms += [(name, ClassifierUsed) for name in classifiers]
     names = [(f"{field}_{name}", KINDS.get(field, "text")) for name, form in forms for field in form.model_fields]
@@ -170,21 +170,21 @@ def model_names(classifiers: Sequence[str]) -> list[tuple[str, Kind]]:
 
 
 def model_cells(models: Models, classifiers: Sequence[str]) -> list[Cell]:
-    """The cells of :func:`model_names`."""
+    """The cells for :func:`model_names`."""
     used = [models.detector, *(models.classifiers[name] for name in classifiers)]
     return [*(getattr(each, field) for each in used for field in type(each).model_fields), models.facepipe]
 
 
 def read_models(names: Sequence[str], cells: Sequence[Cell]) -> Models:
-    """The models that a row names, from the columns that :func:`model_names` gave and their cells.
+    """Read the models from the columns that :func:`model_names` gave and their cells.
 
     Raises:
-        ValueError: the columns are not those, or a cell does not say what it should.
+        ValueError: the columns are different ones, or a cell is invalid.
     """
     wide, narrow = len(DetectorUsed.model_fields), len(ClassifierUsed.model_fields)
     classifiers = [
         name.removeprefix("version_") for name in names[wide:-1:narrow] if name.startswith("version_")
-    ]  # the first field of each
+    ]  # the first field of each model
     if list(names) != [name for name, _ in model_names(classifiers)]:
         raise ValueError("the columns do not name the models")
     groups = {
@@ -201,14 +201,14 @@ def read_models(names: Sequence[str], cells: Sequence[Cell]) -> Models:
 
 
 def result_of(form: RowForm, rows: Sequence[Sequence[Cell]]) -> Result:
-    """The result that gave some rows: all of one picture, in order.
+    """Rebuild the result from its rows: all rows of one picture, in order.
 
     Args:
-        form: of the table.
-        rows: of cells of the kinds that the columns say.
+        form: of the table; it must not have the column ``saved``.
+        rows: with cells of the kinds that the columns declare.
 
     Raises:
-        ValueError: the rows contradict themselves or the form, or lack a number that must be there.
+        ValueError: the rows contradict each other or the form, or lack a required number.
     """
     first = rows[0]
     source, error, width, height = first[:4]
@@ -255,7 +255,7 @@ def _face(form: RowForm, row: Sequence[Cell], expected: int) -> dict[str, Any]:
 
 
 def _value(attribute: Attribute, cells: Iterator[Cell]) -> dict[str, Any] | None:
-    """An attribute's value as plain data, None where its cells are empty; takes its cells."""
+    """Take an attribute's cells and return its value as plain data; None if they are empty."""
     own = list(islice(cells, len(attribute_names(attribute))))
     if all(cell is None for cell in own):
         return None
@@ -271,5 +271,5 @@ def _value(attribute: Attribute, cells: Iterator[Cell]) -> dict[str, Any] | None
 
 
 def same_digits(form: RowForm, result: Result) -> Result:
-    """A result as its own rows would give it back."""
+    """A result as it would be read back from its own rows."""
     return result_of(form, list(form.rows(result)))

@@ -1,9 +1,10 @@
-"""Results as files of rows or lines: CSV, Parquet and JSON lines, whole from the journal or at once to a stream.
+"""Writes results as CSV, Parquet or JSON lines, either complete files from the journal or live to a stream.
 
-CSV is UTF-8 after RFC 4180 (commas, quotation marks doubled, lines end in CR LF), empty where a cell is None. A
-spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a return for a formula, and a picture's
-name can begin so: such a cell of ``source`` or ``error`` gets ``./`` in front, which is still the path of that file.
-Parquet has types (text, int32, float64; null where a cell is None) and needs the extra ``parquet``.
+CSV is UTF-8 according to RFC 4180 (commas, doubled quotation marks, CR LF line ends); a cell that is None is empty.
+Spreadsheets treat a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return as a formula, and a
+picture's name can begin like that. Such a cell of ``source``, ``error`` or ``saved`` gets ``./`` in front, which is
+still the path of that file. Parquet is typed (text, int32, float64; a cell that is None is null) and needs the extra
+``parquet``.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 GUARDED = ("source", "error", "saved")
 COMPRESSION = "zstd"
 GROUP = 20_000
-"""Rows that are held at a time and make one row group."""
+"""Rows held in memory and written as one row group."""
 
 
 def write_csv(path: Path, form: RowForm, results: Iterable[Result]) -> int:
-    """Write results as rows, one at a time; the file is there whole or as it was before.
+    """Write results as CSV rows, one at a time. The file is written atomically.
 
     Args:
         path: of the file.
@@ -45,7 +46,7 @@ def write_csv(path: Path, form: RowForm, results: Iterable[Result]) -> int:
         The number of rows, without the header.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     names = [column.name for column in form.columns]
     guarded = [names.index(name) for name in GUARDED if name in names]
@@ -68,12 +69,12 @@ def _guarded_rows(form: RowForm, result: Result, guarded: Sequence[int]) -> Iter
 
 
 def plain_text(cell: Cell) -> Cell:
-    """A cell that no spreadsheet takes for a formula."""
+    """A cell that spreadsheets do not treat as a formula."""
     return f"./{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def schema_of(form: RowForm) -> pa.Schema:
-    """The columns' names and types.
+    """The Parquet schema: names and types of the columns.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -84,14 +85,14 @@ def schema_of(form: RowForm) -> pa.Schema:
 
 
 def table_of(schema: pa.Schema, rows: Sequence[Sequence[Cell]]) -> pa.Table:
-    """Rows, at least one, as a table."""
+    """Convert rows, at least one, to a table."""
     pa = require("pyarrow")
     columns = [pa.array(cells, field.type) for cells, field in zip(zip(*rows, strict=True), schema, strict=True)]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
 def write_parquet(path: Path, form: RowForm, results: Iterable[Result]) -> int:
-    """Write results as rows, a row group at a time; the file is there whole or as it was before.
+    """Write results as Parquet rows, one row group at a time. The file is written atomically.
 
     Args:
         path: of the file.
@@ -102,7 +103,7 @@ def write_parquet(path: Path, form: RowForm, results: Iterable[Result]) -> int:
         The number of rows.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
         MissingExtraError: pyarrow is not installed.
     """
     schema = schema_of(form)
@@ -128,10 +129,10 @@ def write_parquet(path: Path, form: RowForm, results: Iterable[Result]) -> int:
 
 
 def write_json(path: Path, lines: Iterable[bytes]) -> None:
-    """Write results, each already JSON, as one line each; the file is there whole or as it was before.
+    """Write results, already encoded as JSON, one per line. The file is written atomically.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     with replacing(path) as part, part.open("wb") as file:
         file.writelines(line + b"\n" for line in lines)
@@ -139,7 +140,7 @@ def write_json(path: Path, lines: Iterable[bytes]) -> None:
 
 @contextmanager
 def _at_once(target: str | None) -> Iterator[None]:
-    """Say of a stream that cannot be written which it is; a pipe that nobody reads any more is left to the command."""
+    """Name the stream in an error when it cannot be written; a broken pipe is left to the command."""
     try:
         yield
     except BrokenPipeError:
@@ -149,15 +150,15 @@ def _at_once(target: str | None) -> Iterator[None]:
 
 
 class LiveOutputs:
-    """Results written at once, to standard output (``-``), or to a device or a pipe that is there.
+    """Writes results immediately, to standard output (``-``) or to an existing device or pipe.
 
     Args:
-        json: where lines of JSON go, or None.
+        json: where JSON lines go, or None.
         csv: where rows go, or None.
         form: of the rows.
 
     Raises:
-        FacepipeError: one cannot be written.
+        FacepipeError: one of them cannot be written.
     """
 
     def __init__(self, json: str | None, csv: str | None, form: RowForm):
@@ -175,11 +176,11 @@ class LiveOutputs:
             raise
 
     def add(self, result: Result) -> None:
-        """Write one result, at once.
+        """Write one result immediately.
 
         Raises:
             FacepipeError: it cannot be written.
-            BrokenPipeError: nobody reads any more.
+            BrokenPipeError: the reader is gone.
         """
         if self._json is not None:
             with _at_once(self._targets[0]):
@@ -197,13 +198,13 @@ class LiveOutputs:
             self._csv.flush()
 
     def close(self) -> None:
-        """Let go of what was opened."""
+        """Close what was opened."""
         self._stack.close()
 
 
 @contextmanager
 def output_stream(target: str) -> Iterator[BinaryIO]:
-    """Open standard output, or a device or a pipe that is there, for writing.
+    """Open standard output, or an existing device or pipe, for writing.
 
     Raises:
         FacepipeError: it cannot be written.
@@ -214,13 +215,13 @@ def output_stream(target: str) -> Iterator[BinaryIO]:
     try:
         with open(target, "wb") as file:
             yield file
-    except BrokenPipeError:  # of standard output, where tables go meanwhile
+    except BrokenPipeError:  # from standard output, where tables are printed meanwhile
         raise
     except OSError as error:
         raise FacepipeError(f"{target}: cannot be written ({error.strerror})") from error
 
 
 def write_line(result: Result, file: BinaryIO) -> None:
-    """Write one result as one line of UTF-8 JSON, at once."""
+    """Write one result as one line of UTF-8 JSON and flush it."""
     file.write(result.model_dump_json().encode() + b"\n")
     file.flush()

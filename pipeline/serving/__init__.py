@@ -1,1 +1,1 @@
-"""The pipeline as an HTTP server: uploads in, results out, many clients' pictures in one batch (extra ``serve``)."""
+"""The pipeline as an HTTP server, batching pictures across clients (extra ``serve``)."""

@@ -1,4 +1,4 @@
-"""The application: addresses, and what answers them."""
+"""The FastAPI application and its routes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DESCRIPTION = (
 
 
 class Access(NamedTuple):
-    """Who may ask: what is checked first, and the status codes of a refusal."""
+    """Access control: the dependencies to check first, and the status codes they may refuse with."""
 
     checks: list[Any]
     refusals: tuple[int, ...]
@@ -44,15 +44,15 @@ class Health(BaseModel):
 
 
 def create_app(served: Served, settings: Settings | None = None, page: Path = FOLDER) -> FastAPI:
-    """Make the application.
+    """Create the application.
 
     Args:
-        served: the models, loaded.
-        settings: limits and times; None takes the usual ones.
+        served: the loaded models.
+        settings: limits and timeouts; None takes the defaults.
         page: folder of the web page's files, see ``add_page``.
 
     Returns:
-        The ASGI application; ``app.state.detection`` tells what is in flight.
+        The ASGI application; ``app.state.detection`` knows what is in flight.
     """
     settings = settings or Settings()
     metrics = Metrics(settings.batch)
@@ -74,7 +74,7 @@ def create_app(served: Served, settings: Settings | None = None, page: Path = FO
         description=DESCRIPTION,
         docs_url=None,  # that page loads its scripts from elsewhere
         redoc_url=None,
-        redirect_slashes=False,  # such a redirect would lead to whatever Host the request names
+        redirect_slashes=False,  # such a redirect would go to whatever Host the request names
         lifespan=lifespan,
     )
     app.state.detection = detection
@@ -123,24 +123,24 @@ def _add_about(app: FastAPI, served: Served, access: Access) -> None:
 
     @app.get("/v1/models", tags=["about"], dependencies=access.checks, responses=responses(*access.refusals))
     async def models() -> ServedModels:
-        """The models that this server holds, and the attributes that they read."""
+        """List the models of this server and the attributes they read."""
         return described
 
     @app.get("/v1/schema", tags=["about"], dependencies=access.checks, responses=responses(*access.refusals))
     async def schema() -> dict[str, Any]:
-        """The JSON Schema of one result."""
+        """Return the JSON Schema of one result."""
         return published
 
 
 def _add_health(app: FastAPI, detection: Detection, scheduler: Scheduler, metrics: Metrics, access: Access) -> None:
     @app.get("/healthz", tags=["health"])
     async def health() -> Health:
-        """Whether the process is alive."""
+        """Check that the process is alive."""
         return Health(status="ok")
 
     @app.get("/readyz", tags=["health"], responses=responses(503))
     async def ready() -> Health:
-        """Whether new requests are taken; not while the server stops."""
+        """Check that new requests are accepted; fails while the server is stopping."""
         if detection.draining:
             raise Refusal(503, "the server is stopping", "stopping")
         if not scheduler.alive:
@@ -158,14 +158,14 @@ def _add_health(app: FastAPI, detection: Detection, scheduler: Scheduler, metric
         },
     )
     async def figures() -> Response:
-        """Counts and times, for Prometheus."""
+        """Counters and timings for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
 
 def _describe(app: FastAPI, served: Served) -> None:
-    """Mend the OpenAPI document.
+    """Patch the OpenAPI document.
 
-    ``Problem`` in place of the framework's own errors, the example with its nulls, and the versions that are served.
+    Replace the framework's own errors with ``Problem``, add the example with its nulls, and list the served versions.
     """
     made = app.openapi
 

@@ -1,4 +1,4 @@
-"""``POST /v1/detect``: from an upload to its answer, and how both are described in the OpenAPI document."""
+"""``POST /v1/detect``: handle an upload, answer it, and describe both in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ JPEG = "image/jpeg"
 EXAMPLE = Path(__file__).with_name("example.json")
 """A real answer: examples/astronaut.jpg, sent as a form, with the models of facepipe 0.3.0."""
 QUALITY = 90
-"""Of the JPEGs that are sent back."""
+"""JPEG quality of returned pictures."""
 CLIENT_CLOSED = 499
-"""Status in the metrics and the log of a request whose client went away; nobody receives it."""
+"""Status in the metrics and the log when the client disconnected; it is never sent."""
 
 
 class Detection:
-    """Answers requests for detection.
+    """Answers detection requests.
 
     Args:
         served: the models.
-        scheduler: has pictures analysed.
+        scheduler: runs the analysis.
         settings: the limits.
     """
 
@@ -53,11 +53,11 @@ class Detection:
         self._artists = ThreadPoolExecutor(1, "facepipe-draw")
 
     def close(self) -> None:
-        """Finish what is being drawn."""
+        """Finish drawing the pictures in progress."""
         self._artists.shutdown()
 
     async def answer(self, request: Request, query: Query) -> Response:
-        """Read the pictures of a request, have them analysed, and answer.
+        """Read the pictures of a request, analyse them, and answer.
 
         Raises:
             Refusal: the request or a single picture is refused; see ``problems.MEANINGS``.
@@ -113,20 +113,20 @@ class Detection:
         if query.render == "json":
             return Response(Answer(results=tuple(results)).model_dump_json(), media_type="application/json")
         kept = tickets[0].picture
-        assert kept is not None  # its request is still here
+        assert kept is not None  # its request is still in progress
         render = functools.partial(_render, kept.frame, results[0], query)
         picture = await asyncio.get_running_loop().run_in_executor(self._artists, render)
         return Response(picture, media_type=JPEG)
 
 
 async def _gone(request: Request) -> None:
-    """Wait until the client closes the connection; its request has been read to the end."""
+    """Wait until the client closes the connection. Its request body has been read already."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 def _render(frame: Frame, result: Result, query: Query) -> bytes:
-    """The picture with what was found drawn upon it, or hidden, as JPEG."""
+    """The picture as JPEG, with the results drawn on it or the faces hidden."""
     shown = draw(frame, result) if query.hide is None else hide(frame, result, query.hide, query.what)
     encoded, content = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not encoded:
@@ -143,7 +143,7 @@ class Answer(BaseModel):
 
 
 class Query(BaseModel):
-    """How the pictures of a request are looked at."""
+    """How to analyse the pictures of a request."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -175,13 +175,13 @@ class Query(BaseModel):
 
 @cache
 def example() -> dict[str, Any]:
-    """The real answer that the OpenAPI document shows."""
+    """The real answer shown in the OpenAPI document."""
     stored: dict[str, Any] = json.loads(EXAMPLE.read_text("utf-8"))
     return stored
 
 
 def request_body() -> dict[str, Any]:
-    """OpenAPI's description of what may be sent."""
+    """OpenAPI description of the request body."""
     picture = {"type": "string", "format": "binary"}
     form = {
         "type": "object",
@@ -201,7 +201,7 @@ def request_body() -> dict[str, Any]:
 
 
 def success() -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's description of an answer."""
+    """OpenAPI description of a successful response."""
     return {
         200: {
             "description": (

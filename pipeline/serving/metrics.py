@@ -1,4 +1,4 @@
-"""What a server counts and times, for Prometheus."""
+"""The server's counters and timings, for Prometheus."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-"""Upper bounds of the histograms of time."""
+"""Upper bounds of the time histograms."""
 
 
 class Metrics:
-    """The figures of one server, in a registry of their own.
+    """The metrics of one server, in their own registry.
 
     Attributes:
-        requests: by address, method and status. Addresses are those that exist; anything else is ``other``.
-        request_seconds: from a request's headers to its answer, by address.
+        requests: by path, method and status. Unknown paths are counted as ``other``.
+        request_seconds: from a request's headers to its response, by path.
         pictures: by outcome: ``done``, ``unreadable``.
         faces: faces found.
-        stage_seconds: by stage: ``queue`` and ``decode`` for each picture, the pipeline's own for each batch.
-        batch: pictures in a batch.
-        refused: requests turned away, by the problem's code.
+        stage_seconds: by stage: ``queue`` and ``decode`` per picture, the pipeline's own stages per batch.
+        batch: pictures per batch.
+        refused: refused requests, by problem code.
     """
 
     def __init__(self, batch: int):
@@ -46,15 +46,15 @@ class Metrics:
         self.refused = Counter("facepipe_refused", "Requests refused.", ["code"], registry=self.registry)
 
     def watch(self, name: str, text: str, value: Callable[[], int]) -> None:
-        """Add a figure that is asked for whenever the figures are read.
+        """Add a gauge that is read each time the metrics are collected.
 
         Args:
-            name: of the figure.
-            text: that describes it.
-            value: gives it.
+            name: of the gauge.
+            text: its description.
+            value: returns the current value.
         """
         Gauge(name, text, registry=self.registry).set_function(value)
 
     def text(self) -> bytes:
-        """All figures in Prometheus' text form."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -1,5 +1,7 @@
-"""What stands around every request: its host, origin and key, security headers, counting, one log line, an end to
-unread uploads."""
+"""Middleware around every request.
+
+It checks host, origin and API key, sets security headers, counts and logs each request, and drains unread uploads.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ from .web import POLICY
 
 LOG = logging.getLogger("facepipe.serve")
 LINGER_SECONDS, LINGER_BYTES = 2.0, 16 * 2**20
-"""A request that is answered before its body was read has so much of the rest read and thrown away. Closing at once
-would reset the connection, and many clients would then tell of a broken pipe instead of the answer (nginx's
+"""When a request is answered before its body has been read, up to this much of the rest is read and discarded. Closing
+at once would reset the connection, and many clients would report a broken pipe instead of the response (nginx's
 ``lingering_close``)."""
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -35,7 +37,7 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
 }
 OTHER = "other"
-"""In the metrics and the log, every address that is none of ours: what a client makes up goes into neither."""
+"""Stands for every unknown path in the metrics and the log, so nothing a client makes up gets into either."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -43,11 +45,11 @@ class Guard:
     """ASGI middleware around the whole application.
 
     Args:
-        app: what it stands around.
+        app: the application to wrap.
         metrics: where requests are counted.
-        paths: the addresses that are told by name.
-        hosts: names that the header ``Host`` may have; none take any.
-        origins: whose pages may call the API, beside the server's own.
+        paths: the paths that are reported by name.
+        hosts: allowed names in the ``Host`` header; empty allows any.
+        origins: origins whose pages may call the API, besides the server's own.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class Guard:
             self._headers["Cross-Origin-Resource-Policy"] = "cross-origin"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and see to its answer."""
+        """Pass a request on and handle its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -75,14 +77,14 @@ class Guard:
         except Exception:
             LOG.exception("a request failed")
             if exchange.started:
-                raise  # the server closes the connection, so that half an answer is not taken for a whole one
+                raise  # the server closes the connection, so half a response is not taken for a whole one
             fault = Refusal(500, "the server failed at this request; its log says why").answer()
             await fault(scope, exchange.receive, exchange.send)
         finally:
             self._tell(scope, exchange.status, time.perf_counter() - started)
 
     def _refusal(self, scope: Scope) -> Refusal | None:
-        """The refusal of a request by another name than the server's, or from a page of another origin."""
+        """Refuse a request for a different host name, or from a page of another origin."""
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
         if self._hosts and host and _name(host) not in self._hosts:
@@ -94,7 +96,7 @@ class Guard:
         )
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count a request and log it: without its query, its client's address, or any name that came with it."""
+        """Count a request and log it, without its query, the client's address or any name it contained."""
         path = scope["path"] if scope["path"] in self._paths else OTHER
         method = scope["method"] if scope["method"] in METHODS else OTHER
         self._metrics.requests.labels(path, method, str(status)).inc()
@@ -110,18 +112,18 @@ class Guard:
 
 
 def _name(host: str) -> str:
-    """The name in a ``Host`` header, without its port: ``localhost`` of ``localhost:8000``, ``[::1]``."""
+    """The host name in a ``Host`` header without the port: ``localhost`` of ``localhost:8000``, ``[::1]``."""
     return (host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]).lower()
 
 
 def _authority(origin: str) -> str:
-    """``name:port`` of an ``Origin`` or ``Host``, without the port that goes without saying."""
+    """``name:port`` of an ``Origin`` or ``Host``, without the default port."""
     scheme, _, rest = origin.lower().rpartition("://")
     return rest.removesuffix({"http": ":80", "https": ":443"}.get(scheme, ":80"))
 
 
 class _Exchange:
-    """One request and its answer."""
+    """One request and its response."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, headers: MutableMapping[str, str]):
         self._scope, self._receive, self._send, self._headers = scope, receive, send, headers
@@ -133,14 +135,14 @@ class _Exchange:
         )
 
     async def receive(self) -> Message:
-        """A piece of the body."""
+        """Receive a chunk of the body."""
         message = await self._receive()
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
             self._unread = False
         return message
 
     async def send(self, message: Message) -> None:
-        """A piece of the answer."""
+        """Send a chunk of the response."""
         if message["type"] == "http.response.start":
             self.status, self.started = message["status"], True
             own = [(name.lower().encode(), value.encode("latin-1")) for name, value in self._headers.items()]
@@ -156,7 +158,7 @@ class _Exchange:
         await self._send(message)
 
     async def _linger(self) -> None:
-        """Throw away what still comes of the body, for a while; the answer is on its way."""
+        """Discard the rest of the body for a while, after the response has been sent."""
         left = LINGER_BYTES
         try:
             async with asyncio.timeout(LINGER_SECONDS):
@@ -167,10 +169,10 @@ class _Exchange:
 
 
 def key_check(keys: tuple[str, ...]) -> Callable[..., Any]:
-    """A FastAPI dependency that lets a request pass which brings one of the keys; every one without keys.
+    """Build a FastAPI dependency that accepts requests with one of the keys; without keys, it accepts every request.
 
-    The key comes in the header ``X-API-Key``, or as ``Authorization: Bearer``. All keys are compared, by their SHA-256
-    and in constant time, so the time taken tells nothing of them.
+    The key is sent in the ``X-API-Key`` header or as ``Authorization: Bearer``. It is compared with every key, by
+    SHA-256 and in constant time, so timing reveals nothing about the keys.
     """
 
     def digest(key: str) -> bytes:
@@ -180,7 +182,7 @@ def key_check(keys: tuple[str, ...]) -> Callable[..., Any]:
     if not known:
 
         async def nothing() -> None:
-            """The door is open."""
+            """Accept every request."""
 
         return nothing
 

@@ -1,4 +1,4 @@
-"""The models that a server holds, and what a request may choose among them."""
+"""The models that a server holds, and which of them a request may choose."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .problems import Refusal
 
 
 class Choice(NamedTuple):
-    """What looks at a picture; crops of pictures of one choice are classified together.
+    """The models that analyse a picture. Crops from pictures with the same choice are classified together.
 
     Attributes:
         detector: its version.
         classifiers: their labels (``1.0.0``, ``shirt@0.1.0``).
-        confidence: least confidence of a face or a head; None takes the server's.
+        confidence: minimum confidence of a face or a head; None takes the server's.
     """
 
     detector: str
@@ -73,16 +73,16 @@ class ServedModels(BaseModel):
 
 
 class Served:
-    """Models, loaded once, and the stages that a request makes of them.
+    """The loaded models, and the stages that requests build from them.
 
     Args:
-        base: the pipeline that requests get which name nothing.
+        base: the pipeline for requests that name no models.
         detectors: further detectors that requests may name.
         classifiers: further classifiers.
         threads: as for ``Pipeline``.
 
     Attributes:
-        default: what looks at a picture where a request names nothing.
+        default: the choice for requests that name nothing.
     """
 
     def __init__(
@@ -106,16 +106,16 @@ class Served:
     def choose(
         self, detector: str | None = None, classifiers: Sequence[str] = (), confidence: float | None = None
     ) -> Choice:
-        """What a request asks for.
+        """Resolve what a request asks for.
 
         Args:
             detector: a version; None takes the server's.
-            classifiers: versions; none take the server's.
-            confidence: least confidence of a face or a head, 0 to 1; None takes the server's.
+            classifiers: versions; empty takes the server's.
+            confidence: minimum confidence of a face or a head, 0 to 1; None takes the server's.
 
         Raises:
             Refusal: 400, a version that this server does not have, classifiers that read the same attribute, or a
-                confidence below the server's own: blank pictures would be full of faces to classify.
+                confidence below the server's own, which would yield blank pictures full of faces to classify.
         """
         detector = detector or self.default.detector
         labels = tuple(classifiers) or self.default.classifiers
@@ -125,7 +125,7 @@ class Served:
         try:
             Classifiers([self.classifiers[label] for label in labels])
         except WeightsError as error:
-            # The message names folders of this machine.
+            # The error message names folders on this machine.
             raise Refusal(400, "classifier: those named read an attribute of the same name, or are the same") from error
         least = self.detectors[detector].confidence
         if confidence is not None and confidence < least:
@@ -135,12 +135,12 @@ class Served:
         return Choice(detector, labels, confidence)
 
     def stages(self, choice: Choice, limits: Limits = DEFAULT_LIMITS, stopwatch: Stopwatch | None = None) -> Stages:
-        """What finds and reads as ``Pipeline(detector, classifiers, confidence=...)`` would; it costs next to nothing.
+        """The stages that ``Pipeline(detector, classifiers, confidence=...)`` would use. Cheap to create.
 
         Args:
             choice: the models and the confidence.
-            limits: on pictures that are read.
-            stopwatch: that time is added to.
+            limits: on the pictures to read.
+            stopwatch: collects the timings.
         """
         return Stages(
             _parts(choice, self.detectors, self.classifiers),
@@ -152,7 +152,7 @@ class Served:
         )
 
     def describe(self) -> ServedModels:
-        """What ``GET /v1/models`` tells."""
+        """The response of ``GET /v1/models``."""
         return ServedModels(
             facepipe=__version__,
             detectors=tuple(self._describe_detector(label) for label in self.detectors),
@@ -196,12 +196,12 @@ def load(
     """Load the models that a server holds.
 
     Args:
-        detector, classifiers: what a request gets that names nothing, as for ``Pipeline``.
+        detector, classifiers: the defaults for requests that name none, as for ``Pipeline``.
         allowed: further versions that requests may name: ``detector@0.1.0``, ``classifier@0.1.0``, ``shirt@0.1.0``.
-        device, threads, confidence, imgsz, precision: as for ``Pipeline``, for all of them.
+        device, threads, confidence, imgsz, precision: as for ``Pipeline``, for all models.
 
     Raises:
-        FacepipeError: as ``Pipeline`` raises, or an allowed version that is not written like that.
+        FacepipeError: as ``Pipeline`` raises, or an allowed version in another format.
     """
     options = {"device": device, "threads": threads, "confidence": confidence, "imgsz": imgsz, "precision": precision}
     base = Pipeline(detector, list(classifiers) or None, **options)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What goes wrong as an HTTP answer: one small JSON form for all of it (RFC 9457, ``application/problem+json``)."""
+"""Errors as HTTP responses in one small JSON format (RFC 9457, ``application/problem+json``)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..inputs.image_header import FORMATS
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = 1
-"""Seconds after which a client that was turned away may try again, where nothing says more of it."""
+"""Default ``Retry-After`` in seconds for a refused client."""
 MEANINGS = {
     400: "The query, the form or the request as a whole is wrong.",
     401: "The API key is missing or not one of this server's.",
@@ -78,9 +78,9 @@ class Refusal(Exception):
 
     Args:
         status: the HTTP status.
-        detail: what is wrong and what to do; it goes to the client, so it tells nothing of this machine.
+        detail: what is wrong and what to do. It is sent to the client, so it reveals nothing about this machine.
         code: the kind of problem; None takes the status's own.
-        headers: of the answer, over and above the usual ones.
+        headers: extra response headers.
     """
 
     def __init__(self, status: int, detail: str, code: str | None = None, headers: Mapping[str, str] | None = None):
@@ -92,13 +92,13 @@ class Refusal(Exception):
             self.headers.setdefault("Retry-After", str(RETRY_AFTER))
 
     def answer(self) -> Response:
-        """The HTTP answer."""
+        """The HTTP response."""
         problem = Problem(title=HTTPStatus(self.status).phrase, status=self.status, detail=self.detail, code=self.code)
         return Response(problem.model_dump_json(), self.status, self.headers, MEDIA_TYPE)
 
 
 def unreadable(error: FacepipeError) -> Refusal:
-    """The refusal of one picture that ``read_frame`` could not read: 413, 415 or 422."""
+    """The refusal for a picture that ``read_frame`` could not read: 413, 415 or 422."""
     detail = str(error).removeprefix("bytes: ")
     if isinstance(error, ImageTooLargeError):
         return Refusal(413, detail)
@@ -110,7 +110,7 @@ def unreadable(error: FacepipeError) -> Refusal:
 
 
 def install(app: FastAPI) -> None:
-    """Have errors answered as problems, ours and the framework's; faults are the guard's affair."""
+    """Answer errors as problems, both ours and the framework's. Unhandled exceptions are left to the guard."""
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refusal)
@@ -134,7 +134,7 @@ def install(app: FastAPI) -> None:
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's description of the problems that an operation may answer with."""
+    """OpenAPI description of the problems that an operation may return."""
     return {
         status: {
             "description": MEANINGS[status],
@@ -145,6 +145,6 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _in_words(error: Mapping[str, Any]) -> str:
-    """One of the framework's validation errors without what was sent."""
+    """One of the framework's validation errors, without the value that was sent."""
     place = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
     return f"{place}: {error['msg']}"

@@ -1,4 +1,4 @@
-"""Pictures of many clients into one engine, and a queue that has an end."""
+"""Feed the pictures of many clients into one engine, through a bounded queue."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from .problems import Refusal
 from .settings import Settings
 
 LONGEST = 30
-"""Most seconds that a full queue sends a client away for: half of the time that its pictures will take."""
+"""Longest ``Retry-After`` in seconds for a full queue, which is half the time that the waiting pictures will take."""
 KEPT = 64
-"""Choices whose stages are kept for the next request; they share the models and weigh nothing."""
+"""Number of choices whose stages are cached. They share the models, so they cost next to nothing."""
 
 
 class FaceBudget:
-    """How many faces may be classified of one picture, and of all pictures of a request.
+    """Limits how many faces are classified per picture and per request.
 
     Args:
-        picture: of one picture.
-        request: of all of them.
+        picture: limit per picture.
+        request: limit for all pictures of the request.
     """
 
     def __init__(self, picture: int, request: int):
         self._picture, self._left = picture, request
 
     def take(self, wanted: int) -> int:
-        """How many of a picture's faces may be classified; asked once a picture, never by two threads at a time."""
+        """How many of a picture's faces may be classified. Ask once per picture, never from two threads at a time."""
         given = min(wanted, self._picture, self._left)
         self._left -= given
         return given
 
 
 class _Observed(Stopwatch):
-    """Tells the metrics of each time that is added."""
+    """A stopwatch that also reports each time to the metrics."""
 
     def __init__(self, metrics: Metrics):
         super().__init__()
@@ -56,12 +56,12 @@ class _Observed(Stopwatch):
 
 
 class Scheduler:
-    """Takes pictures, gives results. Its methods are called by the event loop's thread, which does no other work.
+    """Takes pictures and returns results. Called only from the event loop's thread, which does no other work.
 
     Args:
         served: the models.
         settings: the server's.
-        metrics: where it counts.
+        metrics: where to count.
     """
 
     def __init__(self, served: Served, settings: Settings, metrics: Metrics):
@@ -71,7 +71,7 @@ class Scheduler:
         self._stages: OrderedDict[Choice, Stages] = OrderedDict()
         self._engine = Engine(self._of(served.default), settings.decoders, settings.batch, settings.window, self._begun)
         self._closing = False
-        self._each = 0.0  # seconds a picture, of late
+        self._each = 0.0  # seconds per picture, recent average
         self._last = time.monotonic()
 
     def start(self) -> None:
@@ -80,16 +80,16 @@ class Scheduler:
 
     @property
     def alive(self) -> bool:
-        """Whether every thread is at work."""
+        """Whether all threads are running."""
         return self._engine.alive
 
     @property
     def waiting(self) -> int:
-        """Pictures that have been taken and are not being analysed yet."""
+        """Pictures accepted but not yet being analysed."""
         return self._engine.waiting
 
     def check(self) -> None:
-        """Refuse where not one more picture could be taken: before an upload is read.
+        """Refuse a request before its upload is read if the queue has no room for a single picture.
 
         Raises:
             Refusal: 503, the queue is full.
@@ -103,15 +103,15 @@ class Scheduler:
         return Refusal(503, detail, "queue-full", {"Retry-After": str(seconds)})
 
     def submit(self, choice: Choice, contents: Sequence[bytes | bytearray], keep: bool = False) -> list[Ticket]:
-        """Take the pictures of a request, all of them or none.
+        """Queue the pictures of a request, all of them or none.
 
         Args:
-            choice: what looks at them.
+            choice: the models to use.
             contents: the encoded pictures.
             keep: keep the frames, for drawing, until the tickets are dropped.
 
         Raises:
-            Refusal: 503, the queue is full or the server stops.
+            Refusal: 503, the queue is full or the server is stopping.
         """
         if self._closing:
             raise Refusal(503, "the server is stopping", "stopping")
@@ -126,17 +126,17 @@ class Scheduler:
         return tickets
 
     def drop(self, tickets: Sequence[Ticket]) -> None:
-        """Forget pictures: what is not done ends after the call that it is in, and frames that were kept are let go."""
+        """Drop pictures: unfinished ones stop after the call they are in, and kept frames are released."""
         self._engine.release(*tickets)
 
     def close(self) -> None:
-        """Refuse what comes, finish what was taken, and end the threads."""
+        """Refuse new pictures, finish the accepted ones, and stop the threads."""
         self._closing = True
         self._engine.close(finish=True)
 
     def _of(self, choice: Choice) -> Stages:
         stages = self._stages.pop(choice, None) or self._served.stages(choice, self._limits, self._stopwatch)
-        self._stages[choice] = stages  # the last used stands last
+        self._stages[choice] = stages  # most recently used last
         if len(self._stages) > KEPT:
             self._stages.popitem(last=False)
         return stages
@@ -148,7 +148,7 @@ class Scheduler:
 
     def _done(self, ticket: Ticket, future: Future[Result]) -> None:
         now = time.monotonic()
-        if self.waiting:  # else there was time between this picture and the one before
+        if self.waiting:  # otherwise there was idle time since the previous picture
             self._each += 0.2 * (now - self._last - self._each)
         self._last = now
         if future.cancelled() or future.exception() is not None:

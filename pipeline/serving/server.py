@@ -1,5 +1,8 @@
-"""uvicorn with what it lacks: an end to half-sent headers and unread answers, answers to clients that have ended their
-side, and a stop that answers to the last."""
+"""uvicorn with added timeouts and a graceful stop.
+
+It adds timeouts for incomplete headers and unread responses, answers clients that have half-closed their connection,
+and on stopping answers every request in flight.
+"""
 
 from __future__ import annotations
 
@@ -20,30 +23,30 @@ from .settings import Settings
 
 LOG = logging.getLogger("facepipe.serve")
 HEADER_BYTES = 16 * 2**10
-"""Most bytes of a request's line and headers."""
+"""Maximum size of a request line and its headers, in bytes."""
 PROBE = 0.1
-"""Seconds between two looks at whether a client that has ended its side is there at all."""
+"""Seconds between checks whether a half-closed client is still there."""
 BACKLOG = 1024
-"""Connections that the system holds until they are taken."""
+"""Connections that the system queues until they are accepted."""
 
 
 class TimedProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 protocol with two clocks and a bound on connections.
+    """uvicorn's HTTP/1.1 protocol with two timeouts and a connection limit.
 
-    uvicorn waits without end for a request's headers to become whole, and for a client to read its answer (its
-    keep-alive clock runs between requests only), so a few hundred idle sockets would hold all it has ("slow loris").
+    uvicorn waits indefinitely for a request's headers to arrive and for a client to read its response (its keep-alive
+    timeout runs only between requests), so a few hundred idle sockets could take it down ("slow loris").
     """
 
     settings: Settings
-    """Of the subclass that :func:`timed_protocol` makes."""
+    """Set on the subclass that :func:`timed_protocol` makes."""
     _header_clock: asyncio.TimerHandle | None = None
     _write_clock: asyncio.TimerHandle | None = None
     _half_closed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # An answer is two writes, and without this the second waits for the client to acknowledge the first, who may
-        # take 40 ms over it (RFC 1122, 4.2.3). asyncio sets it only where the listening socket names its protocol.
+        # A response is two writes. Without this the second one waits for the client to acknowledge the first, which may
+        # take 40 ms (RFC 1122, 4.2.3). asyncio sets it only if the listening socket names its protocol.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > self.settings.max_connections:
             transport.write(_full())
@@ -61,10 +64,10 @@ class TimedProtocol(H11Protocol):
             self._header_clock = self.loop.call_later(self.settings.header_timeout, self._close)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """The client sends no more; what it has asked for whole it still gets.
+        """Handle a half-closed connection: the client still gets the response to a complete request.
 
-        One that has gone altogether looks the same, until something is sent to it: its system then answers with a
-        reset. An interim ``100 Continue`` is what may be sent, for clients pass over it (RFC 9110, 15.2).
+        A client that has gone altogether looks the same until something is sent to it and its system answers with a
+        reset. The interim response ``100 Continue`` is safe to send, because clients ignore it (RFC 9110, 15.2).
         """
         cycle = self.cycle
         if cycle is None or cycle.response_complete or cycle.more_body:
@@ -114,12 +117,12 @@ class TimedProtocol(H11Protocol):
 
 
 def timed_protocol(settings: Settings) -> type[TimedProtocol]:
-    """The protocol with a server's settings, as a class, for uvicorn makes its own instances."""
+    """The protocol class bound to a server's settings; uvicorn creates its own instances."""
     return type("TimedProtocol", (TimedProtocol,), {"settings": settings})
 
 
 def _full() -> bytes:
-    """The whole answer to one connection too many."""
+    """The complete response to a connection over the limit."""
     answer = Refusal(503, "the server has all the connections that it takes; try again", "connections-full").answer()
     body = bytes(answer.body)
     lines = (
@@ -133,11 +136,11 @@ def _full() -> bytes:
 
 
 class Server(uvicorn.Server):
-    """A server that, told to stop, answers 503 to what is new and stops once the requests in flight are answered.
+    """A server that stops gracefully: it answers new requests with 503 until those in flight are done.
 
     Args:
-        app: what ``create_app`` made.
-        settings: the same that it was made with.
+        app: from ``create_app``.
+        settings: the same settings that it was created with.
 
     ``run([listen(host, port)])`` serves until it is told to stop.
     """
@@ -162,21 +165,21 @@ class Server(uvicorn.Server):
         self._drained_by: float | None = None
 
     def stop(self) -> None:
-        """Begin to stop. From another thread or a signal handler, too."""
+        """Begin to stop. Safe to call from another thread or a signal handler."""
         if self._drained_by is None:
             self._drained_by = time.monotonic() + self._settings.drain_timeout
             self._detection.draining = True
             LOG.info("stopping: %d requests in flight", self._detection.in_flight)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal begins to stop; the second stops at once."""
+        """The first signal begins a graceful stop; the second stops at once."""
         if self._drained_by is None:
             self.stop()
         else:
             self.should_exit = self.force_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Every tenth of a second: whether to exit."""
+        """Called every tenth of a second; returns whether to exit."""
         if self._drained_by is not None:
             late = time.monotonic() > self._drained_by
             if late and self._detection.in_flight:
@@ -187,14 +190,14 @@ class Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Open a listening socket.
 
     Args:
         host: an address or a name of this machine.
         port: 0 takes a free one.
 
     Raises:
-        FacepipeError: no such address here, or the port is taken.
+        FacepipeError: the address does not exist here, or the port is taken.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -207,6 +210,6 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address(listening: socket.socket) -> str:
-    """``http://host:port`` of a socket that listens."""
+    """``http://host:port`` of a listening socket."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

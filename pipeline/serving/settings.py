@@ -1,4 +1,4 @@
-"""What a server allows and how long it waits."""
+"""Limits and timeouts of a server."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from ...core.errors import FacepipeError
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits and times of a server. What is over a limit is refused; nothing is cut down or queued beyond it.
+    """Limits and timeouts of a server. Anything over a limit is refused, never truncated or queued beyond it.
 
     Attributes:
-        max_bytes: of one uploaded picture (413).
-        max_request_bytes: of one request's body (413).
-        max_pixels: width x height of one picture, looked at before it is decoded (413).
-        max_files: pictures in one request (400).
-        max_memory: bytes of all uploads that are held at one time (503).
-        max_faces: faces that are classified of one picture; those beyond, the least confident, have a reason instead.
-        max_request_faces: the same of all pictures of a request together.
-        queue: pictures that wait to be analysed, of all clients (503).
-        batch: most pictures in one call of a detector on an accelerator; on a CPU it is one.
-        window: seconds that such a call waits for pictures that are being decoded; 0 takes what is there.
+        max_bytes: per uploaded picture (413).
+        max_request_bytes: per request body (413).
+        max_pixels: width x height per picture, checked before it is decoded (413).
+        max_files: pictures per request (400).
+        max_memory: bytes of all uploads held at one time (503).
+        max_faces: faces classified per picture; the rest, the least confident, get a reason instead.
+        max_request_faces: faces classified per request, over all its pictures.
+        queue: pictures waiting to be analysed, over all clients (503).
+        batch: maximum pictures per detector call on an accelerator; on a CPU it is one.
+        window: seconds that such a call waits for pictures being decoded; 0 takes what is there.
         decoders: threads that decode pictures.
-        timeout: seconds from the end of an upload to its answer (504).
+        timeout: seconds from the end of an upload to its response (504).
         upload_timeout: seconds that an upload may take (408).
-        header_timeout: seconds that a connection may take to send a request's headers, and that a client may leave an
-            answer unread; the connection is then closed.
+        header_timeout: seconds to send a request's headers, and seconds that a response may stay unread, before the
+            connection is closed.
         drain_timeout: seconds that a stopping server gives the requests in flight.
         max_connections: open connections; one more is answered 503 and closed.
-        keys: API keys; any of them opens the door. None leaves it open.
+        keys: API keys, any of which grants access. None leaves the server open.
         origins: web origins whose pages may call the API (CORS).
-        hosts: names by which the server may be called, without a port; none takes any. A page elsewhere whose name is
-            made to lead here (DNS rebinding) is refused by this.
+        hosts: host names by which the server may be called, without a port; empty allows any. This blocks DNS
+            rebinding, where another site's name is pointed at this server.
     """
 
     max_bytes: int = 20 * 2**20
@@ -56,7 +56,7 @@ class Settings:
     hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse limits under which some allowed request could never be answered.
+        """Reject limits that would make some allowed requests impossible to answer.
 
         Raises:
             FacepipeError: the message names both.

@@ -1,4 +1,4 @@
-"""Uploads, read into memory piece by piece: never onto a disk, and no further than the limits allow."""
+"""Read uploads into memory chunk by chunk, never to disk and never beyond the limits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .problems import Refusal
 from .settings import Settings
 
 FIELD = "file"
-"""The one field of the form; it may come as often as ``Settings.max_files`` says."""
+"""The form's only field; it may be repeated up to ``Settings.max_files`` times."""
 NAME = 255
-"""Characters of a file's name that are kept."""
+"""File names are truncated to this many characters."""
 TYPES = "multipart/form-data, image/* or application/octet-stream"
 
 
@@ -27,7 +27,7 @@ class Upload:
     """One uploaded picture.
 
     Attributes:
-        name: the file's name as the client gave it, None where it gave none.
+        name: the file name given by the client, or None.
         content: the encoded picture.
     """
 
@@ -36,24 +36,24 @@ class Upload:
 
 
 class Memory:
-    """Bytes that all uploads together may hold; used on the event loop only."""
+    """Memory budget for all uploads together. Use it on the event loop only."""
 
     def __init__(self, limit: int):
         self.limit, self.held = limit, 0
 
     def lease(self) -> Lease:
-        """A share for one request, given back when its ``with`` block ends."""
+        """A share for one request, returned when its ``with`` block ends."""
         return Lease(self)
 
 
 class Lease:
-    """What one request holds of the memory for uploads."""
+    """What one request holds of the upload memory."""
 
     def __init__(self, memory: Memory):
         self._memory, self.held = memory, 0
 
     def take(self, count: int) -> None:
-        """Take so many bytes more.
+        """Reserve this many more bytes.
 
         Raises:
             Refusal: 503, all of it is in use.
@@ -76,8 +76,8 @@ async def read_upload(request: Request, settings: Settings, lease: Lease) -> lis
 
     Args:
         request: a form with the field ``file`` once or many times, or one picture as the whole body.
-        settings: the limits; reading ends as soon as one is passed, whether or not the length was announced.
-        lease: where the memory comes from.
+        settings: the limits; reading stops as soon as one is exceeded, whether or not the length was announced.
+        lease: the memory budget.
 
     Raises:
         Refusal: 400 malformed, 408 too slow, 413 too large, 415 of another type, 503 no memory.
@@ -100,7 +100,7 @@ async def read_upload(request: Request, settings: Settings, lease: Lease) -> lis
 
 
 def _announced(request: Request, limit: int) -> None:
-    """Refuse by ``Content-Length``, before a byte is read (the server has checked that it is a number)."""
+    """Refuse by ``Content-Length`` before reading a byte. The server has checked that it is a number."""
     if int(request.headers.get("content-length", 0)) > limit:
         raise _too_large("the request", limit)
 
@@ -140,7 +140,7 @@ async def _read_form(request: Request, boundary: bytes, settings: Settings, leas
 
 
 class _Form:
-    """Takes the parts of a form as the parser finds them."""
+    """Receives the parts of a form from the parser."""
 
     def __init__(self, settings: Settings, lease: Lease):
         self.settings, self.lease = settings, lease
@@ -150,7 +150,7 @@ class _Form:
         self._header, self._value = bytearray(), bytearray()
 
     def callbacks(self) -> dict[str, Callable[..., None]]:
-        """By the names that ``MultipartParser`` gives them."""
+        """Callbacks by the names that ``MultipartParser`` uses."""
         return {
             "on_part_begin": self._headers.clear,
             "on_part_data": self._part_data,

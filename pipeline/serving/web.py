@@ -1,4 +1,4 @@
-"""The web page at ``/``: files of the package, and nothing else of this machine."""
+"""The web page at ``/``. It serves files of the package and nothing else from this machine."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-"""Of the page's files. Not taken from the system's table, which may lack one or, on Windows, have another."""
+"""MIME types of the page's files. The system's table may lack one or, on Windows, have another."""
 POLICY = (
     "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
-"""Content-Security-Policy: the browser itself refuses requests to other servers, and scripts, styles and markup that
-are no files of this one. ``blob:`` are pictures that the page holds."""
+"""Content-Security-Policy: the browser itself blocks requests to other servers, and scripts, styles and markup that are
+not files of this one. ``blob:`` allows the pictures that the page holds."""
 
 
 class _Files(StaticFiles):
-    """The page's files, with their types; browsers ask each time whether theirs is still the newest."""
+    """The page's files, with their MIME types. Browsers revalidate them each time."""
 
     def file_response(
         self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
@@ -42,14 +42,14 @@ class _Files(StaticFiles):
 
 
 def add_page(app: FastAPI, folder: Path = FOLDER) -> list[str]:
-    """Serve the page: ``/`` is its index, ``/page/NAME`` its other files. No key is asked for.
+    """Serve the page: ``/`` is its index, ``/page/NAME`` its other files. No API key is required.
 
     Args:
         app: the application.
         folder: of the page's files.
 
     Returns:
-        The addresses; none where the folder has no index.
+        The paths; empty if the folder has no index.
     """
     if not (folder / INDEX).is_file():
         return []

@@ -1,1 +1,1 @@
-"""``facepipe verify``: results made again with the models that they name, and compared."""
+"""``facepipe verify``: reproduce results with the models they name, and compare."""

@@ -1,8 +1,8 @@
-"""Two results of one picture side by side: every number and name in which they differ, and whether it matters.
+"""Compare two results of one picture: every number and name that differs, and whether the difference matters.
 
-The same model file gives the same numbers to the last digit on one machine. Elsewhere floats are added up in another
-order (another processor, another number of threads, a GPU), and int8 models are multiplied by other instructions. What
-such differences come to is in ``TOLERANCES``; anything above is a difference.
+The same model file gives the same numbers to the last digit on one machine. Elsewhere floats are summed in another
+order (another processor, another number of threads, a GPU), and int8 models use other multiply instructions.
+``TOLERANCES`` holds how large such differences can get; anything above is a real difference.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from ...weights.manifest import Attribute, NumericAttribute
 from ..results import Box, Face, Head, Result
 
 Measure = Literal["px", "share", "range", "name"]
-"""Of a difference: pixels; a confidence or probability; a part of a number's range; or nothing that can be measured."""
+"""Unit of a difference: pixels, a confidence or probability, a fraction of a number's range, or a name (not
+measurable)."""
 SAME = 0.5
-"""Overlap (intersection over union) from which two boxes are taken for the same face."""
+"""Minimum overlap (IoU) for two boxes to be taken for the same face."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How much may differ and be called the same.
+    """How much two results may differ and still count as the same.
 
     Attributes:
-        box: of a box's sides and of points, in pixels of the detector's input.
-        share: of confidences and probabilities.
-        range: of numbers, as a part of the attribute's range (0.01: one year of an age from 0 to 100).
+        box: box sides and points, in pixels of the detector's input.
+        share: confidences and probabilities.
+        range: numbers, as a fraction of the attribute's range (0.01: one year of an age from 0 to 100).
     """
 
     box: float
@@ -41,26 +42,26 @@ class Tolerance:
 
 FLOAT = Tolerance(box=0.2, share=0.01, range=0.01)
 TOLERANCES = {"float32": FLOAT, "float16": FLOAT, "int8": Tolerance(box=1.0, share=0.02, range=0.02)}
-"""By the precision of the models' files; of several, the least exact one's. Files of float16 are reckoned with in
-float32. With all of ONNX Runtime's fused operators switched off, so that every sum is added up in another order, the
-shipped float16 files differed by at most 0.01 px, 0.0009 and 0.0026 on 15 pictures with some 70 faces; ten times that
-and more is allowed for GPUs, whose products may be rounded to 10 bits (TF32)."""
+"""By the precision of the model files; with several, the least exact one applies. float16 files are computed in
+float32. With all of ONNX Runtime's fused operators disabled, so that every sum is added up in another order, the
+shipped float16 files differed by at most 0.01 px, 0.0009 and 0.0026 on 15 pictures with some 70 faces. At least ten
+times that is allowed for GPUs, whose products may be rounded to 10 bits (TF32)."""
 
 
 def tolerance_of(precisions: Sequence[str]) -> Tolerance:
-    """That of the least exact of some models' files."""
+    """The tolerance of the least exact of some model files."""
     return max((TOLERANCES[precision] for precision in precisions), key=lambda each: each.share)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing in which two results differ.
+    """One difference between two results.
 
     Attributes:
-        part: ``face 0``, ``head 2``; empty of the picture itself.
+        part: ``face 0``, ``head 2``; empty for the picture itself.
         field: such as ``box``, ``gender`` (the class), ``gender female`` (its probability), ``age high``.
-        then, now: both values; None where there is none.
-        measure, amount: what it is measured in, and how much it is; 0 of names.
+        then, now: both values; None if there is none.
+        measure, amount: unit and size of the difference; 0 for names.
         within: whether it is within the tolerance.
     """
 
@@ -75,12 +76,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Scale:
-    """What the comparison of one picture's results depends on.
+    """Parameters for comparing the results of one picture.
 
     Attributes:
-        tolerance: as it is.
-        pixels: what of it holds for boxes, in pixels of the frame.
-        confidence: least confidence of a box: a weaker one may be there or not.
+        tolerance: as given.
+        pixels: the box tolerance in pixels of the frame.
+        confidence: minimum confidence of a box; a weaker one may be present or absent.
         attributes: of the classifiers, by name.
     """
 
@@ -93,15 +94,15 @@ class Scale:
 def compare(
     then: Result, now: Result, tolerance: Tolerance, imgsz: int, confidence: float, attributes: Sequence[Attribute]
 ) -> list[Difference]:
-    """What differs between a result and the same picture's result now; empty where nothing does.
+    """List the differences between a recorded result and the same picture's result now; empty if there are none.
 
     Faces and heads are paired by their boxes.
 
     Args:
         then, now: the results.
-        tolerance: of the models' files.
-        imgsz: of the detector; a larger picture's boxes may differ by as much more.
-        confidence: least confidence of a box.
+        tolerance: of the model files.
+        imgsz: of the detector; for a larger picture the box tolerance scales up accordingly.
+        confidence: minimum confidence of a box.
         attributes: of the classifiers.
     """
     if then.error is not None or now.error is not None:
@@ -125,19 +126,19 @@ def compare(
         found += _box(f"head {before}", then.heads[before], now.heads[after], scale)
     faces = _pairs(then.faces, now.faces)
     found += _found("face", then.faces, now.faces, faces, scale)
-    places = dict(heads) if then.heads or now.heads else None  # tables have no heads, only their numbers
+    places = dict(heads) if then.heads or now.heads else None  # tables hold head numbers but no heads
     for before, after in faces:
         found += _face(f"face {before}", then.faces[before], now.faces[after], places, scale)
     return found
 
 
 def _bare(result: Result) -> str | None:
-    """Why a picture could not be read, without its name, which begins with another folder now."""
+    """Why a picture could not be read, without its name, whose folder may differ now."""
     return None if result.error is None else result.error.removeprefix(f"{result.source}: ")
 
 
 def _pairs(then: Sequence[Face | Head], now: Sequence[Face | Head]) -> list[tuple[int, int]]:
-    """Numbers of what is the same in both, the best overlaps first paired, in order."""
+    """Index pairs of the same object in both results, matched greedily by overlap, in order."""
     if not then or not now:
         return []
     before_boxes, after_boxes = _boxes(then), _boxes(now)
@@ -158,7 +159,7 @@ def _boxes(parts: Sequence[Face | Head]) -> np.ndarray:
 def _found(
     kind: str, then: Sequence[Face | Head], now: Sequence[Face | Head], pairs: Sequence[tuple[int, int]], scale: Scale
 ) -> Iterator[Difference]:
-    """What is in one result only, and what has another place in the order of confidence."""
+    """Objects that are in only one result, and those whose rank by confidence changed."""
     edge = scale.confidence + scale.tolerance.share
     for number, each in enumerate(then):
         if number not in {before for before, _ in pairs}:
@@ -234,7 +235,7 @@ def _attribute(
 
 
 def _undecided(then: ClassValue, now: ClassValue, name: str, scale: Scale) -> bool:
-    """Whether another class, or none, follows from probabilities that hardly differ; never where they are the same."""
+    """Whether a changed class, or none, follows from nearly equal probabilities. False if they are identical."""
     if then.probabilities == now.probabilities:
         return False
     slack = 2 * scale.tolerance.share

@@ -1,7 +1,7 @@
-"""Files of results, read a picture at a time: JSON lines, CSV and Parquet as ``facepipe detect`` writes them.
+"""Read result files one picture at a time: JSON lines, CSV and Parquet as ``facepipe detect`` writes them.
 
-A folder that ends in ``.parquet`` is what ``--engine ray`` writes: its parts are read in the order of their names, and
-names that begin with ``_`` or ``.`` are passed over.
+A folder whose name ends in ``.parquet`` is what ``--engine ray`` writes. Its parts are read in the order of their
+names, and names that begin with ``_`` or ``.`` are skipped.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ SUFFIXES = (".jsonl", ".csv", ".parquet")
 START = ("source", "error", "width", "height")
 """The first columns of every table."""
 FRAME = len(START)
-"""Place of the column ``frame`` in tables with videos."""
+"""Position of the column ``frame`` in tables with videos."""
 Attributes = Mapping[str, Sequence[Attribute]]
-"""Of each classifier, by its name."""
+"""Attributes of each classifier, by its name."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a file says of one picture, or of one frame of a video.
+    """What a file says about one picture, or one frame of a video.
 
     Attributes:
         where: ``line 12``, ``row 12``.
-        source: as it stands there.
-        frame: whether it is a video's.
-        data: a JSON line's content, or a table's rows.
-        names: of the table's columns; None of a JSON line.
+        source: as recorded.
+        frame: whether it is from a video.
+        data: the content of a JSON line, or the rows of a table.
+        names: the table's columns; None for a JSON line.
     """
 
     where: str
@@ -77,10 +77,10 @@ class Recorded:
             ) from error
 
     def results(self, attributes: Attributes, now: Result) -> tuple[Result, Result]:
-        """The result as it stands there; and another one with the same digits and parts, to be compared with it.
+        """Return the recorded result, and ``now`` reduced to the same digits and parts for comparison.
 
         Raises:
-            DataError: it is no result of classifiers that have these attributes.
+            DataError: it is not a result of classifiers with these attributes.
         """
         try:
             if self.names is None:
@@ -101,12 +101,12 @@ class Recorded:
 
 
 def read_recorded(path: Path) -> Iterator[Recorded]:
-    """Every picture and frame of a file, in order; nothing is held.
+    """Yield every picture and frame of a file in order, without keeping them in memory.
 
     Raises:
-        DataError: another suffix; empty; not such a file; a damaged line or row, which is named.
+        DataError: unsupported suffix, empty, not such a file, or a damaged line or row, which is named.
         FacepipeError: the file cannot be read.
-        MissingExtraError: Parquet, and pyarrow is not installed.
+        MissingExtraError: the file is Parquet, and pyarrow is not installed.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -202,7 +202,7 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
 
 
 def _grouped(names: tuple[str, ...], rows: Iterator[tuple[str, Sequence[Any]]]) -> Iterator[Recorded]:
-    """Rows that follow each other and are of one picture, as one; facepipe 0.4 had no column for warnings."""
+    """Group consecutive rows of one picture. facepipe 0.4 had no column for warnings."""
     if names[-1] == SAVED:
         names, rows = names[:-1], ((place, row[:-1]) for place, row in rows)
     if names[-1] == SOURCE_SHA256:
@@ -233,7 +233,7 @@ def _models_begin(names: Sequence[str]) -> int:
 
 
 def _typed(recorded: Recorded, row: Sequence[Any], kinds: Mapping[str, Kind]) -> list[Cell]:
-    """Cells as their columns say; those of a CSV are text. Columns of models need not be named in ``kinds``."""
+    """Convert cells to the types of their columns; CSV cells are text. Model columns may be missing from ``kinds``."""
     assert recorded.names is not None
     known = {**dict(model_names([])), **kinds}
     return [

@@ -1,4 +1,4 @@
-"""Results made again: a sample of a file's pictures through the very models that it names, then and now compared."""
+"""Reproduce a sample of a file's results with the very models it names, and compare then with now."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ from .compare import Difference, Tolerance, compare, tolerance_of
 from .rows import Recorded, read_recorded
 
 Verdict = Literal["identical", "within tolerance", "different", "changed", "missing", "not run"]
-"""Of a picture: as it was; nearly, see ``compare``; not as it was; the picture is another one now (its SHA-256);
-it is not there; or its models are not here."""
+"""Outcome for a picture: same as before; nearly the same, see ``compare``; not the same; the picture itself has changed
+(its SHA-256); it is missing; or its models are not available."""
 GOOD: tuple[Verdict, ...] = ("identical", "within tolerance")
 VERDICTS: tuple[Verdict, ...] = (*GOOD, "different", "changed", "missing", "not run")
 SAMPLE = 50
 SHORT = 12
-"""Digits of a SHA-256 that are shown."""
+"""Number of SHA-256 digits shown."""
 ARRAY, BUCKET, URL, VIDEO = (
     "without a path",
     "of a picture in a bucket",
     "of a picture with a URL (--allow-url fetches it)",
     "of a frame of a video",
 )
-"""Why a result is not made again. What is said of a face in a video comes from the frames before it, too."""
+"""Why a result cannot be reproduced. For a video, what is known of a face also depends on earlier frames."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """One picture that was looked at again.
+    """One picture that was checked.
 
     Attributes:
         source: as the results name it.
         where: file and line or row.
-        verdict: what came of it.
-        told: why it was not run, or cannot be; empty otherwise.
-        differences: from what was said then.
+        verdict: the outcome.
+        told: why it was not or could not be run; otherwise empty.
+        differences: from the recorded result.
     """
 
     source: str
@@ -64,15 +64,15 @@ class Checked:
 
 @dataclass
 class Report:
-    """What came of a file of results.
+    """The outcome for a file of results.
 
     Attributes:
         results: the file.
-        facepipe: the version that looked again.
-        pictures: in the file, those that can be made again; ``skipped`` counts the other results by the reason.
-        seed: of the sample; None where all were looked at.
-        checked: the sample, in the file's order.
-        notes: what can be said of the models and versions as a whole.
+        facepipe: the version that did the check.
+        pictures: those in the file that can be reproduced; ``skipped`` counts the other results by reason.
+        seed: of the sample; None if all were checked.
+        checked: the sample, in file order.
+        notes: remarks about the models and versions as a whole.
         recipe_differs: a classifier of that name and file has another crop recipe here.
     """
 
@@ -87,12 +87,12 @@ class Report:
 
     @property
     def counts(self) -> dict[Verdict, int]:
-        """Pictures by verdict."""
+        """Number of pictures by verdict."""
         return {verdict: sum(each.verdict == verdict for each in self.checked) for verdict in VERDICTS}
 
     @property
     def largest(self) -> dict[str, float]:
-        """The largest difference in each measure (``px``, ``share``, ``range``), of all pictures that were run."""
+        """The largest difference in each measure (``px``, ``share``, ``range``), over all pictures that were run."""
         found = {"px": 0.0, "share": 0.0, "range": 0.0}
         for picture in self.checked:
             for each in picture.differences:
@@ -102,21 +102,21 @@ class Report:
 
     @property
     def differs(self) -> bool:
-        """Whether something is not as it was."""
+        """Whether anything is not as it was."""
         return self.recipe_differs or any(each.verdict in ("different", "changed", "missing") for each in self.checked)
 
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """How a file is verified.
+    """How to verify a file.
 
     Attributes:
-        sample: pictures at most; None for all.
-        seed: the same one takes the same pictures.
-        root: folder that relative paths begin in; None: the current one.
-        device: where the models run; None: where they ran.
+        sample: maximum number of pictures; None for all.
+        seed: the same seed takes the same pictures.
+        root: folder that relative paths start from; None for the current one.
+        device: where to run the models; None for where they ran before.
         threads: see ``Pipeline``.
-        allow_url: fetch pictures again that came from URLs.
+        allow_url: fetch pictures that came from URLs again.
     """
 
     sample: int | None = SAMPLE
@@ -130,19 +130,19 @@ class VerifyOptions:
 def verify(
     path: Path, options: VerifyOptions, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Report:
-    """Run a sample of a file's pictures again, and compare.
+    """Rerun a sample of a file's pictures and compare the results.
 
-    The file is read twice: every line is checked, and then those of the sample are taken.
+    The file is read twice: first to check every line, then to read the sample.
 
     Args:
         path: ``.jsonl``, ``.csv`` or ``.parquet`` as ``facepipe detect`` writes them.
         options: the options.
-        progress: called with pictures done and their number.
+        progress: called with the pictures done and their total.
 
     Raises:
-        DataError: the file holds no results, or a damaged line, or nothing that can be run again.
+        DataError: the file holds no results, a damaged line, or nothing that can be rerun.
         FacepipeError: it cannot be read.
-        MissingExtraError: Parquet, and pyarrow is not installed.
+        MissingExtraError: the file is Parquet, and pyarrow is not installed.
     """
     report = Report(str(path))
     for each in read_recorded(path):
@@ -163,7 +163,7 @@ def verify(
 
 
 def _passed_over(recorded: Recorded, options: VerifyOptions) -> str | None:
-    """Why a result is not made again, None where it can be."""
+    """Why a result cannot be reproduced; None if it can."""
     source = recorded.source
     if source is None:
         return VIDEO if recorded.frame else ARRAY
@@ -175,7 +175,7 @@ def _passed_over(recorded: Recorded, options: VerifyOptions) -> str | None:
 
 
 def _sample(path: Path, options: VerifyOptions, report: Report) -> Iterator[Recorded]:
-    """Some of the pictures, in the file's order, each with the same chance."""
+    """A uniform random sample of the pictures, in file order."""
     chosen = None
     if options.sample is not None and options.sample < report.pictures:
         report.seed = options.seed
@@ -187,7 +187,7 @@ def _sample(path: Path, options: VerifyOptions, report: Report) -> Iterator[Reco
 
 
 def _run(alike: Iterator[Recorded], options: VerifyOptions, report: Report) -> Iterator[Checked]:
-    """The pictures that the same models saw, through those models; only a few are held at a time."""
+    """Rerun the pictures that used the same models, holding only a few in memory."""
     first = next(alike)
     models = first.models
     try:
@@ -220,7 +220,7 @@ def _note(notes: Iterable[str], report: Report) -> None:
 
 
 class _Comparison:
-    """What the pictures of one group are compared by."""
+    """Compares the pictures of one group, which share their models."""
 
     def __init__(self, pipeline: Pipeline):
         detector, classifiers = pipeline.parts()
@@ -230,15 +230,15 @@ class _Comparison:
         self._tolerance: Tolerance = tolerance_of([entry.precision for entry in entries])
 
     def check(self, recorded: Recorded, path: str, now: Result) -> Checked:
-        """What came of one picture.
+        """Compare one picture.
 
         Args:
-            recorded: what the file says of it.
+            recorded: what the file says about it.
             path: of the picture.
             now: its result now.
 
         Raises:
-            DataError: what the file says is no result of these models.
+            DataError: the recorded result is not one of these models.
         """
         then, now = recorded.results(self._attributes, now)
         made = Checked(recorded.source or "", recorded.where, "identical")
@@ -262,17 +262,17 @@ def _path(source: str, root: Path | None) -> str:
 def open_named(
     models: Models, device: str | None = None, threads: int | None = None, allow_url: bool = False
 ) -> Pipeline:
-    """A pipeline of the versions and files that a result names, with the settings that it names.
+    """Open a pipeline with the versions, files and settings that a result names.
 
     Args:
         models: of the result. Settings that it does not name are the release's own.
-        device: in place of the one that it names.
+        device: overrides the recorded one.
         threads, allow_url: see ``Pipeline``.
 
     Raises:
-        WeightsError: one of them is not here, or has other files; the message gives the command that brings it.
-        DeviceError: the device is not here.
-        MissingExtraError: tiles, and supervision is not installed.
+        WeightsError: a model is missing or has other files; the message gives the command to install it.
+        DeviceError: the device is not available.
+        MissingExtraError: the models use tiles, and supervision is not installed.
     """
     used = models.detector
     cpus = threads if threads is not None else usable_cpus()
@@ -301,10 +301,10 @@ def open_named(
 
 
 def compared_with(then: Models, now: Models) -> tuple[list[str], bool]:
-    """What to say of models that have the right files: what else differs, and what the results do not name.
+    """Describe what else differs between models with the right files, and what the results do not name.
 
     Returns:
-        The notes; and whether a crop recipe differs.
+        The notes, and whether a crop recipe differs.
     """
     notes = []
     if then.facepipe is not None and then.facepipe != now.facepipe:
@@ -331,10 +331,10 @@ def compared_with(then: Models, now: Models) -> tuple[list[str], bool]:
 
 
 def saturates(pipeline: Pipeline) -> str | None:
-    """What to say where int8 files run on a processor without instructions for them; None elsewhere.
+    """A warning if int8 files run on a CPU without instructions for them; otherwise None.
 
-    There ONNX Runtime adds products of 8 bits up in 16, which overflow and are cut off (its own guide to quantization,
-    "U8S8 on AVX2"); where such instructions are (VNNI) it adds them up in 32. The same file then gives other numbers.
+    There ONNX Runtime adds 8-bit products up in 16 bits, which saturate (its own quantization guide, "U8S8 on AVX2").
+    With such instructions (VNNI) it adds up in 32 bits, so the same file gives different numbers.
     """
     detector, classifiers = pipeline.parts()
     ran = [(detector.entry, detector.device), *((each.entry, each.device) for each in classifiers.by_name.values())]
@@ -361,7 +361,7 @@ def _unnamed(models: Models) -> list[str]:
 
 
 def _find(stage: Stage, label: str, used: ModelUsed) -> tuple[Release, FileEntry]:
-    """The release, and its file that ran then."""
+    """The release, and its file that was used."""
     pull = f"facepipe weights pull {stage}@{label}"
     try:
         release = find(stage, label)

@@ -1,4 +1,4 @@
-"""Videos: decoded, looked at, persons followed, written again. The names here load what they need on first use."""
+"""Video analysis: decode, detect, track people, and write annotated video. The names here are imported lazily."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name on first use (PEP 562): what only asks for ``options`` needs no more than that."""
+    """Import a public name on first use (PEP 562), so that importing ``options`` alone stays cheap."""
     if name in __all__:
         from . import analysis as run
 

@@ -1,4 +1,4 @@
-"""Videos through both stages: decoded ahead, detected, followed, classified now and then; persons at the end."""
+"""Run both stages on a video: decode ahead, detect, track, classify every few frames, and summarise each person."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from .tracking import Tracker
 from .tracks import BestLook, TrackAttributes, TrackSummary, quality
 
 AHEAD, AHEAD_PIXELS = 8, 16_000_000
-"""Frames that are detected together, and whose faces are classified in one call: so many, or fewer of large ones."""
+"""Most frames detected and classified together, and most pixels in such a batch (fewer frames if they are large)."""
 CHANGE = 27.0
-"""Change between two frames from which on there is a cut, see :class:`SceneCuts`."""
+"""Minimum change between two frames that counts as a cut; see :class:`SceneCuts`."""
 SIDE = 64
-"""Pixels of the small pictures that are compared."""
+"""Side in pixels of the thumbnails that are compared."""
 
 
 def require_video(options: VideoOptions) -> None:
-    """Check, before any work is done, that what videos need is installed.
+    """Check up front that everything needed for video is installed.
 
     Raises:
-        MissingExtraError: PyAV or the package ``trackers`` is not there.
+        MissingExtraError: PyAV or the package ``trackers`` is missing.
     """
     require("av")
     if options.track:
@@ -45,20 +45,20 @@ def require_video(options: VideoOptions) -> None:
 def stream_video(
     stages: Stages, source: str, options: VideoOptions | None = None
 ) -> Iterator[tuple[Result, Frame | None]]:
-    """Analyse a video frame by frame; :class:`VideoRun` gives the persons too.
+    """Analyse a video frame by frame. Use :class:`VideoRun` to get the people as well.
 
     Args:
         stages: a pipeline.
-        source: a video's path, ``camera:N``, or an RTSP URL.
-        options: how it is looked at.
+        source: the path of a video, ``camera:N``, or an RTSP URL.
+        options: how to analyse it.
 
     Yields:
-        Each looked-at frame's result (``frame``, ``time``, and faces with ``track``) and the frame, upright BGR. Of a
-        damaged video the last result has an ``error``, and no frame.
+        The result of each analysed frame (with ``frame``, ``time``, and a ``track`` per face) and the frame itself,
+        upright BGR. If the video is damaged, the last result has an ``error`` and no frame.
 
     Raises:
-        VideoError: nothing of it can be read.
-        MissingExtraError: PyAV, or to follow persons the package ``trackers``, is not installed.
+        VideoError: nothing in it can be read.
+        MissingExtraError: PyAV, or the package ``trackers`` for tracking, is not installed.
     """
     with VideoRun(stages, source, options) as run:
         yield from run
@@ -67,7 +67,7 @@ def stream_video(
 
 
 class VideoRun:
-    """One video on its way through a pipeline. Iterate over it once, in ``with``; then ask for the persons.
+    """Analyse one video. Iterate over it once, inside ``with``, then ask for the people.
 
     >>> with Pipeline() as pipeline, VideoRun(pipeline, "clip.mp4", VideoOptions(every=2)) as run:
     ...     for result, frame in run:
@@ -76,16 +76,16 @@ class VideoRun:
     ...         print(person.track, person.first_time, person.attributes["gender"].value)
 
     Args:
-        stages: a pipeline, which finds and reads the faces.
-        source: a video's path, ``camera:N``, or an RTSP URL.
-        options: how it is looked at.
+        stages: the pipeline that detects and classifies the faces.
+        source: the path of a video, ``camera:N``, or an RTSP URL.
+        options: how to analyse it.
 
     Attributes:
-        info: the video's size, rate and length.
+        info: the video's size, frame rate and length.
 
     Raises:
-        VideoError: it cannot be opened, or is no video.
-        MissingExtraError: PyAV, or to follow persons the package ``trackers``, is not installed.
+        VideoError: it cannot be opened, or is not a video.
+        MissingExtraError: PyAV, or the package ``trackers`` for tracking, is not installed.
     """
 
     def __init__(self, stages: Stages, source: str, options: VideoOptions | None = None):
@@ -99,7 +99,7 @@ class VideoRun:
             for each in classifier.attributes
         }
         if self.options.track:
-            require("trackers")  # takes a moment, and frames of a camera would not wait
+            require("trackers")  # takes a moment, and camera frames would not wait
         self._reader = VideoReader(source, self.options.every, self.options.seconds, stages.limits)
         self.info: VideoInfo = self._reader.info
         try:
@@ -119,27 +119,28 @@ class VideoRun:
         self.close()
 
     def close(self) -> None:
-        """End the decoding thread. The persons seen so far can still be asked for."""
+        """Stop the decoding thread. The people seen so far remain available."""
         self._reader.close()
 
     def stop(self) -> None:
-        """Have the iteration end soon, in order: for a camera, which has no end. A signal handler may call it."""
+        """End the iteration soon, in an orderly way, e.g. for a camera. Safe to call from a signal handler."""
         self._reader.stop()
 
     @property
     def error(self) -> str | None:
-        """After the last frame, why the video ended before its time, or what of it is damaged; else None."""
+        """Why the video ended early or which part is damaged, known after the last frame; otherwise None."""
         return self._reader.error
 
     def failure(self, error: str) -> Result:
-        """The result that tells an error of the whole video."""
+        """The result that reports an error of the whole video."""
         return failed(self._stages.models, self.source, error)
 
     def __iter__(self) -> Iterator[tuple[Result, Frame]]:
-        """The frames that are looked at, in order, each with its result.
+        """Yield each analysed frame, in order, with its result.
 
         Raises:
-            VideoError: what ends the whole video, as a frame over the limit does; after the frames before it.
+            VideoError: an error that ends the whole video, such as a frame over the limit; raised after the frames
+                before it.
         """
         most = 1 if self.info.live else max(1, min(AHEAD, AHEAD_PIXELS // (self.info.width * self.info.height)))
         frames = iter(self._reader)
@@ -151,11 +152,11 @@ class VideoRun:
             return list(islice(frames, most))
 
     def tracks(self) -> list[TrackSummary]:
-        """A record of each person, in the order of their numbers; of all frames that were given so far."""
+        """A summary of each person, ordered by track number, over all frames yielded so far."""
         return [self._summary(number, person) for number, person in sorted(self._persons.items()) if person.frames]
 
     def _analyse(self, chunk: Sequence[VideoFrame]) -> Iterator[tuple[Result, Frame]]:
-        """Detect in some frames, follow, classify the faces that are due in all of them, and build the results."""
+        """Detect and track faces in a chunk of frames, classify those due in one call, and build the results."""
         stopwatch = self._stages.stopwatch
         found = detect(self._detector, [Picture.of(frame.image) for frame in chunk], stopwatch)
         scenes = [self._follow(frame, each) for frame, each in zip(chunk, found, strict=True)]
@@ -183,7 +184,7 @@ class VideoRun:
         return _Scene(frame, found, persons, due)
 
     def _result(self, scene: _Scene, read: Sequence[Reading]) -> Result:
-        """The result of a frame: of a person what is known by now, of a face alone what was read of it."""
+        """The result of a frame: what is known so far of tracked people, and fresh readings of untracked faces."""
         frame = scene.frame
         fresh = dict(zip(scene.due, read, strict=True))
         readings = []
@@ -230,7 +231,7 @@ class VideoRun:
 
 @dataclass
 class _Person:
-    """What is held of one person."""
+    """The state kept for one person."""
 
     known: TrackAttributes
     first_frame: int
@@ -239,10 +240,10 @@ class _Person:
     last_time: float = 0.0
     met: int = 0
     frames: int = 0
-    """Frames that were looked at and have the face; ``met`` is ahead by those whose results were not given yet."""
+    """Analysed frames that contain the face. ``met`` also counts frames whose results have not been yielded yet."""
     reasons: dict[str, str] = field(default_factory=dict)
     unread: bool = False
-    """The last look could not be classified: the next one is due."""
+    """The last look could not be classified, so the next one is due."""
     last_box: Box | None = None
     best: BestLook | None = None
     worth: float = -1.0
@@ -257,7 +258,7 @@ class _Person:
 
 @dataclass(frozen=True)
 class _Scene:
-    """A frame, what was found in it, who it is, and whose face is due."""
+    """A frame, what was found in it, the person of each face, and the faces that are due for classification."""
 
     frame: VideoFrame
     found: Found
@@ -266,22 +267,23 @@ class _Scene:
 
 
 def shown_source(source: str) -> str:
-    """A source as results name it: valid Unicode, and without a password."""
+    """A source as it appears in results: valid Unicode, without a password."""
     return without_password(source) if is_live(source) else str(source_name(source))
 
 
 class SceneCuts:
-    """Where a film cuts from one scene to another: who is in front of the camera then is somebody else.
+    """Detects scene cuts, after which the people in view may be different.
 
-    The measure is that of PySceneDetect's ``ContentDetector``: the mean change of hue, saturation and brightness, 0 to
-    255, between two frames; 27 and more is a cut (its default). It is taken on pictures of 64 pixels, which is quick.
+    The measure is that of PySceneDetect's ``ContentDetector``: the mean change in hue, saturation and brightness, 0 to
+    255, between two frames. A change of 27 or more (its default) is a cut. It is computed on 64-pixel thumbnails for
+    speed.
     """
 
     def __init__(self) -> None:
         self._before: np.ndarray | None = None
 
     def cut(self, frame: Frame) -> bool:
-        """Whether a frame begins another scene than that of the frame given before; the first one does not."""
+        """Whether a frame starts a new scene compared with the previous call. The first frame does not."""
         small = cv2.cvtColor(cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2HSV)
         before, self._before = self._before, small.astype(np.int16)
         return before is not None and float(np.abs(self._before - before).mean()) >= CHANGE

@@ -1,4 +1,4 @@
-"""What decodes a video: PyAV for files and RTSP streams, OpenCV for cameras. ``reader`` runs one in a thread."""
+"""Video decoders: PyAV for files and RTSP streams, OpenCV for cameras. ``reader`` runs one in a thread."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
 CAMERA, STREAMS = "camera:", ("rtsp://", "rtsps://")
 RETRIES, PATIENCE = 5, 5.0
-"""A lost stream is opened again up to so many times in a row; seconds to wait for an answer or a frame."""
+"""How many times in a row to reopen a lost stream, and how many seconds to wait for an answer or a frame."""
 EARLY = 0.5
-"""Seconds that may be missing at a video's end before it is called cut short."""
+"""Seconds that may be missing at the end before a video counts as cut short."""
 FEW = 0.5
-"""Share of the frames that a file announces; where fewer come out, it says so."""
+"""A file that yields less than this share of its announced frames gets an error."""
 
 Step = tuple[float, Callable[[], Frame]]
-"""A decoded frame: its time in seconds, and what converts it (upright, BGR)."""
+"""A decoded frame: its time in seconds, and a function that converts it to upright BGR."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video says of itself.
+    """What a video declares about itself.
 
     Attributes:
         width, height: of the upright frames, in pixels.
-        rate: frames a second, on average where it varies; None where it is not told.
-        seconds, frames: how long it is; None of live sources and where it is not told.
+        rate: frames per second, the average if it varies; None if unknown.
+        seconds, frames: length; None for live sources or if unknown.
         live: whether frames are dropped rather than waited for.
     """
 
@@ -55,12 +55,12 @@ class VideoInfo:
 
 
 class Decoder(Protocol):
-    """Frames of one source; iterate over it once.
+    """Frames of one source. Iterate over it once.
 
     Attributes:
-        info: known as soon as it is open.
-        error: after the last frame, why the video ended before its time.
-        damaged: packets that could not be decoded, so far.
+        info: available as soon as the source is open.
+        error: after the last frame, why the video ended early.
+        damaged: number of packets so far that could not be decoded.
     """
 
     info: VideoInfo
@@ -73,7 +73,7 @@ class Decoder(Protocol):
 
 
 def is_live(source: str) -> bool:
-    """Whether frames of a source come in their own time: a camera or a stream."""
+    """Whether a source delivers frames in real time: a camera or a stream."""
     return source.startswith((CAMERA, *STREAMS))
 
 
@@ -81,7 +81,7 @@ def open_decoder(source: str, limits: Limits, stop: threading.Event) -> Decoder:
     """Open a path, ``camera:N`` or an RTSP URL.
 
     Args:
-        stop: ends the waiting for a lost stream.
+        stop: ends the wait for a lost stream.
 
     Raises:
         VideoError, MissingExtraError: see ``reader.VideoReader``.
@@ -93,7 +93,7 @@ def open_decoder(source: str, limits: Limits, stop: threading.Event) -> Decoder:
 
 
 class FileDecoder:
-    """A video file. Its packets are decoded one by one, so that one that is damaged does not end it.
+    """A video file. Packets are decoded one by one, so a damaged packet does not end the video.
 
     Raises:
         VideoError: the file cannot be opened, or holds no video.
@@ -174,11 +174,11 @@ class FileDecoder:
 
 
 class StreamDecoder:
-    """An RTSP stream, over TCP; opened again where it is lost.
+    """An RTSP stream over TCP, reopened if it is lost.
 
     Args:
         source: an RTSP URL.
-        limits: of a frame.
+        limits: on each frame.
         stop: ends the wait for frames.
     """
 
@@ -229,7 +229,7 @@ class StreamDecoder:
                 return
             try:
                 yield from packet.decode()
-            except av.InvalidDataError:  # until the first key frame, or after a lost packet
+            except av.InvalidDataError:  # before the first key frame, or after a lost packet
                 self.damaged += 1
 
     def close(self) -> None:
@@ -237,10 +237,10 @@ class StreamDecoder:
 
 
 class CameraDecoder:
-    """A camera that OpenCV opens by its number.
+    """A camera that OpenCV opens by number.
 
     Raises:
-        VideoError: there is no such camera, or it gives no frame.
+        VideoError: there is no such camera, or it delivers no frames.
     """
 
     def __init__(self, source: str, limits: Limits):
@@ -276,10 +276,10 @@ class CameraDecoder:
 
 
 def upright(frame: AvFrame, aspect: float = 1.0) -> Frame:
-    """An FFmpeg frame as BGR, turned and mirrored as its display matrix says, its pixels made square.
+    """Convert an FFmpeg frame to BGR, rotated and mirrored by its display matrix, with square pixels.
 
     Args:
-        frame: as it was decoded.
+        frame: as decoded.
         aspect: width over height of one stored pixel.
 
     Returns:
@@ -291,32 +291,32 @@ def upright(frame: AvFrame, aspect: float = 1.0) -> Frame:
 
 
 def orientation_of(frame: AvFrame) -> int:
-    """How a frame lies, 1 to 8 as in EXIF, by its display matrix; mirrored ones are seen mirrored, as players do."""
+    """Orientation from the display matrix, 1 to 8 as in EXIF. Mirrored frames stay mirrored, as in players."""
     side_data: Any = frame.side_data  # PyAV types it as its keys
     matrix = next((bytes(each) for each in side_data if each.type.name == "DISPLAYMATRIX"), b"")
     return matrix_orientation(matrix) if len(matrix) >= 36 else 1
 
 
 def shown_size(frame: AvFrame, aspect: float = 1.0) -> tuple[int, int]:
-    """Width and height of a frame as ``upright`` gives it."""
+    """Width and height of a frame as returned by ``upright``."""
     width, height = round(frame.width * aspect), frame.height
     return (height, width) if orientation_of(frame) >= 5 else (width, height)
 
 
 def _aspect(stream: VideoStream) -> float:
-    """Width over height of one stored pixel: other than 1 in DV and anamorphic recordings."""
+    """Width over height of one stored pixel. It differs from 1 in DV and anamorphic recordings."""
     told = float(stream.sample_aspect_ratio or 1)
     return told if 0.2 < told < 5 and abs(told - 1) > 0.01 else 1.0
 
 
 def check_pixels(width: int, height: int, limits: Limits, source: str) -> None:
-    """Raise ``VideoError`` of frames over the limit, before one is decoded.
+    """Check frames against the pixel limit before decoding one.
 
     Args:
         width: in pixels.
         height: in pixels.
-        limits: of a picture.
-        source: for the message.
+        limits: on a picture.
+        source: named in the message.
 
     Raises:
         VideoError: frames are over the limit.
@@ -329,7 +329,7 @@ def open_stream(source: str) -> InputContainer:
     """Open an RTSP URL.
 
     Raises:
-        VideoError: no answer within ``PATIENCE``, refused, or no video.
+        VideoError: no answer within ``PATIENCE``, connection refused, or no video.
     """
     av = require("av")
     options = {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_delay"}
@@ -340,7 +340,7 @@ def open_stream(source: str) -> InputContainer:
 
 
 def without_password(url: str) -> str:
-    """A URL that may be shown: ``rtsp://name:secret@host/`` without the name and the secret."""
+    """A URL safe to show: ``rtsp://name:secret@host/`` without the name and the secret."""
     scheme, mark, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     return scheme + mark + host.rpartition("@")[2] + slash + path
@@ -350,7 +350,7 @@ def open_file(source: str) -> InputContainer:
     """Open a local video file.
 
     Raises:
-        VideoError: missing, a folder, or no video.
+        VideoError: missing, a folder, or not a video.
     """
     av = require("av")
     path = Path(source)
@@ -361,7 +361,7 @@ def open_file(source: str) -> InputContainer:
             raise VideoError(f"{source}: is not a regular file")
         if not path.exists():
             raise VideoError(f"{source}: no such file")
-        # A name is never an FFmpeg URL, and a playlist never leads out of the local files.
+        # Never treat a name as an FFmpeg URL, and never let a playlist lead outside local files.
         return av.open(
             "file:" + os.path.abspath(path), options={"protocol_whitelist": "file"}, metadata_errors="replace"
         )
@@ -390,13 +390,13 @@ def _rate(stream: VideoStream) -> float | None:
 
 
 def _clock(text: str) -> float | None:
-    """Seconds of a Matroska tag such as ``00:01:02.500000000``; None of what is no time."""
+    """Seconds of a Matroska tag such as ``00:01:02.500000000``, or None if it is not a time."""
     found = re.fullmatch(r"\s*(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d{1,12})?)\s*", text, re.ASCII)
     return None if found is None else 3600 * int(found[1]) + 60 * int(found[2]) + float(found[3])
 
 
 def _seconds(container: InputContainer, stream: VideoStream) -> float | None:
-    """How long the picture is meant to be; by the container only where there is no sound, which may be longer."""
+    """Expected length of the video stream. The container's length is used only without audio, which may be longer."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     if text := stream.metadata.get("DURATION"):

@@ -1,9 +1,9 @@
-"""Boxes for every frame of a video: between looked-at frames, and where the detector lost a face for a moment.
+"""Fill in boxes for every frame of a video: between analysed frames, and where the detector briefly lost a face.
 
-Boxes are followed from frame to frame: faces by their track, faces without one and heads by ByteTrack here. Where one
-is seen before and after a frame, its box in between is interpolated; where it is seen on one side only, it can be
-held for a while, enlarged. For hiding faces both reach far: a face that shows in one frame of a published film is a
-face shown.
+Boxes are tracked from frame to frame: faces by their track, untracked faces and heads by ByteTrack here. If an object
+is seen both before and after a frame, its box in between is interpolated. If it is seen on one side only, its box can
+be held for a while, enlarged. For hiding faces both reaches are long: a face visible in a single frame of a published
+video is exposed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .reader import VideoFrame
 from .tracking import Follower
 
 GROWTH = 0.15
-"""A held box is enlarged by this share of its sides at each end: where it went is not known."""
+"""A held box is enlarged at each end by this share of its sides, because the object may have moved."""
 
 
 Thing = TypeVar("Thing", Face, Head)
@@ -29,11 +29,11 @@ Thing = TypeVar("Thing", Face, Head)
 
 @dataclass(frozen=True)
 class Reach:
-    """How far a box reaches beyond the frames in which it was found.
+    """How far a box extends beyond the frames in which it was found.
 
     Attributes:
-        between: seconds; a box that is found before and after a gap of no more is interpolated.
-        held: seconds for which a box stays where it was found last, and for which it is there before it is found.
+        between: seconds; a gap of at most this length between two sightings is interpolated.
+        held: seconds for which a box stays at its last position, and appears before its first sighting.
     """
 
     between: float
@@ -42,25 +42,25 @@ class Reach:
 
 DRAWING, DRAWING_LIVE = Reach(1.0, 0.0), Reach(0.3, 0.0)
 HIDING, HIDING_LIVE = Reach(2.0, 0.5), Reach(0.6, 0.4)
-"""For publishing, see docs/video.md; of a live source fewer frames can be held back."""
+"""For publishing; see docs/video.md. With a live source fewer frames can be held back."""
 
 
 @dataclass(frozen=True)
 class _Sighting:
-    """A face or a head in a looked-at frame."""
+    """A face or a head in an analysed frame."""
 
     time: float
     thing: Face | Head
 
 
 class GapFiller:
-    """Gives each frame of a video a result, looking ahead in the results of those that were looked at.
+    """Gives every frame of a video a result by looking ahead in the results of the analysed frames.
 
     Args:
-        results: of the frames that were looked at, in order.
+        results: of the analysed frames, in order.
         reach: see ``Reach``.
-        step: seconds between frames that are looked at, at least; boxes reach that far in any case.
-        rate: of the video, in frames a second, or None.
+        step: minimum seconds between analysed frames; boxes always reach that far.
+        rate: of the video, in frames per second, or None.
     """
 
     def __init__(self, results: Iterable[Result], reach: Reach, step: float = 0.0, rate: float | None = None):
@@ -76,7 +76,7 @@ class GapFiller:
         self._last_frame: int | None = None
 
     def pull(self) -> bool:
-        """Take the next result; False after the last. ``at`` does it by itself; for live sources it is called."""
+        """Take the next result; return False after the last. Called by ``at``, and directly for live sources."""
         result = next(self._results, None)
         if result is None:
             self._ended = True
@@ -98,24 +98,24 @@ class GapFiller:
                 key = ("person", each.track)
             elif number is not None:
                 key = (kind, number)
-            else:  # too unsure to be followed: reaches one step
+            else:  # too uncertain to track: reaches one step
                 key = ("alone", id(each))
             self._seen.setdefault(key, deque()).append(_Sighting(time, each))
 
     def known_until(self, time: float) -> bool:
-        """Whether enough results are there for a frame of this time."""
+        """Whether there are enough results for a frame at this time."""
         return self._ended or self._newest >= time + self._ahead
 
     def at(self, frame: VideoFrame, every: int = 1) -> Result | None:
-        """The result of a frame: what was found in it, and what must be there. Ask in the order of the frames.
+        """The result of a frame: what was found in it, plus interpolated and held boxes. Ask in frame order.
 
         Args:
             frame: of the same video.
-            every: each so-many-th frame is looked at.
+            every: every n-th frame is analysed.
 
         Returns:
-            None of a frame that nobody looked at or near, after the last result: it must not be shown where faces are
-            hidden.
+            None for a frame past the last result that was not analysed and is not near one that was. When hiding faces,
+            such a frame must not be shown.
         """
         while not self.known_until(frame.time) and self.pull():
             pass
@@ -145,7 +145,7 @@ class GapFiller:
         )
 
     def _between(self, sightings: deque[_Sighting], time: float) -> Face | Head | None:
-        """Where something is at a time at which it was not found; None where it was, or is too far."""
+        """Where an object is at a time when it was not found; None if it was found then, or is too far away in time."""
         before = after = None
         for sighting in sightings:
             if sighting.time <= time:
@@ -169,13 +169,13 @@ class GapFiller:
         return max(self._reach.between, self._step * 1.5)
 
     def _nearest(self, frame: VideoFrame) -> Result | None:
-        """The looked-at result of this frame, or else the last one before it, or the first there is."""
+        """The result of this frame if analysed, else the last one before it, else the first one available."""
         while len(self._waiting) > 1 and (self._waiting[1].time or 0.0) <= frame.time:
             self._waiting.popleft()
         return self._waiting[0] if self._waiting else None
 
     def _forget(self, time: float) -> None:
-        """Drop what is too long ago to matter; of each thing the last sighting before the frame stays."""
+        """Drop sightings that are too old to matter. Keep each object's last sighting before the frame."""
         oldest = time - self._ahead
         for key in [key for key, sightings in self._seen.items() if sightings[-1].time < oldest]:
             del self._seen[key]
@@ -185,7 +185,7 @@ class GapFiller:
 
 
 def held_frames(filler: GapFiller, frames: deque[VideoFrame]) -> Iterator[VideoFrame]:
-    """Frames of a live source, kept until enough results are there: pulling a result puts its frame into ``frames``."""
+    """Hold frames of a live source until there are enough results. Pulling a result puts its frame into ``frames``."""
     more = True
     while more or frames:
         while more and (not frames or not filler.known_until(frames[0].time)):
@@ -208,7 +208,7 @@ def _interpolated(before: _Sighting, after: _Sighting, time: float) -> Face | He
 
 
 def _carried(before: Face, after: Face | Head, share: float) -> dict[str, AttributeValue] | None:
-    """A face's attributes in between: those from before, its points on their way."""
+    """A face's attributes in between: those from before, with interpolated points."""
     attributes = before.attributes or (after.attributes if isinstance(after, Face) else None)
     if attributes is None:
         return None

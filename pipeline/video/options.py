@@ -1,4 +1,4 @@
-"""How a video is looked at."""
+"""Options for video analysis."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ CLASSIFY_EVERY = 5
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """How a video is looked at.
+    """How to analyse a video.
 
     Attributes:
-        every: only every n-th frame is looked at.
-        classify_every: a person's face is classified where it is first found, and then in every n-th frame that is
-            looked at and has it; in between stands what is known so far.
-        track: follow persons; without, every face of every frame stands alone and is classified.
-        seconds: stop after so many seconds of the video; None goes to its end.
+        every: analyse only every n-th frame.
+        classify_every: classify a person's face when it is first found and then in every n-th analysed frame that shows
+            it; frames in between carry what is known so far.
+        track: track people; if False, every face in every frame stands alone and is classified.
+        seconds: stop after this many seconds of the video; None goes to the end.
 
     Raises:
-        FacepipeError: a number that is too small.
+        FacepipeError: a number is too small.
     """
 
     every: int = 1

@@ -1,9 +1,9 @@
-"""Frames of a video file, a camera or an RTSP stream: upright BGR with exact times, decoded ahead in a thread.
+"""Read a video file, camera or RTSP stream as upright BGR frames with exact times, decoded ahead in a thread.
 
-Files and streams are read by PyAV, cameras by OpenCV. OpenCV 5's own FFmpeg gives the same frames, times and upright
-pictures of files (tried on mp4, mkv, webm and avi, constant and variable rates, turned ones), but it ends a damaged
-file where the damage is as if that were its end (24 of 60 frames where PyAV gives 58 and says so), and neither copies
-sound nor writes H.264. PyAV does, and the tracker's library brings it along.
+PyAV reads files and streams, OpenCV reads cameras. OpenCV 5's own FFmpeg gives the same frames, times and upright
+pictures for files (tested on mp4, mkv, webm and avi, constant and variable frame rates, rotated videos). But it
+silently ends a damaged file at the damage (24 of 60 frames, where PyAV gives 58 and reports it), and it neither copies
+audio nor writes H.264. PyAV does both, and the tracking library already depends on it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .decoders import VideoInfo, is_live, open_decoder
 __all__ = ["VideoFrame", "VideoInfo", "VideoReader", "is_live"]
 
 AHEAD, AHEAD_PIXELS = 16, 16_000_000
-"""Frames decoded ahead: so many, or fewer where together they would have more pixels (48 MB); two at least."""
+"""Most frames decoded ahead, and most pixels they may have together (48 MB); always at least two frames."""
 WAIT = 0.2
-"""Seconds after which a waiting thread looks about; how soon Ctrl-C is heard on Windows."""
+"""Seconds between checks of a waiting thread; this bounds how quickly Ctrl-C is noticed on Windows."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class VideoFrame:
     """One frame.
 
     Attributes:
-        number: in the video, from 0; skipped ones count.
-        time: seconds from the video's start; of a live source, from when it was opened.
+        number: position in the video, from 0; skipped frames count.
+        time: seconds from the start of the video, or from when a live source was opened.
         image: upright, BGR, uint8, (height, width, 3).
     """
 
@@ -42,10 +42,10 @@ class VideoFrame:
 
 
 class VideoReader:
-    """Reads a video, ahead of whoever takes its frames. Iterate over it once, in ``with``.
+    """Reads a video ahead of its consumer. Iterate over it once, inside ``with``.
 
-    Of a live source (camera, ``rtsp://``) the newest frame wins: what nobody took in time is dropped. A lost RTSP
-    stream is opened again a few times.
+    For a live source (camera, ``rtsp://``) the newest frame wins: frames not consumed in time are dropped. A lost RTSP
+    stream is reopened a few times.
 
     >>> with VideoReader("clip.mp4", every=5) as frames:
     ...     for frame in frames:
@@ -53,18 +53,18 @@ class VideoReader:
     ...     print(frames.error or "all of it")
 
     Args:
-        source: a path, ``camera:N``, or a URL of RTSP.
-        every: give every n-th frame only; the others are decoded but not converted.
-        seconds: stop after so many seconds of the video; None goes to its end.
+        source: a path, ``camera:N``, or an RTSP URL.
+        every: yield only every n-th frame; the others are decoded but not converted.
+        seconds: stop after this many seconds of the video; None goes to the end.
         limits: ``pixels`` caps a frame's size.
 
     Attributes:
-        info: the video's size, rate and length.
-        error: after the last frame, why the video ended before its time, or what is damaged; None where all is well.
-            The frames that could be read have been given.
+        info: the video's size, frame rate and length.
+        error: after the last frame, why the video ended early or what is damaged; None if all is well. The readable
+            frames have already been yielded.
 
     Raises:
-        VideoError: missing, no video, without a moving picture, not decodable, over a limit, or no such camera.
+        VideoError: missing, not a video, without a video stream, not decodable, over a limit, or no such camera.
         MissingExtraError: PyAV is not installed.
     """
 
@@ -96,10 +96,11 @@ class VideoReader:
         self.close()
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        """The frames in order.
+        """Yield the frames in order.
 
         Raises:
-            VideoError: what ends the whole video, as a frame over the limit does; after the frames before it.
+            VideoError: an error that ends the whole video, such as a frame over the limit; raised after the frames
+                before it.
         """
         while True:
             with self._changed:
@@ -114,11 +115,11 @@ class VideoReader:
             yield frame
 
     def stop(self) -> None:
-        """End the stream after the frames that are decoded already. May be called from a signal or another thread."""
+        """End the stream after the frames already decoded. Safe to call from a signal handler or another thread."""
         self._stop.set()
 
     def close(self) -> None:
-        """End the thread and let go of the video."""
+        """Stop the thread and release the video."""
         self._stop.set()
         with self._changed:
             self._waiting.clear()
@@ -126,10 +127,10 @@ class VideoReader:
         self._thread.join()
 
     def _run(self) -> None:
-        """The thread."""
+        """Body of the decoding thread."""
         try:
             self._decode()
-        except Exception as error:  # raised where the frames are taken
+        except Exception as error:  # re-raised in the consumer
             self._failure = error
         finally:
             self._decoder.close()
@@ -145,7 +146,7 @@ class VideoReader:
                 return
 
     def _put(self, frame: VideoFrame) -> bool:
-        """Hand a frame over as soon as there is room, or in a live stream in place of an older one; False to stop."""
+        """Queue a frame once there is room, or replace an older one in a live stream. Return False to stop."""
         with self._changed:
             while len(self._waiting) >= self._room and not self.info.live and not self._stop.is_set():
                 self._changed.wait(WAIT)

@@ -1,14 +1,14 @@
-"""Which faces of a video are one person's: faces and heads followed by ByteTrack, and joined.
+"""Assign faces to people in a video: track faces and heads with ByteTrack and join the tracks.
 
-ByteTrack (Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box", ECCV 2022) as the
-package ``trackers`` has it (Roboflow, Apache 2.0; supervision's own was deprecated in favour of it and is gone), with
+ByteTrack (Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box", ECCV 2022) comes from
+the package ``trackers`` (Roboflow, Apache 2.0; supervision's own was deprecated in its favour and removed). It uses
 buffered IoU (Yang et al., "Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier by
-Buffering the Matching Space", WACV 2023), so that a face that moves by more than itself from one frame to the next is
-not lost.
+Buffering the Matching Space", WACV 2023), so a face that moves by more than its own size between two frames is not
+lost.
 
-Faces and heads are followed apart. A face that turns away is lost and its head is not; where a face turns up on a
-head that a lost face was on, it takes that face's number. ``benchmarks/tracking.py`` counts identity switches on
-composed clips: joined so there are fewer than of faces or of heads alone.
+Faces and heads are tracked separately. When a face turns away its track is lost, but its head's is not; a new face on
+that head takes over the lost face's number. ``benchmarks/tracking.py`` counts identity switches on composed clips:
+joining gives fewer than tracking faces or heads alone.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from ...core.extras import require
 from ...detector.inference.boxes import Detections
 
 SURE = 0.4
-"""Confidence from which a box begins a track; a less sure one only goes on with one."""
+"""Minimum confidence for a box to start a track; a less confident box can only continue one."""
 MEMORY = 1.0
-"""Seconds for which a track that is not seen waits for it to be seen again."""
+"""Seconds that a lost track waits to be found again."""
 BUFFER = 0.5
-"""Boxes are enlarged by this share of their sides before their overlap is looked at."""
+"""Boxes are enlarged by this share of their sides before their overlap is computed."""
 OVERLAP = 0.1
-"""Least overlap, as intersection over union of the enlarged boxes, of one track's boxes in two frames."""
+"""Minimum overlap (IoU of the enlarged boxes) between one track's boxes in two frames."""
 RATE = 25.0
-"""Frames a second of a video that does not say."""
+"""Frames per second assumed if the video does not declare any."""
 
 
 class Tracker:
-    """Numbers the persons of one video, from 1.
+    """Numbers the people in one video, from 1.
 
     Args:
-        rate: frames a second of the video, skipped ones too; None where it is not told.
+        rate: frames per second of the video, including skipped ones; None if unknown.
 
     Raises:
         MissingExtraError: the package ``trackers`` is not installed.
@@ -46,22 +46,22 @@ class Tracker:
 
     def __init__(self, rate: float | None = None):
         self._faces, self._heads = Follower(rate), Follower(rate)
-        self._persons: dict[int, int] = {}  # by number of the face's track
-        self._on_head: dict[int, int] = {}  # by number of the head's track, the person last seen on it
+        self._persons: dict[int, int] = {}  # by face track number
+        self._on_head: dict[int, int] = {}  # by head track number, the person last seen on it
         self._last = 0
 
     def update(
         self, faces: Detections, heads: Detections, heads_of: Sequence[int | None], time: float
     ) -> list[int | None]:
-        """Look at the next frame.
+        """Process the next frame.
 
         Args:
             faces, heads: what was found in it.
-            heads_of: for each face the index of its head, or None.
-            time: of the frame, in seconds; later than the one before.
+            heads_of: for each face, the index of its head, or None.
+            time: of the frame, in seconds; later than the previous one.
 
         Returns:
-            The person of each face; None of one that is too unsure to begin with.
+            The person of each face, or None for a face too uncertain to start a track.
         """  # fmt: skip
         face_tracks = self._faces.update(faces.boxes, faces.confidence, time)
         head_tracks = self._heads.update(heads.boxes, heads.confidence, time)
@@ -75,7 +75,7 @@ class Tracker:
             if person is None or person in found:
                 self._last += 1
                 person = self._last
-            else:  # the track that had this person gives it up
+            else:  # take this person away from the track that had it
                 self._persons = {key: value for key, value in self._persons.items() if value != person}
             self._persons[track] = found[index] = person
         for person, head in zip(found, heads_of, strict=True):
@@ -84,7 +84,7 @@ class Tracker:
         return found
 
     def cut(self) -> None:
-        """The scene has changed: nobody is followed across."""
+        """Reset at a scene change: nobody is tracked across it."""
         self._faces.cut()
         self._heads.cut()
         self._persons.clear()
@@ -92,7 +92,7 @@ class Tracker:
 
 
 class Follower:
-    """ByteTrack with a number from a track's first frame on (the package numbers from its second)."""
+    """ByteTrack that numbers a track from its first frame (the package numbers it from the second)."""
 
     def __init__(self, rate: float | None):
         trackers = require("trackers")
@@ -105,7 +105,7 @@ class Follower:
             high_conf_det_threshold=SURE,
             iou=trackers.BIoU(BUFFER),
         )
-        self._numbers: dict[int, tuple[Any, int]] = {}  # by identity of the package's track, which is held on to
+        self._numbers: dict[int, tuple[Any, int]] = {}  # by id() of the package's track, which is kept alive
         self._last = 0
 
     def update(self, boxes: np.ndarray, confidence: np.ndarray, time: float) -> list[int | None]:
@@ -124,14 +124,14 @@ class Follower:
             data={"place": np.arange(len(boxes))},
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of times that do not go on, say
+            warnings.simplefilter("ignore", UserWarning)  # e.g. about times that do not advance
             followed = self._tracker.update(given, timestamp=time)
         tracks: list[int | None] = [None] * len(boxes)
         known = {track.tracker_id: track for track in self._tracker.tracks if track.tracker_id != -1}
         fresh = [track for track in self._tracker.tracks if track.tracker_id == -1]
         for place, identity in zip(followed.data.get("place", ()), followed.tracker_id, strict=True):
             track = known.get(int(identity))
-            if track is None:  # one that has begun in this frame stands where its only box is
+            if track is None:  # a track that began in this frame is where its only box is
                 track = next(
                     (each for each in fresh if np.allclose(each.get_state_bbox(), boxes[place], atol=0.01)), None
                 )
@@ -148,6 +148,6 @@ class Follower:
         return self._numbers[id(track)][1]
 
     def cut(self) -> None:
-        """Drop all tracks; numbers go on."""
+        """Drop all tracks; numbering continues."""
         self._tracker.reset()
         self._numbers.clear()

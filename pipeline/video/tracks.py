@@ -1,12 +1,10 @@
-"""What is known of a person after several looks at the same face: one steady value of each attribute.
+"""Summarise each person in a video: aggregate several looks into one value per attribute, and write the tables.
 
-Looks are weighted by :func:`quality`. Of classes the probabilities are averaged, and the head's abstention threshold
-is applied to the average. Of numbers the value is the weighted median, and so is each end of the interval: quantiles
-are averaged, not distributions, for the errors of two looks at one face are much the same, and the interval of their
-mean is no narrower than theirs (Lichtendahl, Grushka-Cockayne and Winkler, "Is It Better to Average Probabilities or
-Quantiles?", Management Science 59, 2013). Points are those of the newest look.
-
-One record of each person in a video, and the tables that are made of them.
+Looks are weighted by :func:`quality`. For classes, the probabilities are averaged and the head's abstention threshold
+is applied to the average. For numbers, the value is the weighted median, and so is each end of the interval. Quantiles
+are averaged rather than distributions, because the errors of two looks at one face are strongly correlated, so the
+interval of their mean is no narrower than theirs (Lichtendahl, Grushka-Cockayne and Winkler, "Is It Better to Average
+Probabilities or Quantiles?", Management Science 59, 2013). Points come from the newest look.
 """
 
 from __future__ import annotations
@@ -33,11 +31,11 @@ from ..outputs.rows import Cell, Column, Kind, attribute_cells, attribute_names,
 from ..results import Box, Models, Part
 
 SIDE = 112
-"""Pixels that a face is scaled to before its sharpness is measured: a small one, enlarged, is as blurred as it is."""
+"""Faces are scaled to this many pixels before sharpness is measured; a small face, enlarged, is still blurred."""
 LARGE = 224
-"""A face of more pixels on its shorter side tells a classifier no more."""
+"""More pixels than this on a face's shorter side add nothing for a classifier."""
 SUFFIXES = (".csv", ".parquet", ".jsonl")
-"""Of the files that records can be written to."""
+"""File types that summaries can be written to."""
 
 
 def quality(frame: Frame, box: Box) -> float:
@@ -68,7 +66,7 @@ class _Classes:
 
 @dataclass
 class _Numbers:
-    """A look a row: value, low, high, weight."""
+    """One row per look: value, low, high, weight."""
 
     unit: str
     rows: list[tuple[float, float, float, float]] = field(default_factory=list)
@@ -76,13 +74,13 @@ class _Numbers:
 
 @dataclass
 class TrackAttributes:
-    """Gathers the looks at one face.
+    """Collects the looks at one face.
 
     Args:
-        thresholds: by attribute of classes, its ``abstain_below``.
+        thresholds: ``abstain_below`` of each class attribute, by name.
 
     Attributes:
-        looks: how many there were.
+        looks: number of looks so far.
     """
 
     thresholds: Mapping[str, float]
@@ -98,7 +96,7 @@ class TrackAttributes:
         Args:
             attributes: what was read; points in frame pixels.
             box: of the face in that frame.
-            weight: of :func:`quality`.
+            weight: from :func:`quality`.
         """
         self.looks += 1
         for name, value in attributes.items():
@@ -115,10 +113,10 @@ class TrackAttributes:
                 self._points[name] = value, box
 
     def values(self, box: Box) -> dict[str, AttributeValue]:
-        """What is known so far, by attribute; nothing before the first look.
+        """What is known so far, by attribute; empty before the first look.
 
         Args:
-            box: of the face in the frame that the points are wanted for; they go along with it.
+            box: of the face in the frame for which points are wanted; the points are moved along with it.
         """
         known: dict[str, AttributeValue] = {}
         for name in self._order:
@@ -150,7 +148,9 @@ def _number_value(held: _Numbers) -> NumericValue:
 
 
 def weighted_median(values: Sequence[float] | np.ndarray, weights: Sequence[float] | np.ndarray) -> float:
-    """The least value that, with the smaller ones, has half of the weight; if exactly half, the next one's middle.
+    """Weighted median: the smallest value at which the cumulative weight reaches half the total.
+
+    If it is exactly half, the result is the midpoint between that value and the next.
 
     Args:
         values: (n,).
@@ -166,7 +166,7 @@ def weighted_median(values: Sequence[float] | np.ndarray, weights: Sequence[floa
 
 
 def _moved(value: PointsValue, before: Box, box: Box) -> PointsValue:
-    """Points that went along with their face's box, to hundredths of a pixel."""
+    """Points moved along with their face's box, to hundredths of a pixel."""
     wide = (box.x2 - box.x1) / max(before.x2 - before.x1, 1e-6)
     high = (box.y2 - box.y1) / max(before.y2 - before.y1, 1e-6)
     return PointsValue(
@@ -178,7 +178,7 @@ def _moved(value: PointsValue, before: Box, box: Box) -> PointsValue:
 
 
 class BestLook(Part):
-    """Where a person is seen best, by the face's size and sharpness."""
+    """Where a person is seen best, by face size and sharpness."""
 
     frame: int
     time: float
@@ -197,13 +197,13 @@ class TrackSummary(Part):
     first_time: float
     last_frame: int
     last_time: float
-    """In seconds from the video's start."""
+    """In seconds from the start of the video."""
     frames: int
     """Analysed frames in which the face was found."""
     looks: int
-    """How often it was classified."""
+    """How many times it was classified."""
     attributes: dict[str, AttributeValue] | None
-    """Of all looks together; points are of the last one, in frame pixels. None where no look could be classified."""
+    """From all looks together; points are from the last look, in frame pixels. None if no look could be classified."""
     reason: str | None
     """Why ``attributes`` is None."""
     best: BestLook
@@ -211,7 +211,7 @@ class TrackSummary(Part):
 
 
 class TrackForm:
-    """The columns of a table of persons; attributes have those that ``outputs.rows.RowForm`` gives a face."""
+    """The columns of a table of people; attributes get the same columns as in ``outputs.rows.RowForm``."""
 
     def __init__(self, attributes: Iterable[Attribute], classifiers: Sequence[str]):
         self._attributes = [each for each in attributes if each.kind != "points"]
@@ -237,7 +237,7 @@ class TrackForm:
         self.columns = tuple(Column(name, kind) for name, kind in names)
 
     def row(self, track: TrackSummary) -> list[Cell]:
-        """A person's cells, one for each column."""
+        """A person's cells, one per column."""
         best = track.best
         cells: list[Cell] = [track.source, track.track, track.first_frame, track.first_time]
         cells += [track.last_frame, track.last_time, track.frames, track.looks, best.frame, best.time]
@@ -249,16 +249,16 @@ class TrackForm:
 
 
 def write_tracks(path: Path, tracks: Sequence[TrackSummary], form: TrackForm) -> None:
-    """Write persons to a ``.csv``, ``.parquet`` or ``.jsonl`` file, whole or not at all.
+    """Write people to a ``.csv``, ``.parquet`` or ``.jsonl`` file atomically.
 
     Args:
         path: of the file.
-        tracks: one a person.
+        tracks: one per person.
         form: its columns.
 
     Raises:
-        FacepipeError: another suffix, or the file cannot be written.
-        MissingExtraError: Parquet is wanted and pyarrow is not installed.
+        FacepipeError: the suffix is not supported, or the file cannot be written.
+        MissingExtraError: Parquet is requested and pyarrow is not installed.
     """
     check_suffix(path)
     with os_errors_as(FacepipeError, f"{path}: cannot be written"), replacing(path) as part:
@@ -271,20 +271,20 @@ def write_tracks(path: Path, tracks: Sequence[TrackSummary], form: TrackForm) ->
 
 
 def check_suffix(path: Path) -> None:
-    """Raise ``FacepipeError`` of a file that no records can be written to.
+    """Check that summaries can be written to a file of this type.
 
     Raises:
-        FacepipeError: no records can be written to a file of that suffix.
+        FacepipeError: the suffix is not supported.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise FacepipeError(f"{path}: expected a name that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
 
 
 def read_tracks(lines: Iterable[str]) -> list[TrackSummary]:
-    """Records from JSON, one each.
+    """Read summaries from JSON, one per line.
 
     Raises:
-        FacepipeError: one of them is no such record.
+        FacepipeError: a line is not a valid summary.
     """
     try:
         return [TrackSummary.model_validate_json(line) for line in lines]
@@ -317,12 +317,12 @@ def _write_parquet(path: Path, tracks: Iterable[TrackSummary], form: TrackForm) 
 
 
 def tracks_table(source: str, tracks: Sequence[TrackSummary], counts: str = "") -> Table:
-    """Persons as a table for the eye: number, when seen, in how many frames, best look, attributes.
+    """A table of people for display: number, when seen, number of frames, best look, attributes.
 
     Args:
         source: the video.
-        tracks: its persons.
-        counts: stands in the title after the number of persons.
+        tracks: its people.
+        counts: appended to the title after the number of people.
     """
     names = list(
         dict.fromkeys(
@@ -349,7 +349,7 @@ def tracks_table(source: str, tracks: Sequence[TrackSummary], counts: str = "") 
 
 
 def clock(seconds: float) -> str:
-    """``1:02.5``, ``1:00:02.5``."""
+    """Format a time as ``1:02.5`` or ``1:00:02.5``."""
     tenths = round(seconds * 10)
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)

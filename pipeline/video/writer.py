@@ -1,6 +1,6 @@
-"""Videos written: H.264 in MP4 with each frame's own time, whole or not at all.
+"""Write videos: H.264 in MP4, each frame with its own time. The file is written atomically.
 
-The sound of the source goes along: as it is where the file can hold it, else anew as AAC.
+The source's audio is kept: copied if the file can hold it, otherwise re-encoded as AAC.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ CODECS = {
     "libopenh264": {"allow_skip_frames": "0"},
     "mpeg4": {"qscale": "3"},
 }
-"""The first that this build of PyAV has is taken."""
+"""The first one that this build of PyAV supports is used."""
 TICKS = 60_000
-"""Of the clock that frames are timed by, a second; whole for 24, 25, 30, 50, 60, 29.97 and 59.94 frames a second, and
-MPEG-4 takes no finer one."""
+"""Clock ticks per second for frame times: a whole number per frame at 24, 25, 30, 50, 60, 29.97 and 59.94 frames per
+second. MPEG-4 allows no finer clock."""
 
 Change = Callable[[Frame, Result], Frame]
-"""What makes the picture that is written from a frame and its result: ``draw.draw``, or one that hides faces."""
+"""Makes the picture to write from a frame and its result: ``drawing.draw.draw``, or a function that hides faces."""
 NAMES = {"libx264": "H.264", "libopenh264": "H.264", "mpeg4": "MPEG-4 (this PyAV has no H.264 encoder)"}
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 PLAYED = ("aac", "mp3", "ac3", "eac3", "alac", "opus")
-"""Codecs that players expect in MP4; it could hold others."""
+"""Codecs that players expect in MP4; the format allows others."""
 
 
 class VideoWriter:
-    """Writes frames to an ``.mp4`` file. Use it in ``with``; the file is there when the block ends without an error.
+    """Writes frames to an ``.mp4`` file. Use it in ``with``; the file appears when the block ends without an error.
 
-    Frames keep their times (a variable rate stays one). All get the first one's size, cut to even sides as H.264 wants
-    them by doubling the last row or column.
+    Frames keep their times, so a variable rate is preserved. All frames get the size of the first, padded to even
+    sides, as H.264 requires, by repeating the last row or column.
 
     Args:
         path: the file.
-        rate: frames a second, for players that want one; frames are shown at their own times.
-        sound: a video file whose sound goes along, or None.
+        rate: frames per second, for players that need one; frames are shown at their own times.
+        sound: a video file whose audio is added, or None.
 
     Attributes:
-        told: after the end, what was written, in words.
+        told: afterwards, what was written, in words.
 
     Raises:
         MissingExtraError: PyAV is not installed.
@@ -90,7 +90,7 @@ class VideoWriter:
 
         Args:
             frame: BGR, uint8, (height, width, 3).
-            time: seconds from the start, later than the frame before.
+            time: seconds from the start, later than the previous frame.
 
         Raises:
             FacepipeError: a frame of another size or shape, or the file cannot be written.
@@ -132,7 +132,7 @@ class VideoWriter:
             finally:
                 if self._sound is not None:
                     self._sound.close()
-                if kind is not None or self._stream is None:  # nothing that has to be right: it is thrown away
+                if kind is not None or self._stream is None:  # it is discarded, so errors do not matter
                     with contextlib.suppress(OSError, self._av.FFmpegError):
                         self._container.close()
                 else:
@@ -167,17 +167,17 @@ def write_video(
     """Write a video of results.
 
     Args:
-        path: an ``.mp4`` file; it is there whole or as it was before.
-        frames: results with a ``time`` and their frames.
+        path: an ``.mp4`` file; on failure it is left as it was.
+        frames: results with a ``time``, and their frames.
         change: makes the picture from both.
-        rate: frames a second.
-        sound: a video file whose sound goes along.
+        rate: frames per second.
+        sound: a video file whose audio is added.
 
     Returns:
-        What was written, in words: how many frames, which codec, what became of the sound.
+        What was written, in words: number of frames, codec, and what happened to the audio.
 
     Raises:
-        FacepipeError: it cannot be written, or there is no frame.
+        FacepipeError: it cannot be written, or there are no frames.
         MissingExtraError: PyAV is not installed.
     """  # fmt: skip
     with VideoWriter(path, rate, sound) as writer:
@@ -202,14 +202,14 @@ def _even(frame: Frame) -> np.ndarray:
 
 
 class Sound:
-    """Copies the sound of a file beside a picture that is being written.
+    """Copies a file's audio alongside a video that is being written.
 
     Args:
-        source: the file that the sound comes from.
-        output: what it goes into; nothing has been written to it yet.
+        source: the file to take the audio from.
+        output: the file to write to; nothing has been written to it yet.
 
     Attributes:
-        told: what became of the sound, in words.
+        told: what happened to the audio, in words.
     """
 
     def __init__(self, source: str, output: OutputContainer):
@@ -239,7 +239,7 @@ class Sound:
         return kept + (f"; {self._damaged} damaged packets of it are left out" if self._damaged else "")
 
     def write_until(self, time: float | None) -> None:
-        """Write the sound up to a time in seconds, or to its end."""
+        """Write the audio up to a time in seconds, or to its end."""
         av = require("av")
         while True:
             if self._held is None:
@@ -264,24 +264,24 @@ class Sound:
         return float(stamp * packet.time_base) - self._start
 
     def finish(self) -> None:
-        """Write what encoders still hold."""
+        """Flush the encoders."""
         for carrier in self._carriers.values():
             carrier.finish()
 
     def close(self) -> None:
-        """Let go of the input."""
+        """Close the input."""
         self._input.close()
 
 
 class _Copy:
-    """A stream whose packets go over as they are."""
+    """A stream whose packets are copied unchanged."""
 
     def __init__(self, stream: Any, output: OutputContainer):
         self._output = output
         self._stream = output.add_stream_from_template(stream)
 
     def take(self, packet: Any, start: float) -> None:
-        if packet.dts is None:  # the end mark
+        if packet.dts is None:  # end of stream
             return
         shift = round(start / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts - shift
@@ -290,16 +290,16 @@ class _Copy:
         self._output.mux(packet)
 
     def finish(self) -> None:
-        """Nothing is held back."""
+        """Nothing to flush."""
 
 
 class _Encode:
-    """A stream that is decoded and encoded as AAC."""
+    """A stream that is decoded and re-encoded as AAC."""
 
     def __init__(self, stream: Any, output: OutputContainer):
         av = require("av")
         context = stream.codec_context
-        # Raw sound often does not say which channel is which ("2 channels"); AAC has to know.
+        # Raw audio often has an unspecified channel layout ("2 channels"), but AAC needs one.
         layout = "mono" if context.layout.nb_channels == 1 else "stereo"
         rate = next((each for each in AAC_RATES if each >= (context.sample_rate or 48000)), AAC_RATES[-1])
         self._output = output
@@ -320,7 +320,7 @@ class _Encode:
 
 
 def sound_or_reason(source: str, output: OutputContainer) -> tuple[Sound | None, str]:
-    """The sound of a file; or None, and why it cannot be had."""
+    """Open the audio of a file, or return None and why it is not available."""
     try:
         return Sound(source, output), ""
     except VideoError as error:

@@ -1,1 +1,1 @@
-"""Versions from and to other places: an index, downloads that are verified before they are seen, uploads, pruning."""
+"""Exchange versions with other places: an index, downloads verified before they become visible, uploads, pruning."""

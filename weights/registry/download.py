@@ -1,4 +1,4 @@
-"""One file from a source, whole and checked, and tried again where that may help."""
+"""Download one file from a source, verify it, and retry where that may help."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .source import PassingError, Source
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
-"""Is given the bytes that came since it was called last; below zero where a file is begun anew."""
+"""Called with the number of bytes received since the last call; negative when a file is restarted."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a file is tried, and how slowly it may come.
+    """How often a download is tried, and how slow it may be.
 
     Attributes:
-        attempts: tries in all.
-        pause: seconds before the second try; before each further one twice as long.
-        grace: seconds that every try has.
-        slowest: bytes a second; a file of so many bytes has a second more for each.
+        attempts: maximum number of attempts.
+        pause: seconds before the second attempt; doubled before each further one.
+        grace: seconds that every attempt gets, whatever the file's size.
+        slowest: minimum rate in bytes per second; an attempt gets size / ``slowest`` seconds on top of ``grace``.
     """
 
     attempts: int = 4
@@ -46,18 +46,18 @@ def fetch_file(
     retry: RetryPolicy = USUAL,
     progress: Progress = lambda more: None,
 ) -> None:
-    """Write a file of a source to the disk, and check it.
+    """Download a file from a source, and verify it.
 
     Args:
-        source: where it comes from.
+        source: where the file comes from.
         place: its path below the source.
-        wanted: what it must be.
+        wanted: its expected SHA-256 and size.
         target: the file to write.
         retry: how often it is tried.
-        progress: is called with the bytes that came.
+        progress: called with the number of bytes received.
 
     Raises:
-        RemoteError: it did not come, or is not the one that is wanted.
+        RemoteError: the file cannot be downloaded, or is not the expected one.
         OSError: it cannot be written.
     """
 
@@ -85,16 +85,16 @@ def fetch_file(
 
 
 def fetch_small(source: Source, place: str, most: int, retry: RetryPolicy = USUAL) -> bytes:
-    """The content of a small file whose size is not known before, such as an index.
+    """Download a small file whose size is not known in advance, such as an index.
 
     Args:
-        source: where it comes from.
+        source: where the file comes from.
         place: its path below the source.
-        most: more bytes than these are refused.
+        most: maximum size in bytes.
         retry: how often it is tried.
 
     Raises:
-        RemoteError: it did not come, or is larger.
+        RemoteError: the file cannot be downloaded, or is too large.
     """
     import io
 
@@ -107,7 +107,7 @@ def fetch_small(source: Source, place: str, most: int, retry: RetryPolicy = USUA
 
 
 def _tried(attempt: Callable[[], T], retry: RetryPolicy) -> T:
-    """What an attempt gives, repeated as long as it raises PassingError and tries are left."""
+    """Return an attempt's result, retrying on PassingError while attempts are left."""
     for number in range(1, retry.attempts):
         try:
             return attempt()
@@ -122,10 +122,10 @@ def _tried(attempt: Callable[[], T], retry: RetryPolicy) -> T:
 def _copy(
     source: Source, place: str, target: BinaryIO, size: tuple[int, bool], retry: RetryPolicy, progress: Progress
 ) -> str:
-    """Copy a file of a source, cut off who sends too much or too slowly, and give back the SHA-256 of what came.
+    """Copy a file from a source and return its SHA-256; abort if it is too large or too slow.
 
     Args:
-        size: bytes at most, and whether it must be that many.
+        size: maximum bytes, and whether it must be exactly that many.
     """
     name = f"{source.label}/{place}"
     most, exactly = size

@@ -1,7 +1,7 @@
 """A web server as a source of weights.
 
-requests does the talking, with its usual proxies, certificates, redirects and keys (which it sends to no other host).
-What is ours is what it may not do: leave https, or unpack what it gets.
+requests handles proxies, certificates, redirects and keys (which it sends to no other host) as usual. This module adds
+only restrictions: never leave https, and never decompress a response.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     import requests
 
 TIMEOUT = (10.0, 30.0)
-"""Seconds until a connection must stand, and in which something must come."""
+"""Connect and read timeouts in seconds."""
 REDIRECTS = 5
 BUSY = (408, 425, 429, 500, 502, 503, 504)
-"""Answers after which the same question may be answered (RFC 9110)."""
+"""Status codes after which a retry may succeed (RFC 9110)."""
 NO_NETWORK = "Is there a network? What is installed works without one; a folder can be a source too (--from FOLDER)"
 
 
 class HttpSource:
-    """Releases below an address.
+    """Releases below a URL.
 
     Args:
         address: https://host/folder; a query, such as a key of the store, is sent with every file.
-        insecure_localhost: allow http to this very machine.
-        timeout: seconds until a connection must stand, and in which something must come.
+        insecure_localhost: allow http to this machine.
+        timeout: connect and read timeouts in seconds.
 
     Raises:
         WeightsError: the address is not https.
@@ -45,7 +45,7 @@ class HttpSource:
         self.address, self.label, self.timeout = address, redacted(address), timeout
         refuse_plain_http(address, insecure_localhost)
         self._plain = urlsplit(address).scheme == "http"
-        """Whether http is allowed at all: only where the source itself is this machine by http."""
+        """Whether http is allowed at all: only if the source itself is this machine over http."""
 
     def open(self, place: str) -> Stream:
         """As :meth:`facepipe.weights.registry.source.Source.open`."""
@@ -77,12 +77,12 @@ class HttpSource:
         except failed.ConnectionError as error:
             host = urlsplit(url).hostname
             raise PassingError(f"{name}: no connection to {host} ({_cause(error)}). {NO_NETWORK}") from error
-        except (failed.RequestException, ValueError) as error:  # ValueError: a redirect to no possible address
+        except (failed.RequestException, ValueError) as error:  # ValueError: a redirect to an invalid address
             raise RemoteError(f"{name}: cannot be asked for ({_cause(error)})") from error
 
     @cached_property
     def _session(self) -> requests.Session:
-        """A session that asks ``_refuse_address`` before every request, also for those that follow a redirect."""
+        """A session that calls ``_refuse_address`` before every request, including redirects."""
         session = require("requests").Session()
         session.max_redirects = REDIRECTS
         usual = session.get_adapter
@@ -95,7 +95,7 @@ class HttpSource:
         return session
 
     def _refuse_address(self, url: str) -> None:
-        """Raise RemoteError where a redirect leaves https."""
+        """Raise RemoteError if a redirect leaves https."""
         parts = urlsplit(url)
         if parts.scheme == "https" or (self._plain and parts.scheme == "http" and is_loopback(parts.hostname or "")):
             return
@@ -103,7 +103,7 @@ class HttpSource:
 
 
 def refuse_plain_http(address: str, insecure_localhost: bool) -> None:
-    """Raise WeightsError for an address that is not https, or http to this machine where that is allowed.
+    """Refuse an address that is not https, except http to this machine where that is allowed.
 
     Raises:
         WeightsError: the address is neither https nor, where that is allowed, http to this machine.
@@ -122,7 +122,7 @@ def refuse_plain_http(address: str, insecure_localhost: bool) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by name or number."""
+    """Whether a host name or IP address is this machine."""
     if host == "localhost":
         return True
     try:
@@ -132,7 +132,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _refuse(response: requests.Response) -> None:
-    """Raise an error for an answer that is no file."""
+    """Raise an error for a response that is not a file."""
     name, status = redacted(response.url), response.status_code
     says = f"{status} {(response.reason or '')[:SHOWN]}".strip()
     packed = response.headers.get("content-encoding", "identity")
@@ -149,18 +149,18 @@ def _refuse(response: requests.Response) -> None:
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
-    """What comes, when it comes: ``iter_content`` would wait until a whole chunk is there."""
+    """Yield data as it arrives; ``iter_content`` would wait for a whole chunk."""
     from urllib3.exceptions import HTTPError
 
     try:
         while chunk := response.raw.read1(CHUNK, decode_content=False):
             yield chunk
-    except (HTTPError, OSError, ValueError) as error:  # ValueError: chunked badly, or closed under our hands
+    except (HTTPError, OSError, ValueError) as error:  # ValueError: bad chunked encoding, or closed meanwhile
         raise PassingError(f"{redacted(response.url)}: the connection broke ({_cause(error)})") from error
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason of an error, which its wrappers repeat at length."""
+    """The innermost cause of an error, which its wrappers repeat at length."""
     inner: BaseException = error
     while True:
         nested = getattr(inner, "reason", None) or next((a for a in inner.args if isinstance(a, BaseException)), None)

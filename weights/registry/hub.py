@@ -1,7 +1,7 @@
-"""A repository of the Hugging Face hub as a source of weights.
+"""A repository on the Hugging Face hub as a source of weights.
 
-huggingface_hub knows the hub's address (``HF_ENDPOINT``) and the user's key; it transfers, repeats and caches. What it
-brings is checked as from any other source.
+huggingface_hub knows the hub's address (``HF_ENDPOINT``) and the user's key; it downloads, retries and caches. Its
+files are checked like those of any other source.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^/@]+))?(/(
 
 
 class HubSource:
-    """Releases in a repository of models.
+    """Releases in a model repository.
 
     Args:
-        address: ``hf://owner/repo[@revision][/folder]``; a revision with slashes is written with %2F.
-        insecure_localhost: allow an ``HF_ENDPOINT`` of this very machine by http.
+        address: ``hf://owner/repo[@revision][/folder]``; write slashes in a revision as %2F.
+        insecure_localhost: allow an ``HF_ENDPOINT`` on this machine over http.
 
     Raises:
-        WeightsError: the address is not of that form.
+        WeightsError: the address does not have that form.
     """
 
     remote = True
@@ -45,7 +45,7 @@ class HubSource:
         self.folder = (parts["folder"] or "").removesuffix(INDEX).strip("/")
 
     def open(self, place: str) -> Stream:
-        """Begin to read a file, which is in huggingface_hub's cache then.
+        """Open a file for reading, after downloading it into huggingface_hub's cache.
 
         Args:
             place: the file's path below the source, with slashes.
@@ -63,7 +63,7 @@ class HubSource:
             file = found.open("rb")
         except FacepipeError:
             raise
-        except Exception as error:  # its own, and its HTTP library's, which differs between its generations
+        except Exception as error:  # its own, or its HTTP library's, which differs between its versions
             raise self._ours(error, name) from error
 
         def chunks() -> Iterator[bytes]:
@@ -73,7 +73,7 @@ class HubSource:
         return Stream(found.stat().st_size, chunks(), file.close)
 
     def _ours(self, error: Exception, name: str) -> RemoteError:
-        """An error of huggingface_hub as one of ours."""
+        """Convert an error of huggingface_hub to one of ours."""
         known = require("huggingface_hub.errors")
         if isinstance(error, known.HFValidationError):
             return RemoteError(f"{self.label}: no name of a repository ({described(error)})")

@@ -1,9 +1,9 @@
-"""``index.json``: which releases a source offers, and exactly which bytes each is made of.
+"""``index.json``: which releases a source offers, and the exact bytes of each.
 
 A source is a folder, a bucket, a web server or a Hugging Face repository that holds ``index.json`` and the files of its
-releases. Where a release's files lie follows from its own name and its manifest's hash (:attr:`Offer.folder`), so that
-an index names no paths, and a release that is replaced never shares a file with the one that it replaces: who reads the
-old index gets the old files or none.
+releases. The folder of a release follows from its name and its manifest's hash (:attr:`Offer.folder`). So an index
+contains no paths, and a release never shares a file with the one that it replaces: readers of the old index get the old
+files or none.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from ..release import FACE, MANIFEST, joined
 
 INDEX = "index.json"
 FORMAT = 1
-"""Of the index. A facepipe reads its own format and no newer one."""
+"""Format of the index. facepipe reads its own format and no newer one."""
 INDEX_BYTES = JSON_BYTES
-"""Most bytes of an index, and of a manifest in it."""
+"""Maximum size in bytes of an index, and of a manifest listed in it."""
 
 
 class Stamp(Record):
-    """What a file must be: SHA-256 and size of its content."""
+    """Expected SHA-256 and size of a file."""
 
     sha256: str = Field(pattern=SHA256)
     bytes: int = Field(ge=1, le=ONNX_BYTES)
@@ -42,14 +42,14 @@ class OfferedFile(Stamp):
 
 
 class Offer(Record):
-    """One release that a source holds."""
+    """One release that a source offers."""
 
     stage: Stage
     name: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*)?$", max_length=100)
     version: Version
     manifest: Stamp
     files: tuple[OfferedFile, ...] = Field(min_length=1, max_length=1000, strict=False)
-    """Every file but the manifest: models first, in the manifest's order, then card and plots."""
+    """All files but the manifest: models first, in the manifest's order, then card and plots."""
     facepipe: MadeWith
     """The version of facepipe that wrote the manifest."""
     date: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
@@ -69,7 +69,7 @@ class Offer(Record):
 
     @model_validator(mode="after")
     def _distinct(self) -> Offer:
-        names = [file.name.lower() for file in self.files] + [MANIFEST]  # lower: some disks do not tell case apart
+        names = [file.name.lower() for file in self.files] + [MANIFEST]  # lower: some file systems ignore case
         if len(set(names)) != len(names):
             raise ValueError(f"{self.stage} {self.label}: two files have one name")
         if self.stage == "detector" and self.name:
@@ -87,12 +87,12 @@ class Offer(Record):
 
     @property
     def folder(self) -> PurePosixPath:
-        """Where the files lie below the source, such as ``detector/1.1.0/2f8a90c1d3e4``."""
+        """Folder of the files below the source, such as ``detector/1.1.0/2f8a90c1d3e4``."""
         return PurePosixPath(self.stage, *([self.name] if self.name else []), self.version, self.manifest.sha256[:12])
 
     @property
     def bytes(self) -> int:
-        """Of all files, the manifest included."""
+        """Total size of all files, including the manifest."""
         return self.manifest.bytes + sum(file.bytes for file in self.files)
 
 
@@ -109,24 +109,24 @@ class Index(Record):
         return self
 
     def offers(self, stage: Stage, name: str = "") -> list[Offer]:
-        """The versions of a stage under one name, in the order of the index."""
+        """The versions of a stage under one name, in index order."""
         return [offer for offer in self.releases if (offer.stage, offer.name) == (stage, name)]
 
     def having(self, offer: Offer) -> Index:
-        """The same index with one release more, or with a release in place of its namesake."""
+        """A copy of the index with this release added, or in place of the one with the same key."""
         others = [other for other in self.releases if other.key != offer.key]
         return Index(releases=tuple(sorted([*others, offer], key=lambda each: each.key)))
 
 
 def offer_of(manifest: Manifest, content: bytes) -> Offer:
-    """The index's entry for a release.
+    """The index entry of a release.
 
     Args:
         manifest: of the release.
         content: the bytes of its ``manifest.json``.
 
     Raises:
-        WeightsError: a file's name cannot stand in an index.
+        WeightsError: the release cannot be listed, for example because a file's name is not allowed in an index.
     """
     try:
         return Offer.model_validate(
@@ -148,7 +148,7 @@ def offer_of(manifest: Manifest, content: bytes) -> Offer:
 
 
 def stamp(content: bytes) -> dict[str, Any]:
-    """Size and SHA-256 of a content, as :class:`Stamp` has them."""
+    """SHA-256 and size of some content, as in :class:`Stamp`."""
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
@@ -184,13 +184,13 @@ def index_bytes(index: Index) -> bytes:
 
 
 def stated(manifest: Manifest) -> list[tuple[str, str, int]]:
-    """Name, SHA-256 and bytes of each file that a manifest names, models first."""
+    """Name, SHA-256 and size of each file that a manifest names, models first."""
     models = [(file.name, file.sha256, file.bytes) for file in manifest.files]
     return models + [(each.name, each.sha256, each.bytes) for each in manifest.documents]
 
 
 def differing(manifest: Manifest, offer: Offer) -> Iterable[str]:
-    """What an index says otherwise than the manifest that it names; nothing where they agree."""
+    """The differences between an index entry and its manifest; nothing if they agree."""
     if (manifest.stage, "" if manifest.name == FACE else manifest.name, manifest.version) != offer.key:
         called = joined("" if manifest.name == FACE else manifest.name, manifest.version)
         yield f"the manifest is of {manifest.stage} {called}"

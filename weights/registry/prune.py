@@ -1,4 +1,4 @@
-"""What commands that were broken off left in the user's folder of releases, and removing releases from it."""
+"""Remove releases from the user's folder, and what interrupted commands left there."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ LEFTOVERS = {
     REMOVING: "a removal that was broken off",
     ".current.json-": "a change of the version in use that was broken off",
 }
-"""How the names of such things begin, and what they are."""
+"""Name prefixes of leftovers, and what these are."""
 AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw]?)")
 SECONDS = {"s": 1, "m": 60, "": 3600, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @dataclass(frozen=True)
 class Removed:
-    """A release that is no longer here.
+    """A release that was removed.
 
     Attributes:
         label: ``1.0.0`` or ``shirt@0.1.0``.
         folder: where it was.
-        unpinned: it was the one that ``weights use`` had chosen, so that the newest is used from now on.
+        unpinned: whether it was chosen by ``weights use``; if so, the newest is used from now on.
     """
 
     label: str
@@ -47,12 +47,12 @@ class Removed:
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that nothing needs any more.
+    """Something that is no longer needed.
 
     Attributes:
         path: a file or folder; None for a pin.
-        what: it is, in words.
-        bytes: on the disk.
+        what: description of what it is.
+        bytes: size on disk.
         pin: the stage and name of a pin whose version is not installed.
     """
 
@@ -63,12 +63,12 @@ class Leftover:
 
 
 def remove(stage: Stage, version: str, force: bool = False) -> Removed:
-    """Remove a release from the user's folder: it is out of sight in one step, whatever happens then.
+    """Remove a release from the user's folder. It disappears in one step, whatever happens afterwards.
 
     Args:
         stage: detector or classifier.
-        version: ``1.0.0`` or ``shirt@0.1.0``. A release whose manifest is broken can be removed, too.
-        force: remove it even if it is the one that is used where no version is named.
+        version: ``1.0.0`` or ``shirt@0.1.0``. A release with a broken manifest can be removed, too.
+        force: remove it even if it is the one used when no version is named.
 
     Raises:
         WeightsError: there is no such release, it came with facepipe, it is in use, or it cannot be removed.
@@ -97,7 +97,7 @@ def remove(stage: Stage, version: str, force: bool = False) -> Removed:
         folder.rename(aside)
     if pinned:
         write_pin(root, stage, None, name)
-    shutil.rmtree(aside.parent, ignore_errors=True)  # what is left of it, `weights gc` finds
+    shutil.rmtree(aside.parent, ignore_errors=True)  # `weights gc` finds what remains
     return Removed(label, folder, pinned)
 
 
@@ -109,10 +109,10 @@ def _is_used(stage: Stage, name: str, folder: Path) -> bool:
 
 
 def leftovers(older_than: float, root: Path | None = None) -> list[Leftover]:
-    """Find what can go.
+    """Find what can be cleaned up.
 
     Args:
-        older_than: seconds since the newest file of a leftover was written; younger ones may be at work.
+        older_than: minimum age in seconds of a leftover's newest file; younger leftovers may still be in use.
         root: the folder of releases; None means the user's.
 
     Raises:
@@ -134,7 +134,7 @@ def leftovers(older_than: float, root: Path | None = None) -> list[Leftover]:
 
 
 def _leftover(path: Path, older_than: float) -> Leftover | None:
-    """What a file or folder named like a leftover is; None where it is younger, or gone this moment."""
+    """Describe a file or folder named like a leftover; None if it is younger, or has just been removed."""
     try:
         files = [each for each in ([path, *path.rglob("*")] if path.is_dir() else [path]) if not each.is_symlink()]
         stats = [each.stat() for each in files]
@@ -162,13 +162,13 @@ def clear(leftover: Leftover, root: Path | None = None) -> None:
         elif leftover.path is not None:
             leftover.path.unlink(missing_ok=True)
     except FileNotFoundError:
-        return  # its owner was quicker
+        return  # its owner removed it first
     except OSError as error:
         raise WeightsError(f"{leftover.path}: cannot be removed ({error.strerror})") from error
 
 
 def _candidates(root: Path) -> Iterator[Path]:
-    """Everything below a root that is named like a leftover, where commands put such things."""
+    """Everything named like a leftover in the folders of a root where commands create leftovers."""
     folders = [root]
     for stage in get_args(Stage):
         if (root / stage).is_dir():
@@ -183,10 +183,10 @@ def _candidates(root: Path) -> Iterator[Path]:
 
 
 def age_seconds(text: str) -> float:
-    """An age such as ``90s``, ``30m``, ``12h``, ``1d`` or ``2w`` in seconds; a number alone is hours.
+    """Convert an age such as ``90s``, ``30m``, ``12h``, ``1d`` or ``2w`` to seconds; a plain number is hours.
 
     Raises:
-        WeightsError: it reads like none.
+        WeightsError: the text is not an age.
 
     >>> age_seconds("1d")
     86400.0

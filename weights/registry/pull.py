@@ -1,7 +1,7 @@
-"""Bringing a release here from a source: staged, checked, and visible only as a whole.
+"""Install a release from a source: staged, verified, and visible only as a whole.
 
-What comes is staged in a folder ``.pull-…`` beside the release's place, where no release is looked for. When all of it
-is here and right, the release takes its place by one rename.
+Files are staged in a folder ``.pull-…`` beside the release's final folder, where no release is looked for. Once they
+are complete and verified, one rename puts the release in place.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from .source import Source
 
 STAGING = ".pull-"
 SPARE = 10_000_000
-"""Bytes of the disk that a pull leaves free."""
+"""Disk space in bytes that a pull leaves free."""
 SHOWN_OFFERS = 50
-"""Most releases that a message lists."""
+"""Maximum number of releases listed in a message."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Wanted:
 
     Attributes:
         stage: detector or classifier.
-        name: of a classifier with a name, as ``release.split_name`` gives it.
+        name: of a named classifier, as from ``release.split_name``.
         version: None for the source's newest.
-        manifest_sha256: what the manifest must be, where the source alone is not to be trusted with that.
+        manifest_sha256: expected SHA-256 of the manifest, if the source alone is not trusted.
     """
 
     stage: Stage
@@ -50,11 +50,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Pulled:
-    """What a pull did.
+    """The result of a pull.
 
     Attributes:
-        release: it is installed now.
-        bytes: that were fetched; 0 where it was installed already.
+        release: the installed release.
+        bytes: number of bytes downloaded; 0 if it was already installed.
     """
 
     release: Release
@@ -62,16 +62,16 @@ class Pulled:
 
 
 def fetch_index(source: Source, retry: RetryPolicy = USUAL) -> Index:
-    """What a source offers.
+    """Download the index of a source.
 
     Raises:
-        RemoteError: it holds no index, or none that this facepipe can read.
+        RemoteError: the source has no index, or none that this facepipe can read.
     """
     return read_index(fetch_small(source, INDEX, INDEX_BYTES, retry), f"{source.label}/{INDEX}")
 
 
 def choose_offer(index: Index, label: str, wanted: Wanted) -> Offer:
-    """The release of an index that is wanted: without a version the newest final one, else the newest of all.
+    """Choose the wanted release from an index: without a version, the newest final one, else the newest of all.
 
     Args:
         index: of a source.
@@ -79,7 +79,7 @@ def choose_offer(index: Index, label: str, wanted: Wanted) -> Offer:
         wanted: the release.
 
     Raises:
-        RemoteError: the source does not hold it, or another content of it; the message lists what it holds.
+        RemoteError: the source does not hold it (the message lists what it holds), or holds it with other content.
     """
     stage, name, version = wanted.stage, wanted.name, wanted.version
     offers = sorted(index.offers(stage, name), key=lambda offer: version_key(offer.version))
@@ -108,21 +108,21 @@ def pull(
     retry: RetryPolicy = USUAL,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pulled:
-    """Install a release from a source. It happens as a whole or not at all.
+    """Install a release from a source, atomically.
 
     Args:
         source: holds an index and the release.
         wanted: the release.
         root: the folder of releases; None means the user's.
-        replace: allow a version of another content that is already there to be replaced.
+        replace: allow an installed version with other content to be replaced.
         retry: how often a file is tried.
-        progress: is called with the bytes that are here, and all that there are.
+        progress: called with the number of bytes received so far, and the total.
 
     Raises:
-        RemoteError: the source does not hold it, does not answer, or sends something else than its index says.
-        WeightsError: another version of that name is there, it was made by a newer facepipe, the disk is too full, or
-            cannot be written to.
-        MissingExtraError: a library that this needs is not installed.
+        RemoteError: the source does not hold it, does not answer, or sends something other than its index says.
+        WeightsError: the version is installed with other content, the release was made by a newer facepipe, or the
+            disk is too full or not writable.
+        MissingExtraError: a required library is not installed.
     """
     offer = choose_offer(fetch_index(source, retry), source.label, wanted)
     refuse_newer(offer.facepipe, f"{source.label}: {offer.stage} {offer.label}")
@@ -150,7 +150,7 @@ def pull(
 
 
 def refuse_newer(made_with: str, label: str) -> None:
-    """Raise WeightsError for a manifest that a newer facepipe wrote; a third number more is none (1.2.3 for 1.2.0).
+    """Refuse a manifest written by a newer facepipe; a higher patch number (1.2.3 for 1.2.0) is not newer.
 
     Raises:
         WeightsError: a newer facepipe wrote the manifest.
@@ -168,7 +168,7 @@ def refuse_newer(made_with: str, label: str) -> None:
 
 
 def _installed(target: Path, offer: Offer) -> Release | None:
-    """The very release that is offered, where it is installed with nothing missing or changed."""
+    """The offered release, if exactly it is installed, with nothing missing or changed; else None."""
     try:
         content = read_regular(target / MANIFEST, offer.manifest.bytes, exactly=True)
         if hashlib.sha256(content).hexdigest() != offer.manifest.sha256:
@@ -183,7 +183,7 @@ def _installed(target: Path, offer: Offer) -> Release | None:
 def _fetch(
     source: Source, offer: Offer, folder: Path, retry: RetryPolicy, progress: Callable[[int, int], None]
 ) -> None:
-    """Fetch all files of a release: the manifest first, which must agree with the index.
+    """Download all files of a release: first the manifest, which must agree with the index.
 
     Raises:
         RemoteError: as :func:`pull`.

@@ -1,11 +1,11 @@
-"""Taking a release to a folder or bucket from where others can pull it.
+"""Upload a release to a folder or bucket from which others can pull it.
 
-A release's files go to a folder named after its manifest's hash, which nothing reads before the index names it; the
-index is written last, by one replacement. So who pulls sees the source as it was or as it is, and a push that breaks
-off leaves files that nothing names.
+A release's files go to a folder named after its manifest's hash, which nothing reads before the index names it. The
+index is written last, in one replacement. So a pull sees the source either before or after the push, and an interrupted
+push leaves files that nothing refers to.
 
-In a folder of a disk a file lock (``filelock``) holds a second push until the first is done. A bucket has no lock: push
-to it from one place at a time.
+In a folder on disk, a file lock (``filelock``) makes a second push wait for the first. A bucket has no lock: push to it
+from one place at a time.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from .sources import local_folder, open_store
 
 LOCK = ".index.lock"
 FLAT = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
-"""Stores without folders, where making one may make a bucket: a name that was mistyped must not."""
+"""Stores without folders: creating one there may create a bucket, which a mistyped name must not do."""
 WAIT = 60.0
-"""Seconds for another push to end."""
+"""Seconds to wait for another push to end."""
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push did.
+    """The result of a push.
 
     Attributes:
         offer: the release's entry in the index.
         target: where it went, for messages.
-        replaced: another content of the same version was there before.
-        left: files of that content that could not be removed.
+        replaced: whether the same version was there before with other content.
+        left: folders of that content that could not be removed.
     """
 
     offer: Offer
@@ -53,16 +53,16 @@ def push(
     replace: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pushed:
-    """Take a release to a store, and name it in the store's index once all of it is there.
+    """Upload a release to a store, and add it to the store's index once it is complete.
 
     Args:
-        release: checked against its manifest before anything is sent.
+        release: verified against its manifest before anything is sent.
         store: where it goes.
-        replace: allow another content of the same version to be replaced.
-        progress: is called with the bytes that are there, and all that there are.
+        replace: allow the same version with other content to be replaced.
+        progress: called with the number of bytes uploaded so far, and the total.
 
     Raises:
-        WeightsError: the release is damaged, or the store holds another content of this version.
+        WeightsError: the release is damaged, or the store holds this version with other content.
         RemoteError: the store cannot be read or written.
     """
     release.verify()
@@ -88,7 +88,7 @@ def push(
 
 
 def _enter(store: PushTarget, offer: Offer, replace: bool) -> Offer | None:
-    """Write the index with the release in it; gives back the other content of its version that the index named."""
+    """Add the release to the index; return the entry of its version with other content that it replaced, if any."""
     index = store.read_index()
     before = _refuse_other(index, offer, store.label, replace)
     store.write_index(index.having(offer))
@@ -98,7 +98,7 @@ def _enter(store: PushTarget, offer: Offer, replace: bool) -> Offer | None:
 
 
 def _refuse_other(index: Index, offer: Offer, label: str, replace: bool) -> Offer | None:
-    """Another content of the same version in an index, which only ``replace`` allows to be replaced."""
+    """The index entry of the same version with other content; an error unless ``replace`` allows replacing it."""
     for other in index.releases:
         if other.key == offer.key and other.manifest != offer.manifest:
             if not replace:
@@ -117,8 +117,9 @@ class PushTarget:
         address: a path, ``file://``, ``s3://``, ``gs://`` or another of fsspec's.
 
     Raises:
-        WeightsError: it is none that can be written to, or a network is forbidden.
-        MissingExtraError: what it needs is not installed.
+        WeightsError: nothing can be pushed to such an address.
+        RemoteError: it needs a network, which is forbidden.
+        MissingExtraError: a library that it needs is not installed.
     """
 
     def __init__(self, address: str):
@@ -137,10 +138,10 @@ class PushTarget:
         self.label = str(self.local) if self.local else redacted(address)
 
     def read_index(self) -> Index:
-        """The index as it is now; empty where there is none yet.
+        """Read the current index; empty if there is none yet.
 
         Raises:
-            RemoteError: it cannot be read, or is no index.
+            RemoteError: it cannot be read, or is not an index.
         """
         with self._asking(INDEX):
             self.system.invalidate_cache()
@@ -163,20 +164,16 @@ class PushTarget:
                 self.system.pipe_file(self._path(INDEX), index_bytes(index))
 
     def put(self, file: Path, place: str, size: int, progress: Callable[[int], None]) -> None:
-        """Copy a file there, and see that all of it arrived.
+        """Copy a file to the target, and check that it arrived completely.
 
         Args:
             file: on this machine.
-            place: where it goes, below the target.
-            size: bytes that must arrive.
-            progress: is called with them.
-            file: on this disk.
             place: path below the target.
             size: of the file, in bytes.
-            progress: called with the bytes of each piece that was sent.
+            progress: called with ``size`` once the file has arrived.
 
         Raises:
-            RemoteError: it did not.
+            RemoteError: the file cannot be written, or did not arrive completely.
         """
         with self._asking(place):
             path = self._path(place)
@@ -190,24 +187,24 @@ class PushTarget:
         progress(size)
 
     def remove(self, place: str) -> bool:
-        """Remove a folder with what is in it; False where that cannot be."""
+        """Remove a folder and its contents; False if that fails."""
         try:
             self.system.rm(self._path(place), recursive=True)
         except FileNotFoundError:
             return True
-        except Exception:  # each store's library has errors of its own; the caller says what is left
+        except Exception:  # each store's library has its own errors; the caller reports what is left
             return False
         return True
 
     @contextmanager
     def locked(self, wait: float = WAIT) -> Iterator[None]:
-        """Hold the index of a folder against other pushes; that of a bucket cannot be held.
+        """Lock the index of a folder against other pushes; that of a bucket cannot be locked.
 
         Args:
-            wait: seconds for another push to end.
+            wait: seconds to wait for another push to end.
 
         Raises:
-            RemoteError: another push holds it for longer.
+            RemoteError: another push holds the lock for longer.
         """
         if self.local is None:
             yield
@@ -232,12 +229,12 @@ class PushTarget:
 
     @contextmanager
     def _asking(self, place: str) -> Iterator[None]:
-        """Errors of the store's library as ours."""
+        """Convert errors of the store's library to ours."""
         try:
             yield
         except FacepipeError:
             raise
         except PermissionError as error:
             raise RemoteError(f"{self.label}/{place}: may not be written or read ({described(error)})") from error
-        except Exception as error:  # each store's library has errors of its own
+        except Exception as error:  # each store's library has its own errors
             raise RemoteError(f"{self.label}/{place}: {described(error)}") from error

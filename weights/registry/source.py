@@ -1,7 +1,7 @@
-"""Sources of weights: what every kind of them can do.
+"""Sources of weights: the interface of every kind.
 
 ``https://host/folder``, ``file:///folder`` or a folder's path, ``hf://owner/repo[@revision][/folder]``, and every
-bucket that fsspec knows (``s3://bucket/folder``, ``gs://bucket/folder``). facepipe has no source built in.
+bucket that fsspec supports (``s3://bucket/folder``, ``gs://bucket/folder``). facepipe has no built-in source.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from urllib.parse import urlsplit, urlunsplit
 from ...core.errors import RemoteError
 
 DEFAULT_SOURCE = "FACEPIPE_INDEX"
-"""Environment variable that names the source where a command names none."""
+"""Environment variable that names the source if a command does not."""
 OFFLINE = "FACEPIPE_OFFLINE"
 """Environment variable that forbids the network: 1, true, yes or on."""
 CHUNK = 1 << 18
-"""Most bytes that a source gives at once."""
+"""Maximum number of bytes that a source yields at once."""
 SHOWN = 200
-"""Most characters of what a server says that stand in a message."""
+"""Maximum number of characters of a server's text in a message."""
 
 
 class PassingError(RemoteError):
-    """Something that may go well when it is tried again: no answer, a cut connection, a busy server."""
+    """A temporary failure, where a retry may succeed: no answer, a dropped connection, a busy server."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """The content of a file, as it comes.
+    """The content of a file, as it arrives.
 
     Attributes:
-        total: bytes of the file, where the source says so.
+        total: size of the file in bytes, if the source reports it.
         chunks: at most ``CHUNK`` bytes each.
-        close: ends it.
+        close: closes the stream.
     """
 
     total: int | None
@@ -52,17 +52,17 @@ class Source(Protocol):
 
     @property
     def remote(self) -> bool:
-        """Whether a network is needed."""
+        """Whether it needs a network."""
 
     def open(self, place: str) -> Stream:
-        """Begin to read a file.
+        """Open a file for reading.
 
         Args:
             place: the file's path below the source, with slashes.
 
         Raises:
-            PassingError: it may go well when it is tried again.
-            RemoteError: it will not.
+            PassingError: it failed, but a retry may succeed.
+            RemoteError: it failed, and a retry will not help.
         """
 
 
@@ -72,7 +72,7 @@ def offline() -> bool:
 
 
 def redacted(address: str) -> str:
-    """An address for messages: without user, password, query and fragment, which may hold keys; not too long."""
+    """An address for messages: truncated, and without user, password, query and fragment, which may hold keys."""
     try:
         parts = urlsplit(address)
     except ValueError:
@@ -82,5 +82,5 @@ def redacted(address: str) -> str:
 
 
 def described(error: BaseException) -> str:
-    """An error of a library in one line."""
+    """A library's error in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]

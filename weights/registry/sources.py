@@ -1,4 +1,4 @@
-"""Which source of weights an address names: a folder or bucket (here), a web server (``http``) or the hub (``hub``)."""
+"""Choose the source of weights that an address names: folder or bucket (here), web server (``http``), hub (``hub``)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .index import INDEX
 from .source import CHUNK, DEFAULT_SOURCE, OFFLINE, PassingError, Source, Stream, described, offline, redacted
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
-"""The extra of facepipe that brings a store's library, by the scheme of its addresses."""
+"""The extra of facepipe that installs a store's library, by URL scheme."""
 
 
 class FileSource:
-    """Releases below a folder of this machine, or of a disk that it has mounted."""
+    """Releases below a folder on this machine, or on a mounted disk."""
 
     remote = False
 
@@ -30,14 +30,13 @@ class FileSource:
         self.label = str(folder)
 
     def open(self, place: str) -> Stream:
-        """Begin to read a file; only plain ones are read: no link, device or pipe.
+        """Open a file for reading; links, devices and pipes are refused.
 
         Args:
             place: the file's path below the source, with slashes.
 
         Raises:
-            RemoteError: it is not there, no plain file, or cannot be read.
-            RemoteError: the file is not there, is no plain file, or cannot be read.
+            RemoteError: the file does not exist, is not a plain file, or cannot be read.
         """
         path = self.folder.joinpath(*PurePosixPath(place).parts)
         try:
@@ -51,7 +50,7 @@ class FileSource:
         return Stream(os.fstat(handle).st_size, _chunks(file, path), file.close)
 
     def _refuse_links(self, path: Path) -> None:
-        """Raise RemoteError where a part of the path below the folder is a link, or its end is no plain file."""
+        """Raise RemoteError if a part of the path below the folder is a link, or the path is not a plain file."""
         within = path
         while within != self.folder:
             kind = within.lstat().st_mode
@@ -74,8 +73,8 @@ def open_store(address: str) -> tuple[Any, str]:
     Keys come from where the store's own tools look for them (``~/.aws``, ``gcloud auth``, the environment).
 
     Raises:
-        MissingExtraError: fsspec, or what it needs for this store, is not installed.
-        WeightsError: fsspec knows no such store.
+        MissingExtraError: fsspec, or the library that it needs for this store, is not installed.
+        WeightsError: fsspec does not support this kind of store.
     """
     url_to_fs = require("fsspec.core").url_to_fs
     scheme = address.partition("://")[0].lower()
@@ -91,7 +90,7 @@ def open_store(address: str) -> tuple[Any, str]:
 
 
 class BucketSource:
-    """Releases below an address of a bucket.
+    """Releases below an address in a bucket.
 
     Raises:
         MissingExtraError, WeightsError: as :func:`open_store`.
@@ -103,15 +102,14 @@ class BucketSource:
         self.remote = not address.lower().startswith("memory://")
 
     def open(self, place: str) -> Stream:
-        """Begin to read a file.
+        """Open a file for reading.
 
         Args:
             place: the file's path below the source, with slashes.
 
         Raises:
             PassingError: the store's library failed.
-            RemoteError: it is not there, or the store refuses it.
-            RemoteError: the object is not there, or the store does not give it.
+            RemoteError: the file does not exist, or the store denies access.
         """
         path = f"{self.folder}/{place}"
         try:
@@ -122,7 +120,7 @@ class BucketSource:
             raise RemoteError(f"{self.label}/{place}: not there") from error
         except PermissionError as error:
             raise RemoteError(f"{self.label}/{place}: the store refuses it ({described(error)})") from error
-        except Exception as error:  # each store's library has errors of its own
+        except Exception as error:  # each store's library has its own errors
             raise PassingError(f"{self.label}/{place}: {described(error)}") from error
         return Stream(total, self._chunks(file, place), file.close)
 
@@ -137,16 +135,18 @@ class BucketSource:
 
 
 def choose_source(text: str | None, insecure_localhost: bool = False, no_network: bool = False) -> Source:
-    """The source of that name.
+    """Choose the source that a text names.
 
     Args:
-        text: as the module says; None for what ``FACEPIPE_INDEX`` names. It may name the ``index.json`` itself.
-        insecure_localhost: allow ``http://`` to this very machine, for trying things out.
-        no_network: refuse all sources but folders; ``FACEPIPE_OFFLINE`` does the same.
+        text: an address as listed in ``source``; None for that in ``FACEPIPE_INDEX``. It may name the ``index.json``
+            itself.
+        insecure_localhost: allow ``http://`` to this machine, for testing.
+        no_network: refuse sources that need a network; ``FACEPIPE_OFFLINE`` does the same.
 
     Raises:
-        WeightsError: no source is named, the text names none, or it needs a network that is forbidden.
-        MissingExtraError: what this kind of source needs is not installed.
+        WeightsError: no source is named, or the text does not name one.
+        RemoteError: the source needs a network, which is forbidden.
+        MissingExtraError: a library that this kind of source needs is not installed.
     """
     given = text or os.environ.get(DEFAULT_SOURCE)
     if not given:
@@ -177,7 +177,7 @@ def _source(scheme: str, given: str, insecure_localhost: bool) -> Source:
 
 
 def local_folder(given: str) -> Path:
-    """The folder that a path or a ``file://`` address names; of an ``index.json`` the folder that it lies in.
+    """The folder that a path or a ``file://`` address names; for an ``index.json``, the folder that contains it.
 
     Raises:
         WeightsError: the address names another machine.
@@ -195,7 +195,7 @@ def local_folder(given: str) -> Path:
 
 
 def _without_index(address: str) -> str:
-    """The folder's address, where the address is that of its index; what follows a ``?`` stays."""
+    """An address without the ``index.json`` at its end; a query is kept."""
     try:
         parts = urlsplit(address)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Label formats of detection data sets, each read into the same records (``record.Record``)."""
+"""Label formats of detection data sets, all read into the same ``records.Record``."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def read(path: Path, name: str | None = None, images: Path | None = None) -> Ann
 
     Args:
         path: a label file, or the folder of a data set.
-        name: of the format, one of ``FORMATS``; None finds out.
-        images: folder of the pictures, where they are not where the format puts them.
+        name: of the format, one of ``FORMATS``; None detects it.
+        images: folder of the pictures, if they are not where the format expects them.
 
     Returns:
-        At least one record; no picture is in two.
+        At least one record; no two records share a picture.
 
     Raises:
-        DataError: what is wrong, with file and line; or the format cannot be told.
+        DataError: a label is invalid (the message names file and line), or the format cannot be detected.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
@@ -60,10 +60,10 @@ def read(path: Path, name: str | None = None, images: Path | None = None) -> Ann
 
 
 def detect_format(path: Path) -> str:
-    """The format of a label file or a data set's folder.
+    """Detect the format of a label file or a data set folder.
 
     Raises:
-        DataError: none, or more than one.
+        DataError: no format matches, or more than one.
     """
     if path.is_file():
         name = BY_SUFFIX.get(path.suffix.lower()) or ("wider" if looks_like_wider(path) else None)
@@ -83,7 +83,7 @@ def detect_format(path: Path) -> str:
         )
         if is_there()
     ]
-    if set(found) == {"wider", "wider-mat"}:  # the official archive has the same labels in both
+    if set(found) == {"wider", "wider-mat"}:  # the official archive has the same labels in both formats
         return "wider"
     if len(found) > 1:
         raise DataError(f"{path}: could be {' or '.join(found)}; say which with --format, or name the label file")

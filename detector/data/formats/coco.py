@@ -1,8 +1,8 @@
-"""COCO: one JSON with images, annotations and categories (https://cocodataset.org/#format-data).
+"""COCO: one JSON file with images, annotations and categories (https://cocodataset.org/#format-data).
 
 Boxes are ``[x, y, width, height]`` in pixels. An annotation with ``iscrowd`` or ``ignore`` becomes an ignore region, as
-in COCO's own evaluation. A folder may hold one file a split, each beside its pictures (Roboflow's
-``train/_annotations.coco.json``) or apart from them (``annotations/instances_train2017.json``).
+in COCO's own evaluation. A folder may hold one file per split, either beside its pictures (Roboflow's
+``train/_annotations.coco.json``) or separately (``annotations/instances_train2017.json``).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from .records import Annotations, Box, Pictures, Record, number, read_text, size
 
 KEYS = ("images", "annotations", "categories")
 WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.0*)?", re.ASCII)
-"""Texts that are whole numbers; one that begins with zeros is a name."""
+"""Whole numbers as text; text with leading zeros is a name."""
 
 
 def read_coco(path: Path, given: Path | None = None) -> Annotations:
-    """Read a JSON file, or all of a folder.
+    """Read a JSON file, or all those in a folder.
 
     Raises:
-        DataError: what is wrong, with file and line, or file and field.
+        DataError: the labels are invalid; the message names the file and the line or field.
     """
     files = [path] if path.is_file() else coco_files(path)
     if not files:
@@ -41,7 +41,7 @@ def read_coco(path: Path, given: Path | None = None) -> Annotations:
 
 
 def coco_files(folder: Path) -> list[Path]:
-    """The JSON files below a folder that look like COCO's, by the words in them."""
+    """The JSON files below a folder that contain COCO's keys."""
     return [
         path
         for path in sorted(folder.rglob("*.json"))
@@ -54,7 +54,7 @@ def _content(path: Path) -> dict[str, Any]:
         content = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from error
-    except (RecursionError, ValueError) as error:  # or a number of thousands of digits
+    except (RecursionError, ValueError) as error:  # ValueError: a number with thousands of digits
         raise DataError(f"{path}: not COCO: nested too deeply, or not numbers: {error}") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: must be an object with {', '.join(KEYS)}")
@@ -125,7 +125,7 @@ def _flag(value: object, where: str) -> bool:
 
 
 def _id(entry: dict[str, Any], key: str, where: str) -> int | float | str:
-    """An id; those that tools write as 7, 7.0 and "7" are one."""
+    """Read an id. 7, 7.0 and "7" are the same, because tools write any of them."""
     value = entry.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float | str) or value != value:
         raise DataError(f"{where}: {key} must be a number or a text, got {value!r}")
@@ -136,9 +136,9 @@ def _id(entry: dict[str, Any], key: str, where: str) -> int | float | str:
 
 
 def _folders(path: Path, split: str | None) -> list[Path]:
-    """Where the pictures of a JSON may be: beside it, in its ``images``, or beside the folder ``annotations``."""
+    """Candidate folders for the pictures of a JSON: its own, ``images`` in it, and the parent of ``annotations``."""
     folder = path.parent
-    year = path.stem.rpartition("_")[2]  # train2017 of instances_train2017
+    year = path.stem.rpartition("_")[2]  # train2017 in instances_train2017
     tops = [folder, folder.parent] if folder.name == "annotations" else [folder]
     below = [*([year] if year else []), *([split] if split else [])]
     return [

@@ -1,8 +1,8 @@
-"""CSV: a line a box.
+"""CSV: one box per line.
 
 The header is ``file,x1,y1,x2,y2,class``, or TensorFlow's and Roboflow's ``filename,width,height,class,xmin,ymin,
-xmax,ymax``, in any order; ``split``, ``ignore`` (0 or 1) and ``source`` are read where they are there. A line with a
-file alone is a picture without objects. Without a header the columns are ``file,x1,y1,x2,y2,class``.
+xmax,ymax``, in any order. The columns ``split``, ``ignore`` (0 or 1) and ``source`` are optional. A line with only a
+file is a picture without objects. Without a header, the columns are ``file,x1,y1,x2,y2,class``.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ OTHER_NAMES = {
 
 
 def read_csv(path: Path, given: Path | None = None) -> Annotations:
-    """Read one CSV, or all of a folder.
+    """Read a CSV file, or all those in a folder.
 
     Raises:
-        DataError: what is wrong, with file and line.
+        DataError: the labels are invalid; the message names file and line.
     """
     files = [path] if path.is_file() else csv_files(path)
     if not files:
@@ -46,12 +46,12 @@ def read_csv(path: Path, given: Path | None = None) -> Annotations:
 
 
 def csv_files(folder: Path) -> list[Path]:
-    """The CSV files below a folder whose first line is one of boxes."""
+    """The CSV files below a folder whose first line is a header of boxes or a box."""
     return [path for path in sorted(folder.rglob("*.csv")) if _columns(read_text(path).split("\n", 1)[0])]
 
 
 def _columns(line: str) -> list[str] | None:
-    """The columns that a first line names; the plain ones if it is a box already; None if it is neither."""
+    """The columns named in a first line; ``PLAIN`` if it is already a box; None if it is neither."""
     try:
         words = next(csv.reader([line.rstrip("\r")]), [])
     except csv.Error:

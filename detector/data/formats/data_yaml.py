@@ -1,8 +1,8 @@
-"""data.yaml, the description of a data set in YOLO's layout, read in one way by all of facepipe, as ultralytics does.
+"""data.yaml, the description of a data set in YOLO's layout, read as ultralytics reads it.
 
-``train``, ``val`` and ``test`` each name a folder, a text file that lists pictures, or several of them; ``names`` the
-classes; ``path`` the folder that they are relative to (by default that of the YAML); ``kpt_shape`` points after each
-box. Beside ultralytics' own keys there are ``labelled``, ``ignore`` and ``terms``; see ``dataset``.
+``train``, ``val`` and ``test`` each name a folder, a text file that lists pictures, or a list of these. ``names`` lists
+the classes. ``path`` is the folder that they are relative to, by default that of the YAML. ``kpt_shape`` describes the
+keypoints after each box. For the additional keys ``labelled``, ``ignore`` and ``terms`` see ``data.dataset``.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from .records import SPLIT_NAMES, SPLITS, is_picture, read_text
 
 ADVICE = "facepipe data convert brings other data sets into this form"
 LARGEST_LIST = 2**26
-"""Bytes of a text file that lists pictures."""
+"""Most bytes of a text file that lists pictures."""
 
 
 @dataclass(frozen=True)
 class DataYaml:
-    """A data.yaml whose keys have been checked; whether its pictures are there has not.
+    """A data.yaml with checked keys; its pictures have not been checked.
 
     Attributes:
         path: of the YAML.
         root: the folder that its paths are relative to.
-        classes: names in the order of their numbers.
-        places: of each split that is named, in the order train, val, test: folders, lists and pictures.
+        classes: names in order of their numbers.
+        places: folders, lists and pictures of each split present, in the order train, val, test.
         points: as ``labels.LabelReader`` takes them.
         labelled: the CSV of labelled classes.
         ignore: the folder of ignore regions, which mirrors ``images``.
         terms: by source; ``*`` for all of them.
-        content: all keys as they stand.
+        content: all keys, unchanged.
     """
 
     path: Path
@@ -49,10 +49,10 @@ class DataYaml:
     content: dict[str, Any]
 
     def pictures(self, split: str) -> Iterator[Path]:
-        """The pictures of a split, each once, in order of name within each place.
+        """The pictures of a split without repeats, sorted by name within each place.
 
         Raises:
-            DataError: a place is not there or leads above the data set, or a line of a list is no picture's name.
+            DataError: a place is missing or leads above the data set, or a line of a list does not name a picture.
         """
         seen: set[Path] = set()
         for place in self.places.get(split, ()):
@@ -71,7 +71,7 @@ class DataYaml:
         folder = self.path.resolve().parent
         if folder != place.resolve() and folder.is_relative_to(place.resolve()):
             raise DataError(f"{self.path}: {split}: {place} leads above the data set's own folder")
-        for path in sorted(place.rglob("*")):  # a link that leads nowhere is a picture that cannot be read
+        for path in sorted(place.rglob("*")):  # keep dangling links: they are pictures that cannot be read
             if is_picture(path) and not any(part.startswith(".") for part in path.relative_to(place).parts):
                 yield path
 
@@ -81,10 +81,10 @@ def read_data_yaml(path: Path, needed: Sequence[str] = ("train", "val")) -> Data
 
     Args:
         path: the file.
-        needed: splits that it must name.
+        needed: splits that must be present.
 
     Raises:
-        DataError: it is missing, not YAML, or a key is missing or of another form; the message names it.
+        DataError: the file is missing or not YAML, or a key is missing or invalid; the message names it.
         MissingExtraError: PyYAML is not installed.
     """
     content = read_yaml(path)
@@ -112,10 +112,10 @@ def read_data_yaml(path: Path, needed: Sequence[str] = ("train", "val")) -> Data
 
 
 def find_data_yaml(folder: Path) -> Path | None:
-    """The YAML of a data set in a folder: data.yaml, or the only one there that has ``names`` and a split.
+    """Find the YAML of a data set in a folder: data.yaml, or else the only one with ``names`` and a split.
 
     Raises:
-        DataError: there are two.
+        DataError: there are several.
     """
     if (folder / "data.yaml").is_file():
         return folder / "data.yaml"
@@ -130,10 +130,10 @@ def find_data_yaml(folder: Path) -> Path | None:
 
 
 def kind_of(path: Path) -> str | None:
-    """``folder`` or ``file``; None for what is neither, is not there, or cannot be."""
+    """``folder`` or ``file``; None if it is neither, is missing, or cannot exist."""
     try:
         return "folder" if path.is_dir() else "file" if path.is_file() else None
-    except (OSError, ValueError):  # a name that is too long, or not allowed
+    except (OSError, ValueError):  # a name that is too long or not allowed
         return None
 
 
@@ -148,7 +148,7 @@ def _classes(path: Path, content: dict[str, Any]) -> tuple[str, ...]:
     if isinstance(names, str):
         names = [names]
     if names is None and number is not None:
-        names = [f"class_{place}" for place in range(number)]  # as ultralytics calls them
+        names = [f"class_{place}" for place in range(number)]  # ultralytics' default names
     if isinstance(names, dict):
         numbered = {int(key) if isinstance(key, str) and key.isdecimal() else key: names[key] for key in names}
         if set(numbered) != set(range(len(names))) or any(isinstance(key, bool) for key in numbered):
@@ -172,19 +172,19 @@ def _classes(path: Path, content: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _root(path: Path, content: dict[str, Any]) -> Path:
-    """The folder that paths are relative to; the YAML's own where the one named is not on this machine."""
+    """The folder that paths are relative to; the YAML's own folder if the one it names does not exist here."""
     named = _text(path, content, "path")
     root = path.parent / named if named else path.parent
     return (root if kind_of(root) == "folder" else path.parent).resolve()
 
 
 def _places(path: Path, root: Path, split: str, value: object) -> Iterator[Path]:
-    """A split's places as full paths, without following links: where labels lie depends on the names."""
+    """A split's places as full paths, with links not resolved: label paths depend on the folder names."""
     for each in value if isinstance(value, list) else [value]:
         if not isinstance(each, str) or not each.strip() or "\0" in each:
             raise DataError(f"{path}: {split} must name a folder of pictures, or several in a list, got {each!r}")
         place = root / each
-        if kind_of(place) is None and each.startswith("../"):  # Roboflow's; ultralytics reads it so too
+        if kind_of(place) is None and each.startswith("../"):  # in Roboflow's exports; ultralytics does the same
             place = root / each[3:]
         yield Path(os.path.normpath(place))
 
@@ -209,7 +209,7 @@ def _text(path: Path, content: dict[str, Any], key: str) -> str:
 
 
 def _listed(path: Path, root: Path) -> Iterator[Path]:
-    """The pictures that a text file lists, relative to it, else to the data set's folder."""
+    """The pictures listed in a text file, relative to it or else to the data set's folder."""
     for line, text in enumerate(read_text(path, LARGEST_LIST).splitlines(), 1):
         name = text.strip()
         if not name:
@@ -217,6 +217,6 @@ def _listed(path: Path, root: Path) -> Iterator[Path]:
         picture = Path(name)
         if "\0" in name or not is_picture(picture):
             raise DataError(f"{path}: line {line}: not a picture's name: {name[:100]!r}")
-        tops, names = (path.parent, root), (picture, Path(name.replace("\\", "/")))  # the second as on Windows
+        tops, names = (path.parent, root), (picture, Path(name.replace("\\", "/")))  # the latter for Windows paths
         places = [top / each for each in names for top in tops]
         yield Path(os.path.normpath(next((place for place in places if kind_of(place)), places[0])))

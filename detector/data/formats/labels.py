@@ -1,8 +1,8 @@
-"""YOLO label files: where a picture's lies, and what its lines mean.
+"""YOLO label files: where they are, and how to read their lines.
 
-A line is ``class cx cy w h`` in fractions of the picture, or with points after it (``kpt_shape`` of the data.yaml), or
-``class`` and a polygon's points, which stand for the box around them. All of facepipe reads them here: conversion,
-check, training and evaluation.
+A line is ``class cx cy w h`` in fractions of the picture, optionally followed by keypoints (``kpt_shape`` in
+data.yaml), or ``class`` followed by the points of a polygon, which is replaced by its bounding box. Conversion, check,
+training and evaluation all read label files through this module.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from ....core.errors import DataError
 
 IMAGES, LABELS = "images", "labels"
 NEAR = (-0.01, 1.01)
-"""Coordinates may be so far out of the picture by rounding, as for ultralytics."""
+"""Allowed range of coordinates: rounding may put them slightly outside the picture, as in ultralytics."""
 FAR = (-2.0, 2.0)
-"""What is beyond these is pixels or damage, no box that reaches out of the picture."""
+"""Coordinates beyond this range are pixels or corrupt, not a box that reaches out of the picture."""
 LARGEST = 2**24
-"""Bytes of a label file."""
+"""Most bytes of a label file."""
 Row = tuple[int, float, float, float, float]
 """Class, centre x, centre y, width, height."""
 
 
 def label_file(picture: Path, folder: str = LABELS) -> Path:
-    """A picture's label file by ultralytics' rule: ``folder`` in place of the last ``images`` of its path.
+    """A picture's label file by ultralytics' rule: ``folder`` replaces the last ``images`` in its path.
 
     Args:
-        picture: its full path; where no folder is named ``images``, the labels lie beside it.
-        folder: ``labels``, or the name of a folder that mirrors ``images`` as that does.
+        picture: its full path; if no folder in it is named ``images``, the labels lie beside the picture.
+        folder: ``labels``, or another folder that mirrors ``images``.
     """
     parts = list(picture.parts)
     for place in range(len(parts) - 2, -1, -1):
@@ -43,18 +43,18 @@ def label_file(picture: Path, folder: str = LABELS) -> Path:
 
 
 def has_mirror(picture: Path) -> bool:
-    """Whether a folder of the path is named ``images``, so that labels and ignore regions have places of their own."""
+    """Whether a folder in the path is named ``images``, so that labels and ignore regions have their own folders."""
     return IMAGES in picture.parts[:-1]
 
 
 class LabelReader:
-    """Reads a data set's label files, all in one way.
+    """Reads the label files of a data set.
 
     Args:
-        classes: the names; empty where they are not known and any number is one.
-        points: number of points of a box and numbers of each (2, or 3 with visibility), as ``kpt_shape`` of the
-            data.yaml says; None where it says nothing, (0, 0) where it says that there are none.
-        files: all label files of the set: a long line alone may not tell a polygon from a box with points.
+        classes: class names; empty if unknown, which allows any number.
+        points: number of keypoints per box and values per keypoint (2, or 3 with visibility), as in ``kpt_shape`` of
+            data.yaml; None if not stated, (0, 0) if stated as none.
+        files: all label files of the set, since a single long line may be either a polygon or a box with keypoints.
         limits: least and greatest coordinate.
     """
 
@@ -71,7 +71,7 @@ class LabelReader:
         self.limits = limits
 
     def rows(self, path: Path) -> Iterator[tuple[int, Row | str]]:
-        """Number of each line that is not blank, and its box, or in words what is wrong with it.
+        """Yield the number of each non-blank line with its box, or with a description of what is wrong.
 
         Raises:
             OSError: the file cannot be read.
@@ -86,10 +86,10 @@ class LabelReader:
         """The boxes of a label file: float32, shape (n, 5): class, centre x, centre y, width, height, normalised.
 
         Args:
-            path: a file that is missing has no boxes.
+            path: a missing file has no boxes.
 
         Raises:
-            DataError: a line is none; it names file and line.
+            DataError: a line is invalid; the message names file and line.
         """
         rows = []
         try:
@@ -107,7 +107,7 @@ class LabelReader:
         """Read a line.
 
         Raises:
-            ValueError: what is wrong with it.
+            ValueError: the line is invalid.
         """
         parts = line.split()
         values = [_number(part, "a coordinate" if place else "the class") for place, part in enumerate(parts)]
@@ -140,10 +140,10 @@ class LabelReader:
 
     @cached_property
     def _uncertain(self) -> bool:
-        """Whether the long lines of all label files could be boxes with points as well as polygons.
+        """Whether the long lines of all label files could be either boxes with keypoints or polygons.
 
-        Polygons differ in length, and read as a box with points their points seldom lie in the box. A polygon whose
-        four corners make a parallelogram is one.
+        Polygons differ in length, and if read as boxes with keypoints, their points rarely lie in the box. A polygon
+        whose four corners form a parallelogram is certainly a polygon.
         """
         lengths, parallel = set(), True
         for path in self.files:
@@ -157,13 +157,13 @@ class LabelReader:
                     parallel = parallel and _is_parallelogram(values)
                     if len(lengths) > 1 or not _could_be_points(values):
                         return False
-            except (OSError, ValueError):  # told where that line is read
+            except (OSError, ValueError):  # reported when that line is read
                 continue
         return not (lengths and parallel)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, with their numbers.
+    """Yield the non-blank lines with their numbers.
 
     Raises:
         OSError: the file cannot be read, or is too large.
@@ -188,14 +188,14 @@ def _number(text: str, what: str) -> float:
 
 
 def _around(values: Sequence[float]) -> tuple[float, float, float, float]:
-    """Centre and size of the box around a polygon."""
+    """Centre and size of a polygon's bounding box."""
     xs, ys = values[::2], values[1::2]
     left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
     return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
 
 
 def _could_be_points(values: Sequence[float]) -> bool:
-    """Whether numbers make a box within the picture with half of the points, or more, in or near it."""
+    """Whether the values form a box within the picture with at least half of the keypoints in or near it."""
     x, y, width, height = values[:4]
     low, high = NEAR
     inside = low <= x - width / 2 and x + width / 2 <= high and low <= y - height / 2 and y + height / 2 <= high

@@ -1,4 +1,4 @@
-"""What every label format is read into, one record a picture, and how the pictures that labels name are found."""
+"""The common form of all label formats, one record per picture, and the search for the pictures that labels name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ....core.errors import DataError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 SPLITS = ("train", "val", "test")
-"""``test`` may be missing."""
+"""``test`` is optional."""
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -25,23 +25,23 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-"""What folders, columns and keys call the splits, in lower case."""
+"""Names of the splits in folders, columns and keys, in lower case."""
 LONGEST_NAME = 255
-"""Bytes of a file's name."""
+"""Most bytes of a file name."""
 LARGEST_TEXT = 2**30
-"""Bytes of a label file of many pictures."""
+"""Most bytes of a label file for many pictures."""
 LABEL_FOLDERS = ("annotations", "labels", "wider_face_split")
-"""Folders of label files whose pictures lie beside them."""
+"""Folders of label files whose pictures are in a sibling folder."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """One labelled box, as the format states it: it may reach out of the picture or be turned inside out.
+    """One labelled box, as the format states it: it may reach out of the picture or have swapped corners.
 
     Attributes:
-        corners: x1, y1, x2, y2; in pixels, or as fractions of the picture where the record says so.
-        name: the class as the format calls it.
-        ignore: a region that counts neither as object nor as background (crowd, difficult, invalid).
+        corners: x1, y1, x2, y2; in pixels, or as fractions of the picture if the record says so.
+        name: the class name in the format.
+        ignore: an ignore region, which counts neither as object nor as background (crowd, difficult, invalid).
         where: file and line or field, for messages.
     """
 
@@ -56,14 +56,14 @@ class Record:
     """One picture and its boxes.
 
     Attributes:
-        path: the picture; where the labels name one that is not there, where it was looked for first.
-        boxes: of it.
+        path: the picture; if it does not exist, the first path where it was expected.
+        boxes: its boxes.
         where: file and line or field that names the picture, for messages.
-        size: width and height that the format states, None where it states none.
-        fractions: the boxes are fractions of the upright picture, for the format does not know its size (YOLO).
-        split: ``train``, ``val`` or ``test`` if the format knows one.
-        source: the set that it is from, if the format knows it.
-        labelled: the classes that are labelled in this picture, if the format knows them.
+        size: width and height according to the format, or None.
+        fractions: the boxes are fractions of the upright picture, because the format does not state its size (YOLO).
+        split: ``train``, ``val`` or ``test``, if the format knows it.
+        source: the data set that it comes from, if the format knows it.
+        labelled: the classes labelled in this picture, if the format knows them.
     """
 
     path: Path
@@ -78,15 +78,15 @@ class Record:
 
 @dataclass(frozen=True)
 class Annotations:
-    """A data set as its labels describe it.
+    """A data set as described by its labels.
 
     Attributes:
         format: its name in ``formats.FORMATS``.
         path: what was read.
-        classes: names in the format's own order, or as they come; some may have no box.
-        records: one a picture.
-        notes: what a user should know of the reading, a sentence each.
-        terms: under which its sources may be used, by source (``*``: all of them), where the format says so.
+        classes: names in the format's order, or in order of appearance; some may have no box.
+        records: one per picture.
+        notes: remarks for the user, one sentence each.
+        terms: terms of use by source (``*`` for all), if the format states them.
     """
 
     format: str
@@ -98,15 +98,15 @@ class Annotations:
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
-    """A text file's content, without a byte order mark.
+    """Read a text file, without its byte order mark.
 
     Raises:
-        DataError: it is missing, cannot be read, is over ``largest`` bytes, or is not UTF-8.
+        DataError: it is missing, cannot be read, is larger than ``largest`` bytes, or is not UTF-8.
     """
     try:
         if path.stat().st_size > largest:
             raise DataError(f"{path}: too large: over {largest:,} bytes")
-        content = path.read_bytes() if path.is_file() else b""  # a pipe has no end
+        content = path.read_bytes() if path.is_file() else b""  # reading a pipe might never end
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise DataError(f"{path}: {reason}") from error
@@ -118,7 +118,7 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
 
 
 def number(value: object, where: str, what: str) -> float:
-    """A finite number from text, or from what JSON gives.
+    """Convert text or a JSON value to a finite number.
 
     Args:
         value: a cell's text, or a JSON value.
@@ -126,7 +126,7 @@ def number(value: object, where: str, what: str) -> float:
         what: name of the value, for the message.
 
     Raises:
-        DataError: it is none.
+        DataError: it is not a finite number.
     """
     try:
         found = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
@@ -138,7 +138,7 @@ def number(value: object, where: str, what: str) -> float:
 
 
 def whole(value: object, where: str, what: str) -> int:
-    """A whole number of at least 0.
+    """Convert text or a JSON value to a whole number of at least 0.
 
     Args:
         value: a cell's text, or a JSON value.
@@ -146,7 +146,7 @@ def whole(value: object, where: str, what: str) -> int:
         what: name of the value, for the message.
 
     Raises:
-        DataError: it is none.
+        DataError: it is not such a number.
     """
     found = number(value, where, what)
     if found < 0 or found != int(found):
@@ -155,15 +155,15 @@ def whole(value: object, where: str, what: str) -> int:
 
 
 def size(width: object, height: object, where: str) -> tuple[int, int] | None:
-    """Width and height where a format states them; zeros and blanks are how some tools say that they do not know.
+    """Width and height as stated by a format; None for zeros and blanks, with which some tools mark an unknown size.
 
     Args:
-        width: as the format states it, in pixels.
-        height: the same.
+        width: stated value, in pixels.
+        height: stated value, in pixels.
         where: file and line, for the message.
 
     Raises:
-        DataError: something else than two whole numbers.
+        DataError: the values are not whole numbers.
     """
     if width in (None, "", "0", 0) or height in (None, "", "0", 0):
         return None
@@ -171,13 +171,13 @@ def size(width: object, height: object, where: str) -> tuple[int, int] | None:
 
 
 def split_of(parts: Iterable[str]) -> str | None:
-    """The split that the last telling one of some names stands for: of the folders of a path, or of a file's words."""
+    """The split that the last matching word stands for, among a path's folders or a file name's words."""
     found = [SPLIT_NAMES[part.lower()] for part in parts if part.lower() in SPLIT_NAMES]
     return found[-1] if found else None
 
 
 def split_of_path(path: PurePath, top: PurePath) -> str | None:
-    """The split that the folders of a file below ``top`` tell, such as ``images/train`` or ``valid/images``."""
+    """The split given by a file's folders below ``top``, such as ``images/train`` or ``valid/images``."""
     try:
         return split_of(path.relative_to(top).parent.parts)
     except ValueError:
@@ -185,7 +185,7 @@ def split_of_path(path: PurePath, top: PurePath) -> str | None:
 
 
 def split_of_stem(stem: str) -> str | None:
-    """The split that a label file's name tells, such as ``instances_val2017`` or ``wider_face_train_bbx_gt``."""
+    """The split given by a label file's name, such as ``instances_val2017`` or ``wider_face_train_bbx_gt``."""
     words = "".join(letter if letter.isalpha() else " " for letter in stem).split()
     return split_of(words)
 
@@ -196,7 +196,7 @@ class LabelledLine:
 
     Attributes:
         file: the picture, relative to the data set's root.
-        source: the set that it is from.
+        source: the data set that it comes from.
         labelled: for each class, whether all its objects in this picture are labelled.
     """
 
@@ -206,7 +206,7 @@ class LabelledLine:
 
 
 def labelled_lines(path: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, LabelledLine | str]]:
-    """Number of each line of the CSV of labelled classes, and what it says, or in words what is wrong with it.
+    """Yield each line number of the CSV of labelled classes with its content, or with a description of what is wrong.
 
     Raises:
         DataError: the file cannot be read as a CSV, or a column is missing.
@@ -217,7 +217,7 @@ def labelled_lines(path: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, 
             raise DataError(f"{path}: line 1: no column {', '.join(sorted(missing))}")
         for row in rows:
             named = {name for name in (row["labelled_classes"] or "").split(";") if name}
-            file = (row["file"] or "").replace("\\", "/")  # written on Windows
+            file = (row["file"] or "").replace("\\", "/")  # for files written on Windows
             if unknown := named - set(classes):
                 known = f"unknown class {', '.join(sorted(unknown))}; DATA.yaml has {', '.join(classes)}"
                 yield rows.line_num, known
@@ -229,12 +229,12 @@ def labelled_lines(path: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, 
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file's name is a picture's."""
+    """Whether a file name is a picture's."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def pictures_below(folder: Path) -> list[Path]:
-    """Every picture below a folder, in order of name; hidden folders are passed over."""
+    """Every picture below a folder, sorted by name; hidden folders are skipped."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -245,21 +245,21 @@ def pictures_below(folder: Path) -> list[Path]:
 
 
 def source_folder(path: Path) -> Path:
-    """The folder of a data set, given it, its folder of label files, or one of these."""
+    """The data set's folder, given that folder, its folder of label files, or a file in either."""
     folder = path if path.is_dir() else path.parent
     return folder.absolute().parent if folder.absolute().name.lower() in LABEL_FOLDERS else folder
 
 
 class Pictures:
-    """The pictures that a data set's labels may mean: those below its folder, or below the one that the user named.
+    """The pictures that a data set's labels may refer to: those below its folder or below the one given by the user.
 
     Args:
-        source: the data set's folder or a label file of it; below its folder a picture is looked for by its name where
-            it is in none of the expected places.
-        given: a folder that the user named; it comes before all others.
+        source: the data set's folder or one of its label files. A picture that is in none of the expected places is
+            searched by name below the data set's folder.
+        given: a folder given by the user; searched first.
 
     Raises:
-        DataError: ``given`` is no folder.
+        DataError: ``given`` is not a folder.
     """
 
     def __init__(self, source: Path, given: Path | None = None):
@@ -271,10 +271,10 @@ class Pictures:
         self._real = [folder.resolve() for folder in (self.top, given) if folder is not None]
 
     def require_within(self, path: Path, where: str) -> None:
-        """Check that a picture or a folder of pictures is the data set's: labels from elsewhere may name any file.
+        """Check that a picture or folder belongs to the data set, because untrusted labels may name any file.
 
         Raises:
-            DataError: it leads out of the data set's folder and of the one that the user named.
+            DataError: it lies outside the data set's folder and the one given by the user.
         """
         real = path.resolve()
         if not any(real.is_relative_to(folder) for folder in self._real):
@@ -289,19 +289,19 @@ class Pictures:
         return found
 
     def find(self, name: str, folders: Sequence[Path], where: str, split: str | None = None) -> Path:
-        """The picture that a label file names.
+        """Find the picture that a label file names.
 
         Args:
-            name: as the label file has it, possibly a path of the machine where it was written.
-            folders: where the format puts pictures, the likeliest first.
+            name: as in the label file; may be a path of the machine that wrote it.
+            folders: where the format stores pictures, most likely first.
             where: file and line, for messages.
-            split: the split that the labels are of; pictures in folders of other splits are not meant.
+            split: the split of the labels; pictures in folders of other splits are excluded.
 
         Returns:
-            The picture; where there is none, the path in the likeliest folder.
+            The picture; if there is none, its path in the most likely folder.
 
         Raises:
-            DataError: the name is empty, leads out of the data set, or several pictures could be meant.
+            DataError: the name is empty or invalid, leads out of the data set, or is ambiguous.
         """
         asked = PurePosixPath(name.strip().replace("\\", "/"))
         if not asked.name:
@@ -320,7 +320,7 @@ class Pictures:
             for path in dict.fromkeys(self._by_name.get(asked.name, ()))
             if split is None or split_of_path(path, self.top) in (None, split)
         ]
-        for words in range(len(asked.parts), 0, -1):  # the one with the most folders in common
+        for words in range(len(asked.parts), 0, -1):  # prefer the one with the most folders in common
             ends = [path for path in alike if path.parts[-words:] == asked.parts[-words:]]
             if len(ends) == 1:
                 return ends[0]
@@ -332,7 +332,7 @@ class Pictures:
 
 
 def _can_be_file(path: PurePosixPath) -> bool:
-    """Whether a path is free of NUL, of what is no Unicode, and of names that no file system takes."""
+    """Whether a path has no NUL, is valid Unicode, and has no name too long for a file system."""
     try:
         return "\0" not in str(path) and max(len(each.encode()) for each in path.parts) <= LONGEST_NAME
     except UnicodeEncodeError:

@@ -1,9 +1,9 @@
-"""Pascal VOC: an XML file a picture.
+"""Pascal VOC: one XML file per picture.
 
-The layouts are the challenge's own (``Annotations``, ``JPEGImages``, splits listed in ``ImageSets/Main``) and exports
-whose XML lies beside its picture (Roboflow's ``train``, ``valid``, ``test``; LabelImg). An object with ``difficult``
-becomes an ignore region, as VOC's evaluation has it; ``truncated`` ones count in full. The challenge's pixels begin at
-1 (devkit_doc of VOC2007), which is taken off where ``source/database`` names it; other tools begin at 0.
+Two layouts are read: the challenge's own (``Annotations``, ``JPEGImages``, splits listed in ``ImageSets/Main``), and
+exports with each XML beside its picture (Roboflow's ``train``, ``valid``, ``test``; LabelImg). An object with
+``difficult`` becomes an ignore region, as in VOC's evaluation; ``truncated`` ones count in full. The challenge counts
+pixels from 1 (devkit_doc of VOC2007), which is corrected if ``source/database`` names it; other tools count from 0.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .records import (
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 DEEPEST = 40
-"""Levels of elements; VOC has four."""
+"""Most levels of nested elements; VOC has four."""
 
 
 @dataclass
@@ -42,20 +42,20 @@ class Element:
     children: list[Element] = field(default_factory=list)
 
     def child(self, tag: str) -> Element | None:
-        """The first child of a name."""
+        """The first child with a tag."""
         return next((child for child in self.children if child.tag == tag), None)
 
     def value(self, tag: str) -> str:
-        """The text of the first child of a name, empty where there is none."""
+        """The text of the first child with a tag; empty if there is none."""
         child = self.child(tag)
         return "" if child is None else child.text.strip()
 
 
 def read_voc(path: Path, given: Path | None = None) -> Annotations:
-    """Read one XML file, or all of a folder.
+    """Read an XML file, or all those in a folder.
 
     Raises:
-        DataError: what is wrong, with file and line.
+        DataError: the labels are invalid; the message names file and line.
     """
     files = [path] if path.is_file() else sorted(path.rglob("*.xml"))
     if not files:
@@ -77,11 +77,12 @@ def read_voc(path: Path, given: Path | None = None) -> Annotations:
 
 
 def parse(path: Path) -> Element:
-    """Read an XML file. A document type, and with it every entity of its own, is refused: VOC has none, and by them a
-    small file can ask for any amount of memory.
+    """Parse an XML file without a document type.
+
+    VOC has no document type, and its entities would let a small file use any amount of memory.
 
     Raises:
-        DataError: not XML, or a document type; it says file and line.
+        DataError: the file is not XML or has a document type; the message names file and line.
     """
     parser = expat.ParserCreate()
     top = Element("", 0)
@@ -153,7 +154,7 @@ def _corner(corners: Element, tag: str, line: str) -> float:
 
 
 def _picture(path: Path, root: Element, pictures: Pictures) -> Path:
-    """The picture of an XML: the one of its name beside it, or else the one that its ``filename`` says."""
+    """The picture of an XML file: the one with the same stem beside it, or else the one named in ``filename``."""
     folders = (path.parent, path.parent.parent / "JPEGImages", path.parent.parent / "images")
     for folder, suffix in itertools.product(folders, sorted(IMAGE_SUFFIXES)):
         for each in (suffix, suffix.upper()):
@@ -168,7 +169,7 @@ def _picture(path: Path, root: Element, pictures: Pictures) -> Path:
 
 
 def _image_sets(folder: Path) -> dict[str, str]:
-    """Split of each picture's stem, from ``ImageSets/Main/{train,val,test}.txt`` where there are such lists."""
+    """Split of each picture's stem, from ``ImageSets/Main/{train,val,test}.txt`` if present."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("ImageSets/Main/*.txt")):
         if path.stem in SPLIT_NAMES:

@@ -1,14 +1,14 @@
-"""WIDER FACE's text file (``wider_face_train_bbx_gt.txt``; http://shuoyang1213.me/WIDERFACE/).
+"""WIDER FACE's text and MATLAB label files (http://shuoyang1213.me/WIDERFACE/).
 
-Of each picture: its name below ``WIDER_train/images``, the number of faces, and a line a face: ``x1 y1 w h blur
-expression illumination invalid occlusion pose``. A picture without faces has the number 0 and one line of zeros all the
-same. A face with ``invalid`` becomes an ignore region.
+The text file (``wider_face_train_bbx_gt.txt``) has, for each picture, its name below ``WIDER_train/images``, the number
+of faces, and one line per face: ``x1 y1 w h blur expression illumination invalid occlusion pose``. A picture without
+faces has the number 0 and still one line of zeros.
 
-WIDER FACE's MATLAB file (``wider_face_train.mat``), in the layout of its official archive.
+The MATLAB file (``wider_face_train.mat``) of the official archive has ``event_list`` (events,) with the folders and
+``file_list`` (events,) with the pictures' names without suffix. In the same places, ``face_bbx_list`` has the boxes
+(faces, 4) as x, y, width, height, and the optional ``invalid_label_list`` the flags (faces, 1).
 
-``event_list`` (events,) names the folders; ``file_list`` (events,) holds the pictures' names without suffix, and in the
-same places ``face_bbx_list`` the boxes (faces, 4) as x, y, width, height and, where it is there, ``invalid_label_list``
-(faces, 1). An invalid face becomes an ignore region.
+In both, an invalid face becomes an ignore region.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .records import Annotations, Box, Pictures, Record, is_picture, number, rea
 
 CLASS = "face"
 INVALID = 7
-"""Column of ``invalid``."""
+"""Index of the column ``invalid``."""
 NEEDED = ("event_list", "file_list", "face_bbx_list")
 
 
 def read_wider(path: Path, given: Path | None = None) -> Annotations:
-    """Read one such file, or all of a folder.
+    """Read a text file, or all those in a folder.
 
     Raises:
-        DataError: what is wrong, with file and line.
+        DataError: the labels are invalid; the message names file and line.
     """
     files = [path] if path.is_file() else wider_files(path)
     if not files:
@@ -49,7 +49,7 @@ def wider_files(folder: Path) -> list[Path]:
 
 
 def looks_like_wider(path: Path) -> bool:
-    """Whether a text file begins with a picture's name and a number."""
+    """Whether a text file starts with a picture's name and a number."""
     try:
         with path.open(encoding="utf-8") as file:
             first, second = file.readline().strip(), file.readline().strip()
@@ -59,7 +59,7 @@ def looks_like_wider(path: Path) -> bool:
 
 
 def folders_of(path: Path, split: str | None) -> list[Path]:
-    """Where the pictures are: the official archives unpack to ``wider_face_split`` and ``WIDER_train/images``."""
+    """Candidate folders for the pictures (official archives: ``wider_face_split`` and ``WIDER_train/images``)."""
     around = [path.parent.parent, path.parent]
     name = f"WIDER_{split or 'train'}"
     return [top / folder for folder in (f"{name}/images", f"{name}/{name}/images", "images", ".") for top in around]
@@ -105,10 +105,10 @@ def _box(line: str, where: str) -> Box:
 
 
 def read_wider_mat(path: Path, given: Path | None = None) -> Annotations:
-    """Read one such file, or all of a folder.
+    """Read a MATLAB file, or all those in a folder.
 
     Raises:
-        DataError: not MATLAB's version 5, or another layout; it says file, event and picture.
+        DataError: the file is not of MATLAB version 5 or has another layout; the message names file, event and picture.
         MissingExtraError: scipy is not installed.
     """
     files = [path] if path.is_file() else sorted(path.rglob("*.mat"))
@@ -150,7 +150,7 @@ def _content(path: Path) -> dict[str, Any]:
         content = loadmat(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # scipy's reader raises whatever a damaged file leads it to
+    except Exception as error:  # scipy raises all kinds of errors for a damaged file
         raise DataError(f"{path}: not a MATLAB file of version 5: {type(error).__name__}: {error}") from error
     if missing := [name for name in NEEDED if name not in content]:
         raise DataError(f"{path}: has no {', '.join(missing)}, as WIDER FACE has it")
@@ -181,7 +181,7 @@ def _boxes(cell: Any, flags: np.ndarray | None, place: int, where: str) -> tuple
         raise DataError(f"{where}: {len(rows)} boxes, but {len(invalid)} flags of validity")
     if not np.isfinite(rows).all():
         raise DataError(f"{where}: a box has a value that is not finite")
-    if not rows.any():  # the row of zeros of a picture without faces
+    if not rows.any():  # a picture without faces has a row of zeros
         return ()
     return tuple(
         Box((x, y, x + width, y + height), CLASS, bool(flag), f"{where}: face {i + 1}")

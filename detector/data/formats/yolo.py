@@ -1,9 +1,9 @@
-"""YOLO: a label file a picture (``labels``), described by a data.yaml (``data_yaml``) or by nothing.
+"""YOLO: one label file per picture (``labels``), with a data.yaml (``data_yaml``) or without one.
 
-The layouts are ultralytics' (``images/train`` beside ``labels/train``), Roboflow's exports (``train/images``,
+Four layouts are read: ultralytics' (``images/train`` beside ``labels/train``), Roboflow's exports (``train/images``,
 ``valid/images``, ``test/images``), darknet's and LabelImg's (label files beside the pictures, names in ``classes.txt``
-or ``obj.names``), and this project's own. A picture without a label file has no object, as in ultralytics. Boxes are
-taken to be those of the upright picture, as ultralytics takes them.
+or ``obj.names``), and this project's own. As in ultralytics, a picture without a label file has no objects, and boxes
+refer to the upright picture.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
 
 @dataclass(frozen=True)
 class _Source:
-    """A data set's pictures with their splits, and what its description says of them."""
+    """A data set's pictures with their splits, and its description."""
 
     found: tuple[tuple[Path, str | None], ...]
     classes: tuple[str, ...]
     yaml: DataYaml | None
 
     def label_file(self, picture: Path) -> Path:
-        """By the trainer's rule; without a data.yaml also beside the picture, as LabelImg leaves them."""
+        """The label file by ultralytics' rule; without a data.yaml also beside the picture, as LabelImg writes it."""
         mirrored, beside = label_file(picture), picture.with_suffix(".txt")
         return beside if self.yaml is None and beside.is_file() and not mirrored.is_file() else mirrored
 
@@ -47,10 +47,10 @@ class _Source:
 def read_yolo(path: Path, given: Path | None = None) -> Annotations:
     """Read a data.yaml, or a folder with or without one.
 
-    Without class names the classes are called by their numbers.
+    Without class names, the classes are named by their numbers.
 
     Raises:
-        DataError: what is wrong, with file and line.
+        DataError: the labels are invalid; the message names file and line.
     """
     yaml = path if path.is_file() else find_data_yaml(path)
     source = _described(yaml, Pictures(path, given)) if yaml is not None else _bare(path, given)
@@ -85,7 +85,7 @@ def _described(path: Path, pictures: Pictures) -> _Source:
     found = []
     for split, places in yaml.places.items():
         if split == "test" and not any(kind_of(place) for place in places):
-            continue  # exports name a test folder that they do not have
+            continue  # exports may name a test folder that does not exist
         for place in places:
             pictures.require_within(place, f"{path}: {split}")
         for picture in yaml.pictures(split):
@@ -138,8 +138,8 @@ def orphaned_labels(used: set[Path], folders: Iterable[Path] = ()) -> list[Path]
     """Label files that belong to no picture.
 
     Args:
-        used: those that belong to one; their folders are looked through.
-        folders: looked through with all that is below them.
+        used: label files of pictures; their folders are searched.
+        folders: searched recursively.
     """
     beside = {path.parent for path in used if path.parent.is_dir()}
     found = {path for folder in beside for path in folder.glob("*.txt")}
@@ -148,8 +148,7 @@ def orphaned_labels(used: set[Path], folders: Iterable[Path] = ()) -> list[Path]
 
 
 def _is_label_file(path: Path) -> bool:
-    """Whether a text file is empty or its first line is made of numbers: a README or a list of pictures may lie there
-    too."""
+    """Whether a text file is empty or starts with numbers, unlike a README or a list of pictures."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             parts = file.readline(10_000).split()
