@@ -121,7 +121,7 @@ def _clear(run: Path, before: set[Path] | None) -> None:
 
 def _how_to_go_on(run: Path, trained: bool) -> str:
     if not (run / "weights" / "last.pt").is_file():
-        return f"{run}: stopped before its first step; nothing was kept"
+        return f"{run}: stopped before its first checkpoint; nothing was kept"
     at = "training is over, its release is not" if trained else "the last checkpoint is written"
     return f"{run}: stopped; {at}; go on with: facepipe train-detector --resume --name {shlex.quote(run.name)}"
 

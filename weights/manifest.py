@@ -116,7 +116,7 @@ class OrdinalAttribute(ClassesBase):
 
 
 class NumericAttribute(AttributeBase):
-    """A number: a distribution over bins, read as its expectation (DEX, Rothe et al. 2015), or one linear output.
+    """A number: the mean or median of a distribution over bins (DEX, Rothe et al. 2015), or one linear output.
 
     Column ``<name>`` holds the number; ``<name>_lo`` and ``<name>_hi`` hold a closed range if only that is known.
     """

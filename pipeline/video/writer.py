@@ -93,7 +93,7 @@ class VideoWriter:
             time: seconds from the start, later than the previous frame.
 
         Raises:
-            FacepipeError: a frame of another size or shape, or the file cannot be written.
+            FacepipeError: the file cannot be written.
         """
         try:
             if self._stream is None:
