@@ -100,7 +100,7 @@ def _train_and_release(
         published = release_run(run, checkpoint, options)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
-            report(_how_to_go_on(run, trained))
+            report(_resume_hint(run, trained))
         if not resumed and not (run / "weights" / "last.pt").is_file():
             _clear(run, before)
         raise
@@ -119,7 +119,7 @@ def _clear(run: Path, before: set[Path] | None) -> None:
         run.rmdir()
 
 
-def _how_to_go_on(run: Path, trained: bool) -> str:
+def _resume_hint(run: Path, trained: bool) -> str:
     if not (run / "weights" / "last.pt").is_file():
         return f"{run}: stopped before its first checkpoint; nothing was kept"
     at = "training is over, its release is not" if trained else "the last checkpoint is written"

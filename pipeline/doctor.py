@@ -120,12 +120,12 @@ class Child:
 
 def examine() -> Iterator[Finding]:
     """Run all checks, in the order in which they depend on each other."""
-    yield from look_at_packages()
-    imports = list(look_at_imports())
+    yield from check_packages()
+    imports = list(check_imports())
     yield from imports
-    yield from look_at_machine()
-    yield from look_at_models(runs=all(each.level != "wrong" for each in imports))
-    yield from look_at_extras()
+    yield from check_machine()
+    yield from check_models(runs=all(each.level != "wrong" for each in imports))
+    yield from check_extras()
 
 
 def in_a_process(code: str) -> Child:
@@ -152,7 +152,7 @@ def in_a_process(code: str) -> Child:
         return Child(None, f"said {done.stdout[-200:]!r}")
 
 
-def look_at_packages() -> Iterator[Finding]:
+def check_packages() -> Iterator[Finding]:
     """Check facepipe, Python, facepipe's requirements, and packages that clash."""
     version, here = installed("facepipe"), Path(__file__).resolve().parents[1]
     if version is None:
@@ -236,7 +236,7 @@ def _wanted(package: str) -> str:
     return next((text(each) for each in requirements() if each.name == package and each.marker is None), package)
 
 
-def look_at_imports() -> Iterator[Finding]:
+def check_imports() -> Iterator[Finding]:
     """Check that the compiled modules can be imported, each in a separate process."""
     for package, module in MODULES.items():
         child = in_a_process(f"import json, {module}; print(json.dumps(str(getattr({module}, '__file__', ''))))")
@@ -251,7 +251,7 @@ def look_at_imports() -> Iterator[Finding]:
         yield Finding(PACKAGES, f"import {module}", "wrong", child.error, remedy)
 
 
-def look_at_machine() -> Iterator[Finding]:
+def check_machine() -> Iterator[Finding]:
     """Check processors, memory and execution providers."""
     from ..core.cpu import has_vnni, usable_cpus
 
@@ -306,7 +306,7 @@ def _memory() -> tuple[int | None, int | None]:
     return min(int(free) * 1024, limit or 2**60), limit
 
 
-def look_at_models(runs: bool = True) -> Iterator[Finding]:
+def check_models(runs: bool = True) -> Iterator[Finding]:
     """Verify every release, and run those in use.
 
     Args:
@@ -317,7 +317,7 @@ def look_at_models(runs: bool = True) -> Iterator[Finding]:
     from ..weights.store import PACKAGE_ROOT, find, user_root
     from ..weights.store import installed as releases
 
-    def how_to_mend(folder: Path) -> str:
+    def fix_command(folder: Path) -> str:
         if folder.is_relative_to(PACKAGE_ROOT):
             return "install facepipe again  (in a clone: git checkout -- weights && pip install --no-deps .)"
         return f"rm -r '{folder}', then publish or pull that version again"
@@ -338,11 +338,11 @@ def look_at_models(runs: bool = True) -> Iterator[Finding]:
         except (WeightsError, OSError) as error:
             runs = runs and not needed
             told = str(error) if isinstance(error, WeightsError) else f"{release.folder}: {error}"
-            yield Finding(MODELS, what, "wrong" if needed else "note", told, how_to_mend(release.folder))
+            yield Finding(MODELS, what, "wrong" if needed else "note", told, fix_command(release.folder))
         else:
             yield Finding(MODELS, what, "ok", f"verified{', in use' if needed else ''}: {release.folder}")
     for bad in broken:
-        yield Finding(MODELS, f"{bad.stage} {bad.label}", "note", bad.reason, how_to_mend(bad.folder))
+        yield Finding(MODELS, f"{bad.stage} {bad.label}", "note", bad.reason, fix_command(bad.folder))
     root = user_root()
     nearest = next(each for each in (root, *root.parents) if each.exists())
     if not os.access(nearest, os.W_OK):
@@ -363,7 +363,7 @@ def _smoke() -> Finding:
     return Finding(MODELS, "a frame through both", "ok", told)
 
 
-def look_at_extras() -> Iterator[Finding]:
+def check_extras() -> Iterator[Finding]:
     """Check which optional parts are installed, which commands need them, and how to install the missing ones."""
     extras: dict[str, list[Requirement]] = {}
     for each in requirements():

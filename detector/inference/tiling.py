@@ -52,11 +52,11 @@ def add_tiles(
         The detections of the frame, boxes in its pixels.
     """
     height, width = frame.shape[:2]
-    tiled, gaps = look_at_tiles(frame, detect, side, whole.classes)
+    tiled, gaps = detect_tiles(frame, detect, side, whole.classes)
     return join(whole, tiled, gaps, (width, height), side * OVERLAP, imgsz / max(height, width), iou, max_detections)
 
 
-def look_at_tiles(
+def detect_tiles(
     frame: np.ndarray, detect: Detect, side: int, classes: tuple[str, ...]
 ) -> tuple[Detections, np.ndarray]:
     """Detect in overlapping tiles of a frame; duplicates and partial boxes are included.
@@ -120,7 +120,7 @@ def join(
     Args:
         whole: detections of one pass over the frame.
         tiled: detections of the tiles, boxes in pixels of the frame.
-        gaps: shape (n, 4), from each box of ``tiled`` to the edges of its tile, as from ``look_at_tiles``.
+        gaps: shape (n, 4), from each box of ``tiled`` to the edges of its tile, as from ``detect_tiles``.
         size: width and height of the frame.
         overlap: of neighbouring tiles, in pixels of the frame.
         scale: of the pass over the whole frame: input pixels per frame pixel.

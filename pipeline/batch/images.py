@@ -309,7 +309,7 @@ class DetectRun:
             raise FacepipeError(f"{path}: cannot be written ({error.strerror or error}){kept}") from error
 
 
-def tell_where_it_stands(run: DetectRun | None, done: int, total: int) -> str:
+def progress_text(run: DetectRun | None, done: int, total: int) -> str:
     """The message for a run that did not finish.
 
     Args:

@@ -18,7 +18,7 @@ from ..outputs.names import shared_folder
 from ..outputs.options import Outputs
 from ..pipeline import Pipeline
 from ..video.options import VideoOptions
-from .images import DetectRun, look_back, named_one_by_one, run_settings, tell_where_it_stands
+from .images import DetectRun, look_back, named_one_by_one, progress_text, run_settings
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def run_job(job: DetectJob) -> bool:
                 failed = _all(run, job, found, screen)
         except (KeyboardInterrupt, FacepipeError) as stop:
             if isinstance(stop, KeyboardInterrupt) or (run is not None and run.journal):
-                note(tell_where_it_stands(run, screen.pictures, len(found.pictures)), ERROR)
+                note(progress_text(run, screen.pictures, len(found.pictures)), ERROR)
             raise
     if job.run.timing or Verbosity.level >= DEBUG:
         parts = {"import": imported, **pipeline.stopwatch.seconds, "total": time.perf_counter() - STARTED}

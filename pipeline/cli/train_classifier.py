@@ -12,7 +12,7 @@ import typer
 from ..console import console
 from ._app import App
 from ._options import Region, read_terms, typed
-from .train_detector import refuse_closed, tell_exported, train_and_tell
+from .train_detector import print_exported, refuse_closed, train_and_report
 
 if TYPE_CHECKING:
     from ...classifier.config.recipe import Recipe
@@ -182,11 +182,11 @@ def train_classifier(
             None if begun.region is None else begun.region.value,
         )
     folder = RUNS / (name or Path(learnt.recipe).stem)
-    published = train_and_tell(
+    published = train_and_report(
         folder, lambda: train(folder, options, new, ending, lambda line: print(line, flush=True))
     )
     if published is None:
-        tell_exported(folder)
+        print_exported(folder)
     print(f"its curves: {folder / 'curves.png'}; beside other runs: facepipe compare {folder.name} OTHER")
 
 

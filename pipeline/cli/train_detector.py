@@ -14,7 +14,7 @@ import typer
 from ...core.errors import TrainingError
 from ..console import exit_code, terminable
 from ._options import typed
-from .weights import exported_at, print_comparison, print_published, telling_worse
+from .weights import exported_at, print_comparison, print_published, reporting_worse
 
 if TYPE_CHECKING:
     from ...weights.publish import Published
@@ -143,13 +143,13 @@ def train_detector(
         refuse_closed(given - RESUMING)
         changes = {key: value for key, value in settings.items() if key in given or key == "overrides"}
         anew = {key: release[key] for key in release if RELEASE_OPTIONS[key] in given}
-        train_and_tell(run, lambda: resume_detector(run, changes, anew))
+        train_and_report(run, lambda: resume_detector(run, changes, anew))
         return
     settings |= vars(fixed)
     settings["start"] = str(Path(fixed.start).resolve()) if Path(fixed.start).exists() else fixed.start
     settings["batch"] = None if fixed.batch == "auto" else _whole_number("--batch", fixed.batch)
     settings["augmentation"] = read_recipe(fixed.augmentation).to_dict()
-    train_and_tell(run, lambda: train(run, DetectorSettings(**settings), ReleaseOptions(**release)))
+    train_and_report(run, lambda: train(run, DetectorSettings(**settings), ReleaseOptions(**release)))
 
 
 def refuse_closed(options: set[str]) -> None:
@@ -159,11 +159,11 @@ def refuse_closed(options: set[str]) -> None:
         raise typer.BadParameter(f"{names}: a resumed run keeps its settings; start a new one from its weights")
 
 
-def train_and_tell(run: Path, train: Callable[[], Published | None]) -> Published | None:
+def train_and_report(run: Path, train: Callable[[], Published | None]) -> Published | None:
     """Train, and print what was published, or how the export compares; an interruption becomes its exit code."""
     before = exported_at(run)
     try:
-        with terminable(), telling_worse():
+        with terminable(), reporting_worse():
             published = train()
     except KeyboardInterrupt as interruption:
         raise typer.Exit(exit_code(interruption)) from None
@@ -204,10 +204,10 @@ def export_detector(
         false_alarms=FALSE_ALARMS if false_alarms is None else false_alarms,
     )
     release_run(run, run / "weights" / f"{checkpoint.value}.pt", options, data=data)
-    tell_exported(run)
+    print_exported(run)
 
 
-def tell_exported(run: Path) -> None:
+def print_exported(run: Path) -> None:
     """Print where a run's export is, and what to do with it."""
     print(
         f"{run / 'export'}: a working release; publish it with: "

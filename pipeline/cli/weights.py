@@ -209,7 +209,7 @@ def publish(
     for remark in measure_baselines(run, split_name("classifier", version)[0] if "@" in version else None):
         print(f"note: {remark}")
     choices = Choices(version, _notes(notes), replace, most_loss, force, use)
-    with telling_worse():
+    with reporting_worse():
         print_published(publish_run(run, choices))
 
 
@@ -251,7 +251,7 @@ def print_published(published: Published) -> None:
 
 
 @contextmanager
-def telling_worse() -> Iterator[None]:
+def reporting_worse() -> Iterator[None]:
     """Within it, a model that is refused for being worse is shown beside those that it is measured against."""
     from ...weights.rivals import WorseError
 

@@ -86,11 +86,11 @@ def run_ray_job(job: RayJob) -> bool:
         with unwrapped():
             counts = run.all()
     except KeyboardInterrupt:
-        note(run.where_it_stands())
+        note(run.progress_text())
         raise
     except FacepipeError:
         if run.begun:
-            note(run.where_it_stands())
+            note(run.progress_text())
         raise
     console().print(
         f"{counted(counts.pictures, 'picture')}, {counted(counts.faces, 'face')}, {counts.failed:,} failed{run.rate()}"
@@ -184,7 +184,7 @@ class _Run:
         """Pictures per second in this run."""
         return f"; {self._new.pictures / self._seconds:.1f} pictures/s" if self._new.pictures else ""
 
-    def where_it_stands(self) -> str:
+    def progress_text(self) -> str:
         """The message for a run that did not finish."""
         try:  # workers may have written parts we have not heard of
             done = len({block.name for block in self._blocks} & self._folder.names())

@@ -119,7 +119,7 @@ def _operating_points(bits: _Bits) -> None:
     if bits.take(1):  # timing
         bits.take(64)
         if bits.take(1):
-            _pass_over_uvlc(bits)
+            _skip_uvlc(bits)
         if bits.take(1):  # decoder model
             delay = bits.take(5) + 1
             bits.take(42)
@@ -134,7 +134,7 @@ def _operating_points(bits: _Bits) -> None:
             bits.take(4)
 
 
-def _pass_over_uvlc(bits: _Bits) -> None:
+def _skip_uvlc(bits: _Bits) -> None:
     zeros = 0
     while not bits.take(1):
         zeros += 1

@@ -146,7 +146,7 @@ def verify(
     """
     report = Report(str(path))
     for each in read_recorded(path):
-        reason = _passed_over(each, options)
+        reason = _skip_reason(each, options)
         if reason is None:
             report.pictures += 1
         else:
@@ -162,7 +162,7 @@ def verify(
     return report
 
 
-def _passed_over(recorded: Recorded, options: VerifyOptions) -> str | None:
+def _skip_reason(recorded: Recorded, options: VerifyOptions) -> str | None:
     """Why a result cannot be reproduced; None if it can."""
     source = recorded.source
     if source is None:
@@ -180,7 +180,7 @@ def _sample(path: Path, options: VerifyOptions, report: Report) -> Iterator[Reco
     if options.sample is not None and options.sample < report.pictures:
         report.seed = options.seed
         chosen = set(random.Random(options.seed).sample(range(report.pictures), options.sample))
-    pictures = (each for each in read_recorded(path) if _passed_over(each, options) is None)
+    pictures = (each for each in read_recorded(path) if _skip_reason(each, options) is None)
     for number, each in enumerate(pictures):
         if chosen is None or number in chosen:
             yield each

@@ -12,11 +12,9 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from facepipe.pipeline import doctor as doctor
-from facepipe.pipeline import doctor as doctor_machine
-from facepipe.pipeline import doctor as doctor_packages
+from facepipe.pipeline import doctor
 from facepipe.pipeline.cli import main
-from facepipe.pipeline.doctor import Child, Finding, in_a_process, look_at_models
+from facepipe.pipeline.doctor import Child, Finding, check_models, in_a_process
 
 HEALTHY = {
     "facepipe": "0.3.0", "numpy": "2.4.0", "opencv-python": "5.0.0", "simplejpeg": "1.9.0",
@@ -49,9 +47,9 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> Packages:
             version(name)
             return [f"torch=={vision}", "numpy"] if name == "torchvision" else list(requires or ())
 
-        monkeypatch.setattr(doctor_packages.metadata, "version", version)
-        monkeypatch.setattr(doctor_packages.metadata, "requires", wanted)
-        monkeypatch.setattr(doctor_packages, "__version__", "0.3.0")
+        monkeypatch.setattr(doctor.metadata, "version", version)
+        monkeypatch.setattr(doctor.metadata, "requires", wanted)
+        monkeypatch.setattr(doctor, "__version__", "0.3.0")
 
     return pretend
 
@@ -62,7 +60,7 @@ def by_name(findings: Iterable[Finding]) -> dict[str, Finding]:
 
 def test_well(packages: Packages) -> None:
     packages()
-    found = by_name(doctor_packages.look_at_packages())
+    found = by_name(doctor.check_packages())
     assert {"facepipe", "Python", *HEALTHY} == set(found)
     assert {each.level for each in found.values()} == {"ok"}
     assert not any(each.remedy for each in found.values())
@@ -100,7 +98,7 @@ def test_faults(
     packages: Packages, changes: dict[str, str | None], what: str, level: str, told: str, remedy: str
 ) -> None:
     packages(**changes)
-    finding = by_name(doctor_packages.look_at_packages())[what]
+    finding = by_name(doctor.check_packages())[what]
     assert finding.level == level
     assert told in finding.told
     assert finding.remedy == remedy
@@ -108,18 +106,18 @@ def test_faults(
 
 def test_a_torch_that_fits(packages: Packages) -> None:
     packages(torch="2.9.0+cu128", torchvision="0.24.0")
-    assert "torch and torchvision" not in by_name(doctor_packages.look_at_packages())
+    assert "torch and torchvision" not in by_name(doctor.check_packages())
 
 
 def test_extras(packages: Packages) -> None:
     packages(torch="2.9.0")
-    found = by_name(doctor_packages.look_at_extras())
+    found = by_name(doctor.check_extras())
     assert set(found) == {"parquet", "train"}  # dev is no user's; what only Windows needs is not asked for here
     assert (found["parquet"].level, found["parquet"].remedy) == ("absent", "pip install 'facepipe[parquet]'")
     assert found["parquet"].told.startswith("not installed (for detect --parquet")
     assert found["train"].told.startswith("lacks keras")
     packages(torch="2.9.0", keras="2.0", pyarrow="20")
-    found = by_name(doctor_packages.look_at_extras())
+    found = by_name(doctor.check_extras())
     assert found["parquet"].level == "ok"
     assert (found["train"].level, found["train"].told[:20]) == ("note", "keras>=3.10 is wante")
 
@@ -127,17 +125,17 @@ def test_extras(packages: Packages) -> None:
 def test_an_extra_that_names_others(packages: Packages) -> None:
     requires = ['keras>=3; extra == "one"', 'facepipe[one] ; extra == "two"', 'torch; extra == "two"']
     packages(requires, torch="2.9.0")
-    found = by_name(doctor_packages.look_at_extras())
+    found = by_name(doctor.check_extras())
     assert set(found) == {"one", "two"}
     assert found["two"].told.startswith("lacks keras")
     packages(requires, torch="2.9.0", keras="3.1")
-    assert by_name(doctor_packages.look_at_extras())["two"].level == "ok"
+    assert by_name(doctor.check_extras())["two"].level == "ok"
 
 
 def test_without_own_metadata(packages: Packages) -> None:
     packages(requires=None, facepipe=None)
-    assert {each.name for each in doctor_packages.requirements()} == set(doctor_packages.CORE)
-    assert by_name(doctor_packages.look_at_packages())["numpy"].level == "ok"
+    assert {each.name for each in doctor.requirements()} == set(doctor.CORE)
+    assert by_name(doctor.check_packages())["numpy"].level == "ok"
 
 
 @pytest.mark.parametrize(
@@ -151,8 +149,8 @@ def test_without_own_metadata(packages: Packages) -> None:
 def test_an_import_that_fails(packages: Packages, monkeypatch: pytest.MonkeyPatch, error: str, remedy: str) -> None:
     packages()
     answer = lambda code: Child(None, error) if "cv2" in code else Child("here")  # noqa: E731
-    monkeypatch.setattr(doctor_packages, "in_a_process", answer)
-    found = by_name(doctor_packages.look_at_imports())
+    monkeypatch.setattr(doctor, "in_a_process", answer)
+    found = by_name(doctor.check_imports())
     assert [each.level for each in found.values()] == ["ok", "wrong", "ok"]
     assert found["import cv2"].told == error
     assert found["import cv2"].remedy.startswith(remedy)
@@ -168,7 +166,7 @@ def test_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_models(tiny_weights: Path) -> None:
-    found = by_name(look_at_models())
+    found = by_name(check_models())
     assert found["detector 99.0.0"].level == found["classifier 99.0.0"].level == "ok"
     assert "in use" in found["detector 99.0.0"].told
     assert found["a frame through both"].level == "ok"
@@ -183,32 +181,32 @@ def test_broken_models(tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.M
     (root / "detector" / "0.0.7" / "manifest.json").write_text("{}")
     model = root / "classifier" / "99.0.0" / "model.onnx"
     model.write_bytes(model.read_bytes()[:-1] + b"x")
-    found = by_name(look_at_models())
+    found = by_name(check_models())
     assert found["detector 0.0.7"].level == "note"  # nobody uses it
     assert found["classifier 99.0.0"].level == "wrong"
     assert "not the file that was released" in found["classifier 99.0.0"].told
     assert found["classifier 99.0.0"].remedy.startswith(f"rm -r '{root / 'classifier' / '99.0.0'}'")
     assert found["a frame through both"].told == "not tried: something above is wrong"
     (root / "current.json").write_text('{"detector": "5.0.0"}')
-    found = by_name(look_at_models())
+    found = by_name(check_models())
     assert found["detector in use"].level == "wrong"
     assert "5.0.0" in found["detector in use"].told
 
 
 def test_a_gpu_that_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_machine.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/usr/bin/{name}")
     cpu, gpu = ["CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(doctor_machine, "in_a_process", lambda code: Child([cpu, "1.30"]))
-    found = by_name(doctor_machine.look_at_machine())
+    monkeypatch.setattr(doctor, "in_a_process", lambda code: Child([cpu, "1.30"]))
+    found = by_name(doctor.check_machine())
     assert found["providers"].level == "note"
     assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in found["providers"].remedy
-    monkeypatch.setattr(doctor_machine, "in_a_process", lambda code: Child([gpu, "1.30"]))
-    assert by_name(doctor_machine.look_at_machine())["providers"].told == "CUDA, CPU"
+    monkeypatch.setattr(doctor, "in_a_process", lambda code: Child([gpu, "1.30"]))
+    assert by_name(doctor.check_machine())["providers"].told == "CUDA, CPU"
 
 
 def test_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_machine, "_memory", lambda: (200 * 2**20, 2**30))
-    memory = by_name(doctor_machine.look_at_machine())["memory"]
+    monkeypatch.setattr(doctor, "_memory", lambda: (200 * 2**20, 2**30))
+    memory = by_name(doctor.check_machine())["memory"]
     assert (memory.level, memory.told) == ("note", "0.2 GiB free, 1.0 GiB for this container")
 
 

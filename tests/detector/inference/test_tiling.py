@@ -12,7 +12,7 @@ from facepipe import FaceDetector
 from facepipe.core.errors import MissingExtraError, WeightsError
 from facepipe.detector.inference.boxes import Detections
 from facepipe.detector.inference.preprocessing import letterbox
-from facepipe.detector.inference.tiling import OVERLAP, add_tiles, gaps_to_edges, join, look_at_tiles
+from facepipe.detector.inference.tiling import OVERLAP, add_tiles, detect_tiles, gaps_to_edges, join
 from facepipe.weights.release import Release
 
 FRAME = (1000, 800)
@@ -136,10 +136,10 @@ def test_the_parts_are_there_before_they_are_dropped() -> None:
     pytest.importorskip("supervision", reason="needs the extra tiles")
     frame = np.zeros((200, 200, 3), np.uint8)
     frame[60:70, 120:136] = 255  # the first tile ends at 128
-    tiled, gaps = look_at_tiles(frame, Rectangles().detect_whole, 128, ("face", "head"))
+    tiled, gaps = detect_tiles(frame, Rectangles().detect_whole, 128, ("face", "head"))
     assert sorted(tiled.boxes.astype(int).tolist()) == [[120, 60, 128, 70], [120, 60, 136, 70]]
     assert gaps.min(axis=1).tolist().count(0) == 1
-    empty, none = look_at_tiles(frame * 0, Rectangles().detect_whole, 128, ("face", "head"))
+    empty, none = detect_tiles(frame * 0, Rectangles().detect_whole, 128, ("face", "head"))
     assert len(empty) == len(none) == 0
 
 
