@@ -1,6 +1,6 @@
 """The pictures that detector 1.1.0 went on from 1.0.0 with: one data set out of several folders.
 
-    python benchmarks/detector_set.py PACK --wider DIR --negatives DIR --faces mtfl=DIR … --out set
+    python benchmarks/detector_set.py PACK --wider DIR --negatives DIR --faces mtfl=DIR … --out set --finish finish
 
 PACK is a data set as ``facepipe data convert`` writes it, with WIDER's pictures, SCUT-HEAD's, mask853's and negatives;
 ``--wider`` holds WIDER's training pictures at 1,024 pixels (``images``, ``labels``, ``ignore``), in place of PACK's
@@ -11,6 +11,9 @@ face each. Added are:
   finds on the picture shrunk to 180 pixels, where a portrait looks like a face in a room; boxes of which it is unsure
   become ignore regions. A head counts only where it goes round the face, else heads are not labelled in that picture.
 - **pictures of nothing**: plain, graded, smooth and noisy ones of five shapes, and soft blots.
+
+``--finish`` makes a second set of the same pictures for the last part of the training: SCUT-HEAD's training pictures
+three times, and only some of those that were added.
 """
 
 from __future__ import annotations
@@ -40,6 +43,9 @@ TAKEN = {"mtfl": 2600, "helen_afw": 1500, "fairface": 2400}
 """Portraits looked at of each source; of another one 2,000."""
 ALONE, ALONE_FACES_ONLY, SHEETS = 1400, 300, 260
 NEGATIVES, NOTHING = 1600, 500
+FINISH = {"portrait": 700, "portrait_face": 150, "sheets": 300, "negatives_further": 900, "nothing": 250}
+"""Training pictures of the second set, by source; all of the others."""
+REPEATED = {"scut_head": 3}
 Box = tuple[float, float, float, float]
 
 
@@ -251,12 +257,34 @@ def nothing(number: int, rng: np.random.Generator) -> np.ndarray:
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
+def write_finish(first: Writer, folder: Path) -> None:
+    """Write the second set, out of the pictures of the first."""
+    second, draw = Writer(folder), random.Random(9)
+    by_source: dict[tuple[str, str], list[Path]] = {}
+    labelled: dict[str, str] = {}
+    for row in first.rows:
+        by_source.setdefault((str(row["source"]), str(row["split"])), []).append(Path(str(row["file"])))
+        labelled[str(row["file"])] = str(row["labelled_classes"])
+    for (source, split), paths in by_source.items():
+        if source in FINISH:
+            paths = draw.sample(paths, min(len(paths), FINISH[source]))
+        for again in range(REPEATED.get(source, 1) if split == "train" else 1):
+            for path in paths:
+                labels, ignored = (
+                    text_of(first.folder / kind / split / f"{path.stem}.txt") for kind in ("labels", "ignore")
+                )
+                stem = f"{path.stem}_again{again}" if again else path.stem
+                second.add(first.folder / path, stem, source, labelled[str(path)], labels, ignored, split)
+    second.finish()
+
+
 def main(
     pack: Annotated[Path, typer.Argument(help="A data set with pictures of all the other sources.")],
     wider: Annotated[Path, typer.Option(help="WIDER's training pictures.")],
     negatives: Annotated[Path, typer.Option(help="Photographs of nobody.")],
     faces: Annotated[list[str], typer.Option(help="Pictures of one face each, NAME=FOLDER; repeatable.")],
     out: Annotated[Path, typer.Option(help="New folder.")],
+    finish: Annotated[Path | None, typer.Option(help="New folder of the second set.")] = None,
     detector: Annotated[str, typer.Option(help="Finds the portraits' boxes.")] = "1.0.0",
 ) -> None:
     """Make a data set for going on with the training of the detector."""
@@ -275,6 +303,8 @@ def main(
         folders = {name: Path(folder) for name, _, folder in (each.partition("=") for each in faces)}
         add_portraits(writer, FaceDetector(detector, confidence=UNSURE, imgsz=CANVAS), folders, rng)
         writer.finish()
+        if finish is not None:
+            write_finish(writer, finish)
     except (FacepipeError, OSError) as error:
         raise SystemExit(f"detector_set.py: {error}") from error
 
