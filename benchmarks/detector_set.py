@@ -19,6 +19,7 @@ three times, and only some of those that were added.
 from __future__ import annotations
 
 import csv
+import json
 import random
 import shutil
 from collections import Counter
@@ -46,6 +47,18 @@ NEGATIVES, NOTHING = 1600, 500
 FINISH = {"portrait": 700, "portrait_face": 150, "sheets": 300, "negatives_further": 900, "nothing": 250}
 """Training pictures of the second set, by source; all of the others."""
 REPEATED = {"scut_head": 3}
+ATTRIBUTE_SETS = "made of fairface (CC BY 4.0), mtfl and helen_afw (non-commercial research)"
+TERMS = {
+    "wider_train": "WIDER FACE: research; images belong to their owners",
+    "scut_head": "SCUT-HEAD: academic, non-commercial",
+    "mask853": "CC0 as far as known",
+    "negatives": "ImageNet / COCO / SUN terms",
+    "negatives_further": "of public repositories, terms of ImageNet, Kaggle and DeepTexture",
+    "nothing": "generated, CC0",
+    "portrait": ATTRIBUTE_SETS,
+    "portrait_face": ATTRIBUTE_SETS,
+    "sheets": ATTRIBUTE_SETS,
+}
 Box = tuple[float, float, float, float]
 
 
@@ -98,6 +111,7 @@ class Writer:
             table.writerows(self.rows)
         (self.folder / "data.yaml").write_text(
             "train: images/train\nval: images/val\nnames: {0: face, 1: head}\nlabelled: pictures.csv\nignore: ignore\n"
+            f"terms: {json.dumps(TERMS)}\n"
         )
         for (source, split), count in sorted(Counter((str(r["source"]), str(r["split"])) for r in self.rows).items()):
             print(f"{source} {split}: {count:,}")

@@ -211,7 +211,7 @@ def gc(
 def diff(
     versions: Annotated[
         list[str],
-        typer.Argument(metavar="A B", help="Two versions: detector@0.1.0 detector@1.0.0, or detector 0.1.0 1.0.0."),
+        typer.Argument(metavar="A B", help="Two versions: detector@1.0.0 detector@1.1.0, or detector 1.0.0 1.1.0."),
     ],
     everything: Annotated[bool, typer.Option("--all", help="Show every figure and every training setting.")] = False,
 ) -> None:
@@ -252,7 +252,7 @@ def _both(versions: list[str]) -> tuple[Release, Release]:
     if len(versions) == 3 and "@" not in versions[0]:
         versions = [f"{versions[0]}@{versions[1]}", f"{versions[0]}@{versions[2]}"]
     if len(versions) != 2:
-        raise WeightsError("name two versions, such as: facepipe weights diff detector@0.1.0 detector@1.0.0")
+        raise WeightsError("name two versions, such as: facepipe weights diff detector@1.0.0 detector@1.1.0")
     (stage, one), (other_stage, other) = (split_release(text) for text in versions)
     return find(stage, one), find(other_stage, other)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from facepipe import Pipeline, read_frame
 from facepipe.classifier.inference.attributes import ClassValue, NumericValue, PointsValue
-from facepipe.detector.evaluation.blank_pictures import KINDS, blank_picture
+from facepipe.detector.evaluation.blank_pictures import blank_picture
 from facepipe.weights.store import find, releases
 
 PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
@@ -23,8 +23,8 @@ def only_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shipped_files_are_the_released_ones() -> None:
     shipped = releases()
     assert {(release.stage, release.version) for release in shipped} >= {
-        ("detector", "0.1.0"),
         ("detector", "1.0.0"),
+        ("detector", "1.1.0"),
         ("classifier", "1.0.0"),
         ("classifier", "1.1.0"),
     }
@@ -34,8 +34,8 @@ def test_shipped_files_are_the_released_ones() -> None:
         assert all(data.terms for data in release.manifest.data)
     for newest in (find("detector"), find("classifier")):
         assert newest.folder.parent.parent.name == "weights"
-    assert (find("detector").version, find("classifier").version) == ("1.0.0", "1.1.0")
-    assert sum(entry.bytes for release in shipped for entry in release.manifest.files) <= 195e6
+    assert (find("detector").version, find("classifier").version) == ("1.1.0", "1.1.0")
+    assert sum(entry.bytes for release in shipped for entry in release.manifest.files) <= 216e6
 
 
 def test_the_sample_photograph() -> None:
@@ -77,10 +77,39 @@ def test_a_small_face_wears_no_mask(height: int) -> None:
 
 
 def test_pictures_of_nothing_hold_nobody() -> None:
-    """Detector 1.0.0 by itself sees a face in a third of them."""
+    """Detector 1.0.0 saw a face in a quarter of them; the pictures are others than those it was trained with since."""
     with Pipeline() as pipeline:
         for number in range(60):
             result = pipeline.run(blank_picture(number))
-            if KINDS[number % len(KINDS)] != "smooth":  # coarse blobs deceive it still, a few in a hundred
-                assert not result.faces, number
-                assert not result.heads, number
+            assert not result.faces, number
+            assert not result.heads, number
+
+
+@pytest.mark.parametrize("degrees", range(0, 360, 30))
+def test_a_face_turned_by_any_angle_is_found(degrees: int) -> None:
+    """Detector 1.0.0 misses it at 90 and 270 degrees."""
+    turn = cv2.getRotationMatrix2D((226, 120), degrees, 1)
+    turn[:, 2] += (320 - 226, 320 - 120)  # the face comes to the middle
+    frame = cv2.warpAffine(read_frame(PHOTO), turn, (640, 640), borderMode=cv2.BORDER_REPLICATE)
+    with Pipeline() as pipeline:
+        boxes = [face.box for face in pipeline.run(frame).faces]
+    middles = np.array([((box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2) for box in boxes])
+    assert np.hypot(*(middles - 320).T).min() < 30
+
+
+@pytest.mark.parametrize("scale", [1, 3, 5])
+def test_a_portrait_has_a_head(scale: int) -> None:
+    """Detector 1.0.0 finds the face and no head."""
+    frame = cv2.resize(read_frame(PHOTO)[20:220, 140:310], None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    with Pipeline() as pipeline:
+        (face,) = pipeline.run(frame).faces
+    assert face.head is not None
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.6])
+def test_a_face_cut_by_the_frame_is_found(share: float) -> None:
+    photo = read_frame(PHOTO)
+    left, top = 181 + round(share * 90), 61 + round(share * 118)
+    with Pipeline() as pipeline:
+        for part in (photo[40:220, left : left + 180], photo[top : top + 200, 130:330]):
+            assert pipeline.run(cv2.resize(part, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)).faces

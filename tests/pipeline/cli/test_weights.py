@@ -99,7 +99,7 @@ def test_use_and_back(run: Callable, tmp_path: Path) -> None:
     assert marked(run("list")[1]) == {("detector", "99.0.0"), ("classifier", "99.0.0")}
     code, _, err = run("use", "detector", "1.2.3")
     assert code == 2
-    assert "there are: 0.1.0" in err
+    assert "there are: 1.0.0" in err
 
 
 def test_list_goes_on_when_the_chosen_version_is_gone(run: Callable, tmp_path: Path) -> None:
