@@ -171,4 +171,4 @@ def test_a_picture_that_fails_later_is_one_row(large_photo: Path, monkeypatch: p
         results = pipeline.run([large_photo, small])
     assert "at its full size" in str(results[0].error)
     assert results[1].error is None
-    assert len(results[1].faces) == 1
+    assert results[1].faces

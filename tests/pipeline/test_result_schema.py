@@ -74,9 +74,7 @@ def test_every_field_is_described_as_it_is() -> None:
     assert "features" not in face
     assert face["head"]["description"] == "Index into the result's heads of the head that the face lies in."
     assert face["confidence"]["description"].startswith("The detector's, 0 to 1")
-    assert told["$defs"]["ClassValue"]["properties"]["value"]["description"].startswith(
-        "None where probability is below"
-    )
+    assert told["$defs"]["ClassValue"]["properties"]["value"]["description"].startswith("None if probability is below")
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
