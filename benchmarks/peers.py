@@ -28,7 +28,7 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 import typer
-from facepipe.core.errors import FacepipeError
+from facepipe.core.errors import FacepipeError, ImageError
 from facepipe.detector.evaluation.baselines import open_baseline
 from facepipe.weights.session import open_session
 from study.rounds import interleave
@@ -79,13 +79,29 @@ class GenderAge:
         return ("female", "male")[int(scores[:2].argmax())], round(float(scores[2]) * 100)
 
 
+def imread(file: str) -> np.ndarray:
+    """A picture as others' examples read it: BGR, uint8, (height, width, 3).
+
+    Raises:
+        ImageError: OpenCV cannot read it.
+    """
+    frame = cv2.imread(file)
+    if frame is None:
+        raise ImageError(f"{file}: OpenCV cannot read it")
+    return frame
+
+
 def ours(kind: str) -> Work:
     """facepipe with the versions in use."""
     from facepipe import FaceDetector, Pipeline
 
     if kind == "detector":
         detector = FaceDetector()
-        return lambda files: sum(len(detector.detect([cv2.imread(file)])[0].of("face")) for file in files)
+
+        def faces_of(file: str) -> int:
+            return len(detector.detect([imread(file)])[0].of("face"))
+
+        return lambda files: sum(map(faces_of, files))
     pipeline = Pipeline()
     if kind == "facepipe":
         return lambda files: sum(len(pipeline.run(file).faces) for file in files)
@@ -100,7 +116,7 @@ def other(kind: str, *paths: str) -> Work:
     def work(files: list[str]) -> int:
         count = 0
         for file in files:
-            frame = cv2.imread(file)
+            frame = imread(file)
             faces = found.detect([frame])[0].boxes
             count += len(faces)
             if reader is not None:

@@ -12,6 +12,7 @@ import onnx
 import peers
 import pytest
 import typer
+from facepipe import read_frame
 from onnx import TensorProto, helper, numpy_helper
 
 SCRIPT = Path(peers.__file__)
@@ -50,7 +51,7 @@ def test_gender_and_age_are_read_of_half_again_the_box(genderage: Path) -> None:
 def test_a_table_of_all_sides(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
-    small = cv2.resize(cv2.imread(str(PHOTO)), (256, 256), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(read_frame(PHOTO), (256, 256), interpolation=cv2.INTER_AREA)
     for name in ("a.jpg", "b.png"):
         cv2.imwrite(str(folder / name), small)
     done = subprocess.run(
