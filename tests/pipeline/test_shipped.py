@@ -77,7 +77,7 @@ def test_a_small_face_wears_no_mask(height: int) -> None:
 
 
 def test_pictures_of_nothing_hold_nobody() -> None:
-    """Detector 1.0.0 saw a face in a quarter of them; the pictures are others than those it was trained with since."""
+    """Detector 1.0.0 by itself sees a face in a quarter of them; 1.1.0 was trained with others of these kinds."""
     with Pipeline() as pipeline:
         for number in range(60):
             result = pipeline.run(blank_picture(number))
