@@ -149,12 +149,12 @@ def train_classifier(
         settings = _resumed(folder, options, ending)
         if _is_released(folder, settings):
             report(
-                f"{folder}: the run is over and was released as asked, so nothing is left to do; --start "
+                f"{folder}: the run is finished and was released as asked, so nothing is left to do; --start "
                 f"{shlex.quote(str(folder))} begins another run from its weights"
             )
             return None
     elif (folder / SETTINGS).exists():
-        raise TrainingError(f"{folder}: holds a run already; --resume it, or choose another --name")
+        raise TrainingError(f"{folder}: already holds a run; --resume it, or choose another --name")
     name = options.classifier_name or "" if new is not None else settings.classifier_name
     wanted = _ending(ReleaseOptions() if new is not None else settings.release, ending)
     _check_release(name, wanted)
@@ -168,7 +168,7 @@ def train_classifier(
         seconds = _train(folder, settings, table, new is None, report)
     else:
         _record(folder, settings, table)
-    report(_what_comes(settings, table, seconds))
+    report(_next_steps(settings, table, seconds))
     from .export.release import release_run
 
     try:
@@ -227,7 +227,7 @@ def _check_release(name: str, wanted: ReleaseOptions) -> None:
         split_name("classifier", f"{name}@0.0.0")
     if wanted.version is not None:
         if not is_version(wanted.version):
-            raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {wanted.version!r}")
+            raise WeightsError(f"a version looks like 1.2.3 or 1.2.3-name, got {wanted.version!r}")
         check_target(place(writable_root(), "classifier", name, wanted.version), wanted.replace)
 
 
@@ -260,10 +260,10 @@ def _new_run(
     table.require_crops(crop)
     if faults := untrainable(table):
         for name, fault in faults.items():
-            report(f"left out: {name}: {fault}; label rows of it, or take it out of the schema")
+            report(f"left out: {name}: {fault}; label rows for it, or remove it from the schema")
         attributes = tuple(each for each in new.attributes if each.name not in faults)
         if not attributes:
-            raise DataError(f"{table.path}: the training rows teach no attribute of the schema")
+            raise DataError(f"{table.path}: no attribute of the schema can be learnt from the training rows")
         table = replace(
             table, attributes=attributes, targets={each.name: table.targets[each.name] for each in attributes}
         )
@@ -312,7 +312,7 @@ def _record(folder: Path, settings: Settings, table: FaceTable) -> None:
     settings.write(folder)
 
 
-def _what_comes(settings: Settings, table: FaceTable, seconds: float) -> str:
+def _next_steps(settings: Settings, table: FaceTable, seconds: float) -> str:
     """Describe the remaining work and its approximate duration, based on the validation time per crop."""
     from .evaluation.generalisation import ROWS
     from .evaluation.predictions import sides_of

@@ -56,15 +56,15 @@ def _quota() -> float | None:
     found: list[float] = []
     for folder in _cgroup_folders():
         try:
-            told, period = (folder / "cpu.max").read_text().split()[:2]
+            quota, period = (folder / "cpu.max").read_text().split()[:2]
         except (OSError, ValueError):
             try:
-                told = (folder / "cpu.cfs_quota_us").read_text().strip()
+                quota = (folder / "cpu.cfs_quota_us").read_text().strip()
                 period = (folder / "cpu.cfs_period_us").read_text().strip()
             except OSError:
                 continue
-        if told.isdigit() and period.isdigit() and int(period):
-            found.append(int(told) / int(period))
+        if quota.isdigit() and period.isdigit() and int(period):
+            found.append(int(quota) / int(period))
     return min(found) if found else None
 
 
@@ -94,8 +94,8 @@ def has_vnni() -> bool | None:
         flags = _linux_flags()
         return bool(flags & VNNI) if flags else None
     if sys.platform == "darwin":
-        return _mac_says()
-    return _numpy_says()
+        return _mac_has_vnni()
+    return _numpy_has_vnni()
 
 
 def _linux_flags() -> frozenset[str]:
@@ -108,20 +108,20 @@ def _linux_flags() -> frozenset[str]:
     return frozenset(line.group(1).split()) if line else frozenset()
 
 
-def _mac_says() -> bool | None:
+def _mac_has_vnni() -> bool | None:
     """Ask ``sysctl``: ``hw.optional.arm.*`` on Apple silicon, the features of CPUID leaf 7 on Intel."""
     names = ["hw.optional.arm.FEAT_DotProd", "hw.optional.arm.FEAT_I8MM", "machdep.cpu.leaf7_features"]
     if platform.machine() == "arm64":
         names.pop()
     try:
-        told = subprocess.run(["sysctl", "-n", *names], capture_output=True, text=True, timeout=5, check=False).stdout
+        output = subprocess.run(["sysctl", "-n", *names], capture_output=True, text=True, timeout=5, check=False).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    words = told.split()
+    words = output.split()
     return bool({"1", "AVX512VNNI"} & set(words)) if words else None
 
 
-def _numpy_says() -> bool | None:
+def _numpy_has_vnni() -> bool | None:
     """Look up numpy's table of CPU features.
 
     It has AVX512-VNNI and ARM's dot product, but not AVX-VNNI, so a missing feature on x86 proves nothing.

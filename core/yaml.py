@@ -59,7 +59,7 @@ def read_yaml(path: Path, error: type[FacepipeError] = DataError) -> Any:
         reason = "no such file" if isinstance(cause, FileNotFoundError) else getattr(cause, "strerror", None) or cause
         raise error(f"{path}: {reason}") from cause
     if len(content) > LARGEST:
-        raise error(f"{path}: too large: a YAML file may have {LARGEST:,} bytes")
+        raise error(f"{path}: too large: a YAML file may have at most {LARGEST:,} bytes")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
@@ -90,9 +90,9 @@ def parse_yaml(text: str, where: str, error: type[FacepipeError] = DataError) ->
         line = text.count("\n", 0, getattr(cause, "position", 0)) if mark is None else mark.line
         reason = getattr(cause, "problem", None) or getattr(cause, "reason", None) or str(cause)
         number, content = _line(text, line)
-        raise error(f"{where}: line {number}: not YAML: {' '.join(str(reason).split())}{content}") from cause
+        raise error(f"{where}: line {number}: not valid YAML: {' '.join(str(reason).split())}{content}") from cause
     except UnicodeError as cause:  # half of a surrogate pair
-        raise error(f"{where}: not YAML: not Unicode text ({cause})") from cause
+        raise error(f"{where}: not valid YAML: not Unicode text ({cause})") from cause
 
 
 def dump_yaml(content: Any) -> str:
@@ -160,7 +160,9 @@ def _check_bounds(yaml: ModuleType, events: Iterable[Any]) -> None:
     for event in events:
         if isinstance(event, yaml.AliasEvent):
             if event.anchor in open_anchors:
-                raise yaml.MarkedYAMLError(problem="an alias within what it stands for", problem_mark=event.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem="an alias inside the value it refers to", problem_mark=event.start_mark
+                )
             add(event, sizes.get(event.anchor, 1))
         elif isinstance(event, yaml.ScalarEvent):
             add(event, 1)

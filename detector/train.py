@@ -78,8 +78,9 @@ def resume_detector(
     if done and is_over(run, changes):
         name = shlex.quote(str(run))
         report(
-            f"{run}: is over and was released as {EXPORT}; nothing was changed. To go on: --minutes with more time; to "
-            f"release it anew: facepipe export-detector {name} and facepipe weights publish {name}"
+            f"{run}: is finished and was released as {EXPORT}; nothing was changed. To go on: "
+            f"--minutes with more time; to release it again: facepipe export-detector {name} and facepipe weights "
+            f"publish {name}"
         )
         return None
     options = replace(options, **release)
@@ -122,7 +123,7 @@ def _clear(run: Path, before: set[Path] | None) -> None:
 def _resume_hint(run: Path, trained: bool) -> str:
     if not (run / "weights" / "last.pt").is_file():
         return f"{run}: stopped before its first checkpoint; nothing was kept"
-    at = "training is over, its release is not" if trained else "the last checkpoint is written"
+    at = "training is finished, its release is not" if trained else "the last checkpoint is written"
     return f"{run}: stopped; {at}; go on with: facepipe train-detector --resume --name {shlex.quote(run.name)}"
 
 
@@ -140,4 +141,4 @@ def _read(run: Path) -> tuple[ReleaseOptions, bool]:
         done = bool(content.pop(DONE))
         return ReleaseOptions(**{**content, "precisions": tuple(content["precisions"])}), done
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TrainingError(f"{path}: not what a run is to end as: {error}") from error
+        raise TrainingError(f"{path}: not the release options of a run: {error}") from error

@@ -51,7 +51,7 @@ def differences(first: Release, second: Release) -> Differences:
         WeightsError: they belong to different stages.
     """
     if first.stage != second.stage:
-        raise WeightsError(f"{first.stage} {first.label} and {second.stage} {second.label} do two different things")
+        raise WeightsError(f"{first.stage} {first.label} and {second.stage} {second.label} have different tasks")
     changes: list[Change] = []
     same: list[str] = []
     before, after = dict(_sections(first.manifest)), dict(_sections(second.manifest))

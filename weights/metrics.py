@@ -86,11 +86,11 @@ def read_evaluations(run: Path, files: tuple[FileEntry, ...], how: str) -> Evalu
     resampled: dict[Measured, dict[str, list[float | None]]] = {}
     for entry, path in zip(files, first, strict=True):
         if not path.is_file():
-            raise WeightsError(f"{path}: not there, so {entry.name} was not evaluated; {how}")
+            raise WeightsError(f"{path}: missing, so {entry.name} was not evaluated; {how}")
         _, found, draws = _read(path, how)
         resampled[found[0].file_sha256, found[0].labels_sha256] = draws
         if any(each.file_sha256 != entry.sha256 for each in found):
-            raise WeightsError(f"{path}: the figures of another file than {entry.name} (SHA-256 differs); {how}")
+            raise WeightsError(f"{path}: measured on a file other than {entry.name} (SHA-256 differs); {how}")
         metrics += found
     beside: list[Beside] = []
     own = {entry.sha256 for entry in files}
@@ -100,12 +100,12 @@ def read_evaluations(run: Path, files: tuple[FileEntry, ...], how: str) -> Evalu
         for each in found:
             if each.file_sha256 not in own:
                 beside.append(Beside(name=name, metrics=each))
-            elif (new := _news(each, metrics)) is not None:
+            elif (new := _new_metrics(each, metrics)) is not None:
                 metrics.append(new)
     return Evaluations(tuple(metrics), tuple(beside), resampled)
 
 
-def _news(further: Metrics, known: list[Metrics]) -> Metrics | None:
+def _new_metrics(further: Metrics, known: list[Metrics]) -> Metrics | None:
     """What a further measurement adds to the known ones, if anything.
 
     A side-by-side evaluation measures the run's own file again, and a more detailed one begins with the usual figures.

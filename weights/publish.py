@@ -146,7 +146,7 @@ def _named(exported: Release, version: str) -> tuple[str, str]:
     """The name and number of the new version; the name defaults to the run's."""
     name, number = split_name(exported.stage, version)
     if number is None or not is_version(number):
-        raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {shortened(version)}")
+        raise WeightsError(f"a version looks like 1.2.3 or 1.2.3-name, got {shortened(version)}")
     return (name if "@" in version else exported.name), number
 
 

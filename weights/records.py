@@ -57,7 +57,7 @@ def shortened(text: str) -> str:
 
 def _named_like_a_version(text: str) -> str:
     if not is_version(text):
-        raise ValueError(f"a version reads like 1.2.3 or 1.2.3-name, got {shortened(text)}")
+        raise ValueError(f"a version looks like 1.2.3 or 1.2.3-name, got {shortened(text)}")
     return text
 
 
@@ -100,7 +100,7 @@ def read_regular(path: Path, most: int, exactly: bool = False) -> bytes:
     try:
         regular = stat.S_ISREG(path.stat().st_mode)  # merely opening a device may have side effects
     except ValueError as error:  # a NUL in its name
-        raise WeightsError(f"{str(path)!r}: no name of a file") from error
+        raise WeightsError(f"{str(path)!r}: not a valid file name") from error
     if not regular:
         raise WeightsError(f"{path}: not a regular file")
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -112,7 +112,7 @@ def read_regular(path: Path, most: int, exactly: bool = False) -> bytes:
             raise WeightsError(f"{path}: has {found.st_size:,} bytes, expected {'' if exactly else 'at most '}{most:,}")
         content = file.read(most + 1)
     if len(content) > most:
-        raise WeightsError(f"{path}: grew while it was read")
+        raise WeightsError(f"{path}: grew while being read")
     return content
 
 
@@ -135,7 +135,7 @@ def parse_json(content: bytes) -> Any:
         elif isinstance(value, str) and not is_plain(value):
             raise ValueError(f"a control character in {value[:40]!r}")
         elif isinstance(value, float) and not math.isfinite(value):
-            raise ValueError("a number beyond the largest there is")
+            raise ValueError("a number too large for a float")
     return parsed
 
 

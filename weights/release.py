@@ -175,9 +175,11 @@ def split_name(stage: Stage, text: str) -> tuple[str, str | None]:
     if stage == "detector":
         raise WeightsError(f"{shortened(text)}: detectors have versions only, such as 1.0.0; names are for classifiers")
     if not NAME_PATTERN.fullmatch(name):
-        raise WeightsError(f"{shortened(text)}: a classifier is named like shirt@1.0.0, in small letters, digits and _")
+        raise WeightsError(
+            f"{shortened(text)}: a classifier is named like shirt@1.0.0, in lower-case letters, digits and _"
+        )
     if at and not is_version(version):
-        raise WeightsError(f"{shortened(text)}: a version reads like 1.2.3 or 1.2.3-name, got {shortened(version)}")
+        raise WeightsError(f"{shortened(text)}: a version looks like 1.2.3 or 1.2.3-name, got {shortened(version)}")
     return ("" if name == FACE else name), version if at else None
 
 
@@ -200,7 +202,7 @@ def split_release(first: str, second: str | None = None) -> tuple[Stage, str | N
             if at and second is not None:
                 raise WeightsError(f"{first} {second}: two versions; write {stage}@{second} or {stage} {second}")
             return stage, (version if at else second)
-    raise WeightsError(f"{shortened(first)}: say which model, such as detector@1.0.0 or classifier shirt@0.1.0")
+    raise WeightsError(f"{shortened(first)}: name a model, such as detector@1.0.0 or classifier shirt@0.1.0")
 
 
 def joined(name: str, version: str) -> str:
@@ -307,7 +309,7 @@ def losses(manifest: Manifest, most: float | None = None) -> list[Loss]:
                 if name not in mine or mine[name].value is None or mine[name].count != reference[name].count:
                     raise WeightsError(
                         f"{manifest.stage} {manifest.version}: {exact.name} and {small.name} were not measured on the "
-                        f"same rows ({name}); measure both anew"
+                        f"same rows ({name}); measure both again"
                     )
                 values = float(reference[name].value or 0), float(mine[name].value or 0)
                 worse = values[0] - values[1] if rule.higher_is_better else values[1] - values[0]

@@ -127,7 +127,7 @@ def open_session(model: bytes, device: str = "cpu", threads: int | None = None) 
         raise WeightsError(f"ONNX Runtime cannot load the model: {' '.join(str(error).split())[:500]}") from error
     if session.get_providers()[0] != provider:
         raise DeviceError(
-            f"device {device!r} was asked for, but {provider} did not start: its libraries are missing or do not fit "
+            f"device {device!r} was asked for, but {provider} did not start: its libraries are missing or do not match "
             f"the driver; they come with: {PACKAGES.get(kind, '')}"
         )
     return session
@@ -228,7 +228,7 @@ def refuse_external_data(model: bytes) -> None:
     try:
         _walk(model)
     except (IndexError, ValueError) as error:
-        raise WeightsError("the model file is no whole ONNX model (its protobuf is damaged)") from error
+        raise WeightsError("the model file is not a complete ONNX model (its protobuf is damaged)") from error
 
 
 def _walk(model: bytes) -> None:
@@ -245,7 +245,7 @@ def _walk(model: bytes) -> None:
                     "cover; export it as one file"
                 )
             if kind == NODE and field == OP_TYPE and model[begin:stop] == COMPILED:
-                raise WeightsError("the model holds compiled code (a node EPContext); only ONNX operators are run")
+                raise WeightsError("the model contains compiled code (an EPContext node); only ONNX operators are run")
             if field in parts and stop > begin:
                 waiting.append((begin, stop, parts[field]))
 
@@ -272,7 +272,7 @@ def _fields(model: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, in
         else:
             raise ValueError(f"wire type {wire}")
     if at != end:
-        raise ValueError("a field goes beyond its message")
+        raise ValueError("a field extends beyond its message")
 
 
 def _varint(model: bytes, at: int) -> tuple[int, int]:

@@ -176,14 +176,14 @@ def find(stage: Stage, version: str | Path | None = None) -> Release:
     if number is not None:
         return _named(stage, name, number, known, broken)
     for bad in broken:
-        warn_once(f"{bad.reason}; it is left out")
+        warn_once(f"{bad.reason}; skipped")
     root = user_root()
     if pinned := read_pins(root).get(pin_key(stage, name)):
         try:
             return _named(stage, name, pinned, known, broken)
         except WeightsError as error:
             raise WeightsError(
-                f"{root / CURRENT} says to use {stage} {joined(name, pinned)}, but: {error}. Choose another "
+                f"{root / CURRENT} selects {stage} {joined(name, pinned)}, but: {error}. Choose another "
                 f"(facepipe weights use {stage} {joined(name, 'VERSION')}) or the newest "
                 f"(facepipe weights use {stage} {joined(name, 'newest')})"
             ) from error
@@ -258,7 +258,7 @@ def read_pins(root: Path) -> dict[str, str]:
         return {}
     except OSError as error:
         if not os.access(root, os.X_OK):
-            warn_once(f"{root}: cannot be read ({error.strerror}); which versions it says to use is not known")
+            warn_once(f"{root}: cannot be read ({error.strerror}); the versions it selects are unknown")
             return {}
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     try:
@@ -313,7 +313,7 @@ def use(stage: Stage, version: str | None) -> Release:
     name, number = ("", None) if version is None else split_name(stage, version)
     known, broken = _of(stage, name)
     for bad in broken if number is None else ():
-        warn_once(f"{bad.reason}; it is left out")
+        warn_once(f"{bad.reason}; skipped")
     release = _newest(stage, name, known, broken) if number is None else _named(stage, name, number, known, broken)
     release.verify()
     write_pin(root, stage, number, name)
@@ -368,7 +368,7 @@ def check_target(target: Path, replace: bool) -> None:
         WeightsError: it exists and must not be replaced, or its folder cannot be written to.
     """
     if os.path.exists(target) and not replace:  # unlike Path.exists, does not raise without permission
-        raise WeightsError(f"{target}: this version exists; choose another, or --replace it")
+        raise WeightsError(f"{target}: this version already exists; choose another, or --replace it")
     nearest = next(parent for parent in target.absolute().parents if os.path.lexists(parent))
     if not os.path.isdir(nearest) or not os.access(nearest, os.W_OK):
         raise WeightsError(f"{target}: cannot be written; name another folder of weights with FACEPIPE_WEIGHTS")

@@ -235,7 +235,7 @@ def read_recipe(name: str = "resnet50") -> Recipe:
 def _content(path: Path, above: tuple[Path, ...]) -> object:
     """Load a file's content, merged into that of its ``base``; ``above`` are the files that led here."""
     if path in above:
-        raise TrainingError(f"{path}: its 'base' leads back to itself")
+        raise TrainingError(f"{path}: its 'base' refers back to itself")
     if not path.exists():
         known = shipped_recipes()
         hint = did_you_mean(path.stem, known)

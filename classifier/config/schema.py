@@ -70,7 +70,7 @@ def read_schema(path: Path = DEFAULT) -> tuple[Attribute, ...]:
     for attribute in attributes:
         for name in (attribute.name, *(attribute.points if attribute.kind == "points" else ())):
             if name in columns:
-                raise DataError(f"{path}: {name!r} is the name of two things, in {columns[name]} and {attribute.name}")
+                raise DataError(f"{path}: {name!r} is used twice, in {columns[name]} and {attribute.name}")
             columns[name] = attribute.name
     return attributes
 

@@ -133,7 +133,7 @@ def _untaught(report: FaceReport) -> Iterator[Finding]:
             column in table.columns and (table.columns[column] != "").any() for column in label_columns(attribute)
         ):
             continue
-        text = f"{name}: {fault}, so training leaves it out; label rows of it, or take it out of the schema"
+        text = f"{name}: {fault}, so training leaves it out; label rows for it, or remove it from the schema"
         yield Finding("attribute-untaught", table.path.name, text)
 
 
@@ -225,7 +225,7 @@ def points(report: FaceReport) -> Iterator[Finding]:
                 if index not in found:
                     found.add(index)
                     (x1, y1), (x2, y2) = labelled[index, [left, right]]
-                    text = f"{pair[0]} at {x1:g}, {y1:g} lies right of {pair[1]} at {x2:g}, {y2:g}"
+                    text = f"{pair[0]} at {x1:g}, {y1:g} lies to the right of {pair[1]} at {x2:g}, {y2:g}"
                     yield row_finding(table, "points-mirrored", index, f"{text}: left is the picture's left")
 
 

@@ -87,12 +87,12 @@ def _csv(path: Path, content: bytes) -> Rows:
             if any(cell.strip() for cell in row[len(names) :]):
                 raise DataError(
                     f"{path}, line {reader.line_num}: {len(row)} cells, but {len(names)} columns; a cell with "
-                    f"{reader.dialect.delimiter!r} in it must stand in quotation marks"
+                    f"{reader.dialect.delimiter!r} in it must be quoted"
                 )
             cells.append({names[place]: row[place].strip() if place < len(row) else "" for place in used})
             lines.append(reader.line_num)
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not CSV: {error}") from error
+        raise DataError(f"{path}, line {reader.line_num}: not valid CSV: {error}") from error
     return Rows(
         path,
         hashlib.sha256(content).hexdigest(),
@@ -109,7 +109,7 @@ def _parquet(path: Path, content: bytes) -> Rows:
     try:
         table = parquet.read_table(io.BytesIO(content))
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file that can be read: {error}") from error
+        raise DataError(f"{path}: not a readable Parquet file: {error}") from error
     names = [name.strip() for name in table.column_names]
     _check_names(f"{path}, header", names)
     columns = {
@@ -134,7 +134,7 @@ def _check_names(where: str, names: Sequence[str]) -> None:
         shown = ", ".join(name for name in names if name) or "none"
         raise DataError(f"{where}: no column 'file'; the columns are: {shown}")
     if twice := [name for name, times in Counter(names).items() if name and times > 1]:
-        raise DataError(f"{where}: two columns of the name {twice[0]!r}")
+        raise DataError(f"{where}: two columns are named {twice[0]!r}")
 
 
 def _text(value: object, where: str) -> str:
@@ -147,4 +147,4 @@ def _text(value: object, where: str) -> str:
         return str(int(value))
     if isinstance(value, (str, int, float)):
         return str(value).strip()
-    raise DataError(f"{where}: must be text, a number or a truth value, got {type(value).__name__}")
+    raise DataError(f"{where}: must be text, a number or a boolean, got {type(value).__name__}")

@@ -175,7 +175,7 @@ def _common_crops(tables: Sequence[FaceTable]) -> CropSet | None:
         if chosen is not None and crops.recipe.model_copy(update={"size": chosen.recipe.size}) != chosen.recipe:
             raise DataError(
                 f"{table.path}: its crops were cut as {crops.recipe!r}, those of {known[0].path} as {chosen.recipe!r}; "
-                "cut them alike with facepipe data crop"
+                "cut them the same way with facepipe data crop"
             )
         if chosen is None or crops.recipe.size > chosen.recipe.size:
             chosen = crops
@@ -207,7 +207,7 @@ def read_class_folders(folder: Path, attributes: tuple[Attribute, ...], attribut
     splits = {each: SPLIT_NAMES[each.name.lower()] for each in subfolders if each.name.lower() in SPLIT_NAMES}
     if splits and len(splits) < len(subfolders):
         other = next(each for each in subfolders if each not in splits)
-        raise DataError(f"{other}: neither train, val nor test, as the folders beside it; move one or the other")
+        raise DataError(f"{other}: neither train, val nor test, unlike the folders beside it; move one or the other")
     parts = splits or {folder: ""}
     lists = [part / MULTI_LABEL for part in parts if (part / MULTI_LABEL).is_file()]
     if lists and len(lists) < len(parts):
@@ -255,14 +255,14 @@ def _subfolders(folder: Path) -> list[Path]:
 def _attribute(folder: Path, names: list[str], attributes: tuple[Attribute, ...], wanted: str | None) -> Attribute:
     """Find the attribute whose classes the folders are named after."""
     if not names:
-        raise DataError(f"{folder}: no folders named by class in it")
+        raise DataError(f"{folder}: no folders named after classes in it")
     if wanted is not None:
         chosen = next((each for each in attributes if each.name == wanted), None)
         if chosen is None or isinstance(chosen, PointsAttribute):
             known = ", ".join(each.name for each in attributes if each.kind != "points")
             hint = did_you_mean(wanted, known.split(", "))
-            told = f"no attribute {wanted!r} that a folder can name{hint}; there are: {known}"
-            raise DataError(f"{wanted}:{folder}: {told}")
+            problem = f"no attribute {wanted!r} that a folder can name{hint}; there are: {known}"
+            raise DataError(f"{wanted}:{folder}: {problem}")
         if isinstance(chosen, ClassesBase) and (unknown := [name for name in names if name not in chosen.classes]):
             raise DataError(f"{folder / unknown[0]}: no class of {wanted}; they are: {', '.join(chosen.classes)}")
         return chosen

@@ -60,7 +60,7 @@ def group_names(table: FaceTable, by: tuple[str, ...]) -> np.ndarray:
         if attribute is None:
             if name not in table.columns:
                 known = ", ".join(dict.fromkeys([*attributes, *table.columns]))
-                raise DataError(f"{table.path}: nothing to balance by of the name {name!r}; there are: {known}")
+                raise DataError(f"{table.path}: nothing named {name!r} to balance by; there are: {known}")
             parts.append(np.where(table.columns[name] == "", BLANK, table.columns[name]))
             continue
         values = table.targets[name]

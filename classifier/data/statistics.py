@@ -141,7 +141,9 @@ def balance_report(table: FaceTable) -> list[str]:
             if part == "none" and shown[0] != "none":
                 warnings.append(f"warning: {attribute.name} is not labelled in {name}")
             elif sure and distance > FAR:
-                warnings.append(f"warning: {attribute.name} in {name} is spread unlike in train ({distance:.2f} of 1)")
+                warnings.append(
+                    f"warning: {attribute.name} in {name} differs in distribution from train ({distance:.2f} of 1)"
+                )
     return lines + warnings
 
 

@@ -215,7 +215,7 @@ def make_table(
     used = {name for attribute in attributes for name in label_columns(attribute)} & set(rows.names)
     if not used:
         raise DataError(
-            f"{rows.path}: no column of any attribute of the schema; the columns are: {', '.join(rows.names)}"
+            f"{rows.path}: no column for any attribute of the schema; the columns are: {', '.join(rows.names)}"
         )
     if not rows.cells:
         raise DataError(f"{rows.path}: no rows")
@@ -224,7 +224,7 @@ def make_table(
         for text in _faults(cells, rows.root if must_exist else None):
             on_fault(index, DataError(f"{where}: {text}"))
         if without_split[index] and not all(without_split):
-            on_fault(index, DataError(f"{where}: split is blank here, not elsewhere"))
+            on_fault(index, DataError(f"{where}: split is blank here, but not elsewhere"))
     targets = {attribute.name: _each(rows, partial(target, attribute), on_fault) for attribute in attributes}
     files = tuple(rows.root / cells["file"] for cells in rows.cells)
     names = dict.fromkeys((*rows.names, *KNOWN))
@@ -288,7 +288,7 @@ def read_picture(path: Path) -> np.ndarray:
     except cv2.error as error:  # more pixels than OpenCV supports
         raise DataError(f"{path}: cannot be decoded: {error.err or error}") from error
     if image is None:
-        raise DataError(f"{path}: not a picture that can be decoded")
+        raise DataError(f"{path}: cannot be decoded as a picture")
     return image
 
 

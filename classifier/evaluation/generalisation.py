@@ -25,7 +25,7 @@ SOME, MUCH = 0.02, 0.05
 """Thresholds for accuracies, absolute."""
 SOME_FACTOR, MUCH_FACTOR = 1.15, 1.4
 """Thresholds for errors, as factors."""
-HELP = "more data, more augmentation or stronger regularisation would help more than a longer training"
+HELP = "more data, more augmentation or stronger regularisation would help more than longer training"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Fit:
                 return f"{figures}: the validation rows are easier"
             return f"{figures}: no sign of a generalisation gap"
         size = "some" if self.degree == 1 else "large"
-        return f"{figures}: {size} generalisation gap (overfitting, or validation rows of a harder kind); {HELP}"
+        return f"{figures}: {size} generalisation gap (overfitting, or harder validation rows); {HELP}"
 
     def metric(self) -> Metric:
         """Return the training value as the metric ``<attribute>.<measure>/training rows``."""

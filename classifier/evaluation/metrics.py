@@ -161,13 +161,13 @@ def _class_scores(
 
 def _hits(matrix: np.ndarray, index: int) -> dict[str, float]:
     """Compute precision, recall and F1 of one class, leaving out those without rows."""
-    hits, said, true = matrix[index, index], matrix[:, index].sum(), matrix[index].sum()
+    hits, predicted, true = matrix[index, index], matrix[:, index].sum(), matrix[index].sum()
     found = {}
-    if said:
-        found["precision"] = hits / said
+    if predicted:
+        found["precision"] = hits / predicted
     if true:
         found["recall"] = hits / true
-        found["f1"] = 2 * hits / (said + true)
+        found["f1"] = 2 * hits / (predicted + true)
     return found
 
 

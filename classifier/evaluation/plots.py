@@ -51,8 +51,8 @@ def plot_confusions(evaluation: Evaluation, path: Path) -> bool:
                     ink = "white" if shares[row, column] > 0.5 else "black"
                     text = f"{matrix[row, column]:,}\n{shares[row, column]:.1%}"
                     axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
-        _finish(axes, "said", "labelled", attribute.name, grid=False)
-    figure.suptitle(f"{evaluation.title}: what was said to what was labelled", fontsize=10)
+        _finish(axes, "predicted", "labelled", attribute.name, grid=False)
+    figure.suptitle(f"{evaluation.title}: predicted against labelled classes", fontsize=10)
     return _save(figure, path)
 
 
@@ -79,8 +79,8 @@ def plot_reliability(evaluation: Evaluation, path: Path) -> bool:
         axes.plot(bins.confidence[few], bins.accuracy[few], "o", color=BLUE, markersize=4, markerfacecolor="white")
         low = 1 / len(attribute.classes)
         title = f"{attribute.name}: ECE {bins.error:.3f} (n {bins.counts.sum():,})"
-        _finish(axes, "confidence", "share right (bars: share of rows)", title, (low - 0.02, 1.01), (0, 1.02))
-    figure.suptitle(f"{evaluation.title}: probability against the share that is right", fontsize=10)
+        _finish(axes, "confidence", "accuracy (bars: share of rows)", title, (low - 0.02, 1.01), (0, 1.02))
+    figure.suptitle(f"{evaluation.title}: probability against accuracy", fontsize=10)
     return _save(figure, path)
 
 
@@ -104,12 +104,12 @@ def plot_coverage(evaluation: Evaluation, path: Path) -> bool:
         if attribute.abstain_below and len(last):
             at = last[-1]
             axes.plot(answered[at], accuracy[at], "o", color=colour, markerfacecolor="white")
-            note = f"  unsaid below {attribute.abstain_below:g}"
+            note = f"  no answer below {attribute.abstain_below:g}"
             axes.annotate(note, (answered[at], accuracy[at]), fontsize=7, color=colour, va="bottom", ha="right")
         lowest = min([lowest, *accuracy[stable]])
     if not drawn:
         return False
-    _finish(axes, "share answered", "accuracy of what is answered", "", (0, 1.02), (lowest - 0.01, 1.003))
+    _finish(axes, "share answered", "accuracy of the answered rows", "", (0, 1.02), (lowest - 0.01, 1.003))
     axes.legend(loc="lower left", fontsize=8)
     figure.suptitle(f"{evaluation.title}: accuracy by coverage", fontsize=10)
     return _save(figure, path)
@@ -133,7 +133,7 @@ def plot_intervals(evaluation: Evaluation, path: Path) -> bool:
             axes.plot(nominal, coverage, "o-", color=BLUE, markersize=4, label="of the distribution")
         label = f"as served: {share:.3f}, {width:.1f} {attribute.unit} wide"
         axes.plot(attribute.interval, share, "s", color=ORANGE, label=label)
-        _finish(axes, "coverage that is meant", "share that holds the label", attribute.name, (0, 1), (0, 1.02))
+        _finish(axes, "nominal coverage", "actual coverage", attribute.name, (0, 1), (0, 1.02))
         axes.legend(loc="upper left", fontsize=8)
     figure.suptitle(f"{evaluation.title}: intervals", fontsize=10)
     return _save(figure, path)

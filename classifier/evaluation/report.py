@@ -39,14 +39,14 @@ class Mistake:
         attribute: its name.
         row: index into the evaluation's rows.
         file: the picture's name.
-        said, labelled: prediction and label in words.
+        predicted, labelled: both in words.
         size: how bad it is: the error, or for classes the margin of the wrong class over the right one.
     """
 
     attribute: str
     row: int
     file: str
-    said: str
+    predicted: str
     labelled: str
     size: float
 
@@ -64,16 +64,16 @@ def worst_mistakes(seen: Predictions, attribute: Attribute, most: int = MOST) ->
     if isinstance(attribute, ClassesBase):
         likely = probabilities(attribute, output)
         truth = np.where(np.isnan(target), 0, target).astype(int)
-        surer = likely.max(axis=1) - likely[np.arange(len(truth)), truth]
-        errors = np.where(errors > 0, surer, np.nan)
+        margins = likely.max(axis=1) - likely[np.arange(len(truth)), truth]
+        errors = np.where(errors > 0, margins, np.nan)
     order = [int(row) for row in np.argsort(-np.nan_to_num(errors, nan=-1.0), kind="stable")[:most]]
     found = []
     for row in order:
         if np.isnan(errors[row]) or errors[row] <= 0:
             continue
-        said, labelled = _words(attribute, output[row], target[row], errors[row])
+        predicted, labelled = _words(attribute, output[row], target[row], errors[row])
         name = str(seen.table.files[row].name)
-        found.append(Mistake(attribute.name, row, name, said, labelled, float(errors[row])))
+        found.append(Mistake(attribute.name, row, name, predicted, labelled, float(errors[row])))
     return found
 
 
@@ -102,12 +102,12 @@ def plot_worst(evaluation: Evaluation, path: Path, most: int = MOST) -> bool:
             axes.imshow(crop[..., ::-1])
             if isinstance(by_name[mistake.attribute], PointsAttribute):
                 true = seen.targets[mistake.attribute][mistake.row] * evaluation.crop.size
-                said = seen.outputs[mistake.attribute][mistake.row].reshape(-1, 2) * evaluation.crop.size
+                predicted = seen.outputs[mistake.attribute][mistake.row].reshape(-1, 2) * evaluation.crop.size
                 axes.plot(*true.T, ".", color="#20c040", markersize=5)
-                axes.plot(*said.T, ".", color="#f03030", markersize=5)
+                axes.plot(*predicted.T, ".", color="#f03030", markersize=5)
             axes.set_axis_off()
-            axes.set_title(f"{mistake.attribute}: {mistake.said}\nlabelled {mistake.labelled}", fontsize=7)
-    figure.suptitle(f"{evaluation.title}: the worst mistakes; what looks right may be labelled wrong", fontsize=10)
+            axes.set_title(f"{mistake.attribute}: {mistake.predicted}\nlabelled {mistake.labelled}", fontsize=7)
+    figure.suptitle(f"{evaluation.title}: the worst mistakes; what looks right may be mislabelled", fontsize=10)
     figure.savefig(path, format="png", metadata={"Software": None})
     return True
 
@@ -120,7 +120,7 @@ def _words(attribute: Attribute, output: np.ndarray, target: np.ndarray, error: 
         row = probabilities(attribute, output[None])[0]
         return f"{attribute.classes[int(row.argmax())]} {row.max():.2f}", attribute.classes[int(target)]
     of = "eye distance" if attribute.mirror else "side"
-    return f"{error:.2f} of {of}", "green, said red"
+    return f"{error:.2f} of {of}", "green, predicted red"
 
 
 PLOTS = {
@@ -221,7 +221,7 @@ def content(evaluation: Evaluation, further: tuple[Metrics, ...] = ()) -> dict[s
             for figure in evaluation.figures
         ],
         "worst": [
-            {"attribute": each.attribute, "file": each.file, "said": each.said, "labelled": each.labelled}
+            {"attribute": each.attribute, "file": each.file, "said": each.predicted, "labelled": each.labelled}
             for attribute in seen.attributes
             for each in worst_mistakes(seen, attribute)
         ],

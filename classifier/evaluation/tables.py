@@ -95,7 +95,7 @@ def confusion_tables(evaluation: Evaluation) -> list[Table]:
         seen = evaluation.seen
         matrix = confusions(attribute, seen.outputs[attribute.name], seen.targets[attribute.name])
         if matrix.sum():
-            table = _table(attribute.name, "labelled \\ said", *attribute.classes)
+            table = _table(attribute.name, "labelled \\ predicted", *attribute.classes)
             for name, row in zip(attribute.classes, matrix, strict=True):
                 table.add_row(name, *(f"{count:,}" for count in row))
             tables.append(table)

@@ -42,7 +42,7 @@ class Abstention:
 
     def __str__(self) -> str:
         return (
-            f"the lowest confidence from which on {100 * self.accuracy:g} % of the answers are right, "
+            f"the lowest confidence at or above which {100 * self.accuracy:g} % of the answers are right, "
             f"with at least {100 * self.answered:g} % of the rows answered"
         )
 
@@ -125,10 +125,10 @@ def _reading_figures(attribute: Attribute, output: np.ndarray, target: np.ndarra
     if not len(given.right):
         return {}, 0
     found = {"ece": reliability(given).error}
-    said = given.confidence >= attribute.abstain_below
-    found |= {"answered": float(said.mean())}
-    if said.any():
-        found["accuracy_of_answered"] = float(given.right[said].mean())
+    answered = given.confidence >= attribute.abstain_below
+    found |= {"answered": float(answered.mean())}
+    if answered.any():
+        found["accuracy_of_answered"] = float(given.right[answered].mean())
     return found, len(given.right)
 
 

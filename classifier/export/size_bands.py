@@ -87,7 +87,7 @@ def choose_least_sides(
             chosen.append(attribute)
             continue
         chosen.append(attribute.model_copy(update={"min_side": least}))
-        lines.append(f"{attribute.name}: read from {least:g} px on")
+        lines.append(f"{attribute.name}: read from {least:g} px up")
     return tuple(chosen), lines
 
 

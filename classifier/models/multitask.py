@@ -54,8 +54,8 @@ def build_model(
     for attribute in attributes:
         if attribute.name in TAKEN or backbone.block(attribute.name):
             raise TrainingError(
-                f"an attribute cannot be called {attribute.name!r}, as a part of the network is; rename it in the "
-                f"schema"
+                f"an attribute cannot be called {attribute.name!r}, the name of a part of the network; rename it in "
+                f"the schema"
             )
         outputs[attribute.name] = attribute_output(attribute, pooled, maps, recipe.heads, recipe.l2)
     model = keras.Model(image, outputs, name=backbone.name)

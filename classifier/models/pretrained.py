@@ -95,8 +95,8 @@ def _imagenet(backbone: Backbone) -> dict[str, np.ndarray]:
     if not backbone.application:
         having = ", ".join(each.name for each in BACKBONES.values() if each.application)
         raise TrainingError(
-            f"there are no ImageNet weights of {backbone.name}, only of {having} and resnet18; --start none trains it "
-            f"from scratch"
+            f"there are no ImageNet weights for {backbone.name}, only for {having} and resnet18; --start none trains "
+            f"it from scratch"
         )
     keep_keras_downloads()
     try:
@@ -148,7 +148,7 @@ def fit_start(model: keras.Model, arrays: dict[str, np.ndarray]) -> list[str]:
     if arrays and all(layer in fresh for layer in layers if backbone.block(layer)):
         known = ", ".join(sorted(arrays)[:3])
         raise TrainingError(
-            f"the starting weights fit no layer of {backbone.name}, for they are of another network ({known} ...); "
+            f"the starting weights fit no layer of {backbone.name}: they come from another network ({known} ...); "
             f"start from weights of {backbone.name}, 'imagenet' or 'none'"
         )
     set_weights(model, weights)

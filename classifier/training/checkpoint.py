@@ -129,7 +129,7 @@ def restore(learner: Learner, arrays: dict[str, np.ndarray]) -> None:
     for name, variable in states.items():
         if name not in arrays or arrays[name].shape != tuple(variable.shape):
             raise TrainingError(
-                f"the checkpoint has no {name} of shape {tuple(variable.shape)}: it is of another recipe"
+                f"the checkpoint has no {name} of shape {tuple(variable.shape)}: it belongs to another recipe"
             )
         variable.assign(arrays[name])
 

@@ -224,7 +224,7 @@ def lineage(run: Path, settings: Settings | None = None, depth: int = EARLIER) -
         try:
             record["environment"] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise TrainingError(f"{path}: not JSON: {error}") from error
+            raise TrainingError(f"{path}: not valid JSON: {error}") from error
     history = run / HISTORY
     record["history"] = history.read_text(encoding="utf-8").splitlines() if history.is_file() else []
     earlier = start if start.is_dir() else start.parent

@@ -263,12 +263,16 @@ class Devices:
         self.names = tuple(_full(name) for name in names)
         there = present() if names else []
         if missing := [name for name in self.names if name not in there]:
-            raise DeviceError(f"device {missing[0]} cannot be had: {keras.backend.backend()} sees {', '.join(there)}")
+            raise DeviceError(
+                f"device {missing[0]} is not available: {keras.backend.backend()} sees {', '.join(there)}"
+            )
         if len(set(self.names)) < len(self.names):
             raise DeviceError(f"the devices must differ, got {', '.join(self.names)}")
         backend = keras.backend.backend()
         if len(self.names) > 1 and backend == "torch":
-            raise TrainingError("several devices need KERAS_BACKEND=tensorflow or jax; Keras has none of it on torch")
+            raise TrainingError(
+                "several devices need KERAS_BACKEND=tensorflow or jax; Keras does not support them on torch"
+            )
         self.replicas = len(self.names) if len(self.names) > 1 and backend == "tensorflow" else 1
         """Number of devices that each compute their own loss; JAX computes one loss over all devices."""
         self._strategy: Any = None
@@ -287,7 +291,7 @@ class Devices:
             TrainingError: its size is not a multiple of the number of devices.
         """
         if self.names and batch % len(self.names):
-            raise TrainingError(f"a batch of {batch} cannot be shared out evenly over {len(self.names)} devices")
+            raise TrainingError(f"a batch of {batch} cannot be split evenly across {len(self.names)} devices")
 
     @contextmanager
     def training(self) -> Iterator[None]:

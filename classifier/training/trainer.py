@@ -129,7 +129,7 @@ class Trainer:
             self.saved = self.position.seconds
             self.report(f"resuming at stage {self.position.stage + 1}, step {self.position.step}")
         elif resume:
-            self.report("the run has no checkpoint yet: it starts anew")
+            self.report("the run has no checkpoint yet: it starts from the beginning")
         while self.position.stage < len(self.recipe.stages):
             stage = self.recipe.stages[self.position.stage]
             learner = self._begin(stage, weights, saved)
@@ -306,7 +306,7 @@ class Trainer:
             checkpoint.write_arrays(self.folder / SERVED, weights)
             position.served, position.served_stage = loss, position.stage
         best = " (best so far)" if better else ""
-        self.report(f"stage {stage.name} at the {last.size} px that are served: loss {loss:.4f}{best}")
+        self.report(f"stage {stage.name} at the served size of {last.size} px: loss {loss:.4f}{best}")
 
     def _end(self, learner: Learner) -> dict[str, np.ndarray]:
         """Finish a stage and return the weights for the next one, or after the last one those to release."""

@@ -58,11 +58,11 @@ def unpack(path: Path, folder: Path) -> Unpacked:
                         file.write(block)
                 digest.update(f"{member.filename}\0{content.hexdigest()}\n".encode())
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path.name}: a damaged zip: {error}") from error
+        raise DataError(f"{path.name}: damaged zip: {error}") from error
     except NotImplementedError as error:  # raised by zipfile for an unsupported compression method
         raise DataError(f"{path.name}: cannot be unpacked here ({error}); pack it again as an ordinary zip") from error
     except FileExistsError as error:
-        raise DataError(f"{path.name}: has two files of the name {Path(error.filename).name}") from error
+        raise DataError(f"{path.name}: has two files named {Path(error.filename).name}") from error
     with path.open("rb") as file:
         whole = hashlib.file_digest(file, "sha256").hexdigest()
     return Unpacked(tuple(sorted(member.filename for member in members)), whole, digest.hexdigest())
@@ -73,10 +73,10 @@ def _check(path: Path, members: list[zipfile.ZipInfo]) -> None:
         name = member.filename
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or "\\" in name or ":" in parts[0] or ".." in parts:
-            raise DataError(f"{path.name}: has a file whose name leads out of its folder: {name!r}")
+            raise DataError(f"{path.name}: has a file whose name points outside its folder: {name!r}")
         if stat.S_ISLNK(member.external_attr >> 16):
-            raise DataError(f"{path.name}: has a link in place of a file: {name!r}")
+            raise DataError(f"{path.name}: has a link instead of a file: {name!r}")
         if member.flag_bits & 1:
             raise DataError(f"{path.name}: is encrypted")
     if sum(member.file_size for member in members) > LARGEST_RATIO * path.stat().st_size + ALLOWANCE:
-        raise DataError(f"{path.name}: would unpack to more than {LARGEST_RATIO} times its size; it is not unpacked")
+        raise DataError(f"{path.name}: would unpack to more than {LARGEST_RATIO} times its size; not unpacked")

@@ -35,7 +35,7 @@ def box_faults(entry: Entry, classes: tuple[str, ...], name: str, size: tuple[in
     kinds: dict[int, str] = {}
     found = []
 
-    def tell(kind: str, index: int, text: str, weight: float = 0.0) -> None:
+    def report(kind: str, index: int, text: str, weight: float = 0.0) -> None:
         kinds[index] = kind
         box = (_corners(corners[index]),)
         found.append(Finding(kind, name, text, entry.lines[index], entry.picture.file, box, weight=weight))
@@ -44,15 +44,15 @@ def box_faults(entry: Entry, classes: tuple[str, ...], name: str, size: tuple[in
         beyond = float(max(-x1, -y1, x2 - 1, y2 - 1))
         what = classes[labels[index]]
         if x2 <= x1 or y2 <= y1:
-            tell("box-degenerate", index, f"a {what} of width {x2 - x1:.6g} and height {y2 - y1:.6g}")
+            report("box-degenerate", index, f"a {what} of width {x2 - x1:.6g} and height {y2 - y1:.6g}")
         elif x2 <= 0 or y2 <= 0 or x1 >= 1 or y1 >= 1:
-            tell("box-off", index, f"a {what} from {x1:.4f}, {y1:.4f} to {x2:.4f}, {y2:.4f}")
+            report("box-off", index, f"a {what} from {x1:.4f}, {y1:.4f} to {x2:.4f}, {y2:.4f}")
         elif beyond > OVERHANG:
-            tell("box-outside", index, f"a {what} reaches {beyond:.1%} of a side out of the picture", beyond)
+            report("box-outside", index, f"a {what} extends {beyond:.1%} of a side outside the picture", beyond)
     sound = [index for index in range(len(corners)) if kinds.get(index) not in ("box-degenerate", "box-off")]
     for index, other, overlap in _doubles(corners, labels, sound):
-        text = f"a {classes[labels[index]]} that is in line {entry.lines[other]} already (IoU {overlap:.2f})"
-        tell("box-double", index, text, overlap)
+        text = f"a {classes[labels[index]]} already in line {entry.lines[other]} (IoU {overlap:.2f})"
+        report("box-double", index, text, overlap)
     if unlabelled := [index for index, label in enumerate(labels) if not entry.picture.labelled[label]]:
         names = ", ".join(sorted({classes[labels[index]] for index in unlabelled}))
         found.append(

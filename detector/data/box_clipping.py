@@ -17,10 +17,10 @@ LEAST_SIDE = 1.0
 """Boxes whose shorter side in pixels is below this after clipping are dropped."""
 CLIPPED, SWAPPED, DEGENERATE, UNSEEN, TWICE, UNLABELLED = (
     "boxes clipped to the picture",
-    "boxes whose corners had changed places, put right",
+    "boxes with swapped corners, corrected",
     "boxes without area or outside the picture, dropped",
-    "pictures that had no other box of a class than dropped ones, taken as not labelled for it",
-    "boxes that are there twice, dropped",
+    "pictures whose only boxes of a class were dropped, taken as not labelled for it",
+    "duplicate boxes, dropped",
     "boxes of classes that are not labelled, dropped",
 )
 

@@ -145,9 +145,11 @@ def _read(entry: Entry, opener: Opener, keep: bool) -> tuple[Checked, list[Findi
         return Checked(entry, digest, None, None), [Finding(kind, file, text, picture=file)], None
     found = []
     if (named := FORMATS[entry.picture.path.suffix.lower()]) != opened.format:
-        found.append(Finding("extension", file, f"the name says {named}, the file is {opened.format}", picture=file))
+        found.append(
+            Finding("extension", file, f"the name says {named}, but the file is {opened.format}", picture=file)
+        )
     if opened.turned:
-        text = "height and width change places; see that the labelling tool turned it too"
+        text = "height and width are swapped; check that the labelling tool rotated it too"
         found.append(Finding("turned", file, text, picture=file))
     quality = measure(opened.frame)
     found.extend(Finding(kind, file, text, picture=file) for kind, text in poor(quality))

@@ -72,8 +72,8 @@ def map_classes(
     if left_out and not drop_others:
         what = ", ".join(f"{name} ({count} boxes)" for name, count in left_out.items())
         raise DataError(
-            f"{annotations.path}: nothing says what becomes of {what}: --map {next(iter(left_out))}=CLASS, or "
-            "--drop-others leaves them out"
+            f"{annotations.path}: not mapped: {what}; use --map {next(iter(left_out))}=CLASS, or "
+            "--drop-others to leave them out"
         )
     targets = list(dict.fromkeys(names[name] for name in (*mapping, *found) if name in names))
     everything = _in_order(annotations.path, targets, classes, existing)
@@ -92,10 +92,12 @@ def _in_order(path: Path, targets: Sequence[str], classes: Sequence[str], existi
         raise DataError(f"--classes must begin with those of the set that is added to: {','.join(existing)}")
     everything = tuple(dict.fromkeys((*existing, *classes, *targets)))
     if not everything:
-        raise DataError(f"{path}: has no box of any class; name the set's classes with --classes")
+        raise DataError(f"{path}: has no boxes of any class; name the set's classes with --classes")
     for name in everything:
         if not name or not name.isprintable() or any(letter in name for letter in ";,"):
-            raise DataError(f"class {name!r}: a class's name needs printable letters, without a comma or semicolon")
+            raise DataError(
+                f"class {name!r}: a class name may contain only printable characters, without commas and semicolons"
+            )
     return everything
 
 
@@ -111,5 +113,5 @@ def _labelled(
     if unknown := sorted(wanted - set(everything)):
         raise DataError(f"--labelled: no class {', '.join(unknown)}; the set has {', '.join(everything)}")
     if not wanted:
-        raise DataError(f"{path}: has no box; say which classes it has none of with --labelled")
+        raise DataError(f"{path}: has no boxes; name the classes it was labelled for with --labelled")
     return tuple(name for name in everything if name in wanted)

@@ -130,7 +130,7 @@ def convert(
     )
     sources = _sources(annotations, options.source)
     if again := sorted({row["source"] for row in target.rows} & set(sources)):
-        raise DataError(f"{out}: has a source {again[0]} already; name this one with --source")
+        raise DataError(f"{out}: already has a source {again[0]}; name this one with --source")
     seen, broken = _look_at(annotations, options, progress)
     tally = Tally()
     prepared = [
@@ -139,7 +139,7 @@ def convert(
         if each is not None
     ]
     if not prepared:
-        raise DataError(f"{annotations.path}: no picture left to convert")
+        raise DataError(f"{annotations.path}: no pictures left to convert")
     groups, fixed = group_alike(prepared, target)
     splits, notes = _splits(annotations, prepared, groups, fixed, len(classes.classes), options, target)
     sizes = Counter([*groups, *fixed])
@@ -174,17 +174,17 @@ def _splits(
         return new_splits(prepared, groups, fixed, classes, options.shares, options.seed), notes
     if len(prepared) >= len(options.shares):
         splits = new_splits(prepared, range(len(prepared)), {}, classes, options.shares, options.seed)
-        return splits, (*notes, f"{few}, so that near-duplicates are in several of them")
+        return splits, (*notes, f"{few}, so near-duplicates end up in several of them")
     target.content["val"] = target.place("train")
-    told = f"{few}, so that val is train: figures measured on it say nothing of other pictures"
-    return ["train"] * len(prepared), (*notes, told)
+    note = f"{few}, so val is train: figures measured on it say nothing about other pictures"
+    return ["train"] * len(prepared), (*notes, note)
 
 
 def _sources(annotations: Annotations, named: str | None) -> list[str]:
     """The sources' names, which prefix the pictures' names: letters, digits, dots, hyphens and underscores."""
     if named is not None:
         if not re.fullmatch(r"[\w.-]+", named):
-            raise DataError(f"--source {named!r}: a name of letters, digits, dots, hyphens and underscores")
+            raise DataError(f"--source {named!r}: only letters, digits, dots, hyphens and underscores are allowed")
         return [named]
     return list(dict.fromkeys(_source(record, annotations) for record in annotations.records))
 
@@ -203,7 +203,7 @@ def _look_at(
 
     def one(record: Record) -> Seen | str:
         if record.path.suffix.lower() not in IMAGE_SUFFIXES:
-            return f"{record.path.suffix or 'no suffix'}: pictures are {', '.join(sorted(IMAGE_SUFFIXES))}"
+            return f"{record.path.suffix or 'no suffix'}: pictures end in {', '.join(sorted(IMAGE_SUFFIXES))}"
         try:
             return look(record.path, record.size, options.orientation)
         except ImageError as error:

@@ -94,8 +94,8 @@ def open_set(folder: Path) -> DataSet:
             named = (
                 name for name, is_labelled in zip(description.classes, picture.labelled, strict=True) if is_labelled
             )
-            said = {"file": picture.file, "source": picture.source, "split": split, "labelled_classes": ";".join(named)}
-            rows.append({**known.get(picture.file, {}), **said})
+            row = {"file": picture.file, "source": picture.source, "split": split, "labelled_classes": ";".join(named)}
+            rows.append({**known.get(picture.file, {}), **row})
     return DataSet(content, rows, description)
 
 
@@ -124,7 +124,7 @@ def check_free(out: Path, add: bool) -> None:
     if add:
         open_set(out)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out}: exists already; name another folder, or --add to join this source to it")
+        raise DataError(f"{out}: already exists; name another folder, or --add to join this source to it")
 
 
 @contextmanager

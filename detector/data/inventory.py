@@ -97,7 +97,7 @@ def _read_csv(yaml: DataYaml, found: list[Finding]) -> Lines | None:
                 found.append(Finding("csv-line", name, "the column file is blank", number))
             else:
                 if line.file in lines:
-                    text = f"{line.file} is in line {lines[line.file][0]} already; the last line holds"
+                    text = f"{line.file} is already in line {lines[line.file][0]}; the last line counts"
                     found.append(Finding("csv-double", name, text, number, picture=line.file))
                 lines[line.file] = (number, line)
     except DataError as error:
@@ -119,7 +119,7 @@ def _pictures(yaml: DataYaml, split: str, lines: Lines | None, found: list[Findi
             elif (line := lines.get(name, (0, None))[1]) is not None:
                 yield Picture(path, name, line.source, line.labelled)
             else:
-                text = "has no sound line in the CSV of labelled classes"
+                text = "has no valid line in the CSV of labelled classes"
                 found.append(Finding("csv-missing", name, text, picture=name))
                 yield Picture(path, name, "?", everything)
     except DataError as error:
@@ -133,7 +133,7 @@ def _pictures(yaml: DataYaml, split: str, lines: Lines | None, found: list[Findi
     for place in yaml.places[split]:
         for file in sorted(place.rglob("*")) if kind_of(place) == "folder" else ():
             if file.is_file() and not file.name.startswith(".") and file.suffix.lower() not in IMAGE_SUFFIXES | BESIDE:
-                text = f"{file.suffix} is none of {', '.join(sorted(IMAGE_SUFFIXES))}"
+                text = f"{file.suffix} is not one of {', '.join(sorted(IMAGE_SUFFIXES))}"
                 found.append(Finding("not-read", file_name(file, yaml.root), text))
 
 
@@ -149,7 +149,7 @@ def _read_labels(inventory: Inventory) -> None:
             other = description.ignore_file(picture)
             ignored = _rows(inventory, other, picture.file, "ignore-line")[0] if other else np.zeros((0, 5))
             if not path.is_file():
-                text = f"{name} is missing; an empty file would say that there is nothing to find"
+                text = f"{name} is missing; an empty file would mean that there is nothing to find"
                 inventory.findings.append(Finding("label-missing", picture.file, text, picture=picture.file))
             if shared[path] > 1:
                 text = f"{name} holds the labels of {shared[path]} pictures"

@@ -70,7 +70,7 @@ def second_look(detector: FaceDetector, classes: tuple[str, ...]) -> Look:
                 best = float(max(confidence for _, confidence in extra))
                 corners = [box / (width, height, width, height) for box, _ in extra]
                 marked = tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in corners)
-                text = f"{', '.join(words)} with up to {best:.2f} where nothing is labelled"
+                text = f"{', '.join(words)} found with a confidence of up to {best:.2f}, not labelled"
                 found.append(Finding("not-labelled", file, text, picture=file, boxes=marked, weight=best))
         return found
 

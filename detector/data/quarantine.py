@@ -57,7 +57,7 @@ def set_aside(description: DataDescription, table: Path | None, files: Collectio
     if not chosen:
         return Moved(0, 0, 0)
     if outside := [picture.path for picture in chosen.values() if not picture.path.is_relative_to(root)]:
-        raise DataError(f"{outside[0]}: lies outside of {root}, and pictures are set aside with their places below it")
+        raise DataError(f"{outside[0]}: lies outside {root}, and pictures are set aside by their paths below it")
     inside = {root / Path(file).parts[0] for file in chosen}
     if folder == root or any(folder.is_relative_to(place) for place in inside):
         raise DataError(f"{folder}: is among the pictures of {description.yaml}; choose another folder")
@@ -65,7 +65,7 @@ def set_aside(description: DataDescription, table: Path | None, files: Collectio
     names = _names(description, chosen)
     for name in names:
         if (folder / name).exists():
-            raise DataError(f"{folder / name}: exists; choose another folder for {root / name}")
+            raise DataError(f"{folder / name}: already exists; choose another folder for {root / name}")
     content, lines = _lines(table, set(chosen))
     batch: dict[str, Any] = {
         "pictures": sorted(chosen),
@@ -109,9 +109,9 @@ def restore(yaml: Path, folder: Path) -> Moved:
     for name in (name for batch in batches for name in batch["files"]):
         here, there = (folder / name).exists(), (root / name).exists()
         if not here and not there:
-            raise DataError(f"{folder / name}: is missing; put it back, or take it out of {folder / LIST}")
+            raise DataError(f"{folder / name}: is missing; put it back, or remove it from {folder / LIST}")
         if here and there and (folder / name).read_bytes() != (root / name).read_bytes():
-            raise DataError(f"{root / name}: another file than the one set aside; remove the one that is not wanted")
+            raise DataError(f"{root / name}: not the file that was set aside; remove the one you do not want")
     pictures = files = lines = 0
     try:
         for batch in reversed(batches):
@@ -192,7 +192,7 @@ def _read_list(folder: Path, yaml: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / LIST}: is no list of what was set aside ({error})") from error
+        raise DataError(f"{folder / LIST}: not a list of what was set aside ({error})") from error
     if owner != str(yaml):
         raise DataError(f"{folder / LIST}: lists pictures of {owner}, not of {yaml}; choose another folder")
     return batches

@@ -77,7 +77,7 @@ class Download:
             try:
                 known = json.loads(path.read_bytes())
             except ValueError as error:
-                raise DataError(f"{path}: not JSON: {error}") from error
+                raise DataError(f"{path}: not valid JSON: {error}") from error
         if not isinstance(known, list):
             raise DataError(f"{path}: must be a list of downloads")
         part = path.with_name(f".{path.name}.part")
@@ -148,7 +148,7 @@ def download(
     if export not in FORMATS:
         raise DataError(f"no export {export!r}; there are {', '.join(FORMATS)}")
     found = _project(workspace, project)
-    with _talking(name) as key:
+    with _api_errors(name) as key:
         from roboflow.adapters import rfapi
         from roboflow.util import http
 
@@ -172,7 +172,7 @@ def download(
     path.unlink()
     if expected is not None and expected.lower() not in (unpacked.zip_sha256, unpacked.contents_sha256):
         raise DataError(
-            f"{name}: not the data that was expected: SHA-256 of the zip {unpacked.zip_sha256}, of its contents "
+            f"{name}: not the expected data: SHA-256 of the zip {unpacked.zip_sha256}, of its contents "
             f"{unpacked.contents_sha256}, expected {expected}"
         )
     date = datetime.now(UTC).isoformat(timespec="seconds")
@@ -228,7 +228,7 @@ def upload(
         futures = [pool.submit(send, *each) for each in zip(annotations.records, contents, strict=True)]
         try:
             for done, (record, future) in enumerate(zip(annotations.records, futures, strict=True), 1):
-                with _talking(f"{project}: {record.path}"):
+                with _api_errors(f"{project}: {record.path}"):
                     known += future.result()
                 progress(done, len(futures))
         finally:
@@ -270,16 +270,16 @@ def _project(workspace: str, project: str) -> Any:
     roboflow = require("roboflow")
     if not os.environ.get(KEY, "").strip():
         raise RemoteError(f"no key: set {KEY} to your private key, from the workspace's settings at Roboflow")
-    with _talking(f"asking Roboflow with the key in {KEY}") as key:
+    with _api_errors(f"asking Roboflow with the key in {KEY}") as key:
         session = roboflow.Roboflow(api_key=key)
         if session.onboarding:  # the SDK's answer, without a request, to a key without a lower-case letter
             raise RemoteError(f"the key in {KEY} is not one of Roboflow's; take it from the workspace's settings")
-    with _talking(f"{workspace}/{project}"):
+    with _api_errors(f"{workspace}/{project}"):
         return session.project(project, workspace)
 
 
 @contextmanager
-def _talking(what: str) -> Iterator[str]:
+def _api_errors(what: str) -> Iterator[str]:
     """Yield the key, silence the SDK's output, and turn its errors into ``RemoteError``.
 
     Network errors contain the URL with the key. Their text is not passed on, and they are not chained as a cause.
@@ -293,14 +293,14 @@ def _talking(what: str) -> Iterator[str]:
         with redirect_stdout(StringIO()):
             yield key
     except json.JSONDecodeError:  # includes requests' own, which is also a RequestException
-        raise RemoteError(f"{what}: an answer that is no JSON; is {config.API_URL} Roboflow's address?") from None
+        raise RemoteError(f"{what}: the answer is not valid JSON; is {config.API_URL} Roboflow's address?") from None
     except RequestException as error:
-        reason = "no answer in time" if isinstance(error, Timeout) else "no connection, or it broke off"
+        reason = "no answer in time" if isinstance(error, Timeout) else "no connection, or it was lost"
         raise RemoteError(f"{what}: {reason} ({type(error).__name__}, {config.API_URL}); is there a network?") from None
     except (RuntimeError, RoboflowError) as error:
         raise RemoteError(f"{what}: Roboflow says: {_message(str(error), key)}") from None
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise RemoteError(f"{what}: an answer that the SDK does not understand ({type(error).__name__})") from None
+        raise RemoteError(f"{what}: the SDK does not understand the answer ({type(error).__name__})") from None
 
 
 def _message(text: str, key: str) -> str:

@@ -29,7 +29,9 @@ def read_shares(text: str) -> dict[str, float]:
     except ValueError:
         shares = []
     if len(shares) not in (2, 3) or not all(share > 0 for share in shares) or abs(sum(shares) - 1) > 1e-6:
-        raise DataError(f"--split takes the shares of train, val and perhaps test, such as 0.7,0.15,0.15, got {text!r}")
+        raise DataError(
+            f"--split takes the shares of train, val and optionally test, such as 0.7,0.15,0.15, got {text!r}"
+        )
     return dict(zip(SPLITS, shares, strict=False))
 
 
@@ -153,7 +155,7 @@ def own_splits(path: Path, fitted: Sequence[Fitted], add: bool, keep: bool | Non
     if keep is None:
         return None if "" in own or missing else own
     if keep and "" in own:
-        raise DataError(f"--keep-splits: nothing says the split of {fitted[own.index('')].record.path}")
+        raise DataError(f"--keep-splits: no split is given for {fitted[own.index('')].record.path}")
     if keep and missing:
         raise DataError(f"{path}: has no {' and no '.join(missing)} split to keep; leave out --keep-splits")
     return own if keep else None

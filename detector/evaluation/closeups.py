@@ -77,7 +77,7 @@ def closeup_recall(
     """
     for detector in detectors:
         if FACE not in detector.classes:
-            raise DataError(f"a detector of {', '.join(detector.classes)} cannot be asked for faces")
+            raise DataError(f"a detector of {', '.join(detector.classes)} does not find faces")
     rows = _rows(faces, sources, split)
     counts = {source: sum(row[1] == source for row in rows) for source in sources}
     if empty := [source for source in sources if not counts[source]]:
@@ -87,7 +87,7 @@ def closeup_recall(
         chunk = rows[start : start + BATCH]
         frames = [read_picture(path) for path, _ in chunk]
         for tally, detector in zip(found, detectors, strict=True):
-            for (_, source), frame, detections in zip(chunk, frames, _looked(detector, frames), strict=True):
+            for (_, source), frame, detections in zip(chunk, frames, _detected(detector, frames), strict=True):
                 for place, confidence in enumerate((detector.confidence, COMMON)):
                     tally[source][place] += fills_the_frame(detections, frame.shape[0], frame.shape[1], confidence)
         if progress:
@@ -129,7 +129,7 @@ def closeup_metrics(
     )
 
 
-def _looked(detector: Detector, frames: Sequence[np.ndarray]) -> list[Detections]:
+def _detected(detector: Detector, frames: Sequence[np.ndarray]) -> list[Detections]:
     """Detect at the detector's own threshold, or at the common one if that is lower."""
     own = detector.confidence
     detector.confidence = min(own, COMMON)

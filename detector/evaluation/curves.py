@@ -31,7 +31,7 @@ class Reliability:
 
     Attributes:
         confidence: mean in each bin, shape (n,); nan if the bin is empty.
-        precision: share of right boxes in each bin, shape (n,); nan if the bin is empty.
+        precision: share of correct boxes in each bin, shape (n,); nan if the bin is empty.
         counts: boxes in each bin, shape (n,).
         edges: of the bins, shape (n + 1,).
         error: expected calibration error: mean of ``|confidence - precision|`` over the bins, weighted by their boxes;
@@ -84,8 +84,8 @@ def precision_at_recalls(scored: Scored, points: int = 101) -> tuple[np.ndarray,
 
 def rates(scored: Scored, thresholds: np.ndarray = THRESHOLDS) -> tuple[np.ndarray, np.ndarray]:
     """Precision and recall at each threshold, shapes (n,); nan if undefined."""
-    told = [scored.at(float(threshold)) for threshold in thresholds]
-    precision, recall = (np.array([np.nan if pair[i] is None else pair[i] for pair in told], float) for i in (0, 1))
+    pairs = [scored.at(float(threshold)) for threshold in thresholds]
+    precision, recall = (np.array([np.nan if pair[i] is None else pair[i] for pair in pairs], float) for i in (0, 1))
     return precision, recall
 
 
@@ -176,7 +176,7 @@ def plot_calibration(evaluation: Evaluation, path: Path) -> None:
         axes[1].bar(bins.edges[:-1] + width / 2, bins.counts, width * 0.9, bottom, color=colour)
         bottom = bottom + bins.counts
     title = f"{evaluation.title}: calibration, boxes {BIG}, confidence >= {LEAST:g}"
-    _finish(axes[0], "", "share of right boxes", title, (0, 1), (0, 1.02))
+    _finish(axes[0], "", "share of correct boxes", title, (0, 1), (0, 1.02))
     _finish(axes[1], "confidence", "boxes", "", (0, 1), None)
     if axes[0].get_legend_handles_labels()[0]:
         axes[0].legend(loc="upper left", fontsize=8)
@@ -197,7 +197,7 @@ def plot_thresholds(evaluation: Evaluation, path: Path) -> None:
             axes[1].plot(THRESHOLDS, alarms, color=colour, label=name)
     for each in axes:
         each.axvline(evaluation.confidence, color="grey", linewidth=1)
-    _finish(axes[0], "", "", f"{evaluation.title}: what the threshold does", (0, 1), (0, 1.02))
+    _finish(axes[0], "", "", f"{evaluation.title}: effect of the threshold", (0, 1), (0, 1.02))
     axes[0].legend(loc="lower left", fontsize=7)
     alarms_text = f"false alarms a picture\n({evaluation.empty_pictures} pictures without any box)"
     _finish(axes[1], f"confidence threshold (this detector's own: {evaluation.confidence:g})", alarms_text, "", (0, 1))

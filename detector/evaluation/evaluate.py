@@ -291,8 +291,8 @@ def _protocol(detector: Detector, description: DataDescription, split: str, name
 
 def input_text(detector: Detector) -> str:
     """How a detector preprocesses pictures, for the protocol."""
-    told = getattr(detector, "input_text", None)
-    if told:
-        return str(told)
+    text = getattr(detector, "input_text", None)
+    if text:
+        return str(text)
     tiles = getattr(detector, "tiles", None)
     return f"{detector.imgsz} px" + (f" and tiles of {tiles} px" if tiles else "")  # type: ignore[attr-defined]

@@ -161,8 +161,8 @@ def source_table(evaluation: Evaluation) -> Table:
 
 def further_lines(evaluation: Evaluation) -> list[str]:
     """Metrics missing from the tables: means over classes, false alarms, and those of other protocols."""
-    said = ("mAP", "false ")
-    wanted = [metric for metric in evaluation.metrics().values if metric.name.startswith(said)]
+    prefixes = ("mAP", "false ")
+    wanted = [metric for metric in evaluation.metrics().values if metric.name.startswith(prefixes)]
     return [
         f"{_shown(metric.value)}  {metric.name} (n = {metric.count:,})"
         for metric in dict.fromkeys((*wanted, *evaluation.further))

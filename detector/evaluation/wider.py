@@ -156,7 +156,7 @@ def wider_metrics(evaluation: Evaluation, folder: Path) -> tuple[list[Metric], s
         )
         for setting, score in scores.items()
     ]
-    part = "" if len(found) == len(official) else ", so not to be compared with published figures"
+    part = "" if len(found) == len(official) else ", so not comparable with published figures"
     return metrics, (
         f"WIDER FACE's protocol: {len(found):,} of the {len(official):,} official validation pictures{part}; "
         f"1000 thresholds, IoU {IOU:g}"

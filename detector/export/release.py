@@ -120,7 +120,7 @@ class ReleaseOptions:
             raise TrainingError(f"the files to ship must differ, got {', '.join(self.precisions) or 'none'}")
         if self.version is not None:
             if not is_version(self.version):
-                raise WeightsError(f"a version reads like 1.2.3 or 1.2.3-name, got {self.version!r}")
+                raise WeightsError(f"a version looks like 1.2.3 or 1.2.3-name, got {self.version!r}")
             check_target((root or writable_root()) / "detector" / self.version, self.replace)
 
 
@@ -325,16 +325,16 @@ def _file(folder: Path, precision: str) -> Path:
 
 def _with_threshold(release: Release, description: DataDescription, options: ReleaseOptions) -> Manifest:
     """The manifest with the given default threshold, or a chosen one."""
-    manifest, told, confidence = release.manifest, {}, options.confidence
+    manifest, record, confidence = release.manifest, {}, options.confidence
     if confidence is None:
         chosen = choose_threshold(FaceDetector(release=release), description, options.false_alarms)
         print(
-            f"default confidence {chosen.confidence:g}: {chosen.false_alarms:g} false alarms a training picture "
-            f"without anybody ({chosen.pictures} pictures, at most {chosen.at_most:g} wanted)"
+            f"default confidence {chosen.confidence:g}: {chosen.false_alarms:g} false alarms per training picture "
+            f"without people ({chosen.pictures} pictures, at most {chosen.at_most:g} allowed)"
         )
-        confidence, told = chosen.confidence, {"threshold": chosen.to_dict()}
+        confidence, record = chosen.confidence, {"threshold": chosen.to_dict()}
     update: dict[str, Any] = {
         "thresholds": Thresholds(confidence=confidence, iou=NMS_IOU, max_detections=MAX_DETECTIONS),
-        "training": {**manifest.training, **told},
+        "training": {**manifest.training, **record},
     }
     return manifest.model_copy(update=update)

@@ -56,8 +56,8 @@ def choose_threshold(
     pictures = empty_pictures(description)
     if not pictures:
         raise TrainingError(
-            f"{description.yaml}: no training picture is labelled for every class and holds nobody, so that no "
-            f"threshold can be chosen on such; give one with --conf"
+            f"{description.yaml}: no training picture without people is labelled for every class, so no "
+            f"threshold can be chosen; give one with --conf"
         )
     served = detector.confidence
     detector.confidence = CONFIDENCES[0]
@@ -88,7 +88,7 @@ def least_threshold(confidence: np.ndarray, pictures: int, at_most: float) -> Ch
         if rate <= at_most:
             return ChosenThreshold(threshold, round(rate, 4), at_most, pictures)
     raise TrainingError(
-        f"even at a confidence of {CONFIDENCES[-1]:g} there are {rate:.3g} false alarms a picture without anybody, "
+        f"even at a confidence of {CONFIDENCES[-1]:g} there are {rate:.3g} false alarms per picture without people, "
         f"over {at_most:g}; train longer, or give a threshold with --conf"
     )
 

@@ -162,7 +162,7 @@ class Recipe(Record):
 
     @model_validator(mode="before")
     @classmethod
-    def _said(cls, content: Any) -> Any:
+    def _reject_null(cls, content: Any) -> Any:
         if isinstance(content, dict) and (empty := [key for key, value in content.items() if value is None]):
             raise ValueError(f"{empty[0]}: write true, false, or its settings")
         return content
@@ -181,7 +181,7 @@ class Recipe(Record):
         if self.flip is not None and "fliplr" in self.ultralytics:
             raise ValueError("flip and ultralytics' fliplr are the same step; name one of them")
         if self.view is not None and (idle := [key for key in AFFINE if self.ultralytics.get(key)]):
-            raise ValueError(f"view takes the place of ultralytics' {', '.join(idle)}; name one or the other")
+            raise ValueError(f"view replaces ultralytics' {', '.join(idle)}; name one or the other")
         if sum(step.where == "picture" for step in self.rotation) > 1:
             raise ValueError("one rotation of the picture is enough")
         return self
@@ -194,7 +194,7 @@ class Recipe(Record):
         """
         given = {key: value for key, value in overrides.items() if key in OFF}
         if rect and (joined := [key for key in JOINING if given.get(key)]):
-            raise TrainingError(f"--set {joined[0]} joins pictures, which --rect cannot; leave one of them out")
+            raise TrainingError(f"--set {joined[0]} joins pictures, which --rect does not allow; leave one of them out")
         ultralytics = {**self.ultralytics, **given, **(dict.fromkeys(JOINING, 0.0) if rect else {})}
         if not any(ultralytics.get(key) for key in JOINING):
             ultralytics.pop("close_mosaic", None)

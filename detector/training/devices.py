@@ -28,7 +28,7 @@ def canonical(device: str) -> str:
         select_device(device, verbose=False)
         return str(parse_device(device))
     except (ValueError, RuntimeError, AssertionError) as error:
-        raise DeviceError(f"device {device!r} cannot be had: this machine has {_at_hand()}") from error
+        raise DeviceError(f"device {device!r} is not available: this machine has {_at_hand()}") from error
 
 
 def _at_hand() -> str:
@@ -51,9 +51,11 @@ def check_several(device: str, rect: bool, batch: int | None) -> None:
     if count == 1:
         return
     if rect:
-        raise TrainingError("rect orders the pictures by shape, which several GPUs cannot share out: leave it out")
+        raise TrainingError(
+            "rect orders the pictures by shape, which cannot be split across several GPUs: leave it out"
+        )
     if batch is not None and batch % count:
-        raise TrainingError(f"batch {batch} cannot be shared out evenly over {count} GPUs")
+        raise TrainingError(f"batch {batch} cannot be split evenly across {count} GPUs")
 
 
 def keep_freed_memory() -> None:

@@ -197,8 +197,8 @@ def release_arrays(release: Release) -> dict[str, np.ndarray]:
     entry = release.finest()
     if entry.precision == "int8":
         raise TrainingError(
-            f"detector {release.label} has int8 weights only, which are too coarse to train on from; start from a "
-            f"version with a float file (facepipe weights list), or from a run's checkpoint"
+            f"detector {release.label} has int8 weights only, which are too coarse to continue training from; start "
+            f"from a version with a float file (facepipe weights list), or from a run's checkpoint"
         )
     content = release.read(entry.precision)
     refuse_external_data(content)

@@ -90,7 +90,9 @@ def check_keys(settings: Mapping[str, Any], allowed: Iterable[str] | None = None
         if key not in names:
             near = get_close_matches(str(key), names, n=2)
             hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(sorted(names))}"
-            what = "no setting of ultralytics" if key not in known else "no setting that changes pictures with boxes"
+            what = (
+                "not an ultralytics setting" if key not in known else "not a setting that changes pictures with boxes"
+            )
             raise TrainingError(f"{key}: {what}; {hint}")
         if key == "optimizer" and str(value).lower() not in {name.lower() for name in OPTIMIZERS}:
             raise TrainingError(f"{key}: no optimizer {value!r}; one of {', '.join(OPTIMIZERS)}")

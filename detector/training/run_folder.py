@@ -96,7 +96,7 @@ def seconds_used(run: Path) -> float:
         try:
             return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
         except (ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{path}: not a run's clock: {error}") from error
+            raise TrainingError(f"{path}: not the clock of a run: {error}") from error
     rows = read_history(run)
     return rows[-1].get("time") or 0.0 if rows else 0.0
 
@@ -161,16 +161,16 @@ def lineage(run: Path, depth: int = EARLIER) -> dict[str, Any]:
     """
     settings = read_settings(run)
     start = Path(settings.start)
-    told = {**asdict(settings), "data": Path(settings.data).name, "start": start.name, "log": list(settings.log)}
-    told["command"] = training_command(told)
+    record = {**asdict(settings), "data": Path(settings.data).name, "start": start.name, "log": list(settings.log)}
+    record["command"] = training_command(record)
     if (run / ENVIRONMENT).is_file():
-        told["environment"] = run_environment(run)
+        record["environment"] = run_environment(run)
     histories = [run / name for name in (HISTORY, OLD_HISTORY) if (run / name).is_file()]
-    told["history"] = histories[0].read_text(encoding="utf-8").splitlines() if histories else []
+    record["history"] = histories[0].read_text(encoding="utf-8").splitlines() if histories else []
     earlier = start.parent.parent
     if depth > 0 and start.suffix == ".pt" and (earlier / SETTINGS).is_file() and earlier != run:
-        told["after"] = lineage(earlier, depth - 1)
-    return told
+        record["after"] = lineage(earlier, depth - 1)
+    return record
 
 
 def run_environment(run: Path) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def run_environment(run: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise TrainingError(f"{path}: not JSON: {error}") from error
+        raise TrainingError(f"{path}: not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise TrainingError(f"{path}: not the environment of a run")
     return content

@@ -74,7 +74,7 @@ class DetectorSettings:
         """
         if self.augmentation is not None:
             if self.view is not None:
-                raise TrainingError("view is a part of the augmentation: give it there")
+                raise TrainingError("view is part of the augmentation: give it there")
             recipe = as_recipe(self.augmentation)
         else:
             recipe = read_recipe(DEFAULT)
@@ -95,7 +95,7 @@ class DetectorSettings:
         check_overrides(self.overrides)
         check_loggers(self.log)
         if self.precision not in ("auto", "float32", "bfloat16"):
-            raise TrainingError(f"precision is auto, float32 or bfloat16, got {self.precision!r}")
+            raise TrainingError(f"precision must be auto, float32 or bfloat16, got {self.precision!r}")
         self._check_minutes()
         if self.start != "none" and not Path(self.start).is_file():
             self.release()
@@ -200,7 +200,7 @@ def read_settings(run: Path) -> DetectorSettings:
     except OSError as error:
         raise TrainingError(f"{run}: not a run folder (no {SETTINGS})") from error
     except ValueError as error:
-        raise TrainingError(f"{path}: not JSON: {error}") from error
+        raise TrainingError(f"{path}: not valid JSON: {error}") from error
     known = {each.name for each in fields(DetectorSettings)}
     if not isinstance(content, dict) or "data" not in content:
         raise TrainingError(f"{path}: not the settings of a detector's run")

@@ -74,7 +74,7 @@ class PartlyLabelledDataset(YOLODataset):
             labels = super().get_labels()
         except (RuntimeError, ValueError) as error:
             first = str(error).splitlines()[0].removeprefix(self.prefix)
-            raise TrainingError(f"{self.description.yaml}: {first} (facepipe data check tells more)") from error
+            raise TrainingError(f"{self.description.yaml}: {first} (for details: facepipe data check)") from error
         pictures = {str(p.path): p for split in self.description.pictures.values() for p in split}
         classes = len(self.description.classes)
         for label in labels:
@@ -145,7 +145,7 @@ def _verify(given: tuple[str, str, str, LabelReader]) -> list[Any]:
             raise ValueError(f"{width} x {height} pixels, under {SMALLEST}")
     except Exception as error:  # Pillow raises all kinds of errors for a damaged file
         nothing = [None, None, None, None, None]
-        return [*nothing, int(missing), int(not missing), 0, 1, f"{prefix}{file}: passed over: {error}"]
+        return [*nothing, int(missing), int(not missing), 0, 1, f"{prefix}{file}: skipped: {error}"]
     shape = (width, height) if turned else (height, width)
     boxes = reader.boxes(Path(label))
     distinct = np.unique(boxes, axis=0)

@@ -58,7 +58,7 @@ def train(
             _show(settings, read_description(Path(settings.data)), run)
             return finished
     elif (run / SETTINGS).exists():
-        raise TrainingError(f"{run}: holds a run already; resume it, choose another name, or delete the folder")
+        raise TrainingError(f"{run}: already holds a run; resume it, choose another name, or delete the folder")
     else:
         settings = settings.checked()
     description = read_description(Path(settings.data))

@@ -92,7 +92,7 @@ class FaceTrainer(DetectionTrainer):
         elif release := self.settings.release():
             pictures = [Path(path) for path in self.data["train"]]
             loaded = start_from_release(model, release, [*self.data["names"].values()], pictures, self.args.imgsz)
-            LOGGER.info(f"detector {release.label}: {loaded} arrays loaded, batch norms measured anew")
+            LOGGER.info(f"detector {release.label}: {loaded} arrays loaded, batch norms measured again")
         model.cpu_bf16 = self.bf16
         if self.settings.frozen_statistics:
             LOGGER.info(f"{freeze_statistics(model)} batch norms folded, their statistics frozen")

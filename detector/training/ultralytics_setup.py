@@ -22,16 +22,16 @@ def set_up() -> None:
     """
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_OFFLINE", "true")
-    said, heard = io.StringIO(), logging.root.manager.disable
-    logging.disable(max(heard, logging.INFO))  # it logs each time that it creates its settings
+    output, disabled = io.StringIO(), logging.root.manager.disable
+    logging.disable(max(disabled, logging.INFO))  # it logs each time that it creates its settings
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(output):
             require("ultralytics")
             from ultralytics import settings
             from ultralytics.utils import LOGGER, tqdm
     finally:
-        logging.disable(heard)
-        sys.stderr.write(said.getvalue())
+        logging.disable(disabled)
+        sys.stderr.write(output.getvalue())
     dict.__setitem__(settings, "sync", False)  # its own __setitem__ would write the file, possibly the user's
     LOGGER.setLevel(max(LOGGER.level, logging.WARNING))  # training raises the verbosity (FaceTrainer.train)
     for handler in LOGGER.handlers:

@@ -16,8 +16,8 @@ from facepipe.classifier.train import (
     _forget_unbegun,
     _is_released,
     _new_run,
+    _next_steps,
     _resumed,
-    _what_comes,
     train_classifier,
 )
 from facepipe.classifier.training.run_folder import ReleaseOptions, Settings
@@ -32,7 +32,7 @@ def settings(faces: Path, tiny_recipe: Path, tmp_path: Path) -> Settings:
     release = ReleaseOptions(version="1.2.0", exports=("float16", "int8"), terms={"": "mine"})
     made, _ = _new_run(tmp_path / "run", new, RunOptions((str(faces),), minutes=5), release, lines.append)
     assert [line for line in lines if line.startswith("left out")] == [
-        f"left out: {name}: no training row is labelled; label rows of it, or take it out of the schema"
+        f"left out: {name}: no training row is labelled; label rows for it, or remove it from the schema"
         for name in ("smile", "mask")
     ]
     (tmp_path / "run").mkdir()
@@ -49,7 +49,7 @@ def test_data_that_teach_nothing_are_refused(make_csv: Callable[..., Path], tiny
     path = make_csv("file,gender,split,framing", "a.png,male,train,tight", "a.png,female,val,tight")
     new = NewRun(read_schema(), read_recipe(str(tiny_recipe)), "none")
     lines: list[str] = []
-    with pytest.raises(DataError, match="teach no attribute"):
+    with pytest.raises(DataError, match="no attribute of the schema can be learnt"):
         _new_run(tmp_path / "run", new, RunOptions((str(path),)), ReleaseOptions(), lines.append)
     assert any(line.startswith("left out: gender: every labelled training row is 'male'") for line in lines)
 
@@ -63,7 +63,7 @@ def test_a_resumed_run_ends_as_it_was_asked_to(settings: Settings, tmp_path: Pat
         _resumed(folder, RunOptions(), Ending(exports=("int8", "int8")))
     with pytest.raises(TrainingError, match="no run to resume"):
         train_classifier(tmp_path / "none", RunOptions())
-    with pytest.raises(TrainingError, match="holds a run already"):
+    with pytest.raises(TrainingError, match="already holds a run"):
         train_classifier(folder, RunOptions(), NewRun(settings.attributes, settings.recipe))
 
 
@@ -88,10 +88,10 @@ def test_a_run_is_released_when_all_that_was_asked_for_is_there(
 def test_it_says_what_comes_after_the_training(settings: Settings, faces: Path) -> None:
     table = read_faces(faces, settings.attributes)
     # 16 val rows through 2 files, 600 training rows, and 16 rows at 12, 16, 24, 32 and 48 px and whole
-    assert _what_comes(settings, table, 0.0) == (
+    assert _next_steps(settings, table, 0.0) == (
         "next: export to ONNX (float16, int8), calibration and measurement of 728 crops"
     )
-    assert _what_comes(settings, table, 0.25).endswith("728 crops, about 4 min")
+    assert _next_steps(settings, table, 0.25).endswith("728 crops, about 4 min")
 
 
 def test_a_run_that_never_began_leaves_no_trace(settings: Settings, tmp_path: Path) -> None:

@@ -73,14 +73,14 @@ def test_a_run_stopped_in_its_release_goes_on_with_it(run: Path, monkeypatch: py
     monkeypatch.setattr(orchestration, "release_run", stop)
     with pytest.raises(KeyboardInterrupt):
         train_detector(run, DetectorSettings(data="d"), ReleaseOptions(), said.append)
-    assert "training is over, its release is not; go on with" in said[-1]
+    assert "training is finished, its release is not; go on with" in said[-1]
     found: list[ReleaseOptions] = []
     monkeypatch.setattr(orchestration, "release_run", lambda run, checkpoint, options: found.append(options))
     resume_detector(run, {}, {}, said.append)
     assert found == [ReleaseOptions()]
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     resume_detector(run, {}, {"precisions": ("int8",)}, said.append)
-    assert "is over and was released as export; nothing was changed" in said[-1]
+    assert "is finished and was released as export; nothing was changed" in said[-1]
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     assert len(found) == 1
 
@@ -118,10 +118,10 @@ def test_what_cannot_be_released_is_told_before_the_work(run: Path) -> None:
     assert not run.exists()
     begin(run, DetectorSettings(data="d"))
     (run / RELEASE).write_text("[]")
-    with pytest.raises(TrainingError, match=r"release\.json: not what a run is to end as"):
+    with pytest.raises(TrainingError, match=r"release\.json: not the release options of a run"):
         resume_detector(run, {}, {})
     (run / RELEASE).unlink()
-    with pytest.raises(TrainingError, match="holds a run already"):
+    with pytest.raises(TrainingError, match="already holds a run"):
         train_detector(run, DetectorSettings(data="d"), ReleaseOptions())
     assert not (run / RELEASE).exists()
     assert (run / "weights" / "last.pt").is_file()

@@ -105,7 +105,7 @@ def test_the_limits_follow_from_the_figures(manifest: Manifest) -> None:
     limits = limits[limits.index("## Limits") : limits.index("## Make and")]
     assert "- Worst AP50: 0.2034, of face boxes 8-16 px (n 2,000)." in limits
     assert "- Rough, being of fewer than 100: pictures with nobody (n 60)." in limits
-    assert "- Not measured, for want of rows: AP50, head boxes 8-16 px." in limits
+    assert "- Not measured, for lack of rows: AP50, head boxes 8-16 px." in limits
     assert "- Sources that no table names: negatives." in limits
     worse = with_values(manifest, ("error, a", 1.0, 200), ("error, b", 2.0, 200), ("error, c", 1.5, 200))
     assert "- Worst error: 2.0000, of b (n 200)." in model_card(worse)

@@ -77,7 +77,7 @@ def test_what_is_never_predicted(manifest: Manifest) -> None:
     card = model_card(manifest)
     assert "race is never predicted, and neither is emotion: no head for either ships" in card
     assert "identity embedding" not in card, "the file has no features"
-    assert "(2,048 numbers) is no identity embedding" in model_card(changed(manifest, features=2048))
+    assert "(2,048 numbers) is not an identity embedding" in model_card(changed(manifest, features=2048))
     balanced = changed(manifest, training={"recipe": {"balance": {"by": ["race", "gender"]}}})
     assert "Labels of race serve to balance the training and to report the figures by group;" in model_card(balanced)
     assert "Race is never predicted" in model_card(measured(manifest, Metric(name="age.mae", value=5.0, count=9)))

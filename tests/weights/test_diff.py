@@ -134,5 +134,5 @@ def test_what_was_measured_beside_compares(compare: Any, labels: str) -> None:
 
 
 def test_two_stages_do_not_compare(detector_release: Release, classifier_release: Release) -> None:
-    with pytest.raises(WeightsError, match="two different things"):
+    with pytest.raises(WeightsError, match="have different tasks"):
         differences(detector_release, classifier_release)

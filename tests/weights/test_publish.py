@@ -158,7 +158,7 @@ def a_release(run: Path) -> None:
     ("damage", "message"),
     [
         (without_evaluation, r"was not evaluated; measure it with: facepipe export-detector \S+runs/detector/a"),
-        (other_file, r"the figures of another file than detector\.float16\.onnx \(SHA-256 differs\); measure it with"),
+        (other_file, r"measured on a file other than detector\.float16\.onnx \(SHA-256 differs\); measure it with"),
         (unnamed_file, "does not say which file was measured"),
         (damaged, r"evaluation\.json: not an evaluation"),
         (no_figures, "does not say which file was measured"),
@@ -180,7 +180,7 @@ def test_what_is_refused(damage: Callable[[Path], None], message: str, root: Pat
 def test_the_second_file_must_be_evaluated_too(root: Path, make_run: MakeRun) -> None:
     run = make_run(int8=0.9, float16=0.9)
     shutil.rmtree(run / "evaluation" / "float16")
-    with pytest.raises(WeightsError, match=r"float16/evaluation\.json: not there, so detector\.float16\.onnx was not"):
+    with pytest.raises(WeightsError, match=r"float16/evaluation\.json: missing, so detector\.float16\.onnx was not"):
         publish_run(run, Choices("1.0.0"))
 
 
@@ -194,7 +194,7 @@ def test_versions_are_not_overwritten_unless_asked(root: Path, make_run: MakeRun
     publish_run(second, Choices("1.0.0", replace=True))
     assert find("detector", "1.0.0").manifest.metrics[0].values[0].value == 0.9
     for bad in ("1.0", "one", "1.0.0/..", ""):
-        with pytest.raises(WeightsError, match=r"reads like 1\.2\.3"):
+        with pytest.raises(WeightsError, match=r"looks like 1\.2\.3"):
             publish_run(first, Choices(bad))
 
 
@@ -323,7 +323,7 @@ def test_what_the_publisher_ought_to_know_is_said(root: Path, make_run: MakeRun)
     published = publish_run(make_run(int8=0.9), Choices("1.0.0"))
     assert any("int8 is alone" in remark for remark in published.remarks)
     card = (published.release.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert re.search(r"Not known: detector\.int8\.onnx was measured alone", card)
+    assert re.search(r"Unknown: detector\.int8\.onnx was measured alone", card)
     run = make_run(name="b")
     change_report(report(run), labels_sha256="c" * 64)
     published = publish_run(run, Choices("1.0.1"))

@@ -58,7 +58,7 @@ def test_a_name_and_a_version_are_taken_apart(text: str, expected: tuple) -> Non
     "text", ["Shirt@1.0.0", "@1.0.0", "a b@1.0.0", "../x@1.0.0", "shirt@", "shirt@1", "shirt@a@1.0.0"]
 )
 def test_what_cannot_be_a_name_or_version_is_refused(text: str) -> None:
-    with pytest.raises(WeightsError, match=r"is named like shirt@1\.0\.0|reads like 1\.2\.3"):
+    with pytest.raises(WeightsError, match=r"is named like shirt@1\.0\.0|looks like 1\.2\.3"):
         split_name("classifier", text)
 
 
@@ -108,7 +108,7 @@ def test_each_name_has_a_version_in_use_of_its_own(root: Path) -> None:
     assert json.loads((root / "current.json").read_text()) == {}
     use("classifier", "shirt@0.1.0")
     (root / "classifier" / "shirt" / "0.1.0").rename(root / "away")
-    with pytest.raises(WeightsError, match=r"says to use classifier shirt@0\.1\.0.*use classifier shirt@newest"):
+    with pytest.raises(WeightsError, match=r"selects classifier shirt@0\.1\.0.*use classifier shirt@newest"):
         find("classifier", "shirt")
     assert find("classifier").label == "1.0.0"
 
@@ -127,7 +127,7 @@ def test_a_broken_one_stops_only_its_own_name(root: Path) -> None:
 
 
 def test_publishing_puts_a_name_in_its_folder(root: Path, tmp_path: Path, publish_colours: Publish) -> None:
-    with pytest.raises(WeightsError, match="this version exists"):
+    with pytest.raises(WeightsError, match="this version already exists"):
         publish_colours(root, "shirt")
     assert publish_colours(tmp_path / "r", "face", "2.0.0").folder == tmp_path / "r" / "classifier" / "2.0.0"
     assert sorted(path.name for path in (root / "classifier" / "shirt").iterdir()) == ["0.1.0", "0.2.0"]
@@ -150,10 +150,10 @@ def test_a_run_is_published_under_a_name(root: Path, make_run: Callable[..., Pat
         assert words in card
     release.verify()
     assert publish_run(run, Choices("7.0.0")).release.folder == root / "classifier" / "7.0.0"
-    with pytest.raises(WeightsError, match="this version exists"):
+    with pytest.raises(WeightsError, match="this version already exists"):
         publish_run(run, Choices("beard@1.0.0"))
     for bad in ("beard", "Beard@1.0.0", "beard@1"):
-        with pytest.raises(WeightsError, match=r"reads like 1\.2\.3|is named like"):
+        with pytest.raises(WeightsError, match=r"looks like 1\.2\.3|is named like"):
             publish_run(run, Choices(bad))
 
 

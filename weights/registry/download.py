@@ -64,20 +64,20 @@ def fetch_file(
     def attempt() -> None:
         name, done = f"{source.label}/{place}", 0
 
-        def counted(more: int) -> None:
+        def advance(more: int) -> None:
             nonlocal done
             done += more
             progress(more)
 
         try:
             with target.open("wb") as file:
-                sha256 = _copy(source, place, file, (wanted.bytes, True), retry, counted)
+                sha256 = _copy(source, place, file, (wanted.bytes, True), retry, advance)
         except PassingError:
             progress(-done)
             raise
         if sha256 != wanted.sha256:
             raise RemoteError(
-                f"{name}: not the file that the index names (SHA-256 differs); tell its publisher; nothing was "
+                f"{name}: not the file listed in the index (SHA-256 differs); report it to its publisher; nothing was "
                 f"installed"
             )
 
@@ -129,17 +129,17 @@ def _copy(
     """
     name = f"{source.label}/{place}"
     most, exactly = size
-    says = f"the index says {most:,}" if exactly else f"such a file has at most {most:,}"
+    says = f"the index says {most:,}" if exactly else f"such a file may have at most {most:,}"
     end = time.monotonic() + retry.grace + most / retry.slowest
     stream = source.open(place)
     digest, here = hashlib.sha256(), 0
     try:
         if stream.total is not None and (stream.total > most or (exactly and stream.total != most)):
-            raise RemoteError(f"{name}: has {stream.total:,} bytes, and {says}; nothing was installed")
+            raise RemoteError(f"{name}: has {stream.total:,} bytes, but {says}; nothing was installed")
         for chunk in stream.chunks:
             here += len(chunk)
             if here > most:
-                raise RemoteError(f"{name}: sends more than {most:,} bytes, and {says}; nothing was installed")
+                raise RemoteError(f"{name}: sends more than {most:,} bytes, but {says}; nothing was installed")
             if time.monotonic() > end:
                 raise PassingError(f"{name}: slower than {retry.slowest:,.0f} bytes a second")
             digest.update(chunk)

@@ -24,7 +24,7 @@ TIMEOUT = (10.0, 30.0)
 REDIRECTS = 5
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 """Status codes after which a retry may succeed (RFC 9110)."""
-NO_NETWORK = "Is there a network? What is installed works without one; a folder can be a source too (--from FOLDER)"
+NO_NETWORK = "Is there a network? Installed models work without one; a folder can be a source too (--from FOLDER)"
 
 
 class HttpSource:
@@ -71,14 +71,14 @@ class HttpSource:
         except failed.TooManyRedirects as error:
             raise RemoteError(f"{self.label}: more than {REDIRECTS} redirects") from error
         except failed.SSLError as error:
-            raise RemoteError(f"{name}: its certificate is not good ({_cause(error)})") from error
+            raise RemoteError(f"{name}: invalid certificate ({_cause(error)})") from error
         except failed.Timeout as error:
             raise PassingError(f"{name}: no answer in time") from error
         except failed.ConnectionError as error:
             host = urlsplit(url).hostname
             raise PassingError(f"{name}: no connection to {host} ({_cause(error)}). {NO_NETWORK}") from error
         except (failed.RequestException, ValueError) as error:  # ValueError: a redirect to an invalid address
-            raise RemoteError(f"{name}: cannot be asked for ({_cause(error)})") from error
+            raise RemoteError(f"{name}: the request failed ({_cause(error)})") from error
 
     @cached_property
     def _session(self) -> requests.Session:
@@ -99,7 +99,7 @@ class HttpSource:
         parts = urlsplit(url)
         if parts.scheme == "https" or (self._plain and parts.scheme == "http" and is_loopback(parts.hostname or "")):
             return
-        raise RemoteError(f"{self.label}: redirects to {redacted(url)}, and weights are taken over https only")
+        raise RemoteError(f"{self.label}: redirects to {redacted(url)}, but weights are downloaded over https only")
 
 
 def refuse_plain_http(address: str, insecure_localhost: bool) -> None:
@@ -113,12 +113,12 @@ def refuse_plain_http(address: str, insecure_localhost: bool) -> None:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise WeightsError(f"{label}: no address of a server ({error})") from error
+        raise WeightsError(f"{label}: not a valid server address ({error})") from error
     if not host or parts.scheme not in ("http", "https"):
-        raise WeightsError(f"{label}: no address of a server")
+        raise WeightsError(f"{label}: not a valid server address")
     if parts.scheme == "http" and not (insecure_localhost and is_loopback(host)):
         hint = "; --insecure-localhost allows it for this machine" if is_loopback(host) else ""
-        raise WeightsError(f"{label}: weights are taken over https only{hint}")
+        raise WeightsError(f"{label}: weights are downloaded over https only{hint}")
 
 
 def is_loopback(host: str) -> bool:
@@ -137,15 +137,15 @@ def _refuse(response: requests.Response) -> None:
     says = f"{status} {(response.reason or '')[:SHOWN]}".strip()
     packed = response.headers.get("content-encoding", "identity")
     if status == 200 and packed != "identity":
-        raise RemoteError(f"{name}: came packed ({packed[:SHOWN]}), which was not asked for")
+        raise RemoteError(f"{name}: sent compressed ({packed[:SHOWN]}), which was not requested")
     if status in BUSY:
-        raise PassingError(f"{name}: the server answers {says}")
+        raise PassingError(f"{name}: the server answered {says}")
     if status in (401, 403):
-        raise RemoteError(f"{name}: the server refuses it ({says}); is the address right, and a key set?")
+        raise RemoteError(f"{name}: the server denied access ({says}); is the address right, and is a key set?")
     if status in (404, 410):
-        raise RemoteError(f"{name}: not there ({says})")
+        raise RemoteError(f"{name}: not found ({says})")
     if status != 200:
-        raise RemoteError(f"{name}: the server answers {says}")
+        raise RemoteError(f"{name}: the server answered {says}")
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:

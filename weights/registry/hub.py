@@ -76,18 +76,20 @@ class HubSource:
         """Convert an error of huggingface_hub to one of ours."""
         known = require("huggingface_hub.errors")
         if isinstance(error, known.HFValidationError):
-            return RemoteError(f"{self.label}: no name of a repository ({described(error)})")
+            return RemoteError(f"{self.label}: not a valid repository name ({described(error)})")
         if isinstance(error, known.OfflineModeIsEnabled):
             return RemoteError(f"{self.label}: HF_HUB_OFFLINE forbids the network")
         if isinstance(error, known.LocalEntryNotFoundError):
             return PassingError(f"{self.label}: no answer from the hub ({described(error)}). {NO_NETWORK}")
         if isinstance(error, known.EntryNotFoundError):
-            return RemoteError(f"{self.label}: holds no {name}" + (", so no weights of facepipe" * (INDEX in name)))
+            return RemoteError(f"{self.label}: has no {name}" + (", so no facepipe weights" * (INDEX in name)))
         if isinstance(error, known.RevisionNotFoundError):
             return RemoteError(f"{self.label}: there is no revision {self.revision!r}")
         if isinstance(error, known.RepositoryNotFoundError):
-            return RemoteError(f"{self.label}: there is no such repository, or it is not open to you (hf auth login)")
+            return RemoteError(
+                f"{self.label}: there is no such repository, or you have no access to it (hf auth login)"
+            )
         status = getattr(getattr(error, "response", None), "status_code", 0)
         kind = RemoteError if 400 <= status < 500 and status not in (408, 429) else PassingError
-        says = f"answers {status}" if status else f"does not answer ({described(error)}). {NO_NETWORK}"
+        says = f"answered {status}" if status else f"did not answer ({described(error)}). {NO_NETWORK}"
         return kind(f"{self.label}: the hub {says}")

@@ -71,7 +71,7 @@ class Offer(Record):
     def _distinct(self) -> Offer:
         names = [file.name.lower() for file in self.files] + [MANIFEST]  # lower: some file systems ignore case
         if len(set(names)) != len(names):
-            raise ValueError(f"{self.stage} {self.label}: two files have one name")
+            raise ValueError(f"{self.stage} {self.label}: two files have the same name")
         if self.stage == "detector" and self.name:
             raise ValueError(f"{self.stage} {self.label}: detectors have no names")
         return self
@@ -165,7 +165,7 @@ def read_index(content: bytes, label: str) -> Index:
     try:
         found = parse_json(content)
     except ValueError as error:
-        raise RemoteError(f"{label}: not an index of facepipe's weights (not JSON as it should be: {error})") from error
+        raise RemoteError(f"{label}: not an index of facepipe weights (not valid JSON: {error})") from error
     kind = found.get("format") if isinstance(found, dict) else None
     if isinstance(kind, int) and FORMAT < kind < 1_000_000:
         raise RemoteError(
@@ -175,7 +175,7 @@ def read_index(content: bytes, label: str) -> Index:
     try:
         return Index.model_validate_json(content)
     except ValidationError as error:
-        raise RemoteError(f"{label}: not an index of facepipe's weights, {first_error(error)}") from error
+        raise RemoteError(f"{label}: not an index of facepipe weights, {first_error(error)}") from error
 
 
 def index_bytes(index: Index) -> bytes:
@@ -193,7 +193,7 @@ def differing(manifest: Manifest, offer: Offer) -> Iterable[str]:
     """The differences between an index entry and its manifest; nothing if they agree."""
     if (manifest.stage, "" if manifest.name == FACE else manifest.name, manifest.version) != offer.key:
         called = joined("" if manifest.name == FACE else manifest.name, manifest.version)
-        yield f"the manifest is of {manifest.stage} {called}"
+        yield f"the manifest is for {manifest.stage} {called}"
     offered = {(each.name, each.sha256, each.bytes) for each in offer.files}
     for name in sorted({each[0] for each in offered.symmetric_difference(stated(manifest))}):
-        yield f"{name} is not the same in the manifest and in the index"
+        yield f"{name} differs between the manifest and the index"

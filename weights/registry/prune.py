@@ -20,10 +20,10 @@ from ..store import PACKAGE_ROOT, find, installed, pin_key, read_pins, user_root
 
 REMOVING = ".remove-"
 LEFTOVERS = {
-    ".publish-": "a publishing that was broken off",
-    ".pull-": "a pull that was broken off",
-    REMOVING: "a removal that was broken off",
-    ".current.json-": "a change of the version in use that was broken off",
+    ".publish-": "an interrupted publication",
+    ".pull-": "an interrupted pull",
+    REMOVING: "an interrupted removal",
+    ".current.json-": "an interrupted change of the version in use",
 }
 """Name prefixes of leftovers, and what these are."""
 AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw]?)")
@@ -75,7 +75,7 @@ def remove(stage: Stage, version: str, force: bool = False) -> Removed:
     """
     name, number = split_name(stage, version)
     if number is None:
-        raise WeightsError(f"{stage} {version}: name the version that is to go, such as {joined(name, '1.0.0')}")
+        raise WeightsError(f"{stage} {version}: name the version to remove, such as {joined(name, '1.0.0')}")
     root = user_root()
     label, folder = joined(name, number), place(root, stage, name, number)
     if number in (".", "..") or "/" in number or "\\" in number or not os.path.isfile(folder / MANIFEST):
@@ -89,7 +89,7 @@ def remove(stage: Stage, version: str, force: bool = False) -> Removed:
     pinned = read_pins(root).get(pin_key(stage, name)) == number
     if not force and (pinned or _is_used(stage, name, folder)):
         raise WeightsError(
-            f"{stage} {label} is the one that is used where no version is named; choose another first "
+            f"{stage} {label} is the version used by default; choose another first "
             f"(facepipe weights use {stage} {joined(name, 'VERSION')}), or remove it with --force"
         )
     with os_errors_as(WeightsError, f"{folder}: cannot be removed"):
@@ -128,7 +128,7 @@ def leftovers(older_than: float, root: Path | None = None) -> list[Leftover]:
     for key, version in read_pins(root).items():
         stage, _, name = key.partition("/")
         if (stage, name, version) not in known:
-            what = f"{stage} {joined(name, version)} is chosen in current.json and not installed"
+            what = f"{stage} {joined(name, version)} is chosen in current.json but not installed"
             found.append(Leftover(None, what, 0, (next(each for each in get_args(Stage) if each == stage), name)))
     return found
 
@@ -193,5 +193,5 @@ def age_seconds(text: str) -> float:
     """
     parts = AGE.fullmatch(text.strip().lower())
     if parts is None:
-        raise WeightsError(f"{text!r}: an age reads like 30m, 12h, 1d or 2w")
+        raise WeightsError(f"{text!r}: an age looks like 30m, 12h, 1d or 2w")
     return float(parts[1]) * SECONDS[parts[2]]

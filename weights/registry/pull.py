@@ -94,8 +94,8 @@ def choose_offer(index: Index, label: str, wanted: Wanted) -> Offer:
     asked = wanted.manifest_sha256
     if asked is not None and offer.manifest.sha256 != asked.strip().lower():
         raise RemoteError(
-            f"{label}: its {stage} {offer.label} has a manifest of SHA-256 {offer.manifest.sha256}, and "
-            f"{asked[:64]} was asked for; nothing was installed"
+            f"{label}: its {stage} {offer.label} has a manifest with SHA-256 {offer.manifest.sha256}, but "
+            f"{asked[:64]} was requested; nothing was installed"
         )
     return offer
 
@@ -162,7 +162,7 @@ def refuse_newer(made_with: str, label: str) -> None:
 
     if key(made_with) > key(__version__):
         raise WeightsError(
-            f"{label} was made with facepipe {made_with}, and this is {__version__}: it may not be understood right. "
+            f"{label} was made with facepipe {made_with}, and this is {__version__}, which may misread it. "
             f"Upgrade first (pip install --upgrade facepipe)"
         )
 
@@ -204,7 +204,7 @@ def _fetch(
         raise RemoteError(f"{name}: {str(error).partition(': ')[2]}") from error
     refuse_newer(manifest.facepipe, name)
     for difference in differing(manifest, offer):
-        raise RemoteError(f"{name}: {difference}; tell its publisher; nothing was installed")
+        raise RemoteError(f"{name}: {difference}; report it to its publisher; nothing was installed")
     for file in offer.files:
         (folder / file.name).parent.mkdir(exist_ok=True)
         fetch_file(source, str(at / file.name), file, folder / file.name, retry, more)

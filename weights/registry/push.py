@@ -93,7 +93,7 @@ def _enter(store: PushTarget, offer: Offer, replace: bool) -> Offer | None:
     before = _refuse_other(index, offer, store.label, replace)
     store.write_index(index.having(offer))
     if offer not in store.read_index().releases:
-        raise RemoteError(f"{store.label}/{INDEX}: another push wrote it at the same moment; push this version again")
+        raise RemoteError(f"{store.label}/{INDEX}: another push wrote it at the same time; push this version again")
     return before
 
 
@@ -235,6 +235,6 @@ class PushTarget:
         except FacepipeError:
             raise
         except PermissionError as error:
-            raise RemoteError(f"{self.label}/{place}: may not be written or read ({described(error)})") from error
+            raise RemoteError(f"{self.label}/{place}: access denied ({described(error)})") from error
         except Exception as error:  # each store's library has its own errors
             raise RemoteError(f"{self.label}/{place}: {described(error)}") from error

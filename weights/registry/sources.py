@@ -55,9 +55,9 @@ class FileSource:
         while within != self.folder:
             kind = within.lstat().st_mode
             if stat.S_ISLNK(kind):
-                raise RemoteError(f"{within}: a link; a source holds plain files and folders only")
+                raise RemoteError(f"{within}: a link; a source may contain only files and folders")
             if within == path and not stat.S_ISREG(kind):
-                raise RemoteError(f"{within}: not a plain file")
+                raise RemoteError(f"{within}: not a regular file")
             within = within.parent
 
 
@@ -85,7 +85,7 @@ def open_store(address: str) -> tuple[Any, str]:
             raise MissingExtraError({"s3": "s3fs", "gcs": "gcsfs"}[EXTRAS[scheme]], EXTRAS[scheme]) from error
         raise WeightsError(f"{redacted(address)}: {error}") from error
     except ValueError as error:
-        raise WeightsError(f"{redacted(address)}: no kind of store that is known ({error})") from error
+        raise WeightsError(f"{redacted(address)}: unknown kind of store ({error})") from error
     return system, str(path).rstrip("/")
 
 
@@ -117,9 +117,9 @@ class BucketSource:
             total = int(self.system.info(path)["size"])
             file = self.system.open(path, "rb")
         except (FileNotFoundError, IsADirectoryError) as error:
-            raise RemoteError(f"{self.label}/{place}: not there") from error
+            raise RemoteError(f"{self.label}/{place}: not found") from error
         except PermissionError as error:
-            raise RemoteError(f"{self.label}/{place}: the store refuses it ({described(error)})") from error
+            raise RemoteError(f"{self.label}/{place}: the store denied access ({described(error)})") from error
         except Exception as error:  # each store's library has its own errors
             raise PassingError(f"{self.label}/{place}: {described(error)}") from error
         return Stream(total, self._chunks(file, place), file.close)
@@ -151,7 +151,7 @@ def choose_source(text: str | None, insecure_localhost: bool = False, no_network
     given = text or os.environ.get(DEFAULT_SOURCE)
     if not given:
         raise WeightsError(
-            "no source of weights is named, and facepipe has none built in. Name one with --from (https://…, file://…, "
+            "no source of weights is given, and facepipe has none built in. Give one with --from (https://…, file://…, "
             f"hf://owner/repo, s3://…, or a folder) or with the environment variable {DEFAULT_SOURCE}"
         )
     scheme, separator, _ = given.partition("://")
@@ -161,7 +161,7 @@ def choose_source(text: str | None, insecure_localhost: bool = False, no_network
         why = "--offline" if no_network else f"{OFFLINE}={os.environ.get(OFFLINE)}"
         raise RemoteError(
             f"{source.label}: needs a network, which {why} forbids; a folder can be a source without one "
-            f"(--from FOLDER), and what is installed works without one (facepipe weights list)"
+            f"(--from FOLDER), and installed models work without one (facepipe weights list)"
         )
     return source
 
@@ -187,7 +187,7 @@ def local_folder(given: str) -> Path:
 
         parts = urlsplit(given)
         if parts.netloc not in ("", "localhost"):
-            raise WeightsError(f"{given}: file:// takes three slashes and a full path, such as file:///srv/weights")
+            raise WeightsError(f"{given}: file:// needs three slashes and a full path, such as file:///srv/weights")
         path = Path(url2pathname(parts.path))
     else:
         path = Path(given).expanduser()
@@ -199,5 +199,5 @@ def _without_index(address: str) -> str:
     try:
         parts = urlsplit(address)
     except ValueError as error:
-        raise WeightsError(f"{redacted(address)}: no address of a server ({error})") from error
+        raise WeightsError(f"{redacted(address)}: not a valid server address ({error})") from error
     return urlunsplit(parts._replace(path=parts.path.removesuffix(INDEX)))

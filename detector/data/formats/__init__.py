@@ -54,7 +54,7 @@ def read(path: Path, name: str | None = None, images: Path | None = None) -> Ann
         within.require_within(record.path, record.where)
         key = record.path.resolve()
         if key in known:
-            raise DataError(f"{record.where}: {record.path} is there twice; first: {known[key].where}")
+            raise DataError(f"{record.where}: {record.path} appears twice; first: {known[key].where}")
         known[key] = record
     return found
 
@@ -68,7 +68,7 @@ def detect_format(path: Path) -> str:
     if path.is_file():
         name = BY_SUFFIX.get(path.suffix.lower()) or ("wider" if looks_like_wider(path) else None)
         if name is None:
-            raise DataError(f"{path}: its format cannot be told from its name; say it with --format")
+            raise DataError(f"{path}: unknown format; set it with --format")
         return name
     if find_data_yaml(path) is not None:
         return "yolo"
@@ -86,9 +86,9 @@ def detect_format(path: Path) -> str:
     if set(found) == {"wider", "wider-mat"}:  # the official archive has the same labels in both formats
         return "wider"
     if len(found) > 1:
-        raise DataError(f"{path}: could be {' or '.join(found)}; say which with --format, or name the label file")
+        raise DataError(f"{path}: could be {' or '.join(found)}; set it with --format, or name the label file")
     if found:
         return found[0]
     if pictures_below(path) and any(path.rglob("*.txt")):
         return "yolo"
-    raise DataError(f"{path}: no labels found in any format that is read: {', '.join(FORMATS)}")
+    raise DataError(f"{path}: no labels found in any supported format: {', '.join(FORMATS)}")

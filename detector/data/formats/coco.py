@@ -28,7 +28,7 @@ def read_coco(path: Path, given: Path | None = None) -> Annotations:
     """
     files = [path] if path.is_file() else coco_files(path)
     if not files:
-        raise DataError(f"{path}: no JSON with {', '.join(KEYS)} below it")
+        raise DataError(f"{path}: no JSON file with {', '.join(KEYS)} in it")
     pictures = Pictures(path, given)
     classes: dict[str, None] = {}
     records: list[Record] = []
@@ -53,7 +53,7 @@ def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from error
+        raise DataError(f"{path}: line {error.lineno}: not valid JSON: {error.msg}") from error
     except (RecursionError, ValueError) as error:  # ValueError: a number with thousands of digits
         raise DataError(f"{path}: not COCO: nested too deeply, or not numbers: {error}") from error
     if not isinstance(content, dict):
@@ -73,9 +73,9 @@ def _categories(path: Path, content: dict[str, Any]) -> dict[Any, str]:
         where = f"{path}: categories[{place}]"
         name, key = entry.get("name"), _id(entry, "id", where)
         if not isinstance(name, str) or not name:
-            raise DataError(f"{where}: name must be a text, got {name!r}")
+            raise DataError(f"{where}: name must be a string, got {name!r}")
         if key in found:
-            raise DataError(f"{where}: id {key} is there twice")
+            raise DataError(f"{where}: id {key} appears twice")
         found[key] = name
     return found
 
@@ -88,9 +88,9 @@ def _records(path: Path, content: dict[str, Any], names: dict[Any, str], picture
         where = f"{path}: images[{place}]"
         key, name = _id(entry, "id", where), entry.get("file_name")
         if not isinstance(name, str) or not name:
-            raise DataError(f"{where} (id {key}): file_name must be a text, got {name!r}")
+            raise DataError(f"{where} (id {key}): file_name must be a string, got {name!r}")
         if key in images:
-            raise DataError(f"{where}: id {key} is there twice")
+            raise DataError(f"{where}: id {key} appears twice")
         where += f" (id {key})"
         found = pictures.find(name, folders, where, split)
         own = split or split_of_path(found, pictures.top)
@@ -100,7 +100,7 @@ def _records(path: Path, content: dict[str, Any], names: dict[Any, str], picture
         where = f"{path}: annotations[{place}]" + (f" (id {entry['id']})" if "id" in entry else "")
         image = _id(entry, "image_id", where)
         if image not in boxes:
-            raise DataError(f"{where}: image_id {image} is no image's id")
+            raise DataError(f"{where}: image_id {image} is not the id of an image")
         boxes[image].append(_box(entry, names, where))
     return [
         Record(record.path, tuple(boxes[key]), record.where, record.size, split=record.split)
@@ -111,7 +111,7 @@ def _records(path: Path, content: dict[str, Any], names: dict[Any, str], picture
 def _box(entry: dict[str, Any], names: dict[Any, str], where: str) -> Box:
     category = _id(entry, "category_id", where)
     if category not in names:
-        raise DataError(f"{where}: category_id {category} is no category's id")
+        raise DataError(f"{where}: category_id {category} is not the id of a category")
     given = entry.get("bbox")
     if not isinstance(given, list) or len(given) != 4:
         raise DataError(f"{where}: bbox must be [x, y, width, height], got {given!r}")
@@ -128,7 +128,7 @@ def _id(entry: dict[str, Any], key: str, where: str) -> int | float | str:
     """Read an id. 7, 7.0 and "7" are the same, because tools write any of them."""
     value = entry.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float | str) or value != value:
-        raise DataError(f"{where}: {key} must be a number or a text, got {value!r}")
+        raise DataError(f"{where}: {key} must be a number or a string, got {value!r}")
     if isinstance(value, str):
         text = value.strip()
         return int(text.partition(".")[0]) if re.fullmatch(WHOLE, text) else text

@@ -36,7 +36,7 @@ def read_csv(path: Path, given: Path | None = None) -> Annotations:
     """
     files = [path] if path.is_file() else csv_files(path)
     if not files:
-        raise DataError(f"{path}: no CSV of boxes below it; its columns are {', '.join(PLAIN)}")
+        raise DataError(f"{path}: no CSV file of boxes in it; the columns must be {', '.join(PLAIN)}")
     pictures = Pictures(path, given)
     records: list[Record] = []
     for file in files:
@@ -68,7 +68,7 @@ def _records(path: Path, pictures: Pictures) -> list[Record]:
     if columns is None:
         raise DataError(f"{path}: line 1: the columns must be {', '.join(PLAIN)} (or filename, xmin, …)")
     if len(set(columns)) != len(columns):
-        raise DataError(f"{path}: line 1: a column is there twice")
+        raise DataError(f"{path}: line 1: a column appears twice")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     found: dict[str, Record] = {}
     boxes: dict[str, list[Box]] = {}
@@ -83,10 +83,10 @@ def _records(path: Path, pictures: Pictures) -> list[Record]:
             record = _record(row, path, pictures, where)
             known = found.setdefault(row["file"], record)
             if (known.size, known.split) != (record.size, record.split):
-                raise DataError(f"{where}: another size or split of {row['file']} than {known.where} has")
+                raise DataError(f"{where}: size or split of {row['file']} differs from {known.where}")
             boxes.setdefault(row["file"], []).extend(_boxes(row, where))
     except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num}: not CSV: {error}") from error
+        raise DataError(f"{path}: line {reader.line_num}: not valid CSV: {error}") from error
     return [
         Record(each.path, tuple(boxes[name]), each.where, each.size, split=each.split, source=each.source)
         for name, each in found.items()

@@ -17,7 +17,7 @@ from ....core.errors import DataError
 from ....core.yaml import read_yaml
 from .records import SPLIT_NAMES, SPLITS, is_picture, read_text
 
-ADVICE = "facepipe data convert brings other data sets into this form"
+ADVICE = "facepipe data convert converts other data sets to this form"
 LARGEST_LIST = 2**26
 """Most bytes of a text file that lists pictures."""
 
@@ -70,7 +70,7 @@ class DataYaml:
             return
         folder = self.path.resolve().parent
         if folder != place.resolve() and folder.is_relative_to(place.resolve()):
-            raise DataError(f"{self.path}: {split}: {place} leads above the data set's own folder")
+            raise DataError(f"{self.path}: {split}: {place} points outside the data set's own folder")
         for path in sorted(place.rglob("*")):  # keep dangling links: they are pictures that cannot be read
             if is_picture(path) and not any(part.startswith(".") for part in path.relative_to(place).parts):
                 yield path
@@ -167,7 +167,7 @@ def _classes(path: Path, content: dict[str, Any]) -> tuple[str, ...]:
     texts = tuple(str(name).strip() for name in names)
     if len(set(texts)) < len(texts):
         twice = next(text for text in texts if texts.count(text) > 1)
-        raise DataError(f"{path}: names: {twice} is there twice")
+        raise DataError(f"{path}: names: {twice} appears twice")
     return texts
 
 
@@ -196,7 +196,7 @@ def _points(path: Path, shape: object) -> tuple[int, int] | None:
         number, each = shape
         if number == 0 or (0 < number <= 10_000 and each in (2, 3)):
             return (number, each) if number else (0, 0)
-    raise DataError(f"{path}: kpt_shape must be [number of points, 2 or 3 numbers of each], got {shape!r}")
+    raise DataError(f"{path}: kpt_shape must be [number of points, 2 or 3 numbers per point], got {shape!r}")
 
 
 def _text(path: Path, content: dict[str, Any], key: str) -> str:
@@ -216,7 +216,7 @@ def _listed(path: Path, root: Path) -> Iterator[Path]:
             continue
         picture = Path(name)
         if "\0" in name or not is_picture(picture):
-            raise DataError(f"{path}: line {line}: not a picture's name: {name[:100]!r}")
+            raise DataError(f"{path}: line {line}: not the name of a picture: {name[:100]!r}")
         tops, names = (path.parent, root), (picture, Path(name.replace("\\", "/")))  # the latter for Windows paths
         places = [top / each for each in names for top in tops]
         yield Path(os.path.normpath(next((place for place in places if kind_of(place)), places[0])))

@@ -126,8 +126,8 @@ class LabelReader:
         elif len(given) >= 6 and len(given) % 2 == 0:
             if self.points is None and self._uncertain:
                 raise ValueError(
-                    f"a box with points or a polygon? say it in data.yaml: kpt_shape: [{len(given) // 2 - 2}, 2] (how "
-                    f"many points, and numbers of each), or kpt_shape: [0, 0] for polygons; got {line!r}"
+                    f"a box with points or a polygon? set in data.yaml: kpt_shape: [{len(given) // 2 - 2}, 2] (how "
+                    f"many points, and numbers per point), or kpt_shape: [0, 0] for polygons; got {line!r}"
                 )
             box = _around(given)
         else:

@@ -225,7 +225,7 @@ def labelled_lines(path: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, 
                 labelled = tuple(name in named for name in classes)
                 yield rows.line_num, LabelledLine(file, row.get("source") or path.stem, labelled)
     except csv.Error as error:
-        raise DataError(f"{path}: line {rows.line_num}: not CSV: {error}") from error
+        raise DataError(f"{path}: line {rows.line_num}: not valid CSV: {error}") from error
 
 
 def is_picture(path: Path) -> bool:
@@ -278,7 +278,7 @@ class Pictures:
         """
         real = path.resolve()
         if not any(real.is_relative_to(folder) for folder in self._real):
-            raise DataError(f"{where}: {path} leads out of {self.top}; if it is meant, name its folder with --images")
+            raise DataError(f"{where}: {path} points outside {self.top}; if intended, name its folder with --images")
 
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:
@@ -307,7 +307,7 @@ class Pictures:
         if not asked.name:
             raise DataError(f"{where}: the picture has no name")
         if not _can_be_file(asked):
-            raise DataError(f"{where}: no file can have the name {name[:100]!r}")
+            raise DataError(f"{where}: not a valid file name: {name[:100]!r}")
         places = [*([self.given] if self.given else []), *folders]
         outside = None
         for folder in places:

@@ -59,7 +59,7 @@ def read_voc(path: Path, given: Path | None = None) -> Annotations:
     """
     files = [path] if path.is_file() else sorted(path.rglob("*.xml"))
     if not files:
-        raise DataError(f"{path}: no XML below it")
+        raise DataError(f"{path}: no XML file in it")
     pictures = Pictures(path, given)
     listed = _image_sets(path) if path.is_dir() else {}
     records, other = [], 0
@@ -70,9 +70,9 @@ def read_voc(path: Path, given: Path | None = None) -> Annotations:
         else:
             other += 1
     if not records:
-        raise DataError(f"{files[0]}: line 1: the first element must be <annotation>, as Pascal VOC has it")
+        raise DataError(f"{files[0]}: line 1: the first element must be <annotation>, as in Pascal VOC")
     classes = dict.fromkeys(box.name for record in records for box in record.boxes)
-    notes = (f"{other} XML files that are no VOC annotation, left out",) if other else ()
+    notes = (f"{other} XML files that are not VOC annotations, left out",) if other else ()
     return Annotations("voc", path, tuple(classes), tuple(records), notes)
 
 
@@ -91,7 +91,7 @@ def parse(path: Path) -> Element:
     def start(tag: str, _: dict[str, str]) -> None:
         element = Element(tag, parser.CurrentLineNumber)
         if len(open_elements) > DEEPEST:
-            raise DataError(f"{path}: line {element.line}: elements nested more than {DEEPEST} deep")
+            raise DataError(f"{path}: line {element.line}: elements nested more than {DEEPEST} levels deep")
         open_elements[-1].children.append(element)
         open_elements.append(element)
 
@@ -110,11 +110,11 @@ def parse(path: Path) -> Element:
     try:
         parser.Parse(path.read_bytes(), True)
     except expat.ExpatError as error:
-        raise DataError(f"{path}: line {error.lineno}: not XML: {expat.ErrorString(error.code)}") from error
+        raise DataError(f"{path}: line {error.lineno}: not valid XML: {expat.ErrorString(error.code)}") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except (LookupError, ValueError) as error:
-        raise DataError(f"{path}: line 1: an encoding that is not known: {error}") from error
+        raise DataError(f"{path}: line 1: unknown encoding: {error}") from error
     return top.children[0]
 
 

@@ -36,7 +36,7 @@ def read_wider(path: Path, given: Path | None = None) -> Annotations:
     """
     files = [path] if path.is_file() else wider_files(path)
     if not files:
-        raise DataError(f"{path}: no wider_face_…_bbx_gt.txt below it")
+        raise DataError(f"{path}: no wider_face_…_bbx_gt.txt in it")
     records: list[Record] = []
     for file in files:
         records += _records(file, Pictures(path, given))
@@ -83,13 +83,13 @@ def _records(path: Path, pictures: Pictures) -> list[Record]:
         first = at + 2
         if first + count > len(lines):
             raise DataError(
-                f"{path}: line {at + 2}: {count} faces, but the file has only {len(lines) - first} lines more"
+                f"{path}: line {at + 2}: {count} faces, but the file has only {len(lines) - first} more lines"
             )
         boxes = [_box(lines[line], f"{path}: line {line + 1}") for line in range(first, first + count)]
         at = first + count
         if count == 0 and at < len(lines) and not is_picture(Path(lines[at].strip())):
             if any(number(part, f"{path}: line {at + 1}", "a value") for part in lines[at].split()):
-                raise DataError(f"{path}: line {at + 1}: a face of a picture that has 0 faces by line {first}")
+                raise DataError(f"{path}: line {at + 1}: a face in a picture with 0 faces according to line {first}")
             at += 1
         records.append(Record(pictures.find(name, folders, where, split), tuple(boxes), where, split=split))
     return records
@@ -113,7 +113,7 @@ def read_wider_mat(path: Path, given: Path | None = None) -> Annotations:
     """
     files = [path] if path.is_file() else sorted(path.rglob("*.mat"))
     if not files:
-        raise DataError(f"{path}: no .mat below it")
+        raise DataError(f"{path}: no .mat file in it")
     records: list[Record] = []
     for file in files:
         records += _mat_records(file, Pictures(path, given))
@@ -135,7 +135,7 @@ def _mat_records(path: Path, pictures: Pictures) -> list[Record]:
         names, rows = np.ravel(files[index]), np.ravel(boxes[index])
         flags = None if invalid is None else np.ravel(invalid[index])
         if len(names) != len(rows) or (flags is not None and len(flags) != len(names)):
-            raise DataError(f"{path}: event {event}: {len(names)} pictures, but boxes of {len(rows)}")
+            raise DataError(f"{path}: event {event}: {len(names)} pictures, but boxes for {len(rows)}")
         for place, cell in enumerate(names):
             where = f"{path}: event {event}: picture {place + 1}"
             name = _text(cell, where)
@@ -153,7 +153,7 @@ def _content(path: Path) -> dict[str, Any]:
     except Exception as error:  # scipy raises all kinds of errors for a damaged file
         raise DataError(f"{path}: not a MATLAB file of version 5: {type(error).__name__}: {error}") from error
     if missing := [name for name in NEEDED if name not in content]:
-        raise DataError(f"{path}: has no {', '.join(missing)}, as WIDER FACE has it")
+        raise DataError(f"{path}: has no {', '.join(missing)}, which WIDER FACE has")
     return content
 
 
@@ -176,9 +176,9 @@ def _boxes(cell: Any, flags: np.ndarray | None, place: int, where: str) -> tuple
         rows = np.asarray(cell, np.float64).reshape(-1, 4) if np.size(cell) else np.zeros((0, 4))
         invalid = np.zeros(len(rows)) if flags is None else np.asarray(flags[place], np.float64).reshape(-1)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: boxes must be numbers, four a face: {error}") from error
+        raise DataError(f"{where}: boxes must be numbers, four per face: {error}") from error
     if len(invalid) != len(rows):
-        raise DataError(f"{where}: {len(rows)} boxes, but {len(invalid)} flags of validity")
+        raise DataError(f"{where}: {len(rows)} boxes, but {len(invalid)} validity flags")
     if not np.isfinite(rows).all():
         raise DataError(f"{where}: a box has a value that is not finite")
     if not rows.any():  # a picture without faces has a row of zeros

@@ -60,7 +60,7 @@ def read_yolo(path: Path, given: Path | None = None) -> Annotations:
     bare = sum(not labels.is_file() for labels in files.values())
     if bare == len(files):
         first = next(reversed(files.values()))
-        raise DataError(f"{yaml or path}: none of {bare} pictures has a label file; for the last it would be {first}")
+        raise DataError(f"{yaml or path}: none of {bare} pictures has a label file; the last one's would be {first}")
     reader = LabelReader(source.classes, None if source.yaml is None else source.yaml.points, files.values(), FAR)
     labelled = _labelled(source.yaml.labelled, source.classes) if source.yaml and source.yaml.labelled else {}
     records = []
@@ -70,7 +70,7 @@ def read_yolo(path: Path, given: Path | None = None) -> Annotations:
             boxes += _boxes(ignored, reader, True)
         name, classes = labelled.get(source.file(picture), (None, None))
         records.append(Record(picture, tuple(boxes), str(files[picture]), None, True, split, name, classes))
-    notes = [f"{bare} pictures without a label file: taken as having no object"] if bare else []
+    notes = [f"{bare} pictures without a label file: taken as having no objects"] if bare else []
     if orphans := orphaned_labels(set(files.values())):
         notes.append(f"{len(orphans)} label files without a picture, left out: {orphans[0]}")
     seen = dict.fromkeys([*source.classes, *(box.name for record in records for box in record.boxes)])

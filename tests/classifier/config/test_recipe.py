@@ -171,7 +171,7 @@ def test_a_recipe_says_only_in_what_it_differs_from_its_base(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("base: own.yaml\n", "leads back to itself"),
+        ("base: own.yaml\n", "refers back to itself"),
         ("base: nothing\n", "no such recipe.*resnet50"),
         ("base: resnet50\nneck: {pools: max}\n", "neck.pools"),
         ("base: convnet\nstages:\n- {name: a, size: 64, epochs: 1, learning_rate: 1.0e-3}\n"

@@ -253,8 +253,8 @@ def test_attributes_that_cannot_be_taught_are_named_with_the_mend(make_csv, tmp_
     report = check_faces(str(path), read_schema(schema), opener)
     found = [finding.text for finding in report.findings if finding.kind == "attribute-untaught"]
     assert found == [
-        "hat: no training row is labelled, so training leaves it out; label rows of it, or take it out of the schema",
-        "cap: every labelled training row is 'no', so training leaves it out; label rows of it, or take it out of the "
+        "hat: no training row is labelled, so training leaves it out; label rows for it, or remove it from the schema",
+        "cap: every labelled training row is 'no', so training leaves it out; label rows for it, or remove it from the "
         "schema",
     ]
     parted = make_csv(

@@ -107,7 +107,7 @@ def test_crops_must_have_been_cut_alike(parts):
     table.require_crops(recipe)
     other = recipe.model_copy(update={"margin": 0.3})
     (paths[1].parent / SIDECAR).write_text(CropSet(recipe=other, context=0.1).model_dump_json())
-    with pytest.raises(DataError, match="cut them alike"):
+    with pytest.raises(DataError, match="cut them the same way"):
         read_data([str(path) for path in paths], SCHEMA)
     (paths[1].parent / SIDECAR).unlink()
     with pytest.raises(DataError, match=r"two.*needs crop\.json"):
@@ -156,7 +156,7 @@ def test_csv_as_excel_writes_it(tmp_path, mark):
     [
         ("file;age\na.png;3,5", "line 2: age must be a number .with a decimal point., got '3,5'"),
         ("file,gender\na.png,male,x", "line 2: 3 cells, but 2 columns"),
-        ("file,gender,gender\na.png,male,male", "two columns of the name 'gender'"),
+        ("file,gender,gender\na.png,male,male", "two columns are named 'gender'"),
         ("file,gender\na.png,männlich".encode("cp1252"), "CSV UTF-8"),
         ("file\tgender".encode("utf-16"), "CSV UTF-8"),
     ],
@@ -198,7 +198,7 @@ def test_parquet_of_other_kinds(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="row 1: age: must be text, a number"):
         read_data([str(path)], SCHEMA)
     path.write_bytes(b"PAR1 no")
-    with pytest.raises(DataError, match="not a Parquet file"):
+    with pytest.raises(DataError, match="not a readable Parquet file"):
         read_data([str(path)], SCHEMA)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"facepipe\[parquet\]"):
@@ -265,7 +265,7 @@ def test_folders_of_numbers(tmp_path):
         (["cat"], "gender:{}", "no class of gender; they are: female, male"),
         (["male"], "hat:{}", "no attribute 'hat'"),
         (["male"], "eyes:{}", "no attribute 'eyes'"),
-        ([], "{}", "no folders named by class"),
+        ([], "{}", "no folders named after classes"),
     ],
 )
 def test_folders_that_fit_nothing(tmp_path, folders, value, words):

@@ -71,7 +71,7 @@ def test_numbers_are_balanced_by_ranges(make_csv):
 
 
 def test_balance_by_something_unknown(uneven):
-    with pytest.raises(DataError, match="nothing to balance by of the name 'hair'"):
+    with pytest.raises(DataError, match="nothing named 'hair' to balance by"):
         row_weights(uneven, Balance(by=("hair",)))
 
 

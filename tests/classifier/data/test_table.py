@@ -22,14 +22,14 @@ def test_the_shipped_schema():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("attributes: [", "not YAML"),
+        ("attributes: [", "not valid YAML"),
         ("attributes: []", "attributes"),
         ("attributes: [{name: a, kind: binary, classes: [x]}]", "attributes.0.binary.classes"),
         ("attributes: [{name: a, kind: colour}]", "attributes.0"),
         ("attributes: [{name: a, kind: points, points: [b], mirror: [[b, c]]}]", "not in points"),
         (
             "attributes: [{name: a, kind: binary, classes: [x, y]}, {name: b, kind: points, points: [a]}]",
-            "'a' is the name of two",
+            "'a' is used twice",
         ),
     ],
 )
@@ -83,7 +83,7 @@ def test_blank_is_unlabelled_and_other_columns_are_kept(make_csv):
         ("file,gender,split", "a.png,male,dev", "split must be train, val or test"),
         ("file,gender,x1,y1,x2,y2", "a.png,male,1,2,3,", "a box needs all"),
         ("path,gender", "a.png,male", "no column 'file'"),
-        ("file,hat", "a.png,cap", "no column of any attribute"),
+        ("file,hat", "a.png,cap", "no column for any attribute"),
     ],
 )
 def test_bad_values_name_file_and_line(make_csv, header, line, words):

@@ -55,4 +55,4 @@ def test_the_worst_mistakes_come_first(evaluation: Evaluation) -> None:
         assert found
         assert [each.size for each in found] == sorted((each.size for each in found), reverse=True)
     for each in worst_mistakes(evaluation.seen, gender):
-        assert each.said.split()[0] != each.labelled
+        assert each.predicted.split()[0] != each.labelled

@@ -170,7 +170,7 @@ def test_a_version_is_published_with_its_card(make_run: Run, tmp_path: Path, mon
         "## Calibration",
         "after calibration",
         "ace is never predicted, and neither is emotion",
-        "no identity embedding",
+        "not an identity embedding",
         "Gender is what annotators saw",
         "card/reliability.png",
         "card/confusion.png",

@@ -69,7 +69,7 @@ def test_the_least_size_is_where_it_is_good_from_then_on(calibrated) -> None:
     good = [side for side, seen in held.items() if measured(gender, seen)["balanced_accuracy"].value >= 0.85]
     assert gender.min_side == min(good) == 48
     assert eyes.min_side == 24, "at 12 px the eyes are off by a fifth of their distance"
-    assert "gender: read from 48 px on" in lines
+    assert "gender: read from 48 px up" in lines
     worse = {**held, 48.0: rows(2000, 20.0, 48.0, 5).read_as(attributes)}
     assert choose_least_sides(attributes, worse)[0][0].min_side == 128, "what fails above does not count below"
 
@@ -88,4 +88,4 @@ def test_an_attribute_that_is_never_good_is_held_to_what_it_reaches() -> None:
     assert whole < 0.85
     assert gender.min_side in SIDES
     assert measured(GENDER, weak[gender.min_side])["balanced_accuracy"].value >= 0.95 * whole
-    assert lines == [f"gender: read from {gender.min_side:g} px on"]
+    assert lines == [f"gender: read from {gender.min_side:g} px up"]

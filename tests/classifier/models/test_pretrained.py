@@ -107,7 +107,7 @@ def test_downloaded_weights_are_read_by_name(downloads, tmp_path):
 
 def test_backbones_without_imagenet_weights():
     for backbone in ("convnet", "resnet14"):
-        with pytest.raises(TrainingError, match=f"no ImageNet weights of {backbone}, only of resnet50"):
+        with pytest.raises(TrainingError, match=f"no ImageNet weights for {backbone}, only for resnet50"):
             starting_arrays("imagenet", backbone)
 
 
@@ -130,7 +130,7 @@ def test_a_run_folder_is_a_start(tmp_path):
 
 def test_weights_of_another_backbone_are_refused():
     arrays = get_weights(build_model(GENDER, recipe("convnet"), 32))
-    with pytest.raises(TrainingError, match=r"fit no layer of mobilenetv2, for they are of another network"):
+    with pytest.raises(TrainingError, match=r"fit no layer of mobilenetv2: they come from another network"):
         fit_start(build_model(GENDER, recipe("mobilenetv2"), 32), arrays)
 
 

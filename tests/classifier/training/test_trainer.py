@@ -102,10 +102,10 @@ def test_resumed_after_its_end_a_run_changes_nothing(trained, monkeypatch, capsy
     before = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
     assert run("--resume", "--name", "a") == 0
     shown = capsys.readouterr().out
-    assert "the run is over and was released as asked, so nothing is left to do" in shown
+    assert "the run is finished and was released as asked, so nothing is left to do" in shown
     assert {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()} == before
     assert run("--resume", "--name", "a", "--export", "float16") == 2, "another release under a version that exists"
-    assert "this version exists" in capsys.readouterr().err
+    assert "this version already exists" in capsys.readouterr().err
 
 
 def test_a_run_that_is_over_only_releases(trained, tmp_path, monkeypatch, capsys):
@@ -213,9 +213,9 @@ def test_versions_and_runs_are_not_overwritten(trained, faces, tiny_recipe, monk
     monkeypatch.setenv("FACEPIPE_WEIGHTS", str(trained[1]))
     common = ("--data", str(faces), "--recipe", str(tiny_recipe), "--start", "none", "--name")
     assert run(*common, "b", "--version", "1.0.0") == 2
-    assert "this version exists" in capsys.readouterr().err
+    assert "this version already exists" in capsys.readouterr().err
     assert run(*common, "b", "--version", "one") == 2
-    assert "reads like 1.2.3" in capsys.readouterr().err
+    assert "looks like 1.2.3" in capsys.readouterr().err
     assert run(*common, "a", "--version", "1.0.1") == 2
     assert "--resume" in capsys.readouterr().err
     assert run("--resume", "--name", "b") == 2
@@ -485,7 +485,7 @@ def test_two_devices_share_the_batches(tmp_path, faces, backend):
     command = [sys.executable, "-c", DEVICES, str(Path(__file__).parent), str(tmp_path), str(faces)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "a batch of 7 cannot be shared out evenly over 2 devices" in done.stdout
+    assert "a batch of 7 cannot be split evenly across 2 devices" in done.stdout
 
 
 def test_rates_rise_and_fall():
@@ -510,7 +510,7 @@ def test_the_shipped_recipe():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("stages: [", "not YAML"),
+        ("stages: [", "not valid YAML"),
         ("backbone: resnet50\nstages: []", "stages"),
         ("backbone: resnet50\nstages: [{name: a, size: 16, epochs: 1, learning_rate: 1.0e-3}]", "stages.0.size"),
         (
@@ -578,7 +578,7 @@ def test_the_best_of_all_stages_at_the_served_size_is_kept(tmp_path, faces, monk
         np.testing.assert_array_equal(value, stored[name])
         np.testing.assert_array_equal(value, weights[name])
     assert any(np.abs(other[name] - value).max() > 0 for name, value in final.items())
-    assert f"stage first at the 64 px that are served: loss {served:.4f} (best so far)" in lines
+    assert f"stage first at the served size of 64 px: loss {served:.4f} (best so far)" in lines
     released = "stage first is released: its loss of 1.0000 is below 2.0000"
     assert (released in lines) == (kept == "first")
     with (tmp_path / "run" / "history.csv").open() as file:

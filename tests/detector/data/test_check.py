@@ -94,7 +94,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str, int | None]] = {
     "csv-missing": (
         lambda root: edit(root, f'{FACE},faces,face,"a, b"\n', ""),
         FACE,
-        "no sound line",
+        "no valid line",
         None,
     ),
     "csv-orphan": (
@@ -125,7 +125,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str, int | None]] = {
     "extension": (
         renamed,
         "images/train/faces0.jpg",
-        "the name says JPEG, the file is PNG",
+        "the name says JPEG, but the file is PNG",
         None,
     ),
     "not-read": (
@@ -134,7 +134,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str, int | None]] = {
         ".heic",
         None,
     ),
-    "turned": (turned, "images/train/faces3.jpg", "change places", None),
+    "turned": (turned, "images/train/faces3.jpg", "are swapped", None),
     "label-missing": (
         lambda root: (root / "labels/train/empty2.txt").unlink(),
         "images/train/empty2.png",
@@ -171,7 +171,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str, int | None]] = {
     "box-double": (
         lambda root: labels(root, "0 0.3 0.3 0.2 0.2\n0 0.7 0.7 0.2 0.2\n0 0.301 0.3 0.2 0.2\n"),
         "labels/train/faces0.txt",
-        "in line 1 already (IoU 0.99)",
+        "already in line 1 (IoU 0.99)",
         3,
     ),
     "box-unlabelled": (
@@ -298,7 +298,7 @@ def test_all_faults_together(clean: Path, check: Check) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "no such file"), ("a: [b", "not YAML"), ("train: images/train\nnames: [face]", "needs the key val")],
+    [(None, "no such file"), ("a: [b", "not valid YAML"), ("train: images/train\nnames: [face]", "needs the key val")],
 )
 def test_no_data_yaml_no_check(tmp_path: Path, check: Check, text: str | None, message: str) -> None:
     path = tmp_path / "data.yaml"

@@ -36,7 +36,7 @@ def test_the_hash_follows_the_labels(detection_data: Path, tmp_path: Path) -> No
     ("damage", "message"),
     [
         (lambda root: (root / "data.yaml").write_text("a: b"), "needs the key train, val"),
-        (lambda root: (root / "data.yaml").write_text("a: [b"), "not YAML"),
+        (lambda root: (root / "data.yaml").write_text("a: [b"), "not valid YAML"),
         (lambda root: (root / "labelled.csv").write_text("file,source\n"), "line 1: no column labelled_classes"),
         (
             lambda root: (root / "labelled.csv").write_text("file,labelled_classes\na.png,face;cat\n"),

@@ -70,10 +70,10 @@ def test_found_where_nothing_is_labelled() -> None:
     detector = Told((0, 0.8, (160, 60, 240, 140)), (0, 0.7, (10, 10, 60, 60)), (1, 0.9, (300, 10, 380, 90)))
     (finding,) = look(detector, [FACE])
     assert finding.kind == "not-labelled"
-    assert finding.text == "1 of class face, 1 of class head with up to 0.90 where nothing is labelled"
+    assert finding.text == "1 of class face, 1 of class head found with a confidence of up to 0.90, not labelled"
     assert np.allclose(finding.boxes, [(0.025, 0.05, 0.15, 0.3), (0.75, 0.05, 0.95, 0.45)])
     (finding,) = look(detector, [FACE], labelled=(True, False))  # heads are unlabelled here, not absent
-    assert finding.text.startswith("1 of class face with up to 0.70")
+    assert finding.text.startswith("1 of class face found with a confidence of up to 0.70")
     ignored = [[0, 35 / 400, 35 / 200, 60 / 400, 60 / 200]]
     assert look(detector, [FACE], labelled=(True, False), ignored=ignored) == []
 

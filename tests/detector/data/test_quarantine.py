@@ -167,11 +167,11 @@ def listed(folder: Path, text: str) -> None:
     ("plant", "message", "files"),
     [
         (lambda root, folder: None, "would leave none in val", ALL_OF_VAL),
-        (lambda root, folder: taken(folder), "exists; choose another folder", (FACE,)),
+        (lambda root, folder: taken(folder), "already exists; choose another folder", (FACE,)),
         (lambda root, folder: listed(folder, '{"data": "x", "batches": []}'), "lists pictures of x", (FACE,)),
-        (lambda root, folder: listed(folder, "["), "is no list of what was set", (FACE,)),
+        (lambda root, folder: listed(folder, "["), "not a list of what was set", (FACE,)),
         (lambda root, folder: folder.symlink_to(root / "images"), "is among the pictures", (FACE,)),
-        (lambda root, folder: folder.write_text(""), "cannot be set aside|is no list", (FACE,)),
+        (lambda root, folder: folder.write_text(""), "cannot be set aside|not a list", (FACE,)),
     ],
 )
 def test_refused(
@@ -190,7 +190,7 @@ def test_restore_refuses_what_it_cannot_do(clean: Path, tmp_path: Path) -> None:
         restore(clean, folder)
     move(clean, folder, FACE)
     (clean.parent / FACE).write_bytes(b"another")
-    with pytest.raises(DataError, match="another file than the one set aside"):
+    with pytest.raises(DataError, match="not the file that was set aside"):
         restore(clean, folder)
     (clean.parent / FACE).unlink()
     (folder / FACE).rename(tmp_path / "hidden.png")

@@ -123,5 +123,5 @@ def test_what_is_wrong_is_named(faces: Path) -> None:
         closeup_recall([Bright(0.25)], faces, ("a",))
     heads = Bright(0.25)
     heads.classes = ("head",)
-    with pytest.raises(DataError, match="cannot be asked for faces"):
+    with pytest.raises(DataError, match="does not find faces"):
         closeup_recall([heads], faces, ("a",))

@@ -190,7 +190,7 @@ def test_smaller_copies_and_parts_of_the_split(splits: Path) -> None:
         ("AP by WIDER FACE's protocol, medium", 1.0, 1),
         ("AP by WIDER FACE's protocol, hard", 1.0, 1),
     ]
-    assert "1 of the 3 official validation pictures, so not to be compared" in protocol
+    assert "1 of the 3 official validation pictures, so not comparable" in protocol
     with pytest.raises(DataError, match="none of the pictures measured"):
         wider_metrics(_evaluation({"other": np.zeros((0, 5))}, 512), splits)
 

@@ -150,14 +150,14 @@ def test_what_cannot_be_exported(run: Path, detection_data: Path, tmp_path: Path
         release_run(run, run / "weights" / "gone.pt")
     with pytest.raises(TrainingError, match="not a run folder"):
         release_run(tmp_path, best)
-    with pytest.raises(WeightsError, match=r"reads like 1\.2\.3"):
+    with pytest.raises(WeightsError, match=r"looks like 1\.2\.3"):
         release_run(run, best, ReleaseOptions("seven"))
     (run / "environment.json").write_text(json.dumps({"data": {"labels_sha256": "0" * 64}}))
     with pytest.raises(TrainingError, match="not the labels that my run_1 was trained on"):
         release_run(run, best)
     assert not (run / "export").exists()
     (tmp_path / "weights" / "detector" / "7.0.0").mkdir(parents=True)
-    with pytest.raises(WeightsError, match="this version exists"):
+    with pytest.raises(WeightsError, match="this version already exists"):
         release_run(run, best, ReleaseOptions("7.0.0"))
 
 
@@ -225,7 +225,7 @@ def test_the_threshold_is_chosen_on_training_pictures_without_anybody(
         detector.confidence = confidence
         assert (sum(len(found) for found in detector.detect(frames)) / 4 <= 2.0) is enough
     nobody = {"train": tuple(p for p in description.pictures["train"] if p.source != "empty"), "val": ()}
-    with pytest.raises(TrainingError, match="holds nobody"):
+    with pytest.raises(TrainingError, match="no training picture without people"):
         choose_threshold(detector, replace(description, pictures=nobody))
 
 
@@ -265,7 +265,7 @@ def test_a_run_tells_those_before_it(untrained: Path, tmp_path: Path) -> None:
         "facepipe train-detector --data data.yaml --start last.pt --minutes 11.5 --rect --log mlflow"
     )
     (runs / "second" / "environment.json").write_text("{")
-    with pytest.raises(TrainingError, match=r"environment\.json: not JSON"):
+    with pytest.raises(TrainingError, match=r"environment\.json: not valid JSON"):
         lineage(runs / "third")
 
 

@@ -111,9 +111,9 @@ def test_settings_beside_a_recipe_win_and_rect_joins_nothing() -> None:
     still = recipe.resolved({}, rect=True)
     assert still.arguments()["mosaic"] == 0
     assert "close_mosaic" not in still.ultralytics
-    with pytest.raises(TrainingError, match="mosaic joins pictures, which --rect cannot"):
+    with pytest.raises(TrainingError, match="mosaic joins pictures, which --rect does not allow"):
         recipe.resolved({"mosaic": 1.0}, rect=True)
-    with pytest.raises(TrainingError, match="view takes the place of ultralytics' degrees"):
+    with pytest.raises(TrainingError, match="view replaces ultralytics' degrees"):
         read_recipe("views").resolved({"degrees": 10.0})
 
 
@@ -125,13 +125,13 @@ def test_settings_beside_a_recipe_win_and_rect_joins_nothing() -> None:
         ("blurr: true", "blurr: Extra inputs are not permitted"),
         ("flip:", "flip: write true, false, or its settings"),
         ("noise: {where: faces}", r"noise\.0\.where: Input should be 'picture' or 'boxes'"),
-        ("ultralytics: {mosiac: 1}", "mosiac: no setting of ultralytics; did you mean mosaic"),
-        ("ultralytics: {lr0: 0.1}", "lr0: no setting that changes pictures with boxes"),
+        ("ultralytics: {mosiac: 1}", "mosiac: not an ultralytics setting; did you mean mosaic"),
+        ("ultralytics: {lr0: 0.1}", "lr0: not a setting that changes pictures with boxes"),
         ("ultralytics: {mosaic: much}", "mosaic: 'mosaic=much' is of invalid type"),
         ("flip: true\nultralytics: {fliplr: 0.5}", "flip and ultralytics' fliplr are the same step"),
         ("view: {scale: [2, 1]}", "scale goes from the least to the largest"),
         ("- flip", "a recipe names steps and their settings, got list"),
-        ("flip: [", "not YAML"),
+        ("flip: [", "not valid YAML"),
     ],
 )
 def test_a_wrong_recipe_is_told_with_its_file(tmp_path: Path, text: str, said: str) -> None:

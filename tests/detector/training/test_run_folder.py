@@ -97,7 +97,7 @@ def test_the_history_of_an_older_run_is_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"results\.csv: line 2: .*soon"):
         read_history(tmp_path)
     (tmp_path / "clock.json").write_text("{}")
-    with pytest.raises(TrainingError, match=r"clock\.json: not a run's clock"):
+    with pytest.raises(TrainingError, match=r"clock\.json: not the clock of a run"):
         seconds_used(tmp_path)
 
 

@@ -82,5 +82,5 @@ def test_pictures_are_left_as_they_are(tmp_path: Path, save: Callable[..., Path]
     assert (tmp_path / "images/train/a.jpg").read_bytes() == whole[:-2]
     for name in ("a.jpg", "b.tif"):
         (tmp_path / "images/train" / name).write_bytes(b"no picture")
-    with pytest.raises(TrainingError, match=r"data\.yaml: No valid images found .*facepipe data check tells more"):
+    with pytest.raises(TrainingError, match=r"data\.yaml: No valid images found .*for details: facepipe data check"):
         opened(tmp_path / "data.yaml")

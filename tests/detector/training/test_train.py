@@ -200,7 +200,7 @@ def test_the_command_trains_dies_resumes_and_releases(
 
     again = CliRunner().invoke(app, new)
     assert isinstance(again.exception, TrainingError)
-    assert "holds a run already" in str(again.exception)
+    assert "already holds a run" in str(again.exception)
     changed = CliRunner().invoke(app, [*arguments, "--resume", "--epochs", "9"])
     assert changed.exit_code == 2
     assert "--epochs" in changed.output
@@ -239,7 +239,7 @@ def test_the_command_trains_dies_resumes_and_releases(
     for more in ([], ["--export", "float32", "--version", "7.0.1", "--conf", "0.4"]):
         over = CliRunner().invoke(app, [*arguments, "--resume", *more])
         assert over.exit_code == 0
-        assert "is over and was released as export; nothing was changed" in over.output
+        assert "is finished and was released as export; nothing was changed" in over.output
     assert {path: path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))} == before
 
     report = tmp_path / "figures.json"
@@ -405,21 +405,21 @@ def test_loggers_that_are_not_asked_for_are_off(monkeypatch: pytest.MonkeyPatch)
     ("more", "error", "said"),
     [
         ({"start": "gone.pt"}, TrainingError, "no such starting weights"),
-        ({"overrides": {"patiense": 3}}, TrainingError, "--set patiense: no setting of ultralytics; did you mean pat"),
+        ({"overrides": {"patiense": 3}}, TrainingError, "--set patiense: not an ultralytics setting; did you mean pat"),
         ({"overrides": {"epochs": 3}}, TrainingError, "--set epochs: it has an option of its own, --epochs"),
         ({"overrides": {"single_cls": True}}, TrainingError, "--set single_cls: choose the classes in the data set"),
         ({"overrides": {"lr0": "high"}}, TrainingError, "--set lr0: 'lr0=high' is of invalid type str"),
         ({"overrides": {"optimizer": "Best"}}, TrainingError, "--set optimizer: no optimizer 'Best'; one of auto"),
         ({"overrides": {"split": "test"}}, TrainingError, "--set split=test: .* has train, val"),
-        ({"overrides": {"mosaic": 1.0}, "rect": True}, TrainingError, "mosaic joins pictures, which --rect cannot"),
+        ({"overrides": {"mosaic": 1.0}, "rect": True}, TrainingError, "mosaic joins pictures, which --rect does not"),
         ({"augmentation": {"zoom": {"most": 2}}}, TrainingError, "augmentation: zoom.most: Input should be less"),
-        ({"augmentation": {}, "view": {}}, TrainingError, "view is a part of the augmentation"),
+        ({"augmentation": {}, "view": {}}, TrainingError, "view is part of the augmentation"),
         ({"log": ("diary",)}, TrainingError, "no logger 'diary'; one of tensorboard, mlflow"),
         ({"minutes": 0}, TrainingError, "minutes must be above 0"),
-        ({"precision": "int4"}, TrainingError, "precision is auto, float32 or bfloat16"),
+        ({"precision": "int4"}, TrainingError, "precision must be auto, float32 or bfloat16"),
         ({"imgsz": 32, "batch": 11}, TrainingError, "leaves a batch norm a single value to learn from"),
         ({"imgsz": 32, "batch": 1}, TrainingError, "choose --imgsz 64 or more, or a --batch"),
-        ({"device": "7"}, DeviceError, "device '7' cannot be had: this machine has"),
+        ({"device": "7"}, DeviceError, "device '7' is not available: this machine has"),
     ],
 )
 def test_a_wrong_setting_is_told_before_anything_starts(
@@ -445,7 +445,7 @@ def test_several_gpus_share_out_what_can_be_shared() -> None:
     check_several("cpu", rect=True, batch=3)
     with pytest.raises(TrainingError, match="rect orders the pictures"):
         check_several("0,1", rect=True, batch=None)
-    with pytest.raises(TrainingError, match="batch 9 cannot be shared out evenly over 2 GPUs"):
+    with pytest.raises(TrainingError, match="batch 9 cannot be split evenly across 2 GPUs"):
         check_several("0,1", rect=False, batch=9)
     chosen = DetectorSettings(data="data.yaml")
     assert [chosen.arguments(Path("run"), device)["batch"] for device in ("cpu", "0", "0,1,2")] == [16, -1, 48]

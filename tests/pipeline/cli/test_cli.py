@@ -101,7 +101,7 @@ def test_set_up_errors_exit_with_2(run: Callable, picture: Path, tmp_path: Path)
     (tmp_path / "file").write_text("")
     for options, message in (
         (["--detector", "77.0.0"], "no detector 77.0.0"),
-        (["--classifier", str(tmp_path)], "no manifest"),
+        (["--classifier", str(tmp_path)], "no such manifest"),
         (["--device", "abacus"], "unknown device"),
         (["--save", tmp_path / "file"], "cannot be made a folder"),
         (["--json", tmp_path / "file" / "a.jsonl"], "cannot be written"),

@@ -86,7 +86,7 @@ def test_the_files(run: Run, data: Path, tmp_path: Path) -> None:
         "line": 1,
         "picture": "images/train/p1.png",
         "other": None,
-        "text": "a face reaches 10.0% of a side out of the picture",
+        "text": "a face extends 10.0% of a side outside the picture",
         "boxes": [[pytest.approx(0.7), pytest.approx(0.4), pytest.approx(1.1), pytest.approx(0.6)]],
     }
     row = next(row for row in content["by_class"] if (row["split"], row["name"]) == ("val", "head"))

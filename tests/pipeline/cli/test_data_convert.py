@@ -47,7 +47,7 @@ def test_convert(coco_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     out = tmp_path / "set"
     arguments = ["convert", str(coco_set), "--out", str(out), "--map", "person_face=face", "--terms", "CC0"]
     assert run(*arguments) == 2
-    assert "nothing says what becomes of hat (12 boxes): --map hat=CLASS, or --drop-others" in capsys.readouterr().err
+    assert "not mapped: hat (12 boxes); use --map hat=CLASS, or --drop-others" in capsys.readouterr().err
     assert not out.exists()
     assert run(*arguments, "--drop-others", "--classes", "face,head", "--split", "0.5,0.25,0.25") == 0
     printed = capsys.readouterr().out
@@ -66,10 +66,10 @@ def test_convert(coco_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["--map", "hat"], "--map takes THEIRS=OURS"),
         (["--map", "hat=a", "--map", "hat=b"], "hat is mapped to both a and b"),
         (["--split", "0.9,0.2"], "--split takes the shares"),
-        (["--format", "csv"], "no CSV of boxes below it"),
-        (["--source", "a b"], "--source 'a b': a name of letters"),
+        (["--format", "csv"], "no CSV file of boxes in it"),
+        (["--source", "a b"], "--source 'a b': only letters"),
         (["--add"], "no such file"),
-        (["--keep-splits"], "nothing says the split of"),
+        (["--keep-splits"], "no split is given for"),
     ],
 )
 def test_wrong_usage(
@@ -116,7 +116,7 @@ def test_roboflow(service: tuple[Service, dict[str, str]], tmp_path: Path) -> No
     assert sorted(path.name for path in work.iterdir()) == ["again", "heads-3"]
     taken = subprocess.run([*command, *arguments], cwd=work, env=service[1], capture_output=True, text=True)
     assert taken.returncode == 2
-    assert "heads-3: exists already" in taken.stderr
+    assert "heads-3: already exists" in taken.stderr
     bare = {key: value for key, value in service[1].items() if key != "ROBOFLOW_API_KEY"}
     keyless = subprocess.run([*command, "--out", "new"], cwd=work, env=bare, capture_output=True, text=True)
     assert keyless.returncode == 2

@@ -145,7 +145,7 @@ def test_publish(run: Callable, make_run: Callable, tmp_path: Path) -> None:
     assert run("verify", "detector", "98.5.0")[0] == 0
     code, _, err = run("publish", str(folder), "--version", "98.5.0")
     assert code == 2
-    assert "this version exists" in err
+    assert "this version already exists" in err
     code, out, _ = run("publish", str(folder), "--version", "98.5.0", "--replace", "--notes", "Words.")
     assert code == 0
     assert "Words." in run("show", "detector", "98.5.0")[1]
@@ -166,7 +166,7 @@ def test_publish(run: Callable, make_run: Callable, tmp_path: Path) -> None:
     for arguments, message in (
         ((str(folder), "--version", "1.0.0", "--notes", "gone.md"), "gone.md: cannot be read"),
         ((str(tmp_path / "none"), "--version", "1.0.0"), "no such folder"),
-        ((str(folder), "--version", "1.0"), "reads like 1.2.3"),
+        ((str(folder), "--version", "1.0"), "looks like 1.2.3"),
     ):
         code, _, err = run("publish", *arguments)
         assert code == 2

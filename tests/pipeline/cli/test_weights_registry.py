@@ -98,16 +98,16 @@ def test_no_control_sequence_of_a_source_reaches_the_terminal(run: Callable, tmp
         (("pull", "detector@1.0.0", "--from", "http://example.com"), "over https only"),
         (("pull", "detector@1.0.0", "--from", "https://weights.invalid", "--offline"), "--offline forbids"),
         (("pull", "detector@1.0.0", "--from", "nowhere"), "no such file"),
-        (("pull", "nose@1.0.0", "--from", "x"), "say which model"),
+        (("pull", "nose@1.0.0", "--from", "x"), "name a model"),
         (("pull", "detector@1.0.0", "2.0.0", "--from", "x"), "two versions"),
         (("pull", "detector", "hat@1.0.0", "--from", "x"), "names are for classifiers"),
         (("push", "detector@98.0.0"), "say where to"),
         (("push", "detector@1.2.3", "--to", "x"), "no detector 1.2.3"),
         (("remove", "detector@99.0.0"), "--force"),
         (("remove", "detector"), "name the version"),
-        (("gc", "--older-than", "soon"), "an age reads like"),
+        (("gc", "--older-than", "soon"), "an age looks like"),
         (("diff", "detector@98.0.0"), "name two versions"),
-        (("diff", "detector@98.0.0", "classifier@shirt@0.1.0"), "two different things"),
+        (("diff", "detector@98.0.0", "classifier@shirt@0.1.0"), "have different tasks"),
         (("use", "detector"), "say which version"),
     ],
 )
@@ -162,7 +162,7 @@ def test_remove_and_gc(run: Callable, tmp_path: Path) -> None:
     assert "would remove" in run("gc", "--dry-run", "--older-than", "0")[1]
     assert (folder / ".pull-1.0.0-aa").is_dir()
     code, out, _ = run("gc", "--older-than", "0")
-    assert out.startswith(f"removed {folder / '.pull-1.0.0-aa'}: a pull that was broken off")
+    assert out.startswith(f"removed {folder / '.pull-1.0.0-aa'}: an interrupted pull")
     assert list(folder.iterdir()) == []
 
 

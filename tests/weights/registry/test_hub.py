@@ -96,7 +96,7 @@ def test_pull_from_a_commit_of_the_hub(hub: Service, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("hf://owner/weights", "holds no index.json"),
+        ("hf://owner/weights", "has no index.json"),
         ("hf://owner/weights@v9/models", "there is no revision 'v9'"),
         ("hf://owner/nothing", "there is no such repository"),
     ],

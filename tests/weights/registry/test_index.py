@@ -74,11 +74,11 @@ def test_an_index_says_only_what_it_may(service: Service, root: Path, field: str
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"<html>", "not JSON"),
+        (b"<html>", "not valid JSON"),
         (b"[]", "not an index"),
-        (b"[" * 100_000, "not JSON"),
-        (b'{"format": 1' + b"0" * 5000 + b"}", "not JSON"),
-        (b'{"format": NaN}', "not JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b'{"format": 1' + b"0" * 5000 + b"}", "not valid JSON"),
+        (b'{"format": NaN}', "not valid JSON"),
         (b'{"format": 2, "releases": "of some other form"}', "format 2, made by a newer facepipe"),
         (b'{"format": 1, "releases": [], "more": 1}', "not an index"),
         (b'{"format": "1", "releases": []}', "not an index"),
@@ -96,7 +96,7 @@ def test_the_manifest_must_be_the_one_that_the_index_names(service: Service, roo
         entry["files"].append({"name": "extra.onnx", "sha256": "0" * 64, "bytes": 5})
 
     rewritten(service, smaller)
-    with pytest.raises(RemoteError, match=r"extra\.onnx is not the same in the manifest and in the index"):
+    with pytest.raises(RemoteError, match=r"extra\.onnx differs between the manifest and the index"):
         pulled(service)
     assert here() == []
     assert not service.asked("extra.onnx")  # not even asked for
@@ -107,7 +107,7 @@ def test_the_index_must_be_of_the_release_it_lies_at(service: Service, root: Pat
     rewritten(service, lambda entry: entry.update(version="98.0.1"))
     shutil.copytree(old, service.folder / "detector" / "98.0.1" / old.name)
     source = HttpSource(service.url, insecure_localhost=True)
-    with pytest.raises(RemoteError, match=r"the manifest is of detector 98\.0\.0"):
+    with pytest.raises(RemoteError, match=r"the manifest is for detector 98\.0\.0"):
         pull(source, Wanted("detector", version="98.0.1"), retry=CALM)
 
 

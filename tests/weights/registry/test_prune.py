@@ -38,12 +38,12 @@ def test_remove(root: Path) -> None:
 
 
 def test_the_one_in_use_stays_unless_forced(root: Path) -> None:
-    with pytest.raises(WeightsError, match=r"used where no version is named.*--force"):
+    with pytest.raises(WeightsError, match=r"version used by default.*--force"):
         remove("detector", "99.0.0")
     with pytest.raises(WeightsError, match=r"facepipe weights use classifier shirt@VERSION"):
         remove("classifier", "shirt@0.1.0")
     use("detector", "98.0.0")
-    with pytest.raises(WeightsError, match="used where no version is named"):
+    with pytest.raises(WeightsError, match="version used by default"):
         remove("detector", "98.0.0")
     assert remove("detector", "98.0.0", force=True).unpinned
     assert read_pins(root) == {}
@@ -164,5 +164,5 @@ def test_ages(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "d", "-1d", "1y", "one day"])
 def test_no_ages(text: str) -> None:
-    with pytest.raises(WeightsError, match="an age reads like"):
+    with pytest.raises(WeightsError, match="an age looks like"):
         age_seconds(text)

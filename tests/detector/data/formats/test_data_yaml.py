@@ -104,7 +104,7 @@ def test_keypoints_and_byte_order_marks_in_label_files(
     assert read(yaml).records[0].boxes[0].corners == pytest.approx((0.35, 0.11, 0.53, 0.35))
     yaml.write_text(BASE)
     for reader in (read_description, read):
-        with pytest.raises(DataError, match=r"train0\.txt: line 1: a box with points or a polygon\? say it in data\.y"):
+        with pytest.raises(DataError, match=r"train0\.txt: line 1: a box with points or a polygon\? set in data\.y"):
             reader(yaml)
     assert {finding.kind for finding in check(yaml).findings if finding.severity == "error"} == {"label-line"}
 
@@ -143,8 +143,8 @@ def test_nested_images(tmp_path: Path, draw: Callable[..., Path], check: Callabl
         (BASE.replace("images/val", "{a: b}"), "val must name a folder"),
         (BASE.replace("images/val", '"a\\0b"'), "val must name a folder"),
         (BASE.replace("images/val", "x" * 300), "does not exist"),
-        (BASE.replace("images/val", "/"), "leads above the data set's own folder"),
-        (BASE.replace("images/val", ".."), "leads above the data set's own folder"),
+        (BASE.replace("images/val", "/"), "points outside the data set's own folder"),
+        (BASE.replace("images/val", ".."), "points outside the data set's own folder"),
         (BASE.replace("images/val", "/dev/zero"), "does not exist"),
         (BASE.replace("images/val", "labels"), "val: no picture under .*facepipe data convert"),
         (BASE.replace("path: .", "path: [a]"), "path must be a path"),
@@ -159,12 +159,12 @@ def test_nested_images(tmp_path: Path, draw: Callable[..., Path], check: Callabl
         (BASE.replace("0: face", "0: [a]"), "class 0 must be a word"),
         (BASE.replace("0: face", "0:"), "class 0 must be a word"),
         (BASE.replace("0: face", "1: face"), "names must be numbered 0 to 0, got 1"),
-        (BASE.replace("0: face", "{a: 1}: face"), "not YAML"),
+        (BASE.replace("0: face", "{a: 1}: face"), "not valid YAML"),
         (BASE.replace("\n  0: face", " []"), "needs the key names"),
         (BASE.replace("\n  0: face", " 3"), "needs the key names"),
         (BASE.replace("\n  0: face", " face, head"), r"names must be a list of the classes, such as \[face, head\]"),
-        (BASE.replace("\n  0: face", " [face, face]"), "face is there twice"),
-        (BASE.replace("images/train", "list.txt"), r"list\.txt: line 2: not a picture's name"),
+        (BASE.replace("\n  0: face", " [face, face]"), "face appears twice"),
+        (BASE.replace("images/train", "list.txt"), r"list\.txt: line 2: not the name of a picture"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(
@@ -202,7 +202,7 @@ def test_pictures_from_outside_stay_outside(
         yaml.write_text(f"path: {secret.parent.parent}\ntrain: images\nval: images\nnames: [face]\n")
     else:
         os.symlink(secret, yaml.parent / "images/train/link.png")
-    with pytest.raises(DataError, match=r"leads out of .*--images"):
+    with pytest.raises(DataError, match=r"points outside .*--images"):
         read(yaml)
     if way != "root":
         assert read(yaml, images=secret.parent).records

@@ -129,7 +129,7 @@ def test_no_label_takes_a_picture_from_outside(
     file.write_text(file.read_text().replace("0--Parade/a.png" if layout == "wider" else "a.png", name))
     if layout == "voc_roboflow":
         (file.parent / "a.png").unlink()  # else it is the picture of its name that is meant
-    with pytest.raises(DataError, match=r"leads out of .*; if it is meant, name its folder with --images"):
+    with pytest.raises(DataError, match=r"points outside .*; if intended, name its folder with --images"):
         read(place)
     assert any(record.path.resolve() == secret.resolve() for record in read(place, images=secret.parent).records)
 
@@ -186,7 +186,7 @@ def test_other_databases_begin_at_0(make_set: Callable[[Path, str], Path], tmp_p
 def test_two_formats_in_one_folder(make_set: Callable[[Path, str], Path], tmp_path: Path) -> None:
     place = make_set(tmp_path / "set", "coco_roboflow")
     shutil.copy(make_set(tmp_path / "other", "csv_roboflow") / "train" / "_annotations.csv", place / "train")
-    with pytest.raises(DataError, match="could be coco or csv; say which with --format"):
+    with pytest.raises(DataError, match="could be coco or csv; set it with --format"):
         read(place)
     assert read(place, "csv").format == "csv"
     assert read(place / "train" / "_annotations.coco.json").format == "coco"
@@ -196,10 +196,10 @@ def test_nothing_to_read(draw: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
         read(tmp_path / "nowhere")
     draw(tmp_path / "set" / "a.png")
-    with pytest.raises(DataError, match="no labels found in any format"):
+    with pytest.raises(DataError, match="no labels found in any supported format"):
         read(tmp_path / "set")
     (tmp_path / "labels.bin").write_bytes(b"\0")
-    with pytest.raises(DataError, match="cannot be told from its name"):
+    with pytest.raises(DataError, match="unknown format; set it with --format"):
         read(tmp_path / "labels.bin")
 
 

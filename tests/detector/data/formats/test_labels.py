@@ -57,7 +57,7 @@ def test_boxes_with_points_are_boxes(tmp_path: Path, shape: tuple[int, int], lin
 @pytest.mark.parametrize("line", [f"0 {BOX} {FLAT}", f"0 {BOX} {' '.join(SEEN.split()[:6])}"])
 def test_without_kpt_shape_nobody_guesses(tmp_path: Path, line: str) -> None:
     made = reader(tmp_path, f"0 {BOX}\n{line}\n", f"{line}\n")
-    with pytest.raises(DataError, match=r"0\.txt: line 2: a box with points or a polygon\? say it in data\.yaml: kpt_"):
+    with pytest.raises(DataError, match=r"0\.txt: line 2: a box with points or a polygon\? set in data\.yaml: kpt_"):
         made.boxes(made.files[0])
     polygons = reader(tmp_path, f"{line}\n", points=(0, 0))
     values = np.array(line.split()[1:], float).reshape(-1, 2)

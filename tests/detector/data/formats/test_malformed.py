@@ -46,7 +46,7 @@ def test_yolo_labels(make_set: Callable[[Path, str], Path], tmp_path: Path, cont
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("train: images/train\nnames: [face\n", r"data\.yaml: line \d: not YAML"),
+        ("train: images/train\nnames: [face\n", r"data\.yaml: line \d: not valid YAML"),
         ("train: images/train\n", r"data\.yaml: needs the key names"),
         ("names: [face]\n", r"data\.yaml: needs at least one of the keys train, val and test"),
         ("train: nowhere\nnames: [face]\n", r"data\.yaml: train: .*nowhere does not exist"),
@@ -79,7 +79,7 @@ def _broken_coco(change: Callable[[dict[str, Any]], object]) -> str:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"images": [],\n "annotations": [}', r"line 2: not JSON"),
+        ('{"images": [],\n "annotations": [}', r"line 2: not valid JSON"),
         ("[" * 100_000, "nested too deeply"),
         ("[]", "must be an object"),
         ('{"images": [], "annotations": []}', r"categories: must be a list"),
@@ -91,19 +91,25 @@ def _broken_coco(change: Callable[[dict[str, Any]], object]) -> str:
             r"\(id 1\): bbox\[2\]: it must be a num",
         ),
         (_broken_coco(lambda c: c["annotations"][1].update(bbox=[1, 2, True, 4])), r"bbox\[2\]: it must be a number"),
-        (_broken_coco(lambda c: c["annotations"][2].update(image_id=99)), r"\(id 2\): image_id 99 is no image's id"),
-        (_broken_coco(lambda c: c["annotations"][2].update(category_id=9)), r"category_id 9 is no category's id"),
+        (
+            _broken_coco(lambda c: c["annotations"][2].update(image_id=99)),
+            r"\(id 2\): image_id 99 is not the id of an image",
+        ),
+        (
+            _broken_coco(lambda c: c["annotations"][2].update(category_id=9)),
+            r"category_id 9 is not the id of a category",
+        ),
         (_broken_coco(lambda c: c["annotations"][2].update(iscrowd="maybe")), r"iscrowd: it must be a number"),
-        (_broken_coco(lambda c: c["images"][1].update(id=7)), r"images\[1\]: id 7 is there twice"),
-        (_broken_coco(lambda c: c["images"][1].pop("file_name")), r"images\[1\] \(id 8\): file_name must be a text"),
+        (_broken_coco(lambda c: c["images"][1].update(id=7)), r"images\[1\]: id 7 appears twice"),
+        (_broken_coco(lambda c: c["images"][1].pop("file_name")), r"images\[1\] \(id 8\): file_name must be a string"),
         (_broken_coco(lambda c: c["images"][1].update(width="wide")), r"images\[1\] \(id 8\): width must be a number"),
-        (_broken_coco(lambda c: c["images"][1].update(file_name="a.png")), r"a\.png is there twice"),
-        (_broken_coco(lambda c: c["images"][1].update(file_name="a\0.png")), r"\(id 8\): no file can have the name"),
-        (_broken_coco(lambda c: c["images"][1].update(file_name="\ud800.png")), r"\(id 8\): no file can have the name"),
-        (_broken_coco(lambda c: c["images"][1].update(file_name="a" * 300 + ".png")), r"no file can have the name"),
+        (_broken_coco(lambda c: c["images"][1].update(file_name="a.png")), r"a\.png appears twice"),
+        (_broken_coco(lambda c: c["images"][1].update(file_name="a\0.png")), r"\(id 8\): not a valid file name"),
+        (_broken_coco(lambda c: c["images"][1].update(file_name="\ud800.png")), r"\(id 8\): not a valid file name"),
+        (_broken_coco(lambda c: c["images"][1].update(file_name="a" * 300 + ".png")), r"not a valid file name"),
         ('{"images": ' + "9" * 5000 + "}", "not COCO"),
-        (_broken_coco(lambda c: c["categories"][0].update(name=None)), r"categories\[0\]: name must be a text"),
-        (_broken_coco(lambda c: c["categories"][0].update(id=[1])), r"categories\[0\]: id must be a number or a text"),
+        (_broken_coco(lambda c: c["categories"][0].update(name=None)), r"categories\[0\]: name must be a string"),
+        (_broken_coco(lambda c: c["categories"][0].update(id=[1])), r"categories\[0\]: id must be a number or a"),
     ],
 )
 def test_coco(tmp_path: Path, content: str, message: str) -> None:
@@ -123,11 +129,11 @@ BOMB = """<?xml version="1.0"?>
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (VOC.replace("</object>", ""), r"line \d+: not XML: mismatched tag"),
-        ("", r"line 1: not XML: no element found"),
+        (VOC.replace("</object>", ""), r"line \d+: not valid XML: mismatched tag"),
+        ("", r"line 1: not valid XML: no element found"),
         ("<html/>", r"line 1: the first element must be <annotation>"),
         (BOMB, r"line 2: a document type \(DTD\) is not allowed"),
-        ("<a>" * 50, r"line 1: elements nested more than 40 deep"),
+        ("<a>" * 50, r"line 1: elements nested more than 40 levels deep"),
         ('<?xml version="1.0" encoding="no-such"?><annotation/>', r"line 1: .*encoding"),
         (VOC.replace("<name>face</name>", ""), r"line 5: an object without a name"),
         (re.sub("<bndbox>.*</bndbox>\n    <part", "<part", VOC), r"line 5: an object without a bndbox"),
@@ -163,12 +169,12 @@ def test_voc_reads_no_entity_of_a_file(tmp_path: Path) -> None:
         (lambda t: t.replace("0--Parade/b.png\n2", "0--Parade/b.png\n-2"), r"line 5: .*at least 0"),
         (lambda t: t.replace("\n2\n", "\n1\n"), r"line 7: expected a picture's name"),
         (lambda t: t.replace("\n2\n", "\n3\n"), r"line 8: expected x1 y1 w h and six flags"),
-        (lambda t: t.replace("\n2\n", "\n30\n"), r"line 5: 30 faces, but the file has only 5 lines more"),
+        (lambda t: t.replace("\n2\n", "\n30\n"), r"line 5: 30 faces, but the file has only 5 more lines"),
         (lambda t: t.replace("40 20", "40 x"), r"line 6: a value must be a number"),
         (lambda t: t + "0--Parade/d.png\n", r"line 11: the file ends where the number of faces should be"),
         (
             lambda t: t.replace("0 0 0 0 0 0 0 0 0 0", "1 2 3 4 0 0 0 0 0 0"),
-            r"line 10: a face of a picture that has 0 fa",
+            r"line 10: a face in a picture with 0 fa",
         ),
     ],
 )
@@ -203,11 +209,11 @@ def _cell(*values: object) -> np.ndarray:
                 "file_list": _cell(_cell("a", "b")),
                 "face_bbx_list": _cell(_cell(np.ones((1, 4)))),
             },
-            "event e: 2 pictures, but boxes of 1",
+            "event e: 2 pictures, but boxes for 1",
         ),
         (
             {"event_list": _cell("e"), "file_list": _cell(_cell("a")), "face_bbx_list": _cell(_cell(np.ones((1, 3))))},
-            "event e: picture 1: boxes must be numbers, four a face",
+            "event e: picture 1: boxes must be numbers, four per face",
         ),
         (
             {
@@ -246,20 +252,20 @@ HEADER = "file,x1,y1,x2,y2,class\n"
     ("content", "message"),
     [
         ("picture,left,top\na.png,1,2\n", "line 1: the columns must be file, x1"),
-        ("file,filename,x1,y1,x2,y2,class\n", "line 1: a column is there twice"),
+        ("file,filename,x1,y1,x2,y2,class\n", "line 1: a column appears twice"),
         (HEADER + "a.png,1,2,3,4\n", "line 2: 5 cells, but 6 columns"),
         (HEADER + "a.png,1,2,x,4,face\n", "line 2: x2 must be a number, got 'x'"),
         (HEADER + "a.png,1,2,,4,face\n", "line 2: x2 must be a number, got ''"),
         (HEADER + "a.png,1,2,3,4,\n", "line 2: a box without a class"),
         (HEADER + ",1,2,3,4,face\n", "line 2: the picture has no name"),
-        (HEADER + 'a.png,1,2,3,4,face\n"b.png,1,2,3,4,face\n', r"line \d: not CSV"),
+        (HEADER + 'a.png,1,2,3,4,face\n"b.png,1,2,3,4,face\n', r"line \d: not valid CSV"),
         (
             "split," + HEADER + "dev,a.png,1,2,3,4,face\nextra,b.png,1,2,3,4,face\n",
             "line 3: split must be train, val or te",
         ),
         (
             "split," + HEADER + "val,a.png,1,2,3,4,face\ntrain,a.png,1,2,3,4,face\n",
-            "line 3: another size or split of a.png",
+            "line 3: size or split of a.png differs",
         ),
         ("ignore," + HEADER + "no,a.png,1,2,3,4,face\n", "line 2: ignore must be 0 or 1, got 'no'"),
         ("width,height," + HEADER + "x,9,a.png,1,2,3,4,face\n", "line 2: width must be a number"),
