@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import typer
 from facepipe.classifier.data.label_files import read_table_file
+from facepipe.classifier.data.table import SIDECAR
 from facepipe.core.errors import FacepipeError
 
 POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
@@ -160,6 +161,9 @@ def main(
 ) -> None:
     """Draw the masks and write their label file."""
     rows = []
+    sidecars = {sidecar.read_bytes() for path in data if (sidecar := path.parent / SIDECAR).is_file()}
+    if len(sidecars) > 1:
+        raise FacepipeError(f"{data[0]} and others were cropped by different recipes ({SIDECAR}); crop them alike")
     for path in data:
         table = read_table_file(path)
         for cell in table.cells:
@@ -171,6 +175,8 @@ def main(
     chance = random.Random(seed)
     chance.shuffle(rows)
     (out / "images").mkdir(parents=True)
+    if sidecars:
+        (out / SIDECAR).write_bytes(sidecars.pop())
     names = sorted({name for _, cell, _ in rows for name in cell} - {"file"})
     with open(out / "faces.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["file", *names], restval="")

@@ -139,8 +139,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 def peak() -> float:
     """Peak memory of this process so far, in MB. (getrusage may report its parent's, from before.)"""
-    told = Path("/proc/self/status").read_text()
-    return int(next(line for line in told.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def read(path: Path) -> None:

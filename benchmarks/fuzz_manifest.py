@@ -60,9 +60,9 @@ def check(content: bytes, path: Path) -> str | None:
     try:
         manifest = read_manifest(path)
     except WeightsError as error:
-        told = str(error).removeprefix(str(path))
-        if "\n" in told or len(told) > CHARACTERS:
-            return f"a message of {len(told):,} characters in {told.count(chr(10)) + 1} lines"
+        message = str(error).removeprefix(str(path))
+        if "\n" in message or len(message) > CHARACTERS:
+            return f"a message of {len(message):,} characters in {message.count(chr(10)) + 1} lines"
     except Exception as error:
         return f"{type(error).__name__}: {str(error)[:200]}"
     else:

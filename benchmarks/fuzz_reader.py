@@ -112,13 +112,13 @@ class _Child:
                     if began is not None and self._too_long(time.monotonic() - began):
                         return self._found(outcome, keep, f"took more than {SECONDS:g} s")
                     continue
-                said = os.read(self.lines.fileno(), 65536)
-                if not said:
+                chunk = os.read(self.lines.fileno(), 65536)
+                if not chunk:
                     code = self.process.wait()
                     if self.index >= self.count and code == 0:
                         return self.count
                     return self._found(outcome, keep, f"the process ended with {code}: {self._last_words()}")
-                *whole, rest = (rest + said).split(b"\n")
+                *whole, rest = (rest + chunk).split(b"\n")
                 for line in whole:
                     word, *values = line.decode().split(" ", 3)
                     if word == "begin":
@@ -180,7 +180,7 @@ def child(kind: str, seed: int, start: int, count: int) -> None:
     for index in range(start, count):
         content = fuzz_files.mutated(kind, files, seed, index)
         began, word, wrong = time.process_time(), "read", ""
-        _say(f"begin {index} {began:.3f}")
+        _send(f"begin {index} {began:.3f}")
         try:
             frame = read_frame(content)
             sound = frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3 and frame.flags.c_contiguous
@@ -192,11 +192,11 @@ def child(kind: str, seed: int, start: int, count: int) -> None:
             word, wrong = "wrong", f"{type(error).__name__}: {error}".replace("\n", " ")
         spent = 1000 * (time.process_time() - began)
         memory = fuzz_bombs.peak()
-        _say(f"{word} {spent:.2f} {memory:.0f} {wrong}")
+        _send(f"{word} {spent:.2f} {memory:.0f} {wrong}")
         del content
 
 
-def _say(line: str) -> None:
+def _send(line: str) -> None:
     os.write(1, f"{line}\n".encode())
 
 

@@ -202,7 +202,7 @@ def main() -> None:
         with VideoWriter(options.out, RATE) as writer:
             for time, frame, _ in frames(next(scene for scene in scenes() if scene.name == options.scene)):
                 writer.add(frame, time)
-        print(writer.told)
+        print(writer.summary)
         return
     with VideoReader(options.video) as video:
         every = list(video)

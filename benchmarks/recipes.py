@@ -261,7 +261,7 @@ def estimates(recipes: dict[str, Recipe], images: dict[str, int], done: set[str]
     return shown, total
 
 
-def told(amount: Amount) -> str:
+def caption(amount: Amount) -> str:
     """How the table was made, in words."""
     rows = "all training rows" if amount.train is None else f"at most {amount.train} training rows of each source"
     measured = "all validation rows" if amount.val is None else f"at most {amount.val} validation rows of each"
@@ -334,10 +334,10 @@ def main(
             console.rule(name)
             folder, start = out / name, start_of(recipe, starts)
             runs.append(run_one(name, recipe, sources, folder, budgets[name], start, seed, partial(print, flush=True)))
-        write_figures(runs, base, told(amount), {"data": data.name, "seed": seed}, docs)
+        write_figures(runs, base, caption(amount), {"data": data.name, "seed": seed}, docs)
     for run, figures in zip(runs, compare([out / name for name in recipes]), strict=True):
         run["milliseconds"] = figures.milliseconds
-    write_figures(runs, base, told(amount), {"data": data.name, "seed": seed}, docs)
+    write_figures(runs, base, caption(amount), {"data": data.name, "seed": seed}, docs)
     picture([out / name for name in recipes], docs / "pictures" / "recipes.png")
     console.print(f"{docs / 'recipes.md'}, {REACHED} and {docs / 'pictures' / 'recipes.png'} are written")
 

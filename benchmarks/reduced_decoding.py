@@ -65,7 +65,7 @@ class Compared:
                 for name in face.attributes or {}:
                     self.alike[name].append(same(name, face, second.faces[best]))
 
-    def tell(self, what: str) -> None:
+    def print_shares(self, what: str) -> None:
         """Print the shares."""
         if not self.overlaps:
             return
@@ -124,8 +124,8 @@ def main(
         count = len(seconds[size, "whole"]) // turns
         times = f"{1e3 * slow:.0f} ms whole, {1e3 * fast:.0f} ms reduced, {slow / fast:.2f} x"
         print(f"about {size} MP ({count} pictures): {times}")
-    reduced.tell("decoded at a fraction")
-    shaken.tell("one level of noise")
+    reduced.print_shares("decoded at a fraction")
+    shaken.print_shares("one level of noise")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from .notebook import WAY, Notebook, missing
 from .pictures import Drawn
 from .report import BOUND, NOTEBOOK, PIPELINE, Comparison, Limit, Machine, Model, Report, Series, paired, quickest
 from .rounds import Action, interleave
-from .sample import Sample, told
+from .sample import Sample, describe
 from .settings import MAIN_MP, Chosen, Extent
 
 OF_BOUND, OF_NOTEBOOK = 0.90, 5.0
@@ -43,14 +43,14 @@ MANY_FACES, LARGE_MP = 10, 4.0
 """If each picture has more than this many faces or megapixels, a round uses half as many."""
 
 
-def benchmark(chosen: Chosen, extent: Extent, command: str, say: Callable[[str], None]) -> Report:
+def benchmark(chosen: Chosen, extent: Extent, command: str, log: Callable[[str], None]) -> Report:
     """Answer all questions.
 
     Args:
         chosen: what to measure.
         extent: how much to do.
         command: the command line, for the report.
-        say: receives one-line progress messages.
+        log: receives one-line progress messages.
 
     Raises:
         FacepipeError: a requested model, picture or child process does not work.
@@ -59,7 +59,7 @@ def benchmark(chosen: Chosen, extent: Extent, command: str, say: Callable[[str],
     machine = this_machine()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="facepipe-benchmark-")))
-        work = _Work(chosen, extent, folder, stack, say)
+        work = _Work(chosen, extent, folder, stack, log)
         comparisons = work.compare()
         limits = work.limits()
     return Report(
@@ -88,8 +88,8 @@ def busy(machine: Machine) -> tuple[str, ...]:
 class _Work:
     """The questions; they share the models and the pictures."""
 
-    def __init__(self, chosen: Chosen, extent: Extent, folder: Path, stack: ExitStack, say: Callable[[str], None]):
-        self.chosen, self.extent, self.say = chosen, extent, say
+    def __init__(self, chosen: Chosen, extent: Extent, folder: Path, stack: ExitStack, log: Callable[[str], None]):
+        self.chosen, self.extent, self.log = chosen, extent, log
         self.notes: list[str] = []
         self.pipeline = stack.enter_context(chosen.open())
         self.detector, self.classifiers = self.pipeline.parts()
@@ -101,7 +101,7 @@ class _Work:
         }
         self.bare = BareSessions(files, self.detector, self.classifiers, chosen.device)
         stack.callback(self.bare.close)
-        self.sample = Sample(chosen, extent, folder, self.detector, say)
+        self.sample = Sample(chosen, extent, folder, self.detector, log)
 
     def compare(self) -> dict[str, tuple[Comparison, ...]]:
         """The comparisons, by question."""
@@ -127,7 +127,7 @@ class _Work:
 
     def limits(self) -> tuple[Limit, ...]:
         """Cold starts and memory, measured in fresh processes."""
-        self.say(f"fresh processes, {self.extent.starts} for the start and one each for the memory")
+        self.log(f"fresh processes, {self.extent.starts} for the start and one each for the memory")
         options, all_of_them = self.chosen.options(), self.sample.paths
         photo = all_of_them[0]
         found: list[Limit] = []
@@ -162,7 +162,7 @@ class _Work:
         self, paths: Sequence[Path], label: str, seconds: float, wanted: float | None = None, drawn: Drawn | None = None
     ) -> Comparison:
         """The pipeline against the bare sessions, called in the fastest way for these pictures."""
-        self.say(f"{label}: pipeline against the bare sessions")
+        self.log(f"{label}: pipeline against the bare sessions")
         few = tensors_of(paths[:TRIAL], self.detector, self.classifiers)
         tried = self._rounds(self.bare.actions(few), seconds * 0.3, most=2)
         ways = sorted(tried, key=lambda way: min(tried[way]))[:BEST]
@@ -178,7 +178,7 @@ class _Work:
         bound = quickest([_series(BOUND, way, times * len(paths), timed[way]) for way in ways])
         return Comparison(
             label=label,
-            pictures=told(paths, label, tensors.faces),
+            pictures=describe(paths, label, tensors.faces),
             series=(whole, bound),
             ratios=(paired(f"pipeline / bound, {label}", whole, bound, wanted),),
         )
@@ -188,7 +188,7 @@ class _Work:
             self.notes.append(f"the notebook way was left out: {missing() or 'as asked for'}" + _extra(missing()))
             return None
         paths = paths[: self.extent.notebook]
-        self.say(f"{label}: pipeline against the notebook way on {len(paths)} of them")
+        self.log(f"{label}: pipeline against the notebook way on {len(paths)} of them")
         found = [self.detector.detect([read_frame(path)])[0].of("face").boxes for path in paths]
         widths = {each.name: output_width(each) for one in self.classifiers.by_name.values() for each in one.attributes}
         pictures = [(path, boxes.tolist()) for path, boxes in zip(paths, found, strict=True)]
@@ -206,7 +206,7 @@ class _Work:
         series[NOTEBOOK] = _series(NOTEBOOK, WAY, len(paths), timed[NOTEBOOK])
         return Comparison(
             label=label,
-            pictures=told(paths, label, [len(boxes) for boxes in found]),
+            pictures=describe(paths, label, [len(boxes) for boxes in found]),
             series=tuple(series.values()),
             ratios=tuple(
                 paired(f"{name} / {NOTEBOOK}, {label}", each, series[NOTEBOOK], wanted if name == PIPELINE else None)
@@ -224,7 +224,7 @@ class _Work:
                 f"precisions were not compared: the models have only {', '.join(names) or 'no common one'}"
             )
             return None
-        self.say(f"{label}: {' against '.join(names)}")
+        self.log(f"{label}: {' against '.join(names)}")
         times = self._times(paths)
         with ExitStack() as stack:
             sides: dict[str, Action] = {
@@ -257,7 +257,7 @@ class _Work:
             return None
         name, crops = next(iter(tensors.crops.items()))
         crops = np.resize(crops, (2 * BATCHES[-1], *crops.shape[1:]))
-        self.say(f"batches of {', '.join(map(str, BATCHES))} crops")
+        self.log(f"batches of {', '.join(map(str, BATCHES))} crops")
         timed = self._rounds(
             {str(size): self.bare.classify(name, crops, size) for size in BATCHES}, self._seconds("batch")
         )

@@ -29,13 +29,13 @@ def cold_starts(photo: Path, options: Sequence[str], tries: int) -> tuple[Limit,
     whole, imports, libraries = [], [], []
     arguments = ["detect", str(photo), *options, "--timing"]
     for number in range(tries + 1):
-        seconds, said = _run(COMMAND, arguments)
+        seconds, stderr = _run(COMMAND, arguments)
         floor, _ = _run(LIBRARIES, [])
         if number == 0:  # the first run reads the files from disk
             continue
         whole.append(seconds)
         libraries.append(floor)
-        if found := re.search(r"\bimport ([\d.]+) s", said):
+        if found := re.search(r"\bimport ([\d.]+) s", stderr):
             imports.append(float(found.group(1)))
     limits = [Limit(name="cold start, one photo", unit="s", values=tuple(whole), wanted=START_S)]
     if imports:
@@ -49,8 +49,8 @@ def peak_memory(name: str, pictures: Sequence[Path], options: Sequence[str], wan
     Raises:
         FacepipeError: the command failed.
     """
-    _, said = _run(PEAK + COMMAND, ["detect", *map(str, pictures), *options])
-    found = re.search(r"^peak: ([\d.]+)", said, re.MULTILINE)
+    _, stderr = _run(PEAK + COMMAND, ["detect", *map(str, pictures), *options])
+    found = re.search(r"^peak: ([\d.]+)", stderr, re.MULTILINE)
     return None if found is None else Limit(name=name, unit="MB", values=(float(found.group(1)),), wanted=wanted)
 
 
@@ -64,9 +64,9 @@ def _run(program: str, arguments: Sequence[str]) -> tuple[float, str]:
         stderr=subprocess.PIPE,
         check=False,
     )
-    seconds, said = time.perf_counter() - began, done.stderr.decode("utf-8", "replace")
+    seconds, stderr = time.perf_counter() - began, done.stderr.decode("utf-8", "replace")
     if done.returncode != 0:
-        told = said.strip().splitlines() or [f"exit code {done.returncode}"]
-        errors = [line for line in told if line.startswith("error:")] or told
+        lines = stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        errors = [line for line in lines if line.startswith("error:")] or lines
         raise FacepipeError(f"a fresh facepipe process failed: {errors[-1]}")
-    return seconds, said
+    return seconds, stderr

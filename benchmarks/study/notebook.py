@@ -49,12 +49,12 @@ class Notebook:
         for path in (detector, classifier):
             if path is not None and not path.is_file():
                 raise FacepipeError(f"{path}: no such file")
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (close() does)
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (close() does)
         self._child = subprocess.Popen(
             [sys.executable, "-P", str(Path(__file__).with_name("notebook_child.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._stderr,
             text=True,
             encoding="utf-8",
         )
@@ -84,7 +84,7 @@ class Notebook:
         """Stop the child."""
         self._child.kill()
         self._child.wait()
-        for stream in (self._child.stdin, self._child.stdout, self._said):
+        for stream in (self._child.stdin, self._child.stdout, self._stderr):
             if stream is not None:
                 try:
                     stream.close()
@@ -103,8 +103,8 @@ class Notebook:
             answer = self._child.stdout.readline()
         if not answer:
             code = self._child.wait()
-            self._said.seek(0)
-            said = self._said.read().decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
+            self._stderr.seek(0)
+            lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
             self.close()
-            raise FacepipeError(f"the notebook way ended before it was done (exit code {code}): {said[-1]}")
+            raise FacepipeError(f"the notebook way ended before it was done (exit code {code}): {lines[-1]}")
         return dict(json.loads(answer))

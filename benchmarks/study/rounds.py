@@ -46,7 +46,7 @@ def interleave(
             gc.collect()
             time.sleep(SETTLE)
             start = clock()
-            told = actions[name]()
-            timed[name].append(clock() - start if told is None else told)
+            reported = actions[name]()
+            timed[name].append(clock() - start if reported is None else reported)
         order.reverse()
     return timed

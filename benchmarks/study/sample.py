@@ -23,7 +23,7 @@ class Sample:
         chosen, extent: of the benchmark.
         folder: for drawn pictures.
         detector: counts the faces.
-        say: receives one-line progress messages.
+        log: receives one-line progress messages.
 
     Attributes:
         paths: all pictures that were used.
@@ -31,11 +31,11 @@ class Sample:
     """
 
     def __init__(
-        self, chosen: Chosen, extent: Extent, folder: Path, detector: FaceDetector, say: Callable[[str], None]
+        self, chosen: Chosen, extent: Extent, folder: Path, detector: FaceDetector, log: Callable[[str], None]
     ):
         self.paths: list[Path] = []
         self.notes: list[str] = []
-        self._chosen, self._extent, self._folder, self._detector, self._say = chosen, extent, folder, detector, say
+        self._chosen, self._extent, self._folder, self._detector, self._log = chosen, extent, folder, detector, log
 
     def main(self) -> tuple[Sequence[Path], str]:
         """The pictures of the main question, and a description of them.
@@ -68,7 +68,7 @@ class Sample:
         """Pictures with this many faces and megapixels; fewer if they take long and no number is given."""
         if count is None:
             count = max(2, min(self._extent.count, round(self._extent.count / max(1, megapixels / 4, faces / 10))))
-        self._say(f"drawing {count} pictures of {faces} faces, {megapixels} MP")
+        self._log(f"drawing {count} pictures of {faces} faces, {megapixels} MP")
         drawn = draw_files(self._folder, count, faces, megapixels, self._count, self._chosen.seed)
         if drawn.wrong:
             self.notes.append(
@@ -82,7 +82,7 @@ class Sample:
         return len(self._detector.detect([frame])[0].of("face"))
 
 
-def told(paths: Sequence[Path], label: str, faces: Sequence[int]) -> Pictures:
+def describe(paths: Sequence[Path], label: str, faces: Sequence[int]) -> Pictures:
     """Describe pictures for a report."""
     shapes = [read_frame(path).shape for path in paths]
     return Pictures(

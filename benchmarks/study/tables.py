@@ -27,7 +27,7 @@ Row = tuple[str, ...]
 
 def ratio_rows(report: Report) -> list[Row]:
     """Every ratio once."""
-    rows = [_ratio(ratio) for _, comparison in asked(report) for ratio in comparison.ratios]
+    rows = [_ratio(ratio) for _, comparison in by_question(report) for ratio in comparison.ratios]
     return list(dict.fromkeys(rows))
 
 
@@ -35,7 +35,7 @@ def rate_rows(report: Report) -> list[Row]:
     """Every side's rate in absolute figures, which hold for this machine only."""
     rows = [
         (comparison.label, each.name, f"{rate(each)}/s", each.what)
-        for _, comparison in asked(report)
+        for _, comparison in by_question(report)
         for each in comparison.series
     ]
     return list(dict.fromkeys(rows))
@@ -46,7 +46,7 @@ def limit_rows(report: Report) -> list[Row]:
     return [_limit(each) for each in report.limits]
 
 
-def asked(report: Report) -> Iterator[tuple[str, Comparison]]:
+def by_question(report: Report) -> Iterator[tuple[str, Comparison]]:
     """Every comparison with its question, in display order."""
     for question in QUESTIONS:
         for comparison in report.comparisons.get(question, ()):
@@ -73,7 +73,7 @@ def markdown(report: Report) -> str:
         "In absolute figures, on that machine only:",
         _markdown(RATE_HEADS, rate_rows(report)),
     ]
-    notes = [*report.notes, *(note for _, comparison in asked(report) for note in comparison.notes)]
+    notes = [*report.notes, *(note for _, comparison in by_question(report) for note in comparison.notes)]
     if notes:
         parts.append("\n".join(f"- {note}" for note in dict.fromkeys(notes)))
     return "\n\n".join(parts) + "\n"
@@ -106,7 +106,7 @@ def _ratio(ratio: Ratio) -> Row:
         f"{low:.2f} – {high:.2f}",
         str(len(ratio.rounds)),
         "–" if ratio.wanted is None else f"at least {ratio.wanted:.2f}",
-        _told(ratio.reached),
+        _yes_or_no(ratio.reached),
     )
 
 
@@ -118,11 +118,11 @@ def _limit(limit: Limit) -> Row:
         f"{min(limit.values):{form}} – {max(limit.values):{form}}",
         str(len(limit.values)),
         "–" if limit.wanted is None else f"at most {limit.wanted:g} {limit.unit}",
-        _told(limit.reached),
+        _yes_or_no(limit.reached),
     )
 
 
-def _told(reached: bool | None) -> str:
+def _yes_or_no(reached: bool | None) -> str:
     return "–" if reached is None else "yes" if reached else "no"
 
 

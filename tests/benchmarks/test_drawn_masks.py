@@ -48,12 +48,14 @@ def row(number, split="train", **values):
 
 def test_rows_get_the_label_of_how_the_mask_is_worn(tmp_path):
     cv2.imwrite(str(tmp_path / "0.png"), np.full((240, 220, 3), 128, np.uint8))
+    (tmp_path / "crop.json").write_text("{}")
     made = [row(0, group=str(number), gender="male") for number in range(60)]
     made += [row(0, split="val"), {**row(0), "nose_x": ""}]
     drawn_masks.main([table(tmp_path, made)], tmp_path / "out", count=6000, seed=1)
     with open(tmp_path / "out" / "faces.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 60
+    assert (tmp_path / "out" / "crop.json").read_text() == "{}"
     assert {each["mask"] for each in rows} == {"yes", "no"}
     assert 6 <= sum(each["mask"] == "no" for each in rows) <= 24
     assert {each["smile"] for each in rows} == {""}
@@ -64,3 +66,13 @@ def test_rows_get_the_label_of_how_the_mask_is_worn(tmp_path):
 def test_no_row_with_points_is_said(tmp_path):
     with pytest.raises(FacepipeError, match="no training row has left_eye"):
         drawn_masks.main([table(tmp_path, [row(0, split="val")])], tmp_path / "out")
+
+
+def test_crops_of_two_recipes_are_refused(tmp_path):
+    tables = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "crop.json").write_text(f'"{name}"')
+        tables.append(table(tmp_path / name, [row(0)]))
+    with pytest.raises(FacepipeError, match="different recipes"):
+        drawn_masks.main(tables, tmp_path / "out")
