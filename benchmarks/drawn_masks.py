@@ -11,8 +11,9 @@ here, from no templates.
 from __future__ import annotations
 
 import csv
+import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -153,6 +154,19 @@ def points_of(cell: Mapping[str, str]) -> np.ndarray | None:
     return np.array([float(value) for value in values]).reshape(5, 2) if all(values) else None
 
 
+def common_recipe(data: Sequence[Path]) -> str | None:
+    """The sidecar of some label files of crops; None if they have none.
+
+    Raises:
+        FacepipeError: they were cropped by different recipes.
+    """
+    found = [path.parent / SIDECAR for path in data if (path.parent / SIDECAR).is_file()]
+    contents = [json.loads(path.read_text(encoding="utf-8")) for path in found]
+    if any(each.get(key) != contents[0].get(key) for each in contents for key in ("recipe", "context")):
+        raise FacepipeError(f"{data[0]} and others were cropped by different recipes ({SIDECAR}); crop them alike")
+    return json.dumps(contents[0]) if contents else None
+
+
 def main(
     data: Annotated[list[Path], typer.Argument(metavar="FACES.csv…", help="Label files of crops.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for pictures and faces.csv; new.")],
@@ -161,9 +175,7 @@ def main(
 ) -> None:
     """Draw the masks and write their label file."""
     rows = []
-    sidecars = {sidecar.read_bytes() for path in data if (sidecar := path.parent / SIDECAR).is_file()}
-    if len(sidecars) > 1:
-        raise FacepipeError(f"{data[0]} and others were cropped by different recipes ({SIDECAR}); crop them alike")
+    sidecar = common_recipe(data)
     for path in data:
         table = read_table_file(path)
         for cell in table.cells:
@@ -175,8 +187,8 @@ def main(
     chance = random.Random(seed)
     chance.shuffle(rows)
     (out / "images").mkdir(parents=True)
-    if sidecars:
-        (out / SIDECAR).write_bytes(sidecars.pop())
+    if sidecar is not None:
+        (out / SIDECAR).write_text(sidecar, encoding="utf-8")
     names = sorted({name for _, cell, _ in rows for name in cell} - {"file"})
     with open(out / "faces.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["file", *names], restval="")

@@ -109,7 +109,7 @@ def label_photos(files: Iterable[Path], detector: FaceDetector) -> Iterable[Labe
         try:
             frame = read_upright(file)
         except FacepipeError as error:
-            print(f"passed over: {error}")
+            print(f"skipped: {error}")
             continue
         (found,) = detector.detect([frame])
         faces = found.of("face").boxes

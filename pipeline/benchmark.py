@@ -43,10 +43,10 @@ BATCHES = (1, 4, 16)
 COMMAND = "from facepipe.pipeline.cli import main; main()"
 PEAK = """
 import atexit, re, sys
-def tell():
+def print_peak():
     found = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())
     print("peak:", int(found[1]) * 1024 / 1e6, file=sys.stderr)
-atexit.register(tell)
+atexit.register(print_peak)
 """
 """Runs before the command in a fresh process and prints the peak memory that Linux reports."""
 
@@ -130,7 +130,7 @@ def draw(faces: int, width: int, height: int, random: np.random.Generator) -> Fr
 
 
 def benchmark(
-    chosen: Chosen, folder: Path, seconds: float, count: int = 16, say: Callable[[str], None] = print
+    chosen: Chosen, folder: Path, seconds: float, count: int = 16, log: Callable[[str], None] = print
 ) -> Report:
     """Time the pipeline and the bare sessions in turn, then fresh processes.
 
@@ -139,14 +139,14 @@ def benchmark(
         folder: where generated pictures are written.
         seconds: approximate time for the rounds; at least one round is always done.
         count: number of pictures.
-        say: called with a line about each step.
+        log: called with a line about each step.
 
     Raises:
         FacepipeError: a model or a fresh process does not work, or no picture can be read.
     """
     paths, notes = _pictures(chosen, folder, count)
     with Pipeline(**{name: value for name, value in chosen.pipeline.items() if value is not None}) as pipeline:
-        say(f"{len(paths)} pictures: the pipeline beside the bare sessions")
+        log(f"{len(paths)} pictures: the pipeline beside the bare sessions")
         found = pipeline.run(paths)
         bare = _BareSessions(pipeline, paths)
         tried = interleave({way: partial(bare.run, *way) for way in bare.ways}, seconds * 0.3, most=2)
@@ -157,14 +157,14 @@ def benchmark(
         }
         timed = interleave(sides, seconds * 0.7)
         models = {name: f"{release.label} ({entry.precision})" for name, (release, entry) in bare.files.items()}
-    say("fresh processes")
+    log("fresh processes")
     photo = [str(paths[0])]
     start = [_fresh(COMMAND, ["detect", *photo, *chosen.options])[0] for _ in range(4 if seconds else 2)]
     memory = {}
     if sys.platform == "linux":
         for name, of in (("one photo", photo), (f"{len(paths)} pictures", [str(path) for path in paths])):
-            said = _fresh(PEAK + COMMAND, ["detect", *of, *chosen.options])[1]
-            memory[name] = float(re.findall(r"^peak: ([\d.]+)", said, re.MULTILINE)[-1])
+            stderr = _fresh(PEAK + COMMAND, ["detect", *of, *chosen.options])[1]
+            memory[name] = float(re.findall(r"^peak: ([\d.]+)", stderr, re.MULTILINE)[-1])
     return Report(
         len(paths),
         sum(len(result.faces) for result in found),
@@ -294,7 +294,7 @@ def _fresh(program: str, arguments: Sequence[str]) -> tuple[float, str]:
     began = time.perf_counter()
     command = [sys.executable, "-P", "-c", program, *arguments]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    seconds, said = time.perf_counter() - began, done.stderr.decode("utf-8", "replace")
+    seconds, stderr = time.perf_counter() - began, done.stderr.decode("utf-8", "replace")
     if done.returncode:
-        raise FacepipeError(f"a fresh facepipe process failed: {(said.strip() or 'it said nothing').splitlines()[-1]}")
-    return seconds, said
+        raise FacepipeError(f"a fresh facepipe process failed: {(stderr.strip() or 'no output').splitlines()[-1]}")
+    return seconds, stderr

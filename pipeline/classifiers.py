@@ -51,11 +51,13 @@ class Reading:
         attributes: by name; points are in frame pixels.
         reasons: by classifier, why it read nothing; by attribute, why only that one is missing.
         features: by classifier, if they were requested.
+        is_face: False if a classifier's face check says that the box holds none.
     """
 
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     features: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    is_face: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Classifiers:
     Args:
         chosen: what ``Pipeline`` was given.
         device, threads, precision: for the classifiers that are loaded here.
+        check_faces: False ignores their face checks.
 
     Attributes:
         by_name: the classifiers; the one without a name of its own is ``face``.
@@ -91,12 +94,14 @@ class Classifiers:
         device: str = "cpu",
         threads: int | None = None,
         precision: str | None = None,
+        check_faces: bool = True,
     ):
         several = isinstance(chosen, Sequence) and not isinstance(chosen, str)
         wanted: Sequence[Chosen | None] = chosen if several else [chosen]  # type: ignore[assignment, list-item]
         if not wanted:
             raise WeightsError("no classifier is named: leave classifier out for the one in use, or name one")
         self.steady = False
+        self.check_faces = check_faces
         self.by_name: dict[str, AttributeClassifier] = {}
         readers: dict[str, str] = {}
         for each in wanted:
@@ -192,7 +197,9 @@ class Classifiers:
         outputs = classifier.outputs(np.stack(images), features)
         outputs = {output: rows[: len(cuts)] for output, rows in outputs.items()}
         sides = [cut.crop.side for cut in cuts]
+        faces = classifier.are_faces(outputs, sides) if self.check_faces else np.ones(len(cuts), bool)
         for number, (cut, values) in enumerate(zip(cuts, classifier.values(outputs, sides), strict=True)):
+            cut.reading.is_face &= bool(faces[number])
             cut.reading.attributes |= _in_frame(values, cut.crop)
             cut.reading.reasons |= classifier.unread(cut.crop.side)
             if features:

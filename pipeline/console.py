@@ -139,7 +139,7 @@ def print_result(result: Result, to: Console, wide: bool = False) -> None:
             to.print(Text(f"face {index} was not classified: {face.reason}"))
             continue
         for name, reason in face.reasons.items():
-            to.print(Text(f"face {index} has nothing of {name}: {reason}"))
+            to.print(Text(f"face {index} has no {name}: {reason}"))
 
 
 def print_line(result: Result, to: Console) -> None:

@@ -75,18 +75,18 @@ from facepipe.detector.inference.detector import FaceDetector
 from facepipe.weights.session import choose_file
 from facepipe.weights.store import find
 started = time.perf_counter()
-detector, classifier = find("detector"), find("classifier")
-kinds = [choose_file(each).precision for each in (detector, classifier)]
-eyes = FaceDetector(release=detector, precision=kinds[0])
-reader = AttributeClassifier(release=classifier, precision=kinds[1])
+releases = [find("detector"), find("classifier")]
+kinds = [choose_file(each).precision for each in releases]
+detector = FaceDetector(release=releases[0], precision=kinds[0])
+classifier = AttributeClassifier(release=releases[1], precision=kinds[1])
 loaded = time.perf_counter()
 frame = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
-boxes = eyes.detect([frame])[0].boxes
-size = reader.input.size
-outputs = reader.outputs(np.resize(frame, (1, size, size, 3)))
+boxes = detector.detect([frame])[0].boxes
+size = classifier.input.size
+outputs = classifier.outputs(np.resize(frame, (1, size, size, 3)))
 assert np.isfinite(boxes).all() and all(np.isfinite(each).all() for each in outputs.values()), "an output is not finite"
 ran = time.perf_counter()
-print(json.dumps([detector.label, kinds[0], classifier.label, kinds[1], loaded - started, ran - loaded]))
+print(json.dumps([releases[0].label, kinds[0], releases[1].label, kinds[1], loaded - started, ran - loaded]))
 """
 """One generated frame through both models in use; the classifier gets a crop whether or not a face is found."""
 
@@ -99,14 +99,14 @@ class Finding:
         section: heading under which it is listed.
         what: its name.
         level: its status.
-        told: what was found, in words.
+        detail: what was found, in words.
         remedy: the command or step that fixes it; "" if there is nothing to fix.
     """
 
     section: str
     what: str
     level: Level
-    told: str
+    detail: str
     remedy: str = ""
 
 
@@ -149,18 +149,18 @@ def in_a_process(code: str) -> Child:
     try:
         return Child(json.loads(done.stdout.splitlines()[-1]))
     except (ValueError, IndexError):
-        return Child(None, f"said {done.stdout[-200:]!r}")
+        return Child(None, f"printed {done.stdout[-200:]!r}")
 
 
 def check_packages() -> Iterator[Finding]:
     """Check facepipe, Python, facepipe's requirements, and packages that clash."""
     version, here = installed("facepipe"), Path(__file__).resolve().parents[1]
     if version is None:
-        told, remedy = f"{__version__}, from {here}, not installed with pip", "pip install ."
-        yield Finding(PACKAGES, "facepipe", "note", told, remedy)
+        detail, remedy = f"{__version__}, from {here}, not installed with pip", "pip install ."
+        yield Finding(PACKAGES, "facepipe", "note", detail, remedy)
     elif version != __version__:
-        told = f"{__version__} runs from {here}, pip knows of {version}"
-        yield Finding(PACKAGES, "facepipe", "note", told, "pip install .  (of an editable installation: -e .)")
+        detail = f"{__version__} runs from {here}, pip knows of {version}"
+        yield Finding(PACKAGES, "facepipe", "note", detail, "pip install .  (for an editable installation: -e .)")
     else:
         yield Finding(PACKAGES, "facepipe", "ok", __version__)
     python = f"{platform.python_version()}, {platform.platform()}"
@@ -177,11 +177,11 @@ def check_packages() -> Iterator[Finding]:
 def _required(each: Requirement) -> Finding:
     for name in (each.name, *SAME.get(each.name, ())):
         if (version := installed(name)) is not None:
-            told = version if name == each.name else f"{name} {version}"
+            detail = version if name == each.name else f"{name} {version}"
             if each.specifier.contains(version, prereleases=True):
-                return Finding(PACKAGES, each.name, "ok", told)
-            told = f"{told} is installed, {text(each)} is wanted"
-            return Finding(PACKAGES, each.name, "wrong", told, f"pip install '{name}{each.specifier}'")
+                return Finding(PACKAGES, each.name, "ok", detail)
+            detail = f"{detail} is installed, {text(each)} is required"
+            return Finding(PACKAGES, each.name, "wrong", detail, f"pip install '{name}{each.specifier}'")
     return Finding(PACKAGES, each.name, "wrong", "not installed", f"pip install '{text(each)}'")
 
 
@@ -191,11 +191,11 @@ def _clashes() -> Iterator[Finding]:
         beside = [each for each in (first, *others) if installed(each) is not None]
         if len(beside) < 2:
             continue
-        told = ", ".join(f"{each} {installed(each)}" for each in beside) + " overwrite each other's files"
+        detail = ", ".join(f"{each} {installed(each)}" for each in beside) + " overwrite each other's files"
         # A GPU build was installed on purpose.
         keep = next((each for each in beside if each.endswith("-gpu")), beside[0])
         remedy = f"pip uninstall -y {' '.join(beside)} && pip install '{_wanted(first) if keep == first else keep}'"
-        yield Finding(PACKAGES, " beside ".join(beside), "note", told, remedy)
+        yield Finding(PACKAGES, " beside ".join(beside), "note", detail, remedy)
 
 
 def _torch_pair() -> Iterator[Finding]:
@@ -205,9 +205,9 @@ def _torch_pair() -> Iterator[Finding]:
         return
     for each in map(Requirement, metadata.requires("torchvision") or []):
         if each.name == "torch" and not each.specifier.contains(torch.partition("+")[0], prereleases=True):
-            told = f"torchvision {vision} needs {text(each)}, torch {torch} is installed"
+            detail = f"torchvision {vision} needs {text(each)}, torch {torch} is installed"
             remedy = f"pip install 'torchvision=={vision.partition('+')[0]}' '{text(each)}'"
-            yield Finding(PACKAGES, "torch and torchvision", "wrong", told, remedy)
+            yield Finding(PACKAGES, "torch and torchvision", "wrong", detail, remedy)
 
 
 def installed(package: str) -> str | None:
@@ -257,13 +257,13 @@ def check_machine() -> Iterator[Finding]:
 
     usable, every = usable_cpus(), os.cpu_count() or 1
     name = _in_file("/proc/cpuinfo", r"^model name\s*:\s*(.+)$") or platform.processor() or platform.machine()
-    told = f"{name}; {usable} of {every} usable" + ("" if usable == every else " (cores, affinity, container)")
-    yield Finding(MACHINE, "processors", "ok", told)
-    words = {True: "yes: int8 models run fastest", False: "no: float models run", None: "cannot be told"}
+    detail = f"{name}; {usable} of {every} usable" + ("" if usable == every else " (cores, affinity, container)")
+    yield Finding(MACHINE, "processors", "ok", detail)
+    words = {True: "yes: int8 models run fastest", False: "no: float models run", None: "unknown"}
     yield Finding(MACHINE, "8-bit instructions", "ok", words[has_vnni()])
     free, limit = _memory()
     if free is None:
-        yield Finding(MACHINE, "memory", "ok", "cannot be told")
+        yield Finding(MACHINE, "memory", "ok", "unknown")
     else:
         container = "" if limit is None else f", {limit / 2**30:.1f} GiB for this container"
         remedy = "close other programs, or give the container more" if free < LITTLE else ""
@@ -277,14 +277,14 @@ def _providers() -> Finding:
         "import json, onnxruntime as o; print(json.dumps([o.get_available_providers(), o.__version__]))"
     )
     if child.content is None:
-        return Finding(MACHINE, "providers", "note", f"cannot be told: {child.error}")
+        return Finding(MACHINE, "providers", "note", f"unknown: {child.error}")
     providers = [str(each).removesuffix("ExecutionProvider") for each in child.content[0]]
-    told = ", ".join(providers)
+    detail = ", ".join(providers)
     if shutil.which("nvidia-smi") and "CUDA" not in providers:
-        told += "; an NVIDIA GPU seems to be here, and this onnxruntime cannot use it"
+        detail += "; there seems to be an NVIDIA GPU, but this onnxruntime cannot use it"
         remedy = "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'  (then --device cuda)"
-        return Finding(MACHINE, "providers", "note", told, remedy)
-    return Finding(MACHINE, "providers", "ok", told)
+        return Finding(MACHINE, "providers", "note", detail, remedy)
+    return Finding(MACHINE, "providers", "ok", detail)
 
 
 def _in_file(path: str | Path, pattern: str) -> str | None:
@@ -337,8 +337,8 @@ def check_models(runs: bool = True) -> Iterator[Finding]:
             release.verify()
         except (WeightsError, OSError) as error:
             runs = runs and not needed
-            told = str(error) if isinstance(error, WeightsError) else f"{release.folder}: {error}"
-            yield Finding(MODELS, what, "wrong" if needed else "note", told, fix_command(release.folder))
+            detail = str(error) if isinstance(error, WeightsError) else f"{release.folder}: {error}"
+            yield Finding(MODELS, what, "wrong" if needed else "note", detail, fix_command(release.folder))
         else:
             yield Finding(MODELS, what, "ok", f"verified{', in use' if needed else ''}: {release.folder}")
     for bad in broken:
@@ -346,7 +346,7 @@ def check_models(runs: bool = True) -> Iterator[Finding]:
     root = user_root()
     nearest = next(each for each in (root, *root.parents) if each.exists())
     if not os.access(nearest, os.W_OK):
-        remedy = "set FACEPIPE_WEIGHTS to a folder of yours"
+        remedy = "set FACEPIPE_WEIGHTS to a folder of your own"
         yield Finding(MODELS, "your models", "note", f"{root}: cannot be written", remedy)
     yield _smoke() if runs else Finding(MODELS, "a frame through both", "note", "not tried: something above is wrong")
 
@@ -355,12 +355,12 @@ def _smoke() -> Finding:
     """Run one frame through the models in use."""
     child = in_a_process(SMOKE)
     if child.content is None:
-        remedy = "facepipe weights verify; if that is well, report this line"
+        remedy = "facepipe weights verify; if that passes, report this line"
         return Finding(MODELS, "a frame through both", "wrong", child.error, remedy)
     detector, kind, classifier, other, loading, running = child.content
-    told = f"detector {detector} ({kind}), classifier {classifier} ({other})"
-    told += f": loaded in {loading:.2f} s, run in {running:.2f} s"
-    return Finding(MODELS, "a frame through both", "ok", told)
+    detail = f"detector {detector} ({kind}), classifier {classifier} ({other})"
+    detail += f": loaded in {loading:.2f} s, run in {running:.2f} s"
+    return Finding(MODELS, "a frame through both", "ok", detail)
 
 
 def check_extras() -> Iterator[Finding]:
@@ -374,7 +374,7 @@ def check_extras() -> Iterator[Finding]:
         wanted = _whole(name, extras)
         lacking = [each.name for each in wanted if installed(each.name) is None]
         old = [
-            f"{text(each)} is wanted, {version} is installed"
+            f"{text(each)} is required, {version} is installed"
             for each in wanted
             if (version := installed(each.name)) and not each.specifier.contains(version, prereleases=True)
         ]
@@ -383,8 +383,8 @@ def check_extras() -> Iterator[Finding]:
         if old:
             yield Finding(EXTRAS, name, "note", ", ".join(old) + uses, remedy)
         elif lacking:
-            told = "not installed" if len(lacking) == len(wanted) else f"lacks {', '.join(lacking)}"
-            yield Finding(EXTRAS, name, "absent", told + uses, remedy)
+            detail = "not installed" if len(lacking) == len(wanted) else f"lacks {', '.join(lacking)}"
+            yield Finding(EXTRAS, name, "absent", detail + uses, remedy)
         else:
             yield Finding(EXTRAS, name, "ok", f"installed{uses}")
 

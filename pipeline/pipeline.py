@@ -50,6 +50,7 @@ class Pipeline(Stages):
         allow_url: allow ``http://`` and ``https://`` sources to be fetched.
         reduced_decode: decode large JPEGs at a half, a quarter or an eighth of their size, if that is at least twice
             the detector's input, and in full where a face needs more. Faster; boxes move a little, see docs/speed.md.
+        face_check: leave out boxes that the face check of a classifier, if it has one, takes for false alarms.
 
     ``device``, ``threads``, ``confidence``, ``imgsz``, ``tiles`` and ``precision`` apply to the models that are loaded
     here; models passed in keep their own. Several threads may share one pipeline.
@@ -89,6 +90,7 @@ class Pipeline(Stages):
         *,
         conf: float | None = None,
         reduced_decode: bool = False,
+        face_check: bool = True,
     ):
         check_workers(workers, threads)
         confidence = _one_confidence(confidence, conf)
@@ -99,7 +101,7 @@ class Pipeline(Stages):
                 detector = FaceDetector(
                     _version(detector), device, cpus, confidence, precision=precision, imgsz=imgsz, tiles=tiles
                 )
-            parts = Parts(detector, Classifiers(classifier, device, cpus, precision))
+            parts = Parts(detector, Classifiers(classifier, device, cpus, precision, face_check))
         super().__init__(
             parts,
             workers=workers,
@@ -165,7 +167,7 @@ class Pipeline(Stages):
         except ImageError as error:
             if isinstance(source, str | os.PathLike) and (kind := _of_many(os.fspath(source))):
                 name = source_name(source)
-                raise ImageError(f"{name}: is a {kind}; pipeline.stream({name!r}) goes through it") from error
+                raise ImageError(f"{name}: is a {kind}; use pipeline.stream({name!r})") from error
             raise
 
     def stream(
@@ -202,7 +204,7 @@ class Pipeline(Stages):
             found = gather([os.fspath(sources)], self.allow_url)
             sources, videos = found.pictures, found.videos
             if videos and features:
-                raise FacepipeError(f"{videos[0]}: is a video; features are read of pictures only")
+                raise FacepipeError(f"{videos[0]}: is a video; features are read from pictures only")
         elif (
             not isinstance(sources, Iterable)
             or isinstance(sources, bytes | bytearray | memoryview)

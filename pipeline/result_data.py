@@ -87,6 +87,8 @@ class ClassifierUsed(ModelUsed):
 
     crop_sha256: str | None = None
     """Of the crop recipe in its manifest: ``CropRecipe.sha256``."""
+    face_check: float | None = None
+    """Boxes whose probability of showing a face was lower were left out; None: there was no face check."""
 
 
 class Models(Part):

@@ -48,7 +48,7 @@ def frame_of(result: ResultData, frame: np.ndarray | None, held: Any) -> Frame:
         frame = read_frame(held.source)
     elif frame is None:
         if result.source is None or result.frame is not None or is_url(result.source):
-            raise ImageError("this result does not hold its picture; hand it over: result.plot(frame)")
+            raise ImageError("this result does not hold its picture; pass it in: result.plot(frame)")
         frame = read_frame(result.source)
     if frame.shape[:2] != (result.height, result.width):
         height, width = frame.shape[:2]

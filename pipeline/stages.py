@@ -113,9 +113,7 @@ class Stages:
         self._opening = threading.Lock()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"a {type(self).__name__} cannot be pickled: it holds models that are loaded; make one in each process"
-        )
+        raise TypeError(f"a {type(self).__name__} cannot be pickled: it holds loaded models; make one in each process")
 
     def parts(self) -> Parts:
         """The detector and the classifiers, with all threads for one call at a time.
@@ -209,6 +207,7 @@ def _models(detector: FaceDetector, classifiers: Classifiers, least: int | None)
                 sha256=each.entry.sha256,
                 device=each.device,
                 crop_sha256=each.crop.sha256,
+                face_check=each.face_check.drop_below if each.face_check and classifiers.check_faces else None,
             )
             for name, each in classifiers.by_name.items()
         },

@@ -152,13 +152,13 @@ def assemble(
     readings: Sequence[Reading],
     features: bool = False,
 ) -> Result:
-    """Assemble the result of one picture.
+    """Assemble the result of one picture, without the boxes that a face check refused.
 
     Args:
         models: that made it.
         source: its path, or None.
         found: faces and heads.
-        readings: one per face.
+        readings: one per box of a face.
         features: fill ``Face.features``.
     """
     picture, faces, heads = found.picture, found.faces, found.heads
@@ -177,6 +177,7 @@ def assemble(
                 features=read.features if features else None,
             )
             for box, confidence, head, read in zip(faces.boxes, faces.confidence, found.head_of, readings, strict=True)
+            if read.is_face
         ),
         heads=tuple(
             Head(box=box_of(box), confidence=shortest(confidence))

@@ -101,6 +101,10 @@ class BinaryAttribute(ClassesBase):
 
     kind: Literal["binary"] = "binary"
     classes: tuple[Label, ...] = Field(min_length=2, max_length=2, strict=False)
+    drop_below: float | None = Field(default=None, gt=0, lt=1)
+    """Makes this the classifier's face check: the second class means that the crop shows a face, and a box with a lower
+    probability of it is left out of results as a false alarm of the detector. It is not reported itself. None: an
+    ordinary attribute."""
 
 
 class CategoricalAttribute(ClassesBase):
@@ -337,7 +341,7 @@ class Manifest(Record):
     @classmethod
     def _distinct(cls, files: tuple[FileEntry, ...]) -> tuple[FileEntry, ...]:
         if len({file.name.lower() for file in files}) != len(files):  # lower: some file systems ignore case
-            raise ValueError("two files have one name")
+            raise ValueError("two files have the same name")
         return files
 
     @model_validator(mode="after")
@@ -345,12 +349,29 @@ class Manifest(Record):
         if self.stage == "detector" and not (self.classes and self.thresholds and self.decoder == "yolov8"):
             raise ValueError("a detector's manifest needs classes, thresholds and the decoder yolov8")
         if len(set(self.classes)) != len(self.classes):
-            raise ValueError("two classes have one name")
+            raise ValueError("two classes have the same name")
         if self.stage == "classifier" and not (self.attributes and self.crop and self.decoder == "attributes"):
             raise ValueError("a classifier's manifest needs attributes, crop and the decoder attributes")
         if len({attribute.name for attribute in self.attributes}) != len(self.attributes):
-            raise ValueError("two attributes have one name")
+            raise ValueError("two attributes have the same name")
+        if len(self.attributes) - len(self.reported) > 1:
+            raise ValueError("two attributes have drop_below; a classifier has one face check")
+        if self.attributes and not self.reported:
+            raise ValueError("the only attribute is the face check, so nothing is reported")
         return self
+
+    @property
+    def face_check(self) -> BinaryAttribute | None:
+        """The attribute that tells faces from the detector's false alarms; None if there is none."""
+        for attribute in self.attributes:
+            if isinstance(attribute, BinaryAttribute) and attribute.drop_below is not None:
+                return attribute
+        return None
+
+    @property
+    def reported(self) -> tuple[Attribute, ...]:
+        """The attributes that results contain: all but the face check."""
+        return tuple(each for each in self.attributes if getattr(each, "drop_below", None) is None)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -363,13 +384,13 @@ def read_manifest(path: Path) -> Manifest:
     try:
         content = read_regular(path, JSON_BYTES)
     except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no manifest there") from error
+        raise WeightsError(f"{path}: no such manifest") from error
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         parsed = parse_json(content)
     except ValueError as error:
-        raise WeightsError(f"{path}: bad manifest, not JSON as it should be: {error}") from error
+        raise WeightsError(f"{path}: bad manifest, not valid JSON: {error}") from error
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:

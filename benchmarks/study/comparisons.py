@@ -140,9 +140,9 @@ class _Work:
                 if (limit := peak_memory(name, pictures, options, wanted)) is not None:
                     found.append(limit)
                 else:
-                    self.notes.append("peak memory can be told on Linux only")
+                    self.notes.append("peak memory is known on Linux only")
         except FacepipeError as error:  # the earlier comparisons took minutes and remain valid
-            self.notes.append(f"starts and memory are not all told: {error}")
+            self.notes.append(f"starts and memory are incomplete: {error}")
         return tuple(found)
 
     def _seconds(self, question: str) -> float:

@@ -104,7 +104,7 @@ class Notebook:
         if not answer:
             code = self._child.wait()
             self._stderr.seek(0)
-            lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
+            lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines() or ["no output"]
             self.close()
             raise FacepipeError(f"the notebook way ended before it was done (exit code {code}): {lines[-1]}")
         return dict(json.loads(answer))

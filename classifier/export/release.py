@@ -243,7 +243,7 @@ def _measured(
     how = {"rule": str(Abstention()), "rows": int(calibrated.fitted.sum()), "file": first}
     return _with(
         release,
-        attributes=calibrated.after,
+        attributes=(*calibrated.after, *(each for each in [release.manifest.face_check] if each is not None)),
         metrics=tuple(measured),
         training={**release.manifest.training, "calibration": how},
     )
@@ -277,7 +277,7 @@ def calibration_lines(before: tuple[Attribute, ...], after: tuple[Attribute, ...
             continue
         words = [f"temperature {new.temperature:g}"]
         if (below := getattr(new, "abstain_below", 0.0)) > 0:
-            words.append(f"unsaid below {below:g}")
+            words.append(f"no answer below {below:g}")
         if new.kind == "numeric":
             words.append(f"interval widened by {new.widen:g} {new.unit} on both sides")
         if new.bands:

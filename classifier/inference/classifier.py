@@ -10,11 +10,11 @@ from typing import Self
 import numpy as np
 
 from ...core.errors import FrameError, WeightsError
-from ...weights.manifest import Attribute, CropRecipe, FileEntry, InputSpec
+from ...weights.manifest import Attribute, BinaryAttribute, CropRecipe, FileEntry, InputSpec
 from ...weights.release import Release
 from ...weights.session import choose_file, open_session
 from ...weights.store import find
-from .attributes import AttributeValue, decode, output_width
+from .attributes import AttributeValue, decode, output_width, probabilities
 from .crop import too_small
 
 BATCH, CPU_BATCH = 32, 4
@@ -53,6 +53,8 @@ class AttributeClassifier:
         precision: which of the release's files to run, see ``weights.session.choose_file``; None uses the first.
 
     Attributes:
+        attributes: those that are reported.
+        face_check: the attribute that tells faces from the detector's false alarms, if there is one.
         crop: the crop recipe used in training.
         least_sides: by attribute, the minimum longer side of a box in pixels for the attribute to be read.
 
@@ -76,7 +78,8 @@ class AttributeClassifier:
         if manifest.crop is None:
             raise WeightsError(f"{self.release.folder}: the manifest has no crop recipe, so it is not a classifier's")
         self.crop: CropRecipe = manifest.crop
-        self.attributes: tuple[Attribute, ...] = manifest.attributes
+        self.attributes: tuple[Attribute, ...] = manifest.reported
+        self.face_check: BinaryAttribute | None = manifest.face_check
         self.input = manifest.input
         self.least_sides: dict[str, float] = {
             each.name: max(each.min_side or 0.0, self.crop.min_side) for each in self.attributes
@@ -91,7 +94,7 @@ class AttributeClassifier:
         self.entry: FileEntry = choose_file(self.release, precision, device)
         self._session = open_session(self.release.read(self.entry.precision), device, threads)
         widths = {output.name: output.shape[-1] for output in self._session.get_outputs()}
-        for attribute in self.attributes:
+        for attribute in manifest.attributes:
             if widths.get(attribute.name) != output_width(attribute):
                 raise WeightsError(
                     f"{self.release.folder}: the model's output {attribute.name!r} should have "
@@ -139,7 +142,7 @@ class AttributeClassifier:
         return self.features
 
     def outputs(self, crops: np.ndarray, features: bool = False) -> dict[str, np.ndarray]:
-        """Compute the raw outputs, one (n, width) float32 array per attribute.
+        """Compute the raw outputs, one (n, width) float32 array per attribute and one for the face check.
 
         Args:
             crops: BGR, uint8, (n, size, size, 3), cut with the crop recipe; n may be 0.
@@ -155,7 +158,7 @@ class AttributeClassifier:
         if not isinstance(crops, np.ndarray) or crops.dtype != np.uint8 or crops.shape[1:] != (size, size, 3):
             got = f"{crops.dtype} {crops.shape}" if isinstance(crops, np.ndarray) else type(crops).__name__
             raise FrameError(f"crops must be a uint8 array (n, {size}, {size}, 3) in BGR, got {got}")
-        widths = {attribute.name: output_width(attribute) for attribute in self.attributes}
+        widths = {attribute.name: output_width(attribute) for attribute in self.release.manifest.attributes}
         if features:
             widths[FEATURES] = self.feature_width()
         rows = [  # ONNX Runtime computes only what the named outputs need
@@ -190,6 +193,19 @@ class AttributeClassifier:
             {name: value for name, value in row.items() if side >= self.least_sides[name]}
             for row, side in zip(rows, sides, strict=True)
         ]
+
+    def are_faces(self, outputs: dict[str, np.ndarray], sides: Sequence[float]) -> np.ndarray:
+        """Which of n crops show a face according to the face check, bool (n,); all of them if there is no check.
+
+        Args:
+            outputs: from :meth:`outputs`.
+            sides: longer sides of the n boxes in frame pixels. Boxes smaller than the check's ``min_side`` are faces.
+        """
+        check, known = self.face_check, np.asarray(sides, np.float64)
+        if check is None or check.drop_below is None:
+            return np.ones(len(known), bool)
+        sure = probabilities(check, outputs[check.name], known)[:, 1]
+        return (sure >= check.drop_below) | (known < (check.min_side or 0))
 
     def classify(self, crops: np.ndarray, sides: Sequence[float] | None = None) -> list[dict[str, AttributeValue]]:
         """Read every attribute of each crop.

@@ -51,7 +51,7 @@ def look_back(outputs: Outputs, resume: bool, restart: bool) -> Path | None:
         refuse(found[0])
     if len(found) > 1:
         listed = ", ".join(map(str, found))
-        raise FacepipeError(f"there are several journals, of different runs: {listed}; move all but one away")
+        raise FacepipeError(f"there are several journals from different runs: {listed}; move all but one away")
     return found[0] if found else None
 
 
@@ -166,7 +166,7 @@ class DetectRun:
         """The names assigned in the folder of pictures, or None if nothing is saved."""
         return None if self._folder is None else self._folder.names
 
-    def tell(self, result: Result) -> None:
+    def write_live(self, result: Result) -> None:
         """Write a result to the live outputs.
 
         Raises:
@@ -228,7 +228,7 @@ class DetectRun:
                     files["crops"] = self._crops.save(frame, result)
                 if self.journal is not None:
                     self.journal.add(source, result, files)
-                self.tell(result)
+                self.write_live(result)
                 if result.warning is not None:
                     note(f"warning: {result.source}: {result.warning}", WARNING)
                 screen.show(result)
@@ -248,31 +248,31 @@ class DetectRun:
             return (entry.result for entry in journal.entries())
 
         if outputs.json is not None:
-            with self._telling(outputs.json):
+            with self._writing(outputs.json):
                 write_json(outputs.json, (entry.json for entry in journal.entries()))
         if outputs.csv is not None:
             from ..outputs.tabular import write_csv
 
-            with self._telling(outputs.csv):
+            with self._writing(outputs.csv):
                 write_csv(outputs.csv, form, results())
         if outputs.parquet is not None:
             from ..outputs.tabular import write_parquet
 
-            with self._telling(outputs.parquet):
+            with self._writing(outputs.parquet):
                 write_parquet(outputs.parquet, form, results())
         if outputs.coco is not None:
             from ..outputs.coco import write_coco
 
             attributes = [each for found in self._classifiers.values() for each in found.attributes]
-            with self._telling(outputs.coco):
+            with self._writing(outputs.coco):
                 write_coco(outputs.coco, self._classes, attributes, self._note(), results)
         if self._crops is not None:
-            with self._telling(self._crops.folder):
+            with self._writing(self._crops.folder):
                 self._crops.write_indices(journal.entries)
         if outputs.features is not None and self._widths is not None:
             from ..outputs.features import FeatureFile
 
-            with self._telling(outputs.features), FeatureFile(outputs.features, self._widths) as rows:
+            with self._writing(outputs.features), FeatureFile(outputs.features, self._widths) as rows:
                 for result in results():
                     rows.add(result)
         self._review(journal)
@@ -284,15 +284,15 @@ class DetectRun:
         if outputs.how is None:
             return
         saved = [entry for entry in journal.entries() if "hidden" in entry.files]
-        bare = [entry.source for entry in saved if not entry.files["hidden"]]
+        unhidden = [entry.source for entry in saved if not entry.files["hidden"]]
         if outputs.review is not None:
-            listed = "".join(f"{source}\n" for source in bare).encode("utf-8", "surrogateescape")
-            with self._telling(outputs.review):
+            listed = "".join(f"{source}\n" for source in unhidden).encode("utf-8", "surrogateescape")
+            with self._writing(outputs.review):
                 write_whole(outputs.review, listed)
-        if bare:
-            shown = ", ".join(bare[:LISTED]) + (", …" if len(bare) > LISTED else "")
-            told = f"nothing was hidden in {len(bare):,} of {len(saved):,}; look at them before they go out: {shown}"
-            note(told, WARNING)
+        if unhidden:
+            shown = ", ".join(unhidden[:LISTED]) + (", …" if len(unhidden) > LISTED else "")
+            counts = f"{len(unhidden):,} of {len(saved):,}"
+            note(f"nothing was hidden in {counts}; review them before you share them: {shown}", WARNING)
 
     def _note(self) -> str:
         used = self.pipeline.models
@@ -300,7 +300,7 @@ class DetectRun:
         return f"facepipe {__version__}, detector {used.detector.version}, classifier {readers}; not corrected"
 
     @contextmanager
-    def _telling(self, path: Path) -> Iterator[None]:
+    def _writing(self, path: Path) -> Iterator[None]:
         """If a file cannot be written, say in the error that the journal is kept."""
         kept = "" if self.journal is None else f"; {self.journal.path} is kept"
         try:
@@ -321,8 +321,8 @@ def progress_text(run: DetectRun | None, done: int, total: int) -> str:
     if journal is None or not len(journal):
         return f"interrupted: {done:,} of {total:,} pictures done"
     return (
-        f"interrupted: {len(journal):,} of {total:,} pictures are done and kept in {journal.path}; the same command "
-        "with --resume goes on"
+        f"interrupted: {len(journal):,} of {total:,} pictures are done and kept in {journal.path}; run the same "
+        "command with --resume to continue"
     )
 
 

@@ -159,17 +159,17 @@ def _gather(job: DetectJob, texts: list[str], outputs: Outputs) -> Gathered:
     for problem in found.problems:
         report(problem)
     if found.passed_over:
-        note(f"passed over, for no picture has such a name: {counted(found.passed_over, 'file')}")
+        note(f"skipped, not named like a picture: {counted(found.passed_over, 'file')}")
     if outputs.save_as is not None:
         if len(found.pictures) + len(found.videos) != 1:
             number = counted(len(found.pictures) + len(found.videos), "source")
-            raise FacepipeError(f"--save {outputs.save_as}: names one file, and there are {number}; name a folder")
+            raise FacepipeError(f"--save {outputs.save_as}: is one file, but there are {number}; name a folder")
         if bool(found.videos) is not (Path(outputs.save_as).suffix.lower() == ".mp4"):
             raise FacepipeError(f"--save {outputs.save_as}: a video is saved as .mp4, a picture as .jpg, .png or .webp")
         return found
     pictures = outputs.without_own(found.pictures, named_one_by_one(texts))
     if own := len(found.pictures) - len(pictures):
-        note(f"passed over, for they lie in a folder that this run writes to: {counted(own, 'picture')}")
+        note(f"skipped, in a folder that this run writes to: {counted(own, 'picture')}")
     return replace(found, pictures=tuple(pictures))
 
 
@@ -185,7 +185,7 @@ def _check(job: DetectJob, outputs: Outputs, found: Gathered) -> None:
         if job.run.window:
             from ..drawing.window import check_display
 
-            check_display("--save DIR writes the video with everything drawn in")
+            check_display("--save DIR writes the annotated video")
     elif job.video.tracks is not None or job.run.window:
         given = "--show" if job.video.tracks is None else f"--tracks {job.video.tracks}"
         raise FacepipeError(f"{given}: there is no video among the sources")
@@ -196,10 +196,10 @@ def _refuse_finished(job: DetectJob, outputs: Outputs) -> None:
     names = ", ".join(map(str, outputs.files.values()))
     if job.run.retry_failed:
         raise FacepipeError(
-            f"{names}: finished already, and the journal is gone, so nothing says what failed but the column "
-            "'error'; put those sources in a list, and give it with --from and other outputs"
+            f"{names}: already finished, and the journal is gone, so only the column 'error' shows what failed; "
+            "list those sources in a file, and pass it with --from and other outputs"
         )
-    note(f"{names}: finished already; --restart begins anew")
+    note(f"{names}: already finished; --restart starts over")
 
 
 def _all(run: DetectRun, job: DetectJob, found: Gathered, screen: DetectScreen) -> int:
@@ -207,11 +207,11 @@ def _all(run: DetectRun, job: DetectJob, found: Gathered, screen: DetectScreen) 
     pictures, videos = found.pictures, found.videos
     to_do = run.to_do(pictures, job.run.retry_failed)
     if done := len(pictures) - len(to_do):
-        note(f"done already: {done:,} of {counted(len(pictures), 'picture')}")
+        note(f"already done: {done:,} of {counted(len(pictures), 'picture')}")
     journal = run.journal
     if journal is not None:
         if journal.cut:
-            note(f"{journal.path}: {counted(journal.cut, 'torn line')} cut at its end, to be done again")
+            note(f"{journal.path}: {counted(journal.cut, 'torn line')} removed from its end, to be redone")
         present = set(pictures)
         if not videos and (gone := sum(source not in present for source in journal.sources)):
             note(f"no longer among the sources, but their rows stay: {counted(gone, 'picture')}")

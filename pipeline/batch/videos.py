@@ -99,7 +99,7 @@ def check_outputs(outputs: Outputs, tracks: Path | None, videos: Sequence[str] =
     """
     asked = {"--coco": outputs.coco, "--crops": outputs.crops, "--features": outputs.features}
     if wrong := [option for option, path in asked.items() if path is not None]:
-        raise FacepipeError(f"{', '.join(wrong)}: of pictures only; leave the videos out, or run them by themselves")
+        raise FacepipeError(f"{', '.join(wrong)}: for pictures only; leave the videos out, or process them separately")
     if tracks is None:
         return
     check_suffix(tracks)
@@ -108,7 +108,7 @@ def check_outputs(outputs: Outputs, tracks: Path | None, videos: Sequence[str] =
     taken = {os.path.realpath(path): option for option, path in outputs.files.items()}
     taken |= {os.path.realpath(video): "a source" for video in videos}
     if (other := taken.get(os.path.realpath(tracks))) is not None:
-        raise FacepipeError(f"{tracks}: --tracks and {other} both name it; give --tracks a name of its own")
+        raise FacepipeError(f"{tracks}: --tracks and {other} both name it; give --tracks another name")
 
 
 @dataclass
@@ -185,7 +185,7 @@ class _Video:
             self._faces += len(result.faces)
             self.screen.pictures += 1
             self.screen.faces += len(result.faces)
-            self.run.tell(result)
+            self.run.write_live(result)
             update(self._frames)
             yield result
 
@@ -202,7 +202,7 @@ class _Video:
         self.screen.failed += 1
         self.screen.pictures += 1
         report(str(failure.error))
-        self.run.tell(failure)
+        self.run.write_live(failure)
         if self.run.journal is not None:
             self.run.journal.add(self.source, failure, files)
 
@@ -239,7 +239,7 @@ class _Video:
                 writer.add(change(frame.image, result), frame.time)
             while filler.pull():
                 pass
-        note(writer.told + ("" if not info.live else " (of a live source)"))
+        note(writer.summary + ("" if not info.live else " (of a live source)"))
         return target.relative_to(names.folder).as_posix()
 
     def _change(self) -> Change:

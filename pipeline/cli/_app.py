@@ -238,7 +238,7 @@ def out_of_bounds(value: object) -> str | None:
     if isinstance(value, Path):
         sizes = [len(os.fsencode(part)) for part in value.parts]
         if max(sizes, default=0) > NAME_BYTES or len(os.fsencode(value)) >= PATH_BYTES:
-            return f"{str(value)[:40]}… is too long for a file's name ({max(sizes):,} bytes, {NAME_BYTES} at most)."
+            return f"{str(value)[:40]}… is too long for a file name ({max(sizes):,} bytes, {NAME_BYTES} at most)."
     return None
 
 

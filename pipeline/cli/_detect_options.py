@@ -152,6 +152,12 @@ class Tuning:
         bool,
         typer.Option(help="Decode large JPEGs at a fraction of their size: faster, but boxes shift slightly."),
     ] = False
+    face_check: Annotated[
+        bool,
+        typer.Option(
+            "--face-check/--no-face-check", help="Leave out boxes that the classifier takes for something else."
+        ),
+    ] = True
     precision: Annotated[
         Precision,
         typer.Option(

@@ -58,10 +58,10 @@ def benchmark(
         "threads": threads,
         "precision": precision.value,
     }
-    say = partial(print, file=sys.stderr, flush=True)
+    log = partial(print, file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="facepipe-benchmark-") as drawn:
         seconds, count = (0.0, 2) if quick else (60 * minutes, 16)
-        report = measure(Chosen(folder, options, seed), Path(drawn), seconds, count, say)
+        report = measure(Chosen(folder, options, seed), Path(drawn), seconds, count, log)
     content = {"form": 2, "facepipe": __version__, **asdict(report), "ratio": report.ratio}
     write_whole(out / "benchmark.json", f"{json.dumps(content, indent=2)}\n".encode())
     screen = console()
@@ -70,5 +70,5 @@ def benchmark(
     for note in report.notes:
         screen.print(f"- {note}")
     if quick:
-        screen.print("--quick: the figures are worth nothing")
-    screen.print(f"{out / 'benchmark.json'} is written")
+        screen.print("--quick: the figures are meaningless")
+    screen.print(f"report: {out / 'benchmark.json'}")

@@ -64,7 +64,7 @@ def compare(
         raise TrainingError("compare takes runs of the classifier or of the detector, not both at once")
     detector = detectors.pop()
     if detector and out is not None:
-        raise TrainingError("--out draws runs of the classifier; a detector's curves are in curves.png of its folder")
+        raise TrainingError("--out plots classifier runs only; a detector's curves are in curves.png in its folder")
     found = [read_detector_run(folder, timing) for folder in folders] if detector else read(folders, timing)
     if out is not None:
         draw_comparison(folders, out)
@@ -77,9 +77,9 @@ def compare(
     screen = console()
     screen.print(comparison_table(found, "picture" if detector else "crop"))
     if any(run.measured == "training" for run in found):
-        screen.print("* not exported: figures of the best validation during training, on the rows that it is made on")
-    losses = "" if detector else "losses compare only between runs with the same losses and attributes; "
-    screen.print(f"{losses}ms are those of one thread")
+        screen.print("* not exported: figures of the best validation during training, on the rows used for it")
+    losses = "" if detector else "losses are comparable only between runs with the same losses and attributes; "
+    screen.print(f"{losses}ms are for one thread")
     if out is not None:
         screen.print(f"curves: {out}")
 
@@ -94,7 +94,7 @@ def find_run(text: str) -> Path:
         return Path(text)
     found = [root / text for root in (RUNS, DETECTOR_RUNS) if (root / text / SETTINGS).is_file()]
     if len(found) > 1:
-        raise TrainingError(f"{text}: a run of both; name its folder: {found[0]} or {found[1]}")
+        raise TrainingError(f"{text}: there are two runs of that name; name a folder: {found[0]} or {found[1]}")
     if found:
         return found[0]
     there = sorted(path.parent.name for root in (RUNS, DETECTOR_RUNS) for path in root.glob(f"*/{SETTINGS}"))

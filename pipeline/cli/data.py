@@ -106,7 +106,7 @@ def crop(
     from ..datasets.crops import CropOptions, crop_table
 
     if crops.image_format not in ("jpg", "webp", "png"):
-        raise typer.BadParameter(f"--format is jpg, webp or png, got {crops.image_format!r}")
+        raise typer.BadParameter(f"--format must be jpg, webp or png, got {crops.image_format!r}")
     recipe = CropRecipe(region=crops.region.value, margin=crops.margin, size=crops.size)
     result = crop_table(
         read_faces(source, read_schema(schema or DEFAULT), must_exist=False),
@@ -119,7 +119,7 @@ def crop(
     for file, reason in result.missed:
         print(f"left out: {file}: {reason}")
     print(
-        f"{result.csv}: {result.cut} cut ({result.retried} found at the second look), {result.tight} tight, "
+        f"{result.csv}: {result.cut} cut ({result.retried} found in the second pass), {result.tight} tight, "
         f"{result.whole} kept whole, {len(result.missed)} left out (see {out / 'missed.csv'})"
     )
 

@@ -92,12 +92,12 @@ def check(
 
     if is_faces(data):
         if of != OfDetectors():
-            raise typer.BadParameter("--persons, --set-aside and --restore go with a detector's DATA.yaml")
+            raise typer.BadParameter("--persons, --set-aside and --restore need a detector's DATA.yaml")
         findings, content = check_faces(data, schema, written.sheet, written.every, workers, written.seed)
         if written.json_file is not None:
             write_figures(written.json_file, content)
     elif schema is not None:
-        raise typer.BadParameter("--schema goes with labelled faces")
+        raise typer.BadParameter("--schema is for labelled faces only")
     elif of.restore_from is not None:
         print(f"{data}: moved back {_moved(restore(data, of.restore_from))}")
         return
@@ -123,12 +123,12 @@ def _check_boxes(data: Path, written: Written, of: OfDetectors, workers: int | N
     if unknown := set(of.kinds or ()) - movable:
         raise typer.BadParameter(f"--kind {', '.join(sorted(unknown))}: expected {', '.join(sorted(movable))}")
     if of.kinds and of.aside is None:
-        raise typer.BadParameter("--kind goes with --set-aside DIR")
+        raise typer.BadParameter("--kind needs --set-aside DIR")
     if of.detector is not None and not of.persons:
-        raise typer.BadParameter("--detector goes with --persons")
-    eyes = FaceDetector(of.detector) if of.persons else None
+        raise typer.BadParameter("--detector needs --persons")
+    detector = FaceDetector(of.detector) if of.persons else None
     with progress("reading") as bar:
-        report = check_data(data, open_stored, eyes, workers, bar)
+        report = check_data(data, open_stored, detector, workers, bar)
     print_report(report, console(), None if written.every else 10)
     if written.sheet is not None:
         write_sheet(written.sheet, check_sheet(report, open_stored, written.seed))
@@ -142,7 +142,7 @@ def _check_boxes(data: Path, written: Written, of: OfDetectors, workers: int | N
     moved = set_aside(report.description, report.csv, files, of.aside)
     print(f"set aside in {of.aside}: {_moved(moved)}")
     if moved.pictures:
-        print(f"to take it back: facepipe data check {data} --restore {of.aside}")
+        print(f"to undo: facepipe data check {data} --restore {of.aside}")
     return [finding for finding in report.findings if finding.picture not in files]
 
 
@@ -209,9 +209,9 @@ def prelabel(
     set-up.
     """
     if upload.batch is not None and upload.project is None:
-        raise typer.BadParameter("--batch goes with --upload WORKSPACE/PROJECT")
+        raise typer.BadParameter("--batch needs --upload WORKSPACE/PROJECT")
     if models.classifier is not None and not models.attributes:
-        raise typer.BadParameter("--classifier goes with --attributes")
+        raise typer.BadParameter("--classifier needs --attributes")
     from ...core.errors import RemoteError
     from ...detector.data.folder import check_free
     from ...detector.data.splits import read_shares
@@ -229,7 +229,7 @@ def prelabel(
             _send(file, upload.project, upload.batch or out.resolve().name, True)
         except RemoteError as error:
             again = f"facepipe data upload {file} {upload.project} --prediction"
-            raise RemoteError(f"{error}; the set is whole, to send it again: {again}") from error
+            raise RemoteError(f"{error}; the set is complete; to send it again: {again}") from error
     if failed:
         raise typer.Exit(FAULTY)
 
@@ -245,25 +245,25 @@ def _label(
     from ..datasets.prelabel_files import Form, write_set
 
     paths = gather(pictures)
-    eyes = FaceDetector(models.detector, models.device, confidence=models.conf)
-    reader = AttributeClassifier(models.classifier, models.device) if models.attributes else None
+    detector = FaceDetector(models.detector, models.device, confidence=models.conf)
+    classifier = AttributeClassifier(models.classifier, models.device) if models.attributes else None
     done = []
     with progress("pictures") as bar:
-        for picture in label(paths, eyes, reader):
+        for picture in label(paths, detector, classifier):
             done.append(picture)
             bar(len(done), len(paths))
-    note = f"labelled by facepipe with detector {eyes.release.version}"
-    note += f" and classifier {reader.release.version}" if reader else ""
-    rows = to_review(done, labels.review, eyes.classes)
-    known = reader.attributes if reader else ()
+    note = f"labelled by facepipe with detector {detector.release.version}"
+    note += f" and classifier {classifier.release.version}" if classifier else ""
+    rows = to_review(done, labels.review, detector.classes)
+    known = classifier.attributes if classifier else ()
     form = Form(labels.form.value, labels.source, note, labels.link, shares, labels.seed)
-    file = write_set(out, done, rows, eyes.classes, known, form)
+    file = write_set(out, done, rows, detector.classes, known, form)
     for picture in done:
         if picture.error is not None:
             report(picture.error)
     good = [picture for picture in done if picture.error is None]
     boxes = sum(len(picture.boxes) for picture in good)
-    print(f"{file}: {len(good)} pictures, {boxes} boxes, {note} at a confidence of {eyes.confidence:g}")
+    print(f"{file}: {len(good)} pictures, {boxes} boxes, {note} at a confidence of {detector.confidence:g}")
     print(f"{out / 'review.csv'}: {len(rows)} things to look at, the most urgent first")
     return file, len(good) < len(done)
 
@@ -294,4 +294,4 @@ def _send(labels: Path, project: str, batch: str, prediction: bool) -> None:
 
     with progress("sent") as bar:
         sent = send(labels, project, batch=batch, prediction=prediction, progress=bar)
-    print(f"{project}: {sent.sent} pictures sent to the batch {batch}, {sent.known} were there already")
+    print(f"{project}: {sent.sent} pictures sent to the batch {batch}, {sent.known} were already there")

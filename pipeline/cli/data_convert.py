@@ -158,7 +158,7 @@ def roboflow(
     split: Annotated[
         str | None,
         typer.Option(
-            metavar="SHARES", help="Split anew by these shares. Default: the version's own splits, if it has any."
+            metavar="SHARES", help="Split again by these shares. Default: the version's own splits, if it has any."
         ),
     ] = None,
 ) -> None:
@@ -200,7 +200,7 @@ def _mapping(given: list[str] | None) -> dict[str, str]:
 
 
 def _folder(path: Path) -> Path:
-    with os_errors_as(DataError, f"{path}: cannot be made a folder"):
+    with os_errors_as(DataError, f"{path}: the folder cannot be created"):
         path.mkdir(parents=True, exist_ok=True)
     return path
 

@@ -41,7 +41,7 @@ def export(
     attributes: list[Attribute] = []
     for name, used in models.classifiers.items():
         release = find("classifier", used.version if name == "face" else f"{name}@{used.version}")
-        attributes += release.manifest.attributes
+        attributes += release.manifest.reported
     classes = detector.manifest.classes or ("face", "head")
     readers = [f"{name} {each.version}" for name, each in models.classifiers.items()]
     version = ", ".join([f"detector {models.detector.version}", *readers])
@@ -74,7 +74,7 @@ def read_results(path: Path) -> Iterator[Result]:
                         yield Result.model_validate_json(line)
                     except ValidationError as error:
                         raise DataError(
-                            f"{path}, line {number}: is no result of facepipe detect --json "
+                            f"{path}, line {number}: is not a result of facepipe detect --json "
                             f"({error.errors()[0]['msg']})"
                         ) from error
     except (OSError, UnicodeDecodeError) as error:
@@ -93,7 +93,7 @@ def _survey(path: Path) -> tuple[Models, int, int]:
         if result.frame is not None:
             raise DataError(f"{path}, result {number}: is a frame of a video; only pictures can be exported")
         if models is not None and _versions(models) != _versions(result.models):
-            raise DataError(f"{path}, result {number}: was made by other models than the first")
+            raise DataError(f"{path}, result {number}: was made by different models than the first")
         models = models or result.models
         pictures += result.error is None
         boxes += len(result.faces) + len(result.heads)

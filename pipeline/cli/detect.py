@@ -120,6 +120,7 @@ def _decisive(models: ModelChoice, tuning: Tuning) -> dict[str, Any]:
         "imgsz": models.imgsz,
         "tiles": tuning.tile_size or tuning.tiles,
         "reduced_decode": tuning.reduced_decode,
+        "face_check": tuning.face_check,
     }
 
 
@@ -159,8 +160,8 @@ def check_usage(given: Options) -> None:
             given["review"] is not None or given["hide_conf"] != HIDE_CONFIDENCE
         )
         and not (given["blur"] or given["pixelate"]),
-        "--resume goes on and --restart begins anew: choose one of them": given["resume"] and given["restart"],
-        "--tracks writes persons, and --no-tracks follows none: choose one of them": given["no_tracks"]
+        "--resume continues and --restart starts over: choose one of them": given["resume"] and given["restart"],
+        "--tracks needs tracking, which --no-tracks turns off: choose one of them": given["no_tracks"]
         and given["tracks"] is not None,
         "--retry-failed needs --resume": given["retry_failed"] and not given["resume"],
         "--quiet and --verbose: choose one of them": given["quiet"] and given["verbose"],
@@ -178,8 +179,8 @@ def check_usage(given: Options) -> None:
 
         for source in given["sources"] or ():
             if is_store(source):
-                told = "lies in a bucket; --engine ray reads it, and writes to --out FOLDER.parquet"
-                raise ImageError(f"{source}: {told}")
+                message = "is in a bucket; --engine ray reads it, and writes to --out FOLDER.parquet"
+                raise ImageError(f"{source}: {message}")
 
 
 def _check_engine(given: Options) -> None:
@@ -192,8 +193,8 @@ def _check_engine(given: Options) -> None:
         if given[name] is not None and given[name] is not False and given[name] != defaults.get(name)
     ]
     if others and ray:
-        told = "not with --engine ray, which writes rows to --out FOLDER.parquet"
-        raise typer.BadParameter(f"{', '.join(others)}: {told}")
+        message = "not with --engine ray, which writes rows to --out FOLDER.parquet"
+        raise typer.BadParameter(f"{', '.join(others)}: {message}")
     if others:
         raise typer.BadParameter(f"{', '.join(others)}: only with --engine ray")
     if ray and not given["out"]:
@@ -255,7 +256,7 @@ def output_options(given: Options) -> Outputs:
         review=given["review"],
     )
     if given["resume"] and (live or live_csv or not outputs.journals):
-        raise typer.BadParameter("--resume needs an output in a file or a folder, and not --json - or --csv -")
+        raise typer.BadParameter("--resume needs an output in a file or a folder, not --json - or --csv -")
     return outputs
 
 

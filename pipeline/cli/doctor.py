@@ -34,11 +34,11 @@ def doctor(
     findings: list[Finding] = []
     for finding in chain(examine(), settings_findings()):
         if not as_json:
-            _tell(finding, new=not findings or findings[-1].section != finding.section)
+            _print(finding, new=not findings or findings[-1].section != finding.section)
         findings.append(finding)
     wrong = [finding.what for finding in findings if finding.level == "wrong"]
     if as_json:
-        print(json.dumps({"healthy": not wrong, "findings": [asdict(each) for each in findings]}, indent=2))
+        print(json.dumps({"healthy": not wrong, "findings": [_plain(each) for each in findings]}, indent=2))
     elif wrong:
         print(f"\nbroken: {', '.join(wrong)}")
     else:
@@ -53,7 +53,7 @@ def settings_findings() -> Iterator[Finding]:
     section = "settings"
     files, variables = settings_sources()
     if not files and not variables:
-        yield Finding(section, SETTINGS_FILE, "ok", "no such file and no variable: options have their own defaults")
+        yield Finding(section, SETTINGS_FILE, "ok", "no such file, no variables: options have their own defaults")
         return
     from .settings import read_settings
 
@@ -64,13 +64,13 @@ def settings_findings() -> Iterator[Finding]:
     try:
         found = read_settings(files)
     except FacepipeError as error:
-        yield Finding(section, SETTINGS_FILE, "wrong", str(error), "put that line right, or remove it")
+        yield Finding(section, SETTINGS_FILE, "wrong", str(error), "correct that line, or remove it")
         return
-    told = ", ".join(f"{name} = {value}" for name, value in found.items())
-    yield Finding(section, "in use", "ok", told or "nothing")
+    detail = ", ".join(f"{name} = {value}" for name, value in found.items())
+    yield Finding(section, "in use", "ok", detail or "nothing")
 
 
-def _tell(finding: Finding, new: bool) -> None:
+def _print(finding: Finding, new: bool) -> None:
     """Print a finding as soon as it is known, below its section's heading."""
     from rich.console import Console
     from rich.text import Text
@@ -79,9 +79,14 @@ def _tell(finding: Finding, new: bool) -> None:
     if new:
         screen.print(Text(finding.section, style="bold"))
     line = Text("  ").append(f"{MARKS[finding.level]:5}", STYLES[finding.level])
-    screen.print(line.append(f"  {finding.what}: {finding.told}"))
+    screen.print(line.append(f"  {finding.what}: {finding.detail}"))
     if finding.remedy:
         screen.print(Text(f"         → {finding.remedy}", style="cyan"))
+
+
+def _plain(finding: Finding) -> dict[str, str]:
+    """A finding as plain data; the key of its detail is ``told``."""
+    return {"told" if key == "detail" else key: value for key, value in asdict(finding).items()}
 
 
 def schema() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ...weights.manifest import Attribute
     from ..evaluation.metrics import Figures
     from ..evaluation.predictions import EndToEnd
+    from ..face_check import CheckedDetector
 
 SPLITS = ("train", "val", "test", "all")
 FAILED = 1
@@ -73,19 +74,19 @@ def evaluate(
     from ..evaluation.report import as_json, evaluation_command, write_report
 
     if measured.split not in SPLITS:
-        raise typer.BadParameter(f"--split is one of {', '.join(SPLITS)}, got {measured.split!r}")
+        raise typer.BadParameter(f"--split must be one of {', '.join(SPLITS)}, got {measured.split!r}")
     if out is not None:
         require("matplotlib.figure")
-    eyes, stored, models, attributes = _open(chosen, precision, tiles)
+    detector, stored, models, attributes = _open(chosen, precision, tiles)
     photos = read_photos(data, attributes, measured.split)
     with progress("pictures") as update:
-        seen = predict_end_to_end(eyes, models, photos, measured.iou, stored, progress=update)
+        seen = predict_end_to_end(detector, models, photos, measured.iou, stored, progress=update)
     for reason in seen.failed:
         report(reason)
     figures = Figures(seen)
     _print(seen, figures)
     options = [
-        f"--detector {eyes.release.label}",
+        f"--detector {detector.release.label}",
         *(f"--classifier {each.release.label}" for each in models),
         f"--precision {precision}",
         *_words(chosen, tiles),
@@ -112,12 +113,13 @@ def _words(chosen: ModelChoice, tiles: bool) -> list[str]:
 
 def _open(
     chosen: ModelChoice, precision: str, tiles: bool
-) -> tuple[FaceDetector, str, list[AttributeClassifier], tuple[Attribute, ...]]:
+) -> tuple[FaceDetector | CheckedDetector, str, list[AttributeClassifier], tuple[Attribute, ...]]:
     """The detector and the precision of its file, the classifiers, and the attributes that they read."""
     from ...classifier.inference.classifier import AttributeClassifier
     from ...detector.inference.detector import FaceDetector
     from ...weights.session import choose_file
     from ..classifiers import Classifiers
+    from ..face_check import CheckedDetector
 
     device, threads = chosen.device, chosen.threads
     wanted: list[str] | list[None] = chosen.classifier or [None]
@@ -128,10 +130,13 @@ def _open(
     attributes = tuple(attribute for each in Classifiers(models).by_name.values() for attribute in each.attributes)
     release = find("detector", chosen.detector)
     stored = choose_file(release, precision, device).precision
-    eyes = FaceDetector(
+    detector: FaceDetector | CheckedDetector = FaceDetector(
         None, device, threads, chosen.conf, release=release, precision=stored, imgsz=chosen.imgsz, tiles=tiles
     )
-    return eyes, stored, models, attributes
+    for model in models:
+        if model.face_check is not None:
+            detector = CheckedDetector(detector, model)
+    return detector, stored, models, attributes
 
 
 def _print(seen: EndToEnd, figures: Figures) -> None:

@@ -74,10 +74,10 @@ def evaluate_classifier(
     from ..console import progress
 
     if precision is not None and precision not in PRECISIONS:
-        raise typer.BadParameter(f"--precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
+        raise typer.BadParameter(f"--precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     wanted: Sequence[str | None] = classifier or [None]
     if len(set(wanted)) < len(wanted):
-        raise typer.BadParameter("--classifier names one twice")
+        raise typer.BadParameter("--classifier: the same one is given twice")
     require("fairlearn.metrics")
     if out is not None:
         require("matplotlib.figure")

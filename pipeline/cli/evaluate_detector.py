@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ...detector.evaluation.predictions import Detector
 
 
+CHECKED_BY = "with the face check"
+"""After the name of a detector whose faces a classifier has checked."""
+
+
 @dataclass(frozen=True)
 class How:
     """How our releases run; baselines have their own size."""
@@ -29,13 +33,20 @@ class How:
     )
     imgsz: Annotated[int | None, typer.Option(help="Input size for facepipe releases. Default: their own.")] = None
     tiles: Annotated[bool, typer.Option(help="Have facepipe releases also scan large pictures in tiles.")] = False
+    face_check: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION",
+            help="Measure facepipe releases a second time, with their faces checked by this classifier.",
+        ),
+    ] = None
     device: Device = "cpu"
     threads: Threads = None
 
     @property
     def words(self) -> str:
         """Those options that were given and that figures depend on."""
-        given = (("--precision", self.precision), ("--imgsz", self.imgsz))
+        given = (("--precision", self.precision), ("--imgsz", self.imgsz), ("--face-check", self.face_check))
         return "".join(f" {option} {value}" for option, value in given if value) + " --tiles" * self.tiles
 
 
@@ -83,15 +94,15 @@ def evaluate_detector(
     if data is None and (further.closeups is None or out or further.wider_splits):
         raise typer.BadParameter("--data is needed")
     named = _open_all(detector or [None], how)
-    near = _CloseUps.measure(named, further, split)
+    closeups = _CloseUps.measure(named, further, split)
     if data is None:
-        assert near is not None  # checked above
-        near.tell(named, json_file)
+        assert closeups is not None  # checked above
+        closeups.print_all(named, json_file)
         return
     if out is not None:
         require("matplotlib.figure")
-    evaluations = _evaluate(named, data, split, how, further, near)
-    _tell(evaluations)
+    evaluations = _evaluate(named, data, split, how, further, closeups)
+    _print(evaluations)
     if json_file is not None:
         dumps = [evaluation.metrics().model_dump(mode="json") for evaluation in evaluations]
         named_dumps = [{"detector": each.name, **dump} for each, dump in zip(evaluations, dumps, strict=True)]
@@ -106,7 +117,7 @@ def evaluate_detector(
 
 
 def _evaluate(
-    named: dict[str, Detector], data: Path, split: str, how: How, further: Further, near: _CloseUps | None
+    named: dict[str, Detector], data: Path, split: str, how: How, further: Further, closeups: _CloseUps | None
 ) -> list[Evaluation]:
     from ...detector.data.dataset import read_description
     from ...detector.evaluation.blank_pictures import blank_alarms, blank_metrics
@@ -115,7 +126,7 @@ def _evaluate(
 
     description, splits = read_description(data), further.wider_splits
     if splits is not None:
-        read_splits(splits)  # what is wrong with them is told before the pictures are looked at
+        read_splits(splits)  # what is wrong with them is reported before the pictures are looked at
     with progress("pictures") as bar:
         evaluations = evaluate_all([*named.values()], description, split, bar, [*named])
     alarms: dict[str, dict[str, int]] = {}
@@ -126,13 +137,13 @@ def _evaluate(
     for evaluation, (name, one) in zip(evaluations, named.items(), strict=True):
         evaluation = replace(
             evaluation,
-            command=f"{evaluation.command}{how.words}{' --blank' * further.blank}",
+            command=f"{evaluation.command}{how.words}{' --blank' * further.blank}".replace(f" {CHECKED_BY}", ""),
             file_sha256=_sha256(one, evaluation.name, how.precision),
         )
         if splits is not None and "face" in evaluation.classes:
             evaluation = evaluation.with_further(*wider_metrics(evaluation, splits))
-        if near is not None:
-            evaluation = evaluation.with_further(*near.figures(name, one))
+        if closeups is not None:
+            evaluation = evaluation.with_further(*closeups.figures(name, one))
         if further.blank:
             evaluation = evaluation.with_further(*blank_metrics(alarms[name], one.confidence))
         found.append(evaluation)
@@ -141,11 +152,14 @@ def _evaluate(
 
 def _open_all(wanted: Sequence[str | None], how: How) -> dict[str, Detector]:
     """The detectors by name, no two the same."""
+    from ...classifier.inference.classifier import AttributeClassifier
     from ...detector.evaluation.baselines import is_baseline, open_baseline
     from ...detector.evaluation.evaluate import detector_name
     from ...detector.inference.detector import FaceDetector
     from ...weights.session import PRECISIONS
+    from ..face_check import CheckedDetector
 
+    checker = None if how.face_check is None else AttributeClassifier(how.face_check, how.device, how.threads)
     found: dict[str, Detector] = {}
     for text in wanted:
         one: Detector
@@ -153,21 +167,23 @@ def _open_all(wanted: Sequence[str | None], how: How) -> dict[str, Detector]:
             one = open_baseline(text, how.device, how.threads)
             name = detector_name(one)
         else:
-            version, at, told = (text or "").rpartition("@")
-            if not at or told not in PRECISIONS:
-                version, told = text or "", ""
+            version, at, stated = (text or "").rpartition("@")
+            if not at or stated not in PRECISIONS:
+                version, stated = text or "", ""
             one = FaceDetector(
                 version or None,
                 how.device,
                 how.threads,
-                precision=told or how.precision,
+                precision=stated or how.precision,
                 imgsz=how.imgsz,
                 tiles=how.tiles,
             )
-            name = detector_name(one) + (f"@{told}" if told else "")
+            name = detector_name(one) + (f"@{stated}" if stated else "")
         if name in found:
             raise typer.BadParameter(f"--detector {text}: given twice")
         found[name] = one
+        if checker is not None and isinstance(one, FaceDetector):
+            found[f"{name} {CHECKED_BY}"] = CheckedDetector(one, checker)
     return found
 
 
@@ -178,8 +194,8 @@ def _sha256(detector: Detector, name: str, precision: str | None) -> str | None:
     release = getattr(detector, "release", None)
     if release is None:
         return getattr(detector, "sha256", None)
-    told = name.rpartition("@")[2]
-    return str(release.entry(told if told in PRECISIONS else precision).sha256)
+    stated = name.rpartition("@")[2]
+    return str(release.entry(stated if stated in PRECISIONS else precision).sha256)
 
 
 @dataclass(frozen=True)
@@ -208,7 +224,7 @@ class _CloseUps:
 
         return closeup_metrics(self.results[name], detector.confidence, self.faces, self.split)
 
-    def tell(self, named: dict[str, Detector], json_file: Path | None) -> None:
+    def print_all(self, named: dict[str, Detector], json_file: Path | None) -> None:
         """Print all, where nothing else was measured."""
         dumps = []
         for name, detector in named.items():
@@ -222,7 +238,7 @@ class _CloseUps:
             write_figures(json_file, {"detectors": dumps})
 
 
-def _tell(evaluations: Sequence[Evaluation]) -> None:
+def _print(evaluations: Sequence[Evaluation]) -> None:
     from ...detector.evaluation.report import further_lines, side_by_side, size_table, source_table
 
     screen = console()

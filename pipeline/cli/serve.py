@@ -167,8 +167,8 @@ def read_keys(file: Path | None) -> tuple[str, ...]:
     from ...core.errors import FacepipeError
 
     if file is None:
-        told = os.environ.get(KEY_VARIABLE)
-        keys, place = [] if told is None else [told.strip()], f"${KEY_VARIABLE}"
+        value = os.environ.get(KEY_VARIABLE)
+        keys, place = [] if value is None else [value.strip()], f"${KEY_VARIABLE}"
     else:
         try:
             lines = file.read_text("utf-8").splitlines()
@@ -178,8 +178,8 @@ def read_keys(file: Path | None) -> tuple[str, ...]:
             ) from error
         keys, place = [line.strip() for line in lines if line.strip()], str(file)
         if not keys:
-            raise FacepipeError(f"{file}: holds no key; write one a line, say from: openssl rand -hex 32")
+            raise FacepipeError(f"{file}: contains no key; write one per line; to make one: openssl rand -hex 32")
     for key in keys:
         if len(key) < 16 or not key.isascii():
-            raise FacepipeError(f"{place}: a key has 16 characters of ASCII or more, say from: openssl rand -hex 32")
+            raise FacepipeError(f"{place}: a key needs 16 or more ASCII characters; to make one: openssl rand -hex 32")
     return tuple(keys)

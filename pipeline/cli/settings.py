@@ -80,7 +80,7 @@ def _check(path: Path) -> None:
     """Refuse a file that is no TOML, or that sets something unknown, by its name."""
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise FacepipeError(f"{path}: is too large for settings")
+            raise FacepipeError(f"{path}: is too large for a settings file")
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FacepipeError(f"{path}: cannot be read ({error.strerror})") from error

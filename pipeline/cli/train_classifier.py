@@ -187,7 +187,7 @@ def train_classifier(
     )
     if published is None:
         print_exported(folder)
-    print(f"its curves: {folder / 'curves.png'}; beside other runs: facepipe compare {folder.name} OTHER")
+    print(f"curves: {folder / 'curves.png'}; to compare with other runs: facepipe compare {folder.name} OTHER")
 
 
 def _check_resumed(name: str | None, given: set[str]) -> None:

@@ -58,7 +58,7 @@ def summary(report: Report) -> Iterator[str]:
     seed = "" if report.seed is None else f" (seed {report.seed})"
     yield f"{printable(report.results)}: {len(report.checked):,} of {counted(report.pictures, 'picture')}{seed}"
     for reason, count in report.skipped.items():
-        yield f"passed over: {counted(count, 'result')} {reason}"
+        yield f"skipped: {counted(count, 'result')} {reason}"
     counts = report.counts
     if counts["identical"] + counts["within tolerance"] + counts["different"]:
         largest = report.largest
@@ -74,11 +74,9 @@ def summary(report: Report) -> Iterator[str]:
 def to_dict(report: Report) -> dict[str, Any]:
     """The report as plain data."""
     plain = asdict(report)
-    plain["checked"] = [
-        {**asdict(each), "differences": [asdict(difference) for difference in each.differences]}
-        for each in report.checked
+    pictures = [
+        {"told" if key == "problem" else key: value for key, value in each.items()} for each in plain.pop("checked")
     ]
-    pictures = plain.pop("checked")
     return {**plain, "counts": report.counts, "largest": report.largest, "same": _same(report), "checked": pictures}
 
 
@@ -89,8 +87,8 @@ def _same(report: Report) -> bool:
 def _rows(checked: Checked) -> Iterator[tuple[Text, ...]]:
     """What is out of tolerance, or why the picture could not be read."""
     start = (checked.source, checked.verdict)
-    if checked.told:
-        yield _texts(*start, "", "", "", checked.told.removeprefix(f"{checked.source}: "), "")
+    if checked.problem:
+        yield _texts(*start, "", "", "", checked.problem.removeprefix(f"{checked.source}: "), "")
     for each in checked.differences:
         if not each.within:
             yield _texts(*start, each.part, each.field, _shown(each.then), _shown(each.now), _amount(each))

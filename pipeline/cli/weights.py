@@ -171,7 +171,7 @@ def use(
     """Set which version is used when none is named; `newest` goes back to the newest one."""
     of, wanted = split_release(stage, version)
     if wanted is None:
-        raise WeightsError(f"{of}: say which version: {of} 1.0.0, or {of} {NEWEST}")
+        raise WeightsError(f"{of}: name a version: {of} 1.0.0, or {of} {NEWEST}")
     name, _, number = wanted.rpartition("@")
     newest = number == NEWEST
     release = use_version(of, (name or None) if newest else wanted)
@@ -242,10 +242,10 @@ def print_published(published: Published) -> None:
         print(f"note: {error}")
         return
     if used.folder == release.folder:
-        print(f"{release.stage} {release.label} is the one that is used where none is named")
+        print(f"{release.stage} {release.label} is used when no version is named")
     else:
         print(
-            f"{release.stage} {used.label} stays the one that is used where none is named; "
+            f"{release.stage} {used.label} is still used when no version is named; "
             f"to change that: facepipe weights use {release.stage} {release.label}"
         )
 
@@ -350,7 +350,7 @@ def _rows(release: Release) -> list[tuple[str, str]]:
     if manifest.crop is not None:
         rows.append(("crop", _fields(manifest.crop)))
     if manifest.features is not None:
-        rows.append(("features", f"{manifest.features} numbers a face"))
+        rows.append(("features", f"{manifest.features} numbers per face"))
     rows.append(("training data", "\n".join(f"{d.name}: {d.count:,} pictures; {d.terms}" for d in manifest.data)))
     rows.append(("training", "\n".join(f"{key}: {value}" for key, value in manifest.training.items())))
     for metrics in manifest.metrics:

@@ -71,15 +71,15 @@ def pull(
     if pulled.bytes:
         print(f"{stage} {release.label} is installed ({pulled.bytes:,} bytes): {release.folder}")
     else:
-        print(f"{stage} {release.label} is here already, and right: {release.folder}")
+        print(f"{stage} {release.label} is already installed and intact: {release.folder}")
     if use:
         use_version(stage, release.label)
     used = find(stage, release.name or None)
     if used.folder == release.folder:
-        print("it is the one that is used where none is named")
+        print("it is used when no version is named")
     else:
         print(
-            f"{stage} {used.label} stays the one that is used where none is named; to change that: "
+            f"{stage} {used.label} is still used when no version is named; to change that: "
             f"facepipe weights use {stage} {release.label}"
         )
 
@@ -104,15 +104,15 @@ def push(
 
     stage, name, number = _wanted(model, version)
     if not target:
-        raise WeightsError("say where to: --to FOLDER, --to s3://BUCKET/FOLDER, --to gs://BUCKET/FOLDER")
+        raise WeightsError("name a target: --to FOLDER, --to s3://BUCKET/FOLDER, --to gs://BUCKET/FOLDER")
     release = find(stage, joined(name, number) if number else name or None)
     store = PushTarget(target)
     with progress(f"{stage} {release.label}", "bytes") as bar:
         pushed = push_release(release, store, replace, bar)
-    print(f"{stage} {release.label} is {'replaced' if pushed.replaced else 'there'}: {pushed.target}")
+    print(f"{stage} {release.label} is {'replaced' if pushed.replaced else 'uploaded'}: {pushed.target}")
     print(f"SHA-256 of its manifest: {pushed.offer.manifest.sha256}")
     for left in pushed.left:
-        print(f"note: {left} could not be removed; nothing names it any more")
+        print(f"note: {left} could not be removed; nothing refers to it any more")
 
 
 def list_source(source: str, offline: bool, insecure_localhost: bool) -> None:
@@ -140,7 +140,7 @@ def list_source(source: str, offline: bool, insecure_localhost: bool) -> None:
     for offer in index.releases:
         cells = offer.stage, offer.label, f"{offer.bytes / 1e6:.1f}", offer.date, offer.facepipe, offer.licence
         table.add_row(*map(Text, cells), "yes" if offer.key in here else "")
-    console().print(table if table.row_count else f"{chosen.label}: an index of no releases")
+    console().print(table if table.row_count else f"{chosen.label}: the index lists no releases")
 
 
 def _wanted(model: str, version: str | None) -> tuple[Stage, str, str | None]:
@@ -169,7 +169,7 @@ def remove(
 
     stage, number = split_release(model, version)
     if number is None:
-        raise WeightsError(f"{stage}: name the version that is to go, such as {stage}@1.0.0")
+        raise WeightsError(f"{stage}: name the version to remove, such as {stage}@1.0.0")
     if sys.stdin.isatty() and not yes and not typer.confirm(f"Remove {stage} {number} for good?", err=True):
         raise typer.Exit(1)
     removed = remove_version(stage, number, force)
@@ -181,7 +181,7 @@ def remove(
         print(f"note: {error}")
         return
     if force:
-        print(f"{stage} {used.label} is used where none is named")
+        print(f"{stage} {used.label} is used when no version is named")
 
 
 def gc(
@@ -240,11 +240,11 @@ def diff(
             screen.print(Text(f"{hidden} more figures with --all"))
     if found.apart:
         screen.print()
-        screen.print(Text("not compared, for the other version was not measured so:"))
+        screen.print(Text("not compared, because the other version was not measured that way:"))
         for apart in found.apart:
             screen.print(Text(f"  {apart.of}, {apart.figures} figures: {apart.protocol}"))
     if not found.figures:
-        screen.print(Text("no figure of the two compares: measure both with the same command to see which is better"))
+        screen.print(Text("no figures are comparable: measure both with the same command to see which is better"))
 
 
 def _both(versions: list[str]) -> tuple[Release, Release]:
@@ -271,7 +271,7 @@ def _changes(found: Differences, first: Release, second: Release, everything: bo
             continue
         table.add_row(*(Text(MISSING if text is None else text) for text in (change.what, change.first, change.second)))
     if hidden:
-        table.add_row(Text("training, other settings"), Text(f"{hidden} that only one of them names: --all"), Text(""))
+        table.add_row(Text("training, other settings"), Text(f"{hidden} that only one of them has: --all"), Text(""))
     return table
 
 
@@ -297,7 +297,7 @@ def verdict(figure: Figure) -> str:
     """In words whether the second version is better."""
     if figure.difference is None:
         if figure.first.count != figure.second.count:
-            return f"other rows: {figure.first.count} and {figure.second.count}"
+            return f"different rows: {figure.first.count} and {figure.second.count}"
         return "not measured"
     if figure.better is None:
         return ""

@@ -122,7 +122,7 @@ def summary(report: FaceReport) -> str:
     table = report.table
     read = f"{table.path}: {len(table):,} rows checked"
     if not report.findings:
-        return f"{read}, nothing wrong: every label is sound, every picture whole, none in two splits"
+        return f"{read}, no problems: every label is valid, every picture intact, none in two splits"
     return f"{read}: {tally(counts(report.findings))}"
 
 
@@ -173,7 +173,7 @@ def check_summary(report: CheckReport) -> str:
         read += f", each seen by detector {report.detector}"
     found = counts(report.findings)
     if not report.findings:
-        return f"{read}, nothing wrong: every file is whole, every label line sound, no picture is in two splits"
+        return f"{read}, no problems: every file is intact, every label line valid, no picture in two splits"
     return f"{read}: {tally(found)}"
 
 
@@ -200,7 +200,7 @@ def _sources(report: CheckReport) -> Table:
             f"{row.empty:,}",
             sizes,
         )
-    table.caption = "longer side: least – median – greatest"
+    table.caption = "longer side: minimum – median – maximum"
     return table
 
 

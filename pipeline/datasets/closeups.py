@@ -130,14 +130,14 @@ def write_close_ups(
         else:
             lines = _write_sheets(building, table, kept, across, seed)
         if not lines:
-            raise DataError(f"{table.path}: no picture is left of {len(rows)}: {dict(counts)}")
+            raise DataError(f"{table.path}: none of {len(rows)} pictures is left: {dict(counts)}")
         with (building / "pictures.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(lines[0]))
             writer.writeheader()
             writer.writerows(lines)
         sources = sorted({line["source"] for line in lines})
-        told = {source: terms.get(source) or terms.get("") or "not stated" for source in sources}
-        _write_description(building, told)
+        stated = {source: terms.get(source) or terms.get("") or "not stated" for source in sources}
+        _write_description(building, stated)
         os.rename(building, out)
     return counts
 

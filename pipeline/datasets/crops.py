@@ -116,7 +116,7 @@ def crop_table(
     work = _Work(table, out, crops, options.missed, options.extension)
     made: list[FaceDetector] = []
 
-    def eyes() -> FaceDetector:
+    def opened() -> FaceDetector:
         if not made:
             made.append(detector())
         return made[0]
@@ -126,7 +126,7 @@ def crop_table(
             rows = range(start, min(start + CHUNK, len(table)))
             read = zip(rows, pool.map(work.read, rows), strict=True)
             frames = {row: frame for row, frame in read if frame is not None}
-            boxes, retried = _boxes(frames, table, kept, eyes, crops.recipe.region, options)
+            boxes, retried = _boxes(frames, table, kept, opened, crops.recipe.region, options)
             work.report.retried += retried
             list(pool.map(lambda row: work.write(row, frames[row], kept[row], boxes.get(row)), frames))  # noqa: B023
             done = work.report
@@ -145,7 +145,7 @@ def _boxes(
     frames: dict[int, np.ndarray],
     table: FaceTable,
     kept: np.ndarray,
-    eyes: Callable[[], FaceDetector],
+    detector: Callable[[], FaceDetector],
     region: str,
     options: CropOptions,
 ) -> tuple[dict[int, Place | None], int]:
@@ -155,7 +155,7 @@ def _boxes(
         frames: pictures by row, BGR, uint8, shape (height, width, 3).
         table: that they are rows of.
         kept: bool, shape (rows of the table,): rows whose pictures are crops already.
-        eyes: returns the detector.
+        detector: returns the detector.
         region: what to cut.
         options: the options.
 
@@ -168,9 +168,9 @@ def _boxes(
     blind = {row: frame for row, frame in frames.items() if row not in boxes}
     if not blind:
         return boxes, 0
-    boxes |= _detect(eyes(), blind, table, options.across, CLEARANCE, region)
+    boxes |= _detect(detector(), blind, table, options.across, CLEARANCE, region)
     again = {row: frame for row, frame in blind.items() if row not in boxes}
-    second = _detect(eyes(), again, table, 1, options.pad, region) if again else {}
+    second = _detect(detector(), again, table, 1, options.pad, region) if again else {}
     return boxes | second, len(second)
 
 

@@ -96,7 +96,7 @@ def gather(given: Iterable[Path]) -> list[Path]:
     for path in given:
         below = pictures_below(path) if path.is_dir() else [path]
         if not below:
-            raise DataError(f"{path}: no picture below this folder")
+            raise DataError(f"{path}: no picture in this folder")
         for each in below:
             found.setdefault(each.resolve(), each)
     return list(found.values())
@@ -177,7 +177,7 @@ def to_review(pictures: Sequence[Prelabelled], limit: float, classes: Sequence[s
         if not picture.boxes:
             rows.append(ReviewRow(URGENCY["nothing"], number, "nothing found"))
         if picture.full:
-            text = f"{len(picture.boxes)} boxes, as many as the detector gives: there may be more"
+            text = f"{len(picture.boxes)} boxes, the detector's maximum: there may be more"
             rows.append(ReviewRow(URGENCY["full"], number, text))
         for found in picture.boxes:
             if found.confidence < limit:

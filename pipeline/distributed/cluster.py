@@ -150,7 +150,7 @@ def fit(ray: ModuleType, device: str, actors: int | None, threads: int | None, s
     cpus, gpus = max(1, int(has.get("CPU", 1))), int(has.get("GPU", 0))
     if device != "cpu":
         if not gpus:
-            raise DeviceError(f"device {device!r} was asked for, and Ray knows of no GPU there")
+            raise DeviceError(f"device {device!r} was requested, but Ray has no GPU there")
         count = actors or gpus
         workers = Workers(count, threads or max(1, cpus // max(count, gpus)), 1)
     else:
@@ -191,8 +191,9 @@ class ChosenModel:
         """
         if (sha256, crop_sha256) != (self.sha256, self.crop_sha256):
             raise WeightsError(
-                f"{self.stage} {self.version}: is another model there (sha256 {sha256[:12]}, not {self.sha256[:12]}); "
-                "install the same release on every machine: facepipe weights pull, or a folder that all of them see"
+                f"{self.stage} {self.version}: is a different model there (sha256 {sha256[:12]}, not "
+                f"{self.sha256[:12]}); install the same release on every machine: facepipe weights pull, or a "
+                "folder that all of them see"
             )
 
 
@@ -261,7 +262,7 @@ def choose_models(detector: str | None, classifier: Sequence[str] | None, precis
     for version in wanted:
         chosen, release = _choose("classifier", version, precision, device)
         classifiers.append(chosen)
-        attributes[chosen.name] = release.manifest.attributes
+        attributes[chosen.name] = release.manifest.reported
     return ChosenModels(first, tuple(classifiers), attributes)
 
 

@@ -69,18 +69,18 @@ def run_ray_job(job: RayJob) -> bool:
     require("pyarrow")
     if (device := job.models.decisive["device"]) not in ("cpu", "cuda", "tensorrt"):
         raise FacepipeError(
-            f"--device {device}: with --engine ray it is cpu, cuda or tensorrt; Ray gives each worker a GPU of its own"
+            f"--device {device}: with --engine ray it must be cpu, cuda or tensorrt; Ray gives each worker its own GPU"
         )
     folder = ResultsFolder(job.out)
     listing = list_pictures(job.sources.named(), job.sources.allow_url, job.sources.recursive)
     for problem in listing.problems:
         report(problem)
     if listing.passed_over:
-        videos = f", {counted(listing.videos, 'video')} among them" if listing.videos else ""
-        note(f"passed over, for they are no pictures: {counted(listing.passed_over, 'file')}{videos}")
+        videos = f", including {counted(listing.videos, 'video')}" if listing.videos else ""
+        note(f"skipped, not pictures: {counted(listing.passed_over, 'file')}{videos}")
     run = _Run(job, folder, listing.sizes)
     if SUCCESS in folder.names() and not run.to_do:
-        note(f"{folder.label}: finished already; --restart begins anew")
+        note(f"{folder.label}: already finished; --restart starts over")
         return read_success(folder).failed > 0 or bool(listing.problems)
     try:
         with unwrapped():
@@ -133,7 +133,7 @@ class _Run:
         if self._there:
             with ThreadPoolExecutor(16) as threads:
                 before = sum(threads.map(lambda name: read_counts(self._folder, name), self._there), Counts())
-            note(f"done already: {before.pictures:,} of {counted(total, 'picture')}")
+            note(f"already done: {before.pictures:,} of {counted(total, 'picture')}")
         if self.to_do:
             with cluster(self._job.address) as ray, progress("detect", "pictures") as update:
                 job = self._job
@@ -142,8 +142,8 @@ class _Run:
         counts = before + self._new
         if missing := {block.name for block in self._blocks} - self._folder.names():
             raise FacepipeError(
-                f"{self._folder.label}: {counted(len(missing), 'part')} that the workers have written cannot be seen "
-                "from here; on a cluster --out is a bucket, or a folder that every machine sees under the same path"
+                f"{self._folder.label}: {counted(len(missing), 'part')} that the workers wrote cannot be seen from "
+                "here; on a cluster --out must be a bucket, or a folder that every machine sees under the same path"
             )
         write_success(self._folder, counts, len(self._blocks))
         return counts
@@ -189,10 +189,10 @@ class _Run:
         try:  # workers may have written parts we have not heard of
             done = len({block.name for block in self._blocks} & self._folder.names())
         except FacepipeError as error:
-            return f"interrupted ({error}); the same command goes on"
+            return f"interrupted ({error}); run the same command to continue"
         return (
-            f"interrupted: {done:,} of {counted(len(self._blocks), 'part')} are in {self._folder.label}; the same "
-            "command goes on"
+            f"interrupted: {done:,} of {counted(len(self._blocks), 'part')} are in {self._folder.label}; run the "
+            "same command to continue"
         )
 
 
@@ -233,9 +233,7 @@ def _results(ray: ModuleType, task: Task, workers: Workers, blocks: Sequence[Blo
         ray.data.exceptions.SystemException,
         ray.data.exceptions.ExecutionTimeoutError,
     ) as error:
-        raise FacepipeError(
-            f"Ray ended the run ({_innermost(error)}); the same command goes on with what is not done"
-        ) from error
+        raise FacepipeError(f"Ray ended the run ({_innermost(error)}); run the same command to do the rest") from error
 
 
 def _innermost(error: BaseException) -> str:

@@ -83,7 +83,7 @@ def redacted_text(text: str) -> str:
 
 
 def _is_video(name: str) -> FacepipeError:
-    return FacepipeError(f"{name}: is a video; --engine local looks at videos, --engine ray at pictures")
+    return FacepipeError(f"{name}: is a video; --engine ray takes pictures only, --engine local also videos")
 
 
 def _take(address: str, stores: Stores, recursive: bool, listing: Listing) -> None:
@@ -109,7 +109,7 @@ def _take(address: str, stores: Stores, recursive: bool, listing: Listing) -> No
     except MissingExtraError:
         raise
     except PermissionError as error:
-        raise RemoteError(f"{redacted(address)}: may not be listed ({error})") from error
+        raise RemoteError(f"{redacted(address)}: listing is not permitted ({error})") from error
     except Exception as error:  # each store's library has its own errors
         raise RemoteError(f"{redacted(address)}: cannot be listed: {described(error)}") from error
     before = len(listing.sizes)
@@ -124,7 +124,7 @@ def _take(address: str, stores: Stores, recursive: bool, listing: Listing) -> No
             listing.passed_over += 1
             listing.videos += suffix in VIDEO_SUFFIXES
     if len(listing.sizes) == before:
-        listing.problems.append(f"{redacted(address)}: holds no picture that is not named already")
+        listing.problems.append(f"{redacted(address)}: contains no picture that is not already listed")
 
 
 def _take_named(address: str, size: int | None, listing: Listing) -> None:
@@ -231,11 +231,11 @@ class Stores:
         system = self._systems.get(root)
         if system is None:
             if scheme == "memory":
-                raise WeightsError(f"{redacted(address)}: memory:// lies in one process; the workers are others")
+                raise WeightsError(f"{redacted(address)}: memory:// belongs to one process; workers cannot see it")
             if ":" in netloc.rpartition("@")[0]:
                 raise WeightsError(
-                    f"{redacted(address)}: holds a password, which would stand in every row; give it as the store's "
-                    "own tools take it (~/.aws, gcloud auth, the environment)"
+                    f"{redacted(address)}: contains a password, which would appear in every row; set it the way "
+                    "the store's own tools expect (~/.aws, gcloud auth, the environment)"
                 )
             if scheme != "file" and offline():
                 raise RemoteError(f"{redacted(address)}: needs a network, which FACEPIPE_OFFLINE forbids")
@@ -258,4 +258,4 @@ def address_of(system: Any, scheme: str, netloc: str, path: str) -> str:
     for address in (f"{scheme}://{bare}", f"{scheme}://{netloc}/{bare}"):
         if str(system._strip_protocol(address)) == path:
             return address
-    raise WeightsError(f"{scheme}://{netloc}: what lies there has no address of its own ({path})")
+    raise WeightsError(f"{scheme}://{netloc}: a path there has no address of its own ({path})")

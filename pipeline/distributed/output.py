@@ -68,16 +68,14 @@ def begin_or_resume(
     """
     names = folder.names()
     if names and RECORD not in names:
-        raise FacepipeError(
-            f"{folder.label}: is not empty, and holds no {RECORD} of a run that was begun there; give another name"
-        )
+        raise FacepipeError(f"{folder.label}: is not empty, but has no {RECORD} of an earlier run; give another name")
     parts = sorted(name for name in names if PART.match(name))
     if parts and not restart:
         before = _read(folder)
-        require_same_settings(folder.label, before["settings"], json.loads(json.dumps(settings)), "Go on")
+        require_same_settings(folder.label, before["settings"], json.loads(json.dumps(settings)), "Continue")
         if block not in (None, before["block"]):
             raise FacepipeError(
-                f"{folder.label}: was begun with --block {before['block']}; leave it out, or begin anew with --restart"
+                f"{folder.label}: was started with --block {before['block']}; omit it, or start over with --restart"
             )
         return int(before["block"])
     # Remove _SUCCESS first: if this is interrupted, the rest must not look finished.
@@ -113,7 +111,9 @@ def read_success(folder: ResultsFolder) -> Counts:
         counts = json.loads(folder.read(SUCCESS))
         return Counts(counts["pictures"], counts["faces"], counts["failed"])
     except (ValueError, KeyError, TypeError) as error:
-        raise FacepipeError(f"{folder.label}/{SUCCESS}: is none of this facepipe; begin anew with --restart") from error
+        raise FacepipeError(
+            f"{folder.label}/{SUCCESS}: is not from this facepipe; start over with --restart"
+        ) from error
 
 
 def _read(folder: ResultsFolder) -> dict[str, Any]:
@@ -124,8 +124,8 @@ def _read(folder: ResultsFolder) -> dict[str, Any]:
         return {"block": int(record["block"]), "settings": record["settings"]}
     except (ValueError, KeyError, TypeError) as error:
         raise FacepipeError(
-            f"{folder.label}/{RECORD}: is none that this version of facepipe reads; give --out another name, or begin "
-            "anew with --restart"
+            f"{folder.label}/{RECORD}: cannot be read by this version of facepipe; give --out another name, or start "
+            "over with --restart"
         ) from error
 
 
@@ -171,7 +171,7 @@ class ResultsFolder:
                     return set()
                 except NotADirectoryError as error:
                     raise FacepipeError(
-                        f"{self.label}: is a file; --out makes a folder of that name, so give another one"
+                        f"{self.label}: is a file; --out creates a folder of that name, so give another one"
                     ) from error
         with self._asking("listed"):
             self._system.invalidate_cache()
@@ -181,7 +181,7 @@ class ResultsFolder:
                 return set()
         names = {str(each).rstrip("/").rpartition("/")[2] for each in listed if str(each).rstrip("/") != self._path}
         if names == {self._path.rpartition("/")[2]} and self._system.isfile(self._path):
-            raise FacepipeError(f"{self.label}: is a file; --out makes a folder of that name, so give another one")
+            raise FacepipeError(f"{self.label}: is a file; --out creates a folder of that name, so give another one")
         return names
 
     def read(self, name: str) -> bytes:

@@ -164,7 +164,7 @@ class Task:
 
     Attributes:
         facepipe: the version that started the run.
-        models, device, threads, confidence, imgsz, tiles, reduced_decode: of the pipeline.
+        models, device, threads, confidence, imgsz, tiles, reduced_decode, face_check: of the pipeline.
         allow_url: as there.
         out: address of the results folder.
         base: the folder that relative paths start from; None if there are none.
@@ -179,6 +179,7 @@ class Task:
     imgsz: int | None
     tiles: bool | int
     reduced_decode: bool
+    face_check: bool
     allow_url: bool
     out: str
     base: str | None
@@ -255,8 +256,8 @@ class Worker:
                     os.chdir(task.base)
                 except OSError as error:
                     raise FacepipeError(
-                        f"{task.base}: cannot be entered where a worker runs ({error.strerror}); on a cluster pictures "
-                        "lie in a bucket, or in folders that every machine sees under the same path"
+                        f"{task.base}: cannot be opened where a worker runs ({error.strerror}); on a cluster pictures "
+                        "must be in a bucket, or in folders that every machine sees under the same path"
                     ) from error
             detector, classifiers = task.models.open(task.device, task.threads, task.confidence, task.imgsz, task.tiles)
             # With a GPU, reading and decoding can use all CPUs: process as many pictures at once as there are CPUs.
@@ -269,6 +270,7 @@ class Worker:
                 workers=at_once,
                 allow_url=task.allow_url,
                 reduced_decode=task.reduced_decode,
+                face_check=task.face_check,
             )
             self._form = RowForm(task.models.attributes)
             self._folder = ResultsFolder(task.out)
@@ -283,8 +285,8 @@ class Worker:
         if ray.get(self._task.tries.begin.remote(block.name)) > TRIES:
             raise FacepipeError(
                 f"{TRIES} workers were lost, each with the pictures from {block.sources[0]} to {block.sources[-1]}: "
-                "either memory runs out (try --actors with a smaller number), or one of these ends the process; leave "
-                "it out"
+                "either memory runs out (try --actors with a smaller number), or one of these crashes the process; "
+                "leave it out"
             )
         remote = [(source, size) for source, size in zip(block.sources, block.sizes, strict=True) if is_store(source)]
         ahead = ReadAhead(self._stores, remote, pipeline.limits)
@@ -304,8 +306,8 @@ class Worker:
             pipeline.ahead = None
         if ahead.refused == len(block.sources) >= MANY:
             raise RemoteError(
-                f"{block.sources[0]} and the {len(block.sources) - 1:,} after it: the store gives none of them "
-                f"({ahead.why}); the same command goes on when it does"
+                f"{block.sources[0]} and the {len(block.sources) - 1:,} after it: the store returns none of them "
+                f"({ahead.why}); run the same command when it does"
             )
         counts = Counts(len(block.sources), faces, failed)
         metadata = json.dumps({"pictures": counts.pictures, "faces": faces, "failed": failed})
@@ -330,6 +332,6 @@ def read_counts(folder: ResultsFolder, name: str) -> Counts:
         return Counts(counts["pictures"], counts["faces"], counts["failed"])
     except (ArrowException, ValueError, KeyError, TypeError) as error:
         raise FacepipeError(
-            f"{folder.label}/{name}: is no part that this run has written; remove it, and the same command does its "
-            "pictures again"
+            f"{folder.label}/{name}: is not a part that this run wrote; remove it, and run the same command to "
+            "redo its pictures"
         ) from error

@@ -50,7 +50,7 @@ class DrawOptions:
         known = tuple(attributes)
         for name in self.fields or ():
             if name not in known:
-                raise FacepipeError(f"{_unknown('--label-fields', name, known)}; there are {', '.join(known)}")
+                raise FacepipeError(f"{_unknown('--label-fields', name, known)}; there are: {', '.join(known)}")
 
     @property
     def words(self) -> str | None:
@@ -69,5 +69,5 @@ def _names(option: str, text: str) -> tuple[str, ...]:
 
 
 def _unknown(option: str, name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, list(known), 1)
-    return f"{option}: {name!r} is unknown" + (f"; did you mean {near[0]!r}?" if near else "")
+    close = get_close_matches(name, list(known), 1)
+    return f"{option}: {name!r} is unknown" + (f"; did you mean {close[0]!r}?" if close else "")

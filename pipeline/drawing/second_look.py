@@ -77,8 +77,8 @@ def _large_at_border(found: Detections, frame: Frame) -> bool:
     height, width = frame.shape[:2]
     boxes = found.boxes.reshape(-1, 4)
     sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    near = BORDER * min(height, width)
-    touches = (boxes[:, :2] <= near).any(axis=1) | (boxes[:, 2] >= width - near) | (boxes[:, 3] >= height - near)
+    margin = BORDER * min(height, width)
+    touches = (boxes[:, :2] <= margin).any(axis=1) | (boxes[:, 2] >= width - margin) | (boxes[:, 3] >= height - margin)
     return bool((touches & (sides >= LARGE * min(height, width))).any())
 
 

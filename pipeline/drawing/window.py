@@ -42,7 +42,7 @@ def check_display(instead: str) -> None:
     """
     if re.search(r"GUI:\s+NONE", cv2.getBuildInformation()):
         raise FacepipeError(
-            f"this OpenCV has no windows (opencv-python has, opencv-python-headless has not); {instead}"
+            f"this OpenCV cannot open windows (opencv-python can, opencv-python-headless cannot); {instead}"
         )
     if not sys.platform.startswith("linux"):
         return

@@ -166,11 +166,11 @@ def right_rows(
         return np.where(np.isnan(errors), np.nan, errors < CLEAR)
     if not isinstance(attribute, NumericAttribute):
         return 1 - errors
-    near = np.where(np.isnan(errors), np.nan, errors <= NEAR * (attribute.high - attribute.low))
+    close = np.where(np.isnan(errors), np.nan, errors <= NEAR * (attribute.high - attribute.low))
     values, _ = numbers(attribute, output, sides)
     ranged = np.isnan(target[:, 0]) & ~np.isnan(target[:, 1])
     same = np.searchsorted(starts, values, side="right") == np.searchsorted(starts, target[:, 1], side="right")
-    return np.where(ranged, same, near)
+    return np.where(ranged, same, close)
 
 
 def criterion(attribute: Attribute, target: np.ndarray) -> str:

@@ -24,6 +24,7 @@ from ...detector.inference.boxes import iou
 from ...detector.inference.detector import FaceDetector
 from ...weights.manifest import Attribute, PointsAttribute
 from ..classifiers import Classifiers
+from ..face_check import CheckedDetector
 from ..inputs.image_reader import Frame, read_frame
 from ..two_stage import match_heads
 from .data import Photo, Photos
@@ -103,7 +104,7 @@ class EndToEnd:
 
 
 def predict_end_to_end(
-    detector: FaceDetector,
+    detector: FaceDetector | CheckedDetector,
     classifiers: Sequence[AttributeClassifier],
     photos: Photos,
     least: float = IOU,
@@ -114,7 +115,7 @@ def predict_end_to_end(
     """Run both models over labelled photos.
 
     Args:
-        detector: finds ``face``.
+        detector: finds ``face``; checked, where a classifier has a face check, as in serving.
         classifiers: that read different attributes, those of the photos' table.
         photos: the data.
         least: minimum IoU for a found box to match a labelled face.
@@ -182,7 +183,7 @@ class _Collector:
     def fail(self, index: int, reason: str) -> None:
         self.failed[index] = reason
 
-    def add(self, index: int, frame: Frame, detector: FaceDetector) -> None:
+    def add(self, index: int, frame: Frame, detector: FaceDetector | CheckedDetector) -> None:
         """Detect in one picture, match, and read both boxes of each labelled face."""
         photo = self.photos.photos[index]
         rows, truth = photo.rows, self.photos.faces.boxes[photo.rows]
@@ -228,7 +229,7 @@ class _Collector:
                     for row, crop in cut:
                         self.targets[which][name][row] = crop.to_crop(table.targets[name][row]) / classifier.crop.size
 
-    def finish(self, detector: FaceDetector, precision: str | None) -> EndToEnd:
+    def finish(self, detector: FaceDetector | CheckedDetector, precision: str | None) -> EndToEnd:
         """The collected outputs, without the pictures that could not be read."""
         photos, table = self.photos, self.photos.faces
         if len(self.failed) == len(photos.photos):

@@ -148,7 +148,7 @@ def _faces(seen: EndToEnd) -> str:
     read: list[dict[str, list[str]]] = []
     for part in (seen.on_true, seen.on_found):
         read.append(
-            {each.name: _said(each, part.seen.outputs[each.name], part.sides[each.name]) for each in seen.attributes}
+            {each.name: _decoded(each, part.seen.outputs[each.name], part.sides[each.name]) for each in seen.attributes}
         )
     for row in range(len(table)):
         line: dict[str, Any] = {"file": table.columns["file"][row]}
@@ -168,7 +168,7 @@ def _faces(seen: EndToEnd) -> str:
     return text.getvalue()
 
 
-def _said(attribute: Any, outputs: np.ndarray, sides: np.ndarray) -> list[str]:
+def _decoded(attribute: Any, outputs: np.ndarray, sides: np.ndarray) -> list[str]:
     """The value that each row's output decodes to, blank if it was not read; points are left out."""
     if isinstance(attribute, PointsAttribute):
         return []

@@ -104,18 +104,18 @@ def fetch(
                     return _content(answer, most, deadline, name)
                 target = answer.headers.get("Location")
             if not target:
-                raise ImageError(f"{name}: leads on without saying where")
+                raise ImageError(f"{name}: redirects without saying where")
             try:
                 url = urljoin(url, target)
             except ValueError as error:  # "http://["
-                raise ImageError(f"{name}: leads to something that is not a URL") from error
+                raise ImageError(f"{name}: redirects to something that is not a URL") from error
     except TimeoutError as error:
         raise ImageError(f"{name}: took longer than {seconds:g} s") from error
     except (OSError, http.client.HTTPException, UnicodeError) as error:
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"{name}: cannot be fetched ({_reason(error)})") from error
-    raise ImageError(f"{name}: leads on more than {REDIRECTS} times")
+    raise ImageError(f"{name}: redirects more than {REDIRECTS} times")
 
 
 def _reason(error: Exception) -> str:
@@ -134,7 +134,7 @@ def _checked(url: str, name: str) -> SplitResult:
     except ValueError as error:
         raise ImageError(f"{name}: is not a URL") from error
     if parts.scheme not in ("http", "https"):
-        raise ImageError(f"{name}: leads to {printable(parts.scheme)}:, which is not followed")
+        raise ImageError(f"{name}: redirects to {printable(parts.scheme)}:, which is not followed")
     if parts.username is not None or parts.password is not None:
         raise ImageError(f"{name}: URLs with a user or password in them are not fetched")
     if not parts.hostname or re.search(r"[\s\x00-\x1f\\]", parts.netloc):
@@ -246,9 +246,9 @@ def _content(answer: http.client.HTTPResponse, most: int, deadline: float, name:
         phrase = http.client.responses.get(answer.status, "")  # the standard phrase, not the server's
         raise ImageError(f"{name}: the server answered {answer.status} {phrase}".rstrip())
     if (answer.headers.get("Content-Encoding") or "identity").strip().lower() != "identity":
-        raise ImageError(f"{name}: the server sent it compressed, which was not asked for")
-    told = answer.length  # None where the server does not say
-    if told is not None and told > most:
+        raise ImageError(f"{name}: the server sent it compressed, which was not requested")
+    length = answer.length  # None where the server does not say
+    if length is not None and length > most:
         raise ImageTooLargeError(f"{name}: over the limit of {most:,} bytes")
     content = bytearray()
     while True:
@@ -259,6 +259,6 @@ def _content(answer: http.client.HTTPResponse, most: int, deadline: float, name:
         content += chunk
         if len(content) > most:
             raise ImageTooLargeError(f"{name}: over the limit of {most:,} bytes")
-    if told is not None and len(content) < told:
-        raise ImageError(f"{name}: the connection ended before the whole file was there")
+    if length is not None and len(content) < length:
+        raise ImageError(f"{name}: the connection ended before the whole file had arrived")
     return bytes(content)

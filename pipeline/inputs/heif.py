@@ -164,7 +164,7 @@ def _clean_aperture(frame: np.ndarray, content: bytes, format: str) -> np.ndarra
     try:
         across, down, right, below = (Fraction(*pair) for pair in struct.iter_unpack(">iI", content[:32]))
     except (struct.error, ValueError, ZeroDivisionError) as error:
-        raise ImageError(f"the {format} is damaged: its clean aperture makes no sense") from error
+        raise ImageError(f"the {format} is damaged: its clean aperture is invalid") from error
     height, width = frame.shape[:2]
     left, top = round((width - across) / 2 + right), round((height - down) / 2 + below)
     columns, rows = round(across), round(down)

@@ -101,7 +101,7 @@ def is_transparent(content: bytes, file: HeifFile) -> bool:
 
 def _read(content: bytes) -> HeifFile:
     if not is_still(content):
-        raise ImageError("a video file, or another that is not a picture")
+        raise ImageError("a video, or another file that is not a picture")
     top = dict(_boxes(content, (0, len(content))))
     if b"meta" not in top:
         raise ImageError("a sequence of pictures without a still one")

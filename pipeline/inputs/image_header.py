@@ -146,7 +146,7 @@ def _tiff(content: bytes, big: bool = False) -> ImageHeader:
             (found[tag],) = struct.unpack_from(order + {2: "H", 4: "I", 8: "Q"}[size], content, at)
     width, height, depth = found.get(256, 0), found.get(257, 0), found.get(258, 1)
     if depth > 16:
-        raise ImageError(f"a TIFF of {depth} bits a sample, which is not read; convert it to 8 or 16 bits")
+        raise ImageError(f"a TIFF with {depth} bits per sample, which is not supported; convert it to 8 or 16 bits")
     if found.get(322, 0) * found.get(323, 0) > max(4 * width * height, 2**24):
         raise ImageError("a TIFF with tiles much larger than the picture")
     return ImageHeader(
@@ -196,7 +196,7 @@ def _png_whole(content: bytes) -> bool:
         if end > len(content):
             return False
         if zlib.crc32(view[place + 4 : end - 4]) != struct.unpack_from(">I", content, end - 4)[0]:
-            raise ImageError("the PNG is damaged: a checksum does not agree")
+            raise ImageError("the PNG is damaged: a checksum does not match")
         if content[place + 4 : place + 8] == b"IEND":
             return True
         place = end

@@ -184,7 +184,7 @@ def _read(
         return Picture.of(_from_array(source)), None
     if isinstance(source, str) and "://" in source and is_url(source):
         if not allow_url:
-            raise ImageError(f"{shown(source)}: is a URL; allow_url=True or --allow-url has it fetched")
+            raise ImageError(f"{shown(source)}: is a URL; allow_url=True or --allow-url fetches it")
         from .fetch import fetch
 
         content, name = fetch(source, limits.bytes), shown(source)
@@ -220,7 +220,7 @@ def _read_file(source: str | os.PathLike[str], limits: Limits) -> bytes:
     path, name = Path(source), source_name(source)
     if isinstance(source, str) and not _may_be_path(source):
         raise ImageError(
-            f"{name}: a text of {len(source):,} characters is no path; decode base64 first: base64.b64decode(text)"
+            f"{name}: a text of {len(source):,} characters is not a path; decode base64 first: base64.b64decode(text)"
         )
     try:
         if path.is_dir():
@@ -271,7 +271,7 @@ def _why_not(header: ImageHeader) -> str:
     """The reason to give for a picture that no decoder accepts."""
     if header.format in BY_PILLOW and optional("PIL.Image") is None:
         return f"damaged, or of a kind that is read with Pillow only ({PIP})"
-    return "damaged, cut short, or of a kind that is not read"
+    return "damaged, cut short, or of an unsupported kind"
 
 
 def _check_pixels(width: int, height: int, most: int, name: str, kind: str = "") -> None:

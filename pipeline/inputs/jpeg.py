@@ -64,15 +64,15 @@ def decode_jpeg(content: bytes, header: ImageHeader, least: int | None = None) -
             return None
         times = next((each for each in REDUCTIONS if least and max(height, width) >= each * least), 1)
         size = {"min_height": -(-height // times), "min_width": -(-width // times)}
-        told = ""
+        problem = ""
         try:
             stored = simplejpeg.decode_jpeg(content, "BGR", **size)
         except ValueError as error:
-            told = str(error)
+            problem = str(error)
             stored = simplejpeg.decode_jpeg(content, "BGR", **size, strict=False)
     except (ValueError, KeyError):  # KeyError: a colour space that it has no name for
         return None
-    damage = _damage(content, told, stored, height, times)
+    damage = _damage(content, problem, stored, height, times)
     if exif := jpeg_exif(content):
         orientation = exif_orientation(exif)
         stored = turned(stored, orientation)
@@ -81,13 +81,13 @@ def decode_jpeg(content: bytes, header: ImageHeader, least: int | None = None) -
     return Jpeg(stored, width, height, times, damage)
 
 
-def _damage(content: bytes, told: str, stored: np.ndarray, height: int, times: int) -> str | None:
+def _damage(content: bytes, problem: str, stored: np.ndarray, height: int, times: int) -> str | None:
     """Describe the damage that libjpeg reported, with the number of lost rows, or damage that it does not report."""
-    if any(each in told for each in DAMAGE) and not _padded(content, told):
+    if any(each in problem for each in DAMAGE) and not _padded(content, problem):
         sound = np.flatnonzero((stored != FILL).any(axis=(1, 2)))
         lost = height - times * (int(sound[-1]) + 1) if len(sound) else height
-        if not any(each in told for each in END_EARLY):
-            return f"damaged: the JPEG's picture data are broken ({told.removeprefix('Corrupt JPEG data: ')})"
+        if not any(each in problem for each in END_EARLY):
+            return f"damaged: the JPEG's picture data are broken ({problem.removeprefix('Corrupt JPEG data: ')})"
         how_much = f"about {lost} of {height} rows" if lost >= 8 else "a part"
         return f"damaged: data are missing within the JPEG; {how_much} of it came out grey or blurred"
     if not _scans_complete(content):
@@ -95,9 +95,9 @@ def _damage(content: bytes, told: str, stored: np.ndarray, height: int, times: i
     return None
 
 
-def _padded(content: bytes, told: str) -> bool:
+def _padded(content: bytes, problem: str) -> bool:
     """Whether all extra bytes are zeros before the end, which some cameras add as padding."""
-    if (extra := EXTRA.search(told)) is None:
+    if (extra := EXTRA.search(problem)) is None:
         return False
     end = content.rfind(b"\xff\xd9")
     return not content[end - int(extra[1]) : end].strip(b"\0")

@@ -85,9 +85,9 @@ def gather(texts: Sequence[str], allow_url: bool = False, recursive: bool = True
     if not found.pictures and not found.videos:
         names = ", ".join(_shown(text) for text in texts[:3]) + (", …" if len(texts) > 3 else "")
         more = f" ({found.passed_over:,} other files there)" if found.passed_over else ""
-        told = "".join(f"; {problem}" for problem in gathering.unreadable)
+        problems = "".join(f"; {problem}" for problem in gathering.unreadable)
         raise ImageError(
-            f"{names or 'nothing named'}: no picture or video found{more}{told}; "
+            f"{names or 'nothing named'}: no picture or video found{more}{problems}; "
             f"facepipe takes {PICTURES} and videos ({VIDEOS})"
         )
     return found
@@ -116,7 +116,7 @@ class _Gathering:
     def take(self, text: str, allow_url: bool) -> None:
         if is_url(text):
             if not allow_url:
-                raise ImageError(f"{shown(text)}: is a URL; it is fetched with --allow-url (allow_url=True) only")
+                raise ImageError(f"{shown(text)}: is a URL; it is fetched only with --allow-url (allow_url=True)")
             if _url_suffix(text) in VIDEO_SUFFIXES:
                 raise ImageError(f"{shown(text)}: is a video; download it first, facepipe fetches pictures only")
             self.pictures.setdefault(text, text)
@@ -182,10 +182,10 @@ class _Gathering:
                 yield path
                 continue
             try:
-                told = os.stat(path)
-                if (told.st_dev, told.st_ino) in walked:
+                status = os.stat(path)
+                if (status.st_dev, status.st_ino) in walked:
                     continue
-                walked.add((told.st_dev, told.st_ino))
+                walked.add((status.st_dev, status.st_ino))
                 with os.scandir(path) as listed:
                     entries = [entry for entry in listed if not entry.name.startswith(".")]
             except OSError as error:
@@ -231,7 +231,7 @@ def read_list(path: str | os.PathLike[str]) -> list[str]:
     pieces = text.split("\0") if "\0" in text else (line.removesuffix("\r") for line in text.split("\n"))
     paths = [piece for piece in pieces if piece.strip()]
     if not paths:
-        raise DataError(f"{name}: the list names nothing")
+        raise DataError(f"{name}: the list is empty")
     return paths
 
 

@@ -71,7 +71,7 @@ class CropFolder:
         self._folders = {name: folder / name if several else folder for name in classifiers}
         self._names: dict[str, FreeNames] = {}
         for name, place in self._folders.items():
-            with os_errors_as(FacepipeError, f"{place / IMAGES}: cannot be made a folder"):
+            with os_errors_as(FacepipeError, f"{place / IMAGES}: the folder cannot be created"):
                 (place / IMAGES).mkdir(parents=True, exist_ok=True)
             self._names[name] = FreeNames(place / IMAGES, (), taken.get(name, ()))
 

@@ -55,7 +55,7 @@ class FeatureFile:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        with self._telling():
+        with self._writing():
             part = self._stack.enter_context(replacing(self.target))
         try:
             self._rows = self._kind(part, self._widths)
@@ -66,7 +66,7 @@ class FeatureFile:
 
     def add(self, result: Result) -> None:
         """Add a result's faces, one row each; those without features are left out."""
-        with self._telling():
+        with self._writing():
             self._rows.add(result)
 
     def __exit__(
@@ -75,11 +75,11 @@ class FeatureFile:
         if error is not None:
             self._stack.__exit__(kind, error, trace)
             return
-        with self._telling(), self._stack:
+        with self._writing(), self._stack:
             self._rows.close()
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _writing(self) -> Iterator[None]:
         with os_errors_as(FacepipeError, f"{self.target}: cannot be written"):
             yield
 

@@ -201,8 +201,8 @@ class Journal:
             before = _flat(header["settings"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FacepipeError(
-                f"{self.path}: is no journal that this version of facepipe reads; move it away, or begin anew with "
-                "--restart"
+                f"{self.path}: is not a journal that this version of facepipe reads; move it away, or start over "
+                "with --restart"
             ) from error
         now = _flat(json.loads(json.dumps(settings)))
         require_same_settings(self.path, before, now)
@@ -216,9 +216,7 @@ def refuse(path: Path) -> NoReturn:
     """
     with os_errors_as(FacepipeError, f"{path}: cannot be opened"), FileIO(path, "r+") as file:
         lock(file, path)
-    raise FacepipeError(
-        f"{path}: is the journal of a run that was interrupted; --resume goes on with it, --restart begins anew"
-    )
+    raise FacepipeError(f"{path}: is the journal of an interrupted run; --resume continues it, --restart starts over")
 
 
 def discard(path: Path) -> None:
@@ -260,7 +258,9 @@ def lock(file: FileIO, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise FacepipeError(f"{path}: another facepipe is writing it; wait until that has ended, or end it") from error
+        raise FacepipeError(
+            f"{path}: another facepipe is writing it; wait until that has finished, or stop it"
+        ) from error
     except OSError:  # a file system without locks
         return
 
@@ -355,8 +355,8 @@ def require_same_settings(
     ]
     if differ:
         raise FacepipeError(
-            f"{place}: was begun with other settings: {'; '.join(differ)}. {verb} with those of then, or begin anew "
-            "with --restart"
+            f"{place}: was started with different settings: {'; '.join(differ)}. {verb} with the earlier ones, or "
+            "start over with --restart"
         )
 
 

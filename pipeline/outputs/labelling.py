@@ -131,8 +131,8 @@ def _task(result: Result, folder: str | None, version: str, attributes: Sequence
              "value": {**place, "rectanglelabels": [name]}}
         )  # fmt: skip
         for attribute, value in values.items():
-            said = {"choices": [value]} if isinstance(value, str) else {"number": value}
-            entries.append({**common, "from_name": attribute, "type": next(iter(said)), "value": {**place, **said}})
+            fields = {"choices": [value]} if isinstance(value, str) else {"number": value}
+            entries.append({**common, "from_name": attribute, "type": next(iter(fields)), "value": {**place, **fields}})
     score = min((entry["score"] for entry in entries if "score" in entry), default=0.0)
     return {
         "data": {IMAGE: image},

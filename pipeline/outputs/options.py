@@ -124,7 +124,7 @@ class Outputs:
         for option, path in [*self.files.items(), *self.folders.items(), *beside.items()]:
             place = os.path.realpath(path)
             if place in places:
-                raise FacepipeError(f"{path}: {places[place]} and {option} both name it; give each a name of its own")
+                raise FacepipeError(f"{path}: {places[place]} and {option} both name it; give them different names")
             places[place] = option
         if self.save is not None and self.save_as is not None:
             places[os.path.realpath(self.save / self.save_as)] = "--save"
@@ -133,7 +133,7 @@ class Outputs:
             if place in places:
                 raise FacepipeError(f"{places[place]} {each} would overwrite that input; give another name")
         for path in self.folders.values():
-            with os_errors_as(FacepipeError, f"{path}: cannot be made a folder"):
+            with os_errors_as(FacepipeError, f"{path}: the folder cannot be created"):
                 path.mkdir(parents=True, exist_ok=True)
         for path in self.files.values():
             try:

@@ -43,6 +43,7 @@ KINDS: dict[str, Kind] = {
     "imgsz": "whole",
     "tiles": "whole",
     "reduced_to": "whole",
+    "face_check": "real",
 }
 """Kinds of a model's fields; all others are text."""
 

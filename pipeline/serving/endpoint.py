@@ -73,7 +73,7 @@ class Detection:
             with self.memory.lease() as lease:
                 uploads = await read_upload(request, self._settings, lease)
                 if query.render == "image" and len(uploads) > 1:
-                    raise Refusal(400, "render: image takes one picture a request")
+                    raise Refusal(400, "render: image takes one picture per request")
                 return await self._analyse(request, uploads, choice, query)
         except ClientDisconnect:
             return Response(status_code=CLIENT_CLOSED)
@@ -152,22 +152,20 @@ class Query(BaseModel):
         Field(
             ge=0,
             le=1,
-            description="Least confidence of a face or a head. Default: the server's; none below it.",
+            description="Minimum confidence of a face or head. Default: the server's, which is also the lowest.",
             examples=[0.5],
         ),
     ] = None
     detector: Annotated[
-        str | None, Field(max_length=100, description="A detector's version, of those that GET /v1/models lists.")
+        str | None, Field(max_length=100, description="A detector's version, one of those in GET /v1/models.")
     ] = None
     classifier: Annotated[
         list[Annotated[str, Field(max_length=100)]],
-        Field(max_length=16, description="A classifier's version, of those that GET /v1/models lists; repeatable."),
+        Field(max_length=16, description="A classifier's version, one of those in GET /v1/models; repeatable."),
     ] = []
     render: Annotated[
         Literal["json", "image"],
-        Field(
-            description="`image` answers with the picture as JPEG, drawn upon, or with its faces hidden; one picture."
-        ),
+        Field(description="`image`: answer with one picture as JPEG, with the results drawn or the faces hidden."),
     ] = "json"
     hide: Annotated[How | None, Field(description="With `render=image`: hide what was found, and draw nothing.")] = None
     what: Annotated[What, Field(description="With `hide`: the faces alone, or whole heads.")] = "faces"

@@ -78,24 +78,24 @@ class Guard:
             LOG.exception("a request failed")
             if exchange.started:
                 raise  # the server closes the connection, so half a response is not taken for a whole one
-            fault = Refusal(500, "the server failed at this request; its log says why").answer()
+            fault = Refusal(500, "the server failed on this request; its log says why").answer()
             await fault(scope, exchange.receive, exchange.send)
         finally:
-            self._tell(scope, exchange.status, time.perf_counter() - started)
+            self._record(scope, exchange.status, time.perf_counter() - started)
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         """Refuse a request for a different host name, or from a page of another origin."""
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
         if self._hosts and host and _name(host) not in self._hosts:
-            return Refusal(421, "this server is not called by that Host; --allow-host names further ones", "wrong-host")
+            return Refusal(421, "this server does not answer to that Host; --allow-host adds others", "wrong-host")
         if origin is None or origin in self._origins or "*" in self._origins or _authority(origin) == _authority(host):
             return None
         return Refusal(
             403, "pages of that Origin may not call this server; --cors names those that may", "wrong-origin"
         )
 
-    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request and log it, without its query, the client's address or any name it contained."""
         path = scope["path"] if scope["path"] in self._paths else OTHER
         method = scope["method"] if scope["method"] in METHODS else OTHER
@@ -165,7 +165,7 @@ class _Exchange:
                 while self._unread and left > 0:
                     left -= len((await self.receive()).get("body", b""))
         except TimeoutError:
-            LOG.debug("a client went on sending after its answer")
+            LOG.debug("a client kept sending after its answer")
 
 
 def key_check(keys: tuple[str, ...]) -> Callable[..., Any]:
@@ -194,7 +194,9 @@ def key_check(keys: tuple[str, ...]) -> Callable[..., Any]:
         sent = digest(given or "")
         fits = [hmac.compare_digest(sent, each) for each in known]
         if given is None or not any(fits):
-            said = "is none of this server's" if given is not None else "is missing; send it as X-API-Key or Bearer"
-            raise Refusal(401, f"the API key {said}", headers={"WWW-Authenticate": "Bearer"})
+            problem = (
+                "is not one of this server's" if given is not None else "is missing; send it as X-API-Key or Bearer"
+            )
+            raise Refusal(401, f"the API key {problem}", headers={"WWW-Authenticate": "Bearer"})
 
     return check

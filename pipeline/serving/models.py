@@ -40,13 +40,13 @@ class ServedDetector(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: str = Field(description="What the query's `detector` takes.")
+    version: str = Field(description="Value for the query's `detector`.")
     sha256: str = Field(description="Of the model file that runs.")
-    used: bool = Field(description="Whether it is taken where a request names none.")
+    used: bool = Field(description="Whether it is used when a request names none.")
     classes: tuple[str, ...]
-    confidence: float = Field(description="Least confidence of a face or a head where a request names none.")
+    confidence: float = Field(description="Minimum confidence of a face or head when a request gives none.")
     imgsz: int = Field(description="Pixels that a picture's longer side is scaled to.")
-    in_results: DetectorUsed = Field(description="How results name it, where a request asks for no confidence.")
+    in_results: DetectorUsed = Field(description="How results name it when a request gives no confidence.")
 
 
 class ServedClassifier(BaseModel):
@@ -54,9 +54,9 @@ class ServedClassifier(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: str = Field(description="What the query's `classifier` takes: `1.0.0`, or `shirt@0.1.0`.")
+    version: str = Field(description="Value for the query's `classifier`: `1.0.0`, or `shirt@0.1.0`.")
     sha256: str = Field(description="Of the model file that runs.")
-    used: bool = Field(description="Whether it is taken where a request names none.")
+    used: bool = Field(description="Whether it is used when a request names none.")
     attributes: tuple[Attribute, ...] = Field(description="What it reads of each face.")
     name: str = Field(description="What results call it: `face`, or `shirt`.")
     in_results: ClassifierUsed = Field(description="How results name it.")
@@ -126,10 +126,10 @@ class Served:
             Classifiers([self.classifiers[label] for label in labels])
         except WeightsError as error:
             # The error message names folders on this machine.
-            raise Refusal(400, "classifier: those named read an attribute of the same name, or are the same") from error
+            raise Refusal(400, "classifier: two of them are the same, or read an attribute of the same name") from error
         least = self.detectors[detector].confidence
         if confidence is not None and confidence < least:
-            raise Refusal(400, f"conf: this server answers from {least:g} on, its own least confidence")
+            raise Refusal(400, f"conf: must be at least {least:g}, this server's own minimum")
         if confidence == least:
             confidence = None
         return Choice(detector, labels, confidence)

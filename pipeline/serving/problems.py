@@ -24,10 +24,10 @@ MEANINGS = {
     403: "The request comes from a page of another origin.",
     408: "The upload took too long.",
     413: "A picture has too many bytes or pixels, or the request too many bytes.",
-    415: "The body is of another type than those listed, or a picture is in a format that is not read here.",
-    421: "The server is not called by the name in the header Host.",
+    415: "The body's type is not one of those listed, or a picture's format is not supported.",
+    421: "The server does not answer to the name in the header Host.",
     422: "The picture is empty, damaged or cut short.",
-    500: "A fault of the server's.",
+    500: "A server error.",
     503: "The server is at its capacity, or stopping; try again after `Retry-After` seconds.",
     504: "There was no answer in time; the work was dropped.",
 }

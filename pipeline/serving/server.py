@@ -123,7 +123,7 @@ def timed_protocol(settings: Settings) -> type[TimedProtocol]:
 
 def _full() -> bytes:
     """The complete response to a connection over the limit."""
-    answer = Refusal(503, "the server has all the connections that it takes; try again", "connections-full").answer()
+    answer = Refusal(503, "the server has reached its limit of connections; try again", "connections-full").answer()
     body = bytes(answer.body)
     lines = (
         "HTTP/1.1 503 Service Unavailable",
@@ -205,7 +205,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = error.strerror or str(error)
         raise FacepipeError(
-            f"cannot listen at {host} port {port} ({reason}); choose another --host or --port"
+            f"cannot listen on {host} port {port} ({reason}); choose another --host or --port"
         ) from error
 
 

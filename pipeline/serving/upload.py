@@ -59,7 +59,7 @@ class Lease:
             Refusal: 503, all of it is in use.
         """
         if self._memory.held + count > self._memory.limit:
-            raise Refusal(503, "too many uploads are held at this moment; try again", "memory-full")
+            raise Refusal(503, "too many uploads are in progress; try again", "memory-full")
         self._memory.held += count
         self.held += count
 
@@ -84,7 +84,7 @@ async def read_upload(request: Request, settings: Settings, lease: Lease) -> lis
         ClientDisconnect: the client went away.
     """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Refusal(415, "compressed bodies are not read; send the pictures as they are")
+        raise Refusal(415, "compressed bodies are not supported; send the pictures as they are")
     kind, options = parse_options_header(request.headers.get("content-type"))
     try:
         async with asyncio.timeout(settings.upload_timeout):
@@ -175,7 +175,7 @@ class _Form:
     def _headers_finished(self) -> None:
         _, options = parse_options_header(self._headers.get("content-disposition"))
         if options.get(b"name") != FIELD.encode():
-            raise Refusal(400, f"the form may have the field {FIELD!r} and no other")
+            raise Refusal(400, f"the form may have only the field {FIELD!r}")
         if len(self.uploads) == self.settings.max_files:
             raise Refusal(400, f"more than {self.settings.max_files} pictures in one request", "too-many-files")
         name = options.get(b"filename", b"").decode("utf-8", "replace")[:NAME]

@@ -106,7 +106,7 @@ def compare(
         attributes: of the classifiers.
     """
     if then.error is not None or now.error is not None:
-        reasons = _bare(then), _bare(now)
+        reasons = _error(then), _error(now)
         return [] if reasons[0] == reasons[1] else [_name("", "error", *reasons)]
     longer = max(now.width or 0, now.height or 0)
     scale = Scale(
@@ -132,7 +132,7 @@ def compare(
     return found
 
 
-def _bare(result: Result) -> str | None:
+def _error(result: Result) -> str | None:
     """Why a picture could not be read, without its name, whose folder may differ now."""
     return None if result.error is None else result.error.removeprefix(f"{result.source}: ")
 
@@ -172,8 +172,8 @@ def _found(
     for rank, (before, after) in enumerate(pairs):
         if after != afters[rank]:
             other = now[afters[rank]].confidence
-            near = abs(now[after].confidence - other) <= 2 * scale.tolerance.share
-            yield Difference(f"{kind} {before}", "place", before, after, "name", 0.0, near)
+            close = abs(now[after].confidence - other) <= 2 * scale.tolerance.share
+            yield Difference(f"{kind} {before}", "place", before, after, "name", 0.0, close)
 
 
 def _face(part: str, then: Face, now: Face, places: Mapping[int, int] | None, scale: Scale) -> Iterator[Difference]:

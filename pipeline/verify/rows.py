@@ -73,7 +73,7 @@ class Recorded:
             return read_models(self.names[begin:-2], _typed(self, self.data[0], {})[begin:-2])
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{self.where}: does not name the models as this facepipe knows it: {_first(error)}"
+                f"{self.where}: does not name the models in a form that this facepipe knows: {_first(error)}"
             ) from error
 
     def results(self, attributes: Attributes, now: Result) -> tuple[Result, Result]:
@@ -97,7 +97,7 @@ class Recorded:
             kinds = {column.name: column.kind for column in form.columns}
             return result_of(form, [_typed(self, row, kinds) for row in self.data]), same_digits(form, now)
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self.where}: is no result that this facepipe understands: {_first(error)}") from error
+            raise DataError(f"{self.where}: is not a result that this facepipe understands: {_first(error)}") from error
 
 
 def read_recorded(path: Path) -> Iterator[Recorded]:
@@ -121,7 +121,7 @@ def read_recorded(path: Path) -> Iterator[Recorded]:
     except OSError as error:
         raise FacepipeError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: is no CSV in UTF-8 ({error})") from error
+        raise DataError(f"{path}: is not a CSV file in UTF-8 ({error})") from error
     if not count:
         raise DataError(f"{path}: holds no results")
 
@@ -136,12 +136,12 @@ def _lines(path: Path) -> Iterator[Recorded]:
                 data = from_json(line)
             except ValueError as error:
                 torn = "" if line.endswith(b"\n") else "; the file ends within it"
-                raise DataError(f"{where}: is no JSON ({error}){torn}") from error
+                raise DataError(f"{where}: is not valid JSON ({error}){torn}") from error
             if not (isinstance(data, dict) and {"source", "faces", "models", "error"} <= data.keys()):
-                raise DataError(f"{where}: is no result of facepipe detect")
+                raise DataError(f"{where}: is not a result of facepipe detect")
             source = data["source"]
             if not (source is None or isinstance(source, str)):
-                raise DataError(f"{where}: its source is no text")
+                raise DataError(f"{where}: its source is not a string")
             data.pop(SAVED, None)
             yield Recorded(where, source, data.get("frame") is not None, data)
 
@@ -186,18 +186,18 @@ def _parquet(path: Path) -> Iterator[Recorded]:
 
             yield from _grouped(names, rows())
     except pa.ArrowException as error:
-        raise DataError(f"{path}: is no whole Parquet file ({error})") from error
+        raise DataError(f"{path}: is not a complete Parquet file ({error})") from error
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:
     if not names:
         raise DataError(f"{path}: holds no results")
     if tuple(names[: len(START)]) != START or "face" not in names or "version_detector" not in names:
-        raise DataError(f"{path}: is no table of facepipe detect: its columns begin {', '.join(names[:4])}")
+        raise DataError(f"{path}: is not a table of facepipe detect: its columns begin with {', '.join(names[:4])}")
     if SOURCE_SHA256 not in names[-3:]:
         raise DataError(
-            f"{path}: was written by an older facepipe, whose tables do not name the files of the models; of its "
-            "results only those of --json can be verified"
+            f"{path}: was written by an older facepipe, whose tables do not name the files of the models; only "
+            "its --json results can be verified"
         )
 
 

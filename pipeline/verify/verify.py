@@ -51,14 +51,14 @@ class Checked:
         source: as the results name it.
         where: file and line or row.
         verdict: the outcome.
-        told: why it was not or could not be run; otherwise empty.
+        problem: why it was not or could not be run; otherwise empty.
         differences: from the recorded result.
     """
 
     source: str
     where: str
     verdict: Verdict
-    told: str = ""
+    problem: str = ""
     differences: tuple[Difference, ...] = ()
 
 
@@ -73,7 +73,7 @@ class Report:
         seed: of the sample; None if all were checked.
         checked: the sample, in file order.
         notes: remarks about the models and versions as a whole.
-        recipe_differs: a classifier of that name and file has another crop recipe here.
+        recipe_differs: a classifier of that name and file has a different crop recipe here.
     """
 
     results: str
@@ -243,7 +243,7 @@ class _Comparison:
         then, now = recorded.results(self._attributes, now)
         made = Checked(recorded.source or "", recorded.where, "identical")
         if now.error is not None and then.error is None and not is_url(path) and not os.path.exists(path):
-            return replace(made, verdict="missing", told=now.error)
+            return replace(made, verdict="missing", problem=now.error)
         if None not in (then.source_sha256, now.source_sha256) and then.source_sha256 != now.source_sha256:
             other = Difference("", "SHA-256", then.source_sha256, now.source_sha256, "name", 0.0, False)
             return replace(made, verdict="changed", differences=(other,))
@@ -296,7 +296,12 @@ def open_named(
         for found, file, where in readers
     ]
     return Pipeline(
-        detector, classifiers, threads=threads, allow_url=allow_url, reduced_decode=used.reduced_to is not None
+        detector,
+        classifiers,
+        threads=threads,
+        allow_url=allow_url,
+        reduced_decode=used.reduced_to is not None,
+        face_check=any(each.face_check is not None for each in models.classifiers.values()),
     )
 
 
@@ -315,7 +320,7 @@ def compared_with(then: Models, now: Models) -> tuple[list[str], bool]:
         if each.crop_sha256 is not None and each.crop_sha256 != here.crop_sha256:
             differs = True
             notes.append(
-                f"classifier {joined('' if name == FACE else name, each.version)} has another crop recipe here: "
+                f"classifier {joined('' if name == FACE else name, each.version)} has a different crop recipe here: "
                 f"{each.crop_sha256[:SHORT]}… then, {(here.crop_sha256 or '')[:SHORT]}… now; its manifest was changed"
             )
         if each.device != here.device and each.device is not None:
@@ -366,12 +371,12 @@ def _find(stage: Stage, label: str, used: ModelUsed) -> tuple[Release, FileEntry
     try:
         release = find(stage, label)
     except WeightsError as error:
-        raise WeightsError(f"{error}. Bring it: {pull} --from SOURCE") from error
+        raise WeightsError(f"{error}. To get it: {pull} --from SOURCE") from error
     for entry in release.manifest.files:
         if entry.sha256 == used.sha256 and release.entry(entry.precision) == entry:
             return release, entry
     have = ", ".join(f"{entry.precision} {entry.sha256[:SHORT]}…" for entry in release.manifest.files)
     raise WeightsError(
         f"{stage} {label} here is not the one that made these results: they name the file {used.sha256[:SHORT]}…, "
-        f"{release.folder} has {have}. Bring the other: {pull} --replace --from SOURCE"
+        f"{release.folder} has {have}. To get the other: {pull} --replace --from SOURCE"
     )

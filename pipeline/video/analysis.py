@@ -178,7 +178,7 @@ class VideoRun:
             person = self._persons.get(number)
             if person is None:
                 person = self._persons[number] = _Person(TrackAttributes(self._thresholds), frame.number, frame.time)
-            if person.met % self.options.classify_every == 0 or person.unread:
+            if person.met % self.options.classify_every == 0 or person.unread or not person.is_face:
                 due.append(index)
             person.met += 1
         return _Scene(frame, found, persons, due)
@@ -194,6 +194,11 @@ class VideoRun:
                 readings.append(reading or Reading())
                 continue
             person, box = self._persons[number], box_of(scene.found.faces.boxes[index])
+            if reading is not None:
+                person.is_face = reading.is_face
+            if not person.is_face:
+                readings.append(Reading(is_face=False))
+                continue
             worth = quality(frame.image, box)
             if reading is not None:
                 person.reasons, person.unread = reading.reasons, not reading.attributes
@@ -204,9 +209,8 @@ class VideoRun:
             reasons = {name: reason for name, reason in person.reasons.items() if name not in known}
             readings.append(Reading(attributes=known, reasons=reasons))
         made = assemble(self._stages.models, self.source, scene.found, readings)
-        faces = tuple(
-            face.model_copy(update={"track": number}) for face, number in zip(made.faces, scene.persons, strict=True)
-        )
+        shown = [number for number, reading in zip(scene.persons, readings, strict=True) if reading.is_face]
+        faces = tuple(face.model_copy(update={"track": number}) for face, number in zip(made.faces, shown, strict=True))
         return made.model_copy(update={"faces": faces, "frame": frame.number, "time": frame.time})
 
     def _summary(self, number: int, person: _Person) -> TrackSummary:
@@ -244,6 +248,8 @@ class _Person:
     reasons: dict[str, str] = field(default_factory=dict)
     unread: bool = False
     """The last look could not be classified, so the next one is due."""
+    is_face: bool = True
+    """What the face check said of the last look; a person who is none is left out of the frames until the next."""
     last_box: Box | None = None
     best: BestLook | None = None
     worth: float = -1.0

@@ -145,7 +145,7 @@ class FileDecoder:
                 "are damaged"
             )
         elif self.damaged:
-            self.error = f"{self._source}: {self.damaged} of its packets are damaged and were passed over"
+            self.error = f"{self._source}: {self.damaged} of its packets are damaged and were skipped"
 
     def _decode(self) -> Iterator[AvFrame]:
         av = require("av")
@@ -210,7 +210,7 @@ class StreamDecoder:
             while True:
                 failures += 1
                 if failures > RETRIES:
-                    self.error = f"{self._name}: {reason}; opened again {RETRIES} times in vain"
+                    self.error = f"{self._name}: {reason}; reopened {RETRIES} times without success"
                     return
                 if self._stop.wait(min(8.0, 0.5 * 2**failures)):
                     return
@@ -254,7 +254,7 @@ class CameraDecoder:
         with opencv_quiet:
             self._camera = cv2.VideoCapture(int(number))
         if not self._camera.isOpened():
-            raise VideoError(f"{source}: there is no such camera, or another program has it")
+            raise VideoError(f"{source}: there is no such camera, or another program is using it")
         self._camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         width, height = (int(self._camera.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         check_pixels(width, height, limits, source)
@@ -305,8 +305,8 @@ def shown_size(frame: AvFrame, aspect: float = 1.0) -> tuple[int, int]:
 
 def _aspect(stream: VideoStream) -> float:
     """Width over height of one stored pixel. It differs from 1 in DV and anamorphic recordings."""
-    told = float(stream.sample_aspect_ratio or 1)
-    return told if 0.2 < told < 5 and abs(told - 1) > 0.01 else 1.0
+    ratio = float(stream.sample_aspect_ratio or 1)
+    return ratio if 0.2 < ratio < 5 and abs(ratio - 1) > 0.01 else 1.0
 
 
 def check_pixels(width: int, height: int, limits: Limits, source: str) -> None:
@@ -367,16 +367,16 @@ def open_file(source: str) -> InputContainer:
         )
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise VideoError(f"{source}: is no video that can be read, or is damaged ({reason})") from error
+        raise VideoError(f"{source}: is not a readable video, or is damaged ({reason})") from error
 
 
 def _picture_stream(container: InputContainer, source: str) -> VideoStream:
     av = require("av")
     streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
     if not streams:
-        raise VideoError(f"{source}: has no moving picture in it, only {_kinds(container)}")
+        raise VideoError(f"{source}: contains no video, only {_kinds(container)}")
     if streams[0].codec_context is None:
-        raise VideoError(f"{source}: its codec is not known here; convert it to H.264, say")
+        raise VideoError(f"{source}: its codec is not supported; convert it, for example to H.264")
     return streams[0]
 
 

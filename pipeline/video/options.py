@@ -32,8 +32,6 @@ class VideoOptions:
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.classify_every < 1:
-            raise FacepipeError(
-                f"every {self.every}, classify_every {self.classify_every}: both count frames, from 1 on"
-            )
+            raise FacepipeError(f"every {self.every}, classify_every {self.classify_every}: both must be at least 1")
         if self.seconds is not None and not 0 < self.seconds < math.inf:
-            raise FacepipeError(f"seconds {self.seconds}: expected a number above 0, and not infinity")
+            raise FacepipeError(f"seconds {self.seconds}: expected a finite number above 0")

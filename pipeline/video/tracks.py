@@ -289,7 +289,7 @@ def read_tracks(lines: Iterable[str]) -> list[TrackSummary]:
     try:
         return [TrackSummary.model_validate_json(line) for line in lines]
     except ValidationError as error:
-        raise FacepipeError(f"no record of a person in a video: {error}") from error
+        raise FacepipeError(f"not a record of a person in a video: {error}") from error
 
 
 def _write_csv(path: Path, tracks: Iterable[TrackSummary], form: TrackForm) -> None:

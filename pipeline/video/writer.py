@@ -56,7 +56,7 @@ class VideoWriter:
         sound: a video file whose audio is added, or None.
 
     Attributes:
-        told: afterwards, what was written, in words.
+        summary: afterwards, what was written, in words.
 
     Raises:
         MissingExtraError: PyAV is not installed.
@@ -65,7 +65,7 @@ class VideoWriter:
 
     def __init__(self, path: Path, rate: float | None = None, sound: str | None = None):
         self._av = require("av")
-        self.path, self.told = path, ""
+        self.path, self.summary = path, ""
         self._rate = Fraction(rate or 25).limit_denominator(1001)
         self._source = sound
         self._sound: Sound | None = None
@@ -148,13 +148,13 @@ class VideoWriter:
 
     def _end(self) -> None:
         if self._stream is None:
-            raise FacepipeError(f"{self.path}: not written, for there is no frame to write")
+            raise FacepipeError(f"{self.path}: not written, because there is no frame")
         self._container.mux(self._stream.encode(None))
         if self._sound is not None:
             self._sound.write_until(self._last / TICKS + 1 / float(self._rate))
             self._sound.finish()
-        sound = self._sound.told if self._sound is not None else self._why_silent or "without sound"
-        self.told = f"{self.path}: {self.frames:,} frames, {NAMES[self._codec]}, {sound}"
+        sound = self._sound.summary if self._sound is not None else self._why_silent or "without sound"
+        self.summary = f"{self.path}: {self.frames:,} frames, {NAMES[self._codec]}, {sound}"
 
 
 def write_video(
@@ -183,7 +183,7 @@ def write_video(
     with VideoWriter(path, rate, sound) as writer:
         for result, frame in frames:
             writer.add(change(frame, result), result.time or 0.0)
-    return writer.told
+    return writer.summary
 
 
 def _can_write(codec: str) -> bool:
@@ -209,7 +209,7 @@ class Sound:
         output: the file to write to; nothing has been written to it yet.
 
     Attributes:
-        told: what happened to the audio, in words.
+        summary: what happened to the audio, in words.
     """
 
     def __init__(self, source: str, output: OutputContainer):
@@ -232,11 +232,11 @@ class Sound:
         return _Encode(stream, self._output)
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         if not self._carriers:
             return "the video has no sound"
-        kept = "sound kept" + (", encoded anew as AAC" if self._made_anew else "")
-        return kept + (f"; {self._damaged} damaged packets of it are left out" if self._damaged else "")
+        kept = "sound kept" + (", re-encoded as AAC" if self._made_anew else "")
+        return kept + (f"; {self._damaged} damaged audio packets were left out" if self._damaged else "")
 
     def write_until(self, time: float | None) -> None:
         """Write the audio up to a time in seconds, or to its end."""

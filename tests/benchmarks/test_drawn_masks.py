@@ -72,7 +72,7 @@ def test_crops_of_two_recipes_are_refused(tmp_path):
     tables = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "crop.json").write_text(f'"{name}"')
+        (tmp_path / name / "crop.json").write_text(f'{{"recipe": "{name}"}}')
         tables.append(table(tmp_path / name, [row(0)]))
     with pytest.raises(FacepipeError, match="different recipes"):
         drawn_masks.main(tables, tmp_path / "out")

@@ -213,7 +213,7 @@ def test_tables_and_pictures_tell_of_all_classifiers(
     out = capsys.readouterr().out
     for word in ("shirt_colour", "face_colour", "red", "1.00"):
         assert word in out
-    assert "face 2 has nothing of shirt: the torso lies outside the frame" in out or "of the torso lies" in out
+    assert "face 2 has no shirt: the torso lies outside the frame" in out or "of the torso lies" in out
     assert label(0, result.faces[0])[1:] == ["shirt_colour: red 1.00", "face_colour: green 1.00"]
     assert label(2, result.faces[2])[1:] == ["face_colour: red 1.00"]
     assert draw(frame, result).shape[2] == 3

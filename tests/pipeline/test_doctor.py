@@ -26,7 +26,7 @@ REQUIRES = [
     "keras>=3.10; extra == 'train'", 'pytest>=8; extra == "dev"', 'wmi; sys_platform == "win32" and extra == "tiles"',
 ]  # fmt: skip
 
-EDITABLE = "pip install .  (of an editable installation: -e .)"
+EDITABLE = "pip install .  (for an editable installation: -e .)"
 
 Packages = Callable[..., None]
 
@@ -70,7 +70,7 @@ def test_well(packages: Packages) -> None:
     ("changes", "what", "level", "told", "remedy"),
     [
         ({"typer": None}, "typer", "wrong", "not installed", "pip install 'typer>=0.12'"),
-        ({"numpy": "1.26.4"}, "numpy", "wrong", "numpy>=2.0 is wanted", "pip install 'numpy>=2.0'"),
+        ({"numpy": "1.26.4"}, "numpy", "wrong", "numpy>=2.0 is required", "pip install 'numpy>=2.0'"),
         ({"facepipe": None}, "facepipe", "note", "not installed with pip", "pip install ."),
         ({"facepipe": "0.1.0"}, "facepipe", "note", "pip knows of 0.1.0", EDITABLE),
         ({"opencv_python": None, "opencv_python_headless": "5.0.1"}, "opencv-python", "ok", "headless 5.0.1", ""),
@@ -100,7 +100,7 @@ def test_faults(
     packages(**changes)
     finding = by_name(doctor.check_packages())[what]
     assert finding.level == level
-    assert told in finding.told
+    assert told in finding.detail
     assert finding.remedy == remedy
 
 
@@ -114,12 +114,12 @@ def test_extras(packages: Packages) -> None:
     found = by_name(doctor.check_extras())
     assert set(found) == {"parquet", "train"}  # dev is no user's; what only Windows needs is not asked for here
     assert (found["parquet"].level, found["parquet"].remedy) == ("absent", "pip install 'facepipe[parquet]'")
-    assert found["parquet"].told.startswith("not installed (for detect --parquet")
-    assert found["train"].told.startswith("lacks keras")
+    assert found["parquet"].detail.startswith("not installed (for detect --parquet")
+    assert found["train"].detail.startswith("lacks keras")
     packages(torch="2.9.0", keras="2.0", pyarrow="20")
     found = by_name(doctor.check_extras())
     assert found["parquet"].level == "ok"
-    assert (found["train"].level, found["train"].told[:20]) == ("note", "keras>=3.10 is wante")
+    assert (found["train"].level, found["train"].detail[:20]) == ("note", "keras>=3.10 is requi")
 
 
 def test_an_extra_that_names_others(packages: Packages) -> None:
@@ -127,7 +127,7 @@ def test_an_extra_that_names_others(packages: Packages) -> None:
     packages(requires, torch="2.9.0")
     found = by_name(doctor.check_extras())
     assert set(found) == {"one", "two"}
-    assert found["two"].told.startswith("lacks keras")
+    assert found["two"].detail.startswith("lacks keras")
     packages(requires, torch="2.9.0", keras="3.1")
     assert by_name(doctor.check_extras())["two"].level == "ok"
 
@@ -152,7 +152,7 @@ def test_an_import_that_fails(packages: Packages, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(doctor, "in_a_process", answer)
     found = by_name(doctor.check_imports())
     assert [each.level for each in found.values()] == ["ok", "wrong", "ok"]
-    assert found["import cv2"].told == error
+    assert found["import cv2"].detail == error
     assert found["import cv2"].remedy.startswith(remedy)
 
 
@@ -168,9 +168,9 @@ def test_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_models(tiny_weights: Path) -> None:
     found = by_name(check_models())
     assert found["detector 99.0.0"].level == found["classifier 99.0.0"].level == "ok"
-    assert "in use" in found["detector 99.0.0"].told
+    assert "in use" in found["detector 99.0.0"].detail
     assert found["a frame through both"].level == "ok"
-    assert found["a frame through both"].told.startswith("detector 99.0.0 (float32), classifier 99.0.0 (float32)")
+    assert found["a frame through both"].detail.startswith("detector 99.0.0 (float32), classifier 99.0.0 (float32)")
 
 
 def test_broken_models(tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,13 +184,13 @@ def test_broken_models(tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.M
     found = by_name(check_models())
     assert found["detector 0.0.7"].level == "note"  # nobody uses it
     assert found["classifier 99.0.0"].level == "wrong"
-    assert "not the file that was released" in found["classifier 99.0.0"].told
+    assert "not the file that was released" in found["classifier 99.0.0"].detail
     assert found["classifier 99.0.0"].remedy.startswith(f"rm -r '{root / 'classifier' / '99.0.0'}'")
-    assert found["a frame through both"].told == "not tried: something above is wrong"
+    assert found["a frame through both"].detail == "not tried: something above is wrong"
     (root / "current.json").write_text('{"detector": "5.0.0"}')
     found = by_name(check_models())
     assert found["detector in use"].level == "wrong"
-    assert "5.0.0" in found["detector in use"].told
+    assert "5.0.0" in found["detector in use"].detail
 
 
 def test_a_gpu_that_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,13 +201,13 @@ def test_a_gpu_that_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["providers"].level == "note"
     assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in found["providers"].remedy
     monkeypatch.setattr(doctor, "in_a_process", lambda code: Child([gpu, "1.30"]))
-    assert by_name(doctor.check_machine())["providers"].told == "CUDA, CPU"
+    assert by_name(doctor.check_machine())["providers"].detail == "CUDA, CPU"
 
 
 def test_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_memory", lambda: (200 * 2**20, 2**30))
     memory = by_name(doctor.check_machine())["memory"]
-    assert (memory.level, memory.told) == ("note", "0.2 GiB free, 1.0 GiB for this container")
+    assert (memory.level, memory.detail) == ("note", "0.2 GiB free, 1.0 GiB for this container")
 
 
 def test_the_command(tiny_weights: Path, packages: Packages, capsys: pytest.CaptureFixture[str]) -> None:

@@ -256,6 +256,7 @@ def test_json_contract(pipeline: Pipeline, photo: Photo, tmp_path: Path) -> None
         "sha256": classifier.entry().sha256,
         "device": "cpu",
         "crop_sha256": crop.sha256,
+        "face_check": None,
     }
     assert record["models"]["facepipe"] == __version__
     assert Result.model_validate_json(result.model_dump_json()) == result
@@ -344,7 +345,7 @@ def test_conf_is_confidence(tiny_weights: Path) -> None:
 def test_a_folder_or_a_video_belongs_to_stream(pipeline: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "clip.MP4").write_bytes(b"no picture")
     for source, kind in ((tmp_path, "folder"), (str(tmp_path), "folder"), (tmp_path / "clip.MP4", "video")):
-        with pytest.raises(ImageError, match=f"is a {kind}; pipeline.stream") as raised:
+        with pytest.raises(ImageError, match=f"is a {kind}; use pipeline.stream") as raised:
             pipeline.run(source)
         assert str(source) in str(raised.value)
 

@@ -165,7 +165,7 @@ def read_index(content: bytes, label: str) -> Index:
     try:
         found = parse_json(content)
     except ValueError as error:
-        raise RemoteError(f"{label}: not an index of facepipe weights (not valid JSON: {error})") from error
+        raise RemoteError(f"{label}: not an index of released weights (not valid JSON: {error})") from error
     kind = found.get("format") if isinstance(found, dict) else None
     if isinstance(kind, int) and FORMAT < kind < 1_000_000:
         raise RemoteError(

@@ -20,7 +20,7 @@ export const key = {
   set: (text) => (text ? sessionStorage.setItem(KEY, text) : sessionStorage.removeItem(KEY)),
 };
 
-/** What `GET /v1/models` tells. */
+/** The answer of `GET /v1/models`. */
 export async function models() {
   return (await ask("v1/models", {})).json();
 }
@@ -60,7 +60,7 @@ function query({ conf, detector, classifiers }) {
 const body = (picture) => ({
   method: "POST",
   body: picture,
-  headers: { "Content-Type": "application/octet-stream" }, // what it is its bytes tell, not its name
+  headers: { "Content-Type": "application/octet-stream" }, // its bytes say what it is, not its name
 });
 
 /** Ask until the server has room, or has refused so often that it seems to have none. */
@@ -68,7 +68,7 @@ async function ask(address, options, { signal, busy } = {}) {
   for (let tried = 1; ; tried += 1) {
     const answer = await once(address, { ...options, signal });
     if (answer.ok) return answer;
-    const problem = await told(answer);
+    const problem = await problemOf(answer);
     if (answer.status !== 503 || tried === TRIES) throw problem;
     // A little more than was asked for, and not the same for all, so that not everybody comes back at once.
     const seconds = (Number(answer.headers.get("Retry-After")) || 1) * (1 + Math.random() / 2);
@@ -83,11 +83,11 @@ async function once(address, options) {
     return await fetch(address, { ...options, headers, cache: "no-store", redirect: "error" });
   } catch (error) {
     if (options.signal?.aborted) throw error;
-    throw new Problem(0, "No answer: the server is away, or cut the upload off because it is too large");
+    throw new Problem(0, "No answer: the server is down, or cut the upload off because it is too large");
   }
 }
 
-async function told(answer) {
+async function problemOf(answer) {
   try {
     return new Problem(answer.status, (await answer.json()).detail ?? answer.statusText);
   } catch {

@@ -1,6 +1,6 @@
 /**
  * Results as CSV, to the last character as `facepipe detect --out results.csv` writes them: one row a face, one of a
- * picture without faces or with an error; see facepipe's `pipeline/outputs/rows.py` and `csv_file.py`.
+ * picture without faces or with an error; see facepipe's `pipeline/outputs/rows.py` and `tabular.py`.
  */
 
 const FORMULA = ["=", "+", "-", "@", "\t", "\r"];
@@ -9,7 +9,7 @@ const REAL = ["confidence", "iou"]; // of a model's fields
 
 /**
  * @param {object[]} results
- * @param {object[]} attributes of the classifiers in use, as `GET /v1/models` tells them.
+ * @param {object[]} attributes of the classifiers in use, as `GET /v1/models` lists them.
  * @param {object} models in use, as results name them.
  */
 export function csv(results, attributes, models) {
@@ -31,10 +31,10 @@ const each = ({ detector, classifiers }) => [["detector", detector], ...Object.e
 const modelColumns = (models) => each(models).flatMap(([name, used]) => Object.keys(used).map((field) => `${field}_${name}`));
 
 /** What a result's models say, in the order of those in use. */
-function modelCells(told, models) {
-  const of = Object.fromEntries(each(told));
-  const cell = (used, field) => (REAL.includes(field) ? python(used[field]) : used[field]);
-  return each(models).flatMap(([name, used]) => Object.keys(used).map((field) => cell(of[name], field)));
+function modelCells(used, models) {
+  const of = Object.fromEntries(each(used));
+  const cell = (model, field) => (REAL.includes(field) ? python(model[field]) : model[field]);
+  return each(models).flatMap(([name, model]) => Object.keys(model).map((field) => cell(of[name], field)));
 }
 
 function columns(attribute) {

@@ -78,16 +78,16 @@ byId("least").addEventListener("input", ({ target }) => {
 
 async function start() {
   alarm("");
-  let told;
+  let served;
   try {
-    told = await models();
+    served = await models();
   } catch (problem) {
     if (problem.status === 401) locked();
     else alarm(`${problem.message}. Reload the page to try again.`);
     return;
   }
-  versions = new Versions(byId("versions"), told, () => choose());
-  byId("served").textContent = `facepipe ${told.facepipe}`;
+  versions = new Versions(byId("versions"), served, () => choose());
+  byId("served").textContent = `facepipe ${served.facepipe}`;
   byId("conf").disabled = false;
   choose();
   pictures.retry();
@@ -97,7 +97,7 @@ async function start() {
 
 function locked() {
   byId("lock").hidden = false;
-  alarm(key.get() ? "The API key is none of this server's." : "This server asks for an API key.");
+  alarm(key.get() ? "The API key is not one of this server's." : "This server asks for an API key.");
   byId("key").focus();
 }
 
@@ -106,7 +106,7 @@ byId("lock").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = byId("key").value.trim();
   if (!/^[\x21-\x7e]*$/.test(text)) {
-    alarm("An API key has letters, digits and signs of ASCII only, and no spaces.");
+    alarm("An API key has only ASCII letters, digits and signs, and no spaces.");
     return;
   }
   key.set(text);
@@ -138,7 +138,7 @@ byId("camera").addEventListener("click", async () => {
   alarm("");
   if (camera.on) return stopCamera();
   try {
-    await camera.start(lookThrough, ({ message }) => viewer.say(message));
+    await camera.start(lookThrough, ({ message }) => viewer.showText(message));
     byId("camera").ariaPressed = "true";
     byId("shutter").hidden = false;
   } catch (error) {
@@ -171,7 +171,7 @@ function stopCamera() {
 async function lookThrough(blob) {
   if (!versions) throw new Error("The models are not known yet");
   const { signal } = camera;
-  const asking = { signal, busy: () => viewer.say("The server is busy; the camera waits.") };
+  const asking = { signal, busy: () => viewer.showText("The server is busy; the camera waits.") };
   const hide = look();
   const result = hide ? null : await detect(blob, choice(), asking);
   const seen = hide ? await render(blob, choice(), hide, asking) : blob;
@@ -257,14 +257,14 @@ async function showPicture() {
     if (live) viewer.show("camera", live.bitmap, seen, switches.options);
     return;
   }
-  if (!item) return viewer.say("Faces get a box, their points and what was read of them.");
-  if (!item.found) return viewer.say(item.state === "failed" || item.note ? item.note : "Looking …");
+  if (!item) return viewer.showText("Faces get a box, their points and what was read of them.");
+  if (!item.found) return viewer.showText(item.state === "failed" || item.note ? item.note : "Looking …");
   try {
     const [bitmap, result] = look() ? [(await hiddenPicture(item)).bitmap, null] : [await item.bitmap(), pictures.shown(item)];
     const number = marked?.picture === item.id ? marked.number : null;
     if (now === turn) viewer.show(item.name, bitmap, result, { ...switches.options, chosen: number });
   } catch (error) {
-    if (now === turn) viewer.say(`The picture cannot be shown: ${error.message}`);
+    if (now === turn) viewer.showText(`The picture cannot be shown: ${error.message}`);
   }
 }
 

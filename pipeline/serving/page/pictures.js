@@ -5,7 +5,7 @@
 
 import { detect } from "./api.js";
 import { cropped, small, upright } from "./bitmaps.js";
-import { aboveOnly, namedOnly, tells } from "./thresholds.js";
+import { aboveOnly, namedOnly, suffices } from "./thresholds.js";
 
 const AT_A_TIME = 3;
 const KEPT = 6; // answers of a picture
@@ -15,7 +15,7 @@ const UNREADABLE = [413, 415, 422]; // whatever the models and thresholds
  * One picture.
  *
  * `state` is `waiting`, `asking`, `busy` (the server is), `done` or `failed`; `note` says why. `found` is what the last
- * fitting answer says, null before there is one; while the server is asked again it is what the page can tell so far.
+ * fitting answer says, null before there is one; while the server is asked again it is what is known so far.
  */
 class Picture {
   static count = 0;
@@ -50,7 +50,7 @@ class Picture {
 export class Pictures extends EventTarget {
   items = [];
   selected = null;
-  /** `{conf, detector, classifiers, models}`: a confidence and versions, all of them told, and `models` for results. */
+  /** `{conf, detector, classifiers, models}`: a confidence and versions, all of them given, and `models` for results. */
   choice = null;
   /** Least probability of an attribute to be named. */
   least = 0;
@@ -92,14 +92,14 @@ export class Pictures extends EventTarget {
 
   retriable = (item) => item.state === "failed" && !UNREADABLE.includes(item.failure.status);
 
-  /** Take another confidence or other versions; the server is asked where no answer at hand tells, after `wait` ms. */
+  /** Take another confidence or other versions; the server is asked where no answer at hand suffices, after `wait` ms. */
   choose(choice, wait = 0) {
     this.choice = choice;
     for (const item of this.items) {
       if (item.state === "failed" && UNREADABLE.includes(item.failure.status)) continue;
       this.#stop(item);
       this.#fresh(item);
-      this.#tell(item);
+      this.#fill(item);
     }
     clearTimeout(this.#clock);
     this.#clock = setTimeout(() => this.#next(), wait);
@@ -109,7 +109,7 @@ export class Pictures extends EventTarget {
   /** The result of a picture as it is shown and saved, null where there is none. */
   shown = (item) => item.found && namedOnly(item.found, this.least);
 
-  /** As the server tells a picture that could not be read in a request of several. */
+  /** As the server reports a picture that could not be read in a request of several. */
   failed = (item) => ({
     source: item.name, width: null, height: null, faces: [], heads: [], models: this.choice.models,
     error: item.failure.message, frame: null, time: null, source_sha256: null, warning: null,
@@ -129,12 +129,12 @@ export class Pictures extends EventTarget {
   }
 
   /** Fill in what the answers at hand say of a picture. */
-  #tell(item) {
+  #fill(item) {
     const { conf, detector, classifiers } = this.choice;
     const versions = [detector, ...classifiers].join(" ");
     const fitting = item.answers.filter((each) => each.versions === versions);
     const exact = fitting.find((each) => each.conf === conf)
-      ?? fitting.find((each) => each.conf < conf && tells(each.result, conf));
+      ?? fitting.find((each) => each.conf < conf && suffices(each.result, conf));
     const nearest = exact ?? fitting.find((each) => each.conf < conf) ?? fitting[0];
     item.found = nearest ? aboveOnly(nearest.result, conf) : null;
     if (exact) item.state = "done";
@@ -171,7 +171,7 @@ export class Pictures extends EventTarget {
       const answer = { conf, versions: [detector, ...classifiers].join(" "), result: { ...result, source: item.name } };
       item.answers = [answer, ...item.answers].slice(0, KEPT);
       item.note = "";
-      this.#tell(item);
+      this.#fill(item);
       this.#picture(item, answer.result);
     } catch (error) {
       if (signal.aborted) return;

@@ -19,7 +19,7 @@ export class Switches {
     for (const place of [layers, fields]) place.addEventListener("change", changed);
   }
 
-  /** Offer the attributes of the classifiers in use, as the server tells them; points are drawn, not named. */
+  /** Offer the attributes of the classifiers in use, as the server lists them; points are drawn, not named. */
   offer(attributes) {
     const names = new Set(attributes.filter(({ kind }) => kind !== "points").map(({ name }) => name));
     const boxes = [...names].map((name) => {

@@ -54,12 +54,12 @@ export class FaceTable {
   #columns(faces, several) {
     const names = new Set(faces.flatMap(({ face }) => Object.keys(face.attributes ?? {})));
     const value = (each, name) => each.face.attributes?.[name] ?? null;
-    const told = [...names].filter((name) => faces.some((each) => value(each, name) && inWords(value(each, name))));
+    const shown = [...names].filter((name) => faces.some((each) => value(each, name) && inWords(value(each, name))));
     return [
       { name: "face", rank: (each) => [each.picture, each.number] },
       ...(several ? [{ name: "picture", className: "source", text: (each) => [each.source], rank: (each) => [each.source, each.number] }] : []),
       { name: "confidence", text: ({ face }) => [face.confidence.toFixed(2)], rank: ({ face }) => [face.confidence] },
-      ...told.map((name) => ({
+      ...shown.map((name) => ({
         name,
         text: (each) => (value(each, name) ? inWords(value(each, name)) : ["–"]),
         rank: (each) => rank(value(each, name)),
@@ -98,8 +98,8 @@ export class FaceTable {
       String(number),
     );
     const cells = columns.slice(1).map(({ name, text, className = "" }) => {
-      const [said, remark] = text(each);
-      const cell = element("td", { className, title: className ? said : "", data: { label: name } }, said);
+      const [words, remark] = text(each);
+      const cell = element("td", { className, title: className ? words : "", data: { label: name } }, words);
       if (remark) cell.append(" ", element("small", {}, remark));
       return cell;
     });

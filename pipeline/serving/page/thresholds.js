@@ -12,7 +12,7 @@
 const above = (found, conf) => Math.fround(found.confidence) > Math.fround(conf);
 
 /** Whether dropping what is not above `conf` gives just what the server would say if asked for `conf`. */
-export function tells(result, conf) {
+export function suffices(result, conf) {
   return result.faces.every((face) => face.head === null || above(face, conf) === above(result.heads[face.head], conf));
 }
 

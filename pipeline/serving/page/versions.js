@@ -10,7 +10,7 @@ export class Versions {
 
   /**
    * @param {HTMLElement} place where the selects are put.
-   * @param {object} models what `GET /v1/models` tells.
+   * @param {object} models what `GET /v1/models` answers.
    * @param {function} changed called when another version was chosen.
    */
   constructor(place, models, changed) {
@@ -28,12 +28,12 @@ export class Versions {
     place.replaceChildren(...[this.#detector, ...this.#classifiers.values()].flatMap((each) => [each.label, each.select]));
   }
 
-  /** The detector that is chosen, as the server tells it. */
+  /** The detector that is chosen, as the server describes it. */
   get detector() {
     return this.models.detectors.find(({ version }) => version === this.#detector.select.value);
   }
 
-  /** The classifiers that are chosen, as the server tells them. */
+  /** The classifiers that are chosen, as the server describes them. */
   get classifiers() {
     const chosen = [...this.#classifiers.values()].map((each) => each.select.value);
     return this.models.classifiers.filter(({ version }) => chosen.includes(version));

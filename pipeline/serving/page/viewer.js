@@ -41,7 +41,7 @@ export class Viewer {
   }
 
   /** Words in place of a picture. */
-  say(text) {
+  showText(text) {
     this.#seen = null;
     this.#enlarge(false);
     this.canvas.hidden = true;

@@ -122,6 +122,19 @@ def test_without_a_version_the_export_is_a_working_release(make_run: Run, tmp_pa
     assert str(tmp_path) not in json.dumps(manifest.model_dump(mode="json")), "no path of this machine"
 
 
+def test_a_face_check_is_released_as_it_is_and_not_reported(make_run: Run) -> None:
+    folder, settings, table = make_run
+    attributes = tuple(
+        each.model_copy(update={"drop_below": 0.2}) if each.name == "glasses" else each for each in settings.attributes
+    )
+    settings = ending(settings.model_copy(update={"attributes": attributes}), "float16")
+    release_run(folder, settings, table, report=lambda line: None)
+    manifest = open_release(folder / "export").manifest
+    assert manifest.face_check == next(each for each in attributes if each.name == "glasses")
+    assert {each.name for each in manifest.reported} == {each.name for each in attributes} - {"glasses"}
+    assert not any(value.name.startswith("glasses") for record in manifest.metrics for value in record.values)
+
+
 def test_the_figures_are_of_the_calibrated_release(make_run: Run) -> None:
     folder, settings, table = make_run
     release_run(folder, ending(settings, "float16"), table, report=lambda line: None)

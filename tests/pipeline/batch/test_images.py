@@ -98,7 +98,7 @@ def test_a_thousand_pictures_are_a_thousand_results_and_a_killed_run_ends_as_a_c
     assert code == 1
     assert "1,000 pictures, " in out
     assert "143 failed" in out
-    assert "no picture has such a name: 1 file\n" in err
+    assert "skipped, not named like a picture: 1 file\n" in err
     assert err.count("error: ") == FEW + 1  # the others are in the outputs
     assert sorted(path.name for path in clean.iterdir()) == ["a.csv", "a.jsonl", "a.parquet"]
 
@@ -127,8 +127,8 @@ def test_a_thousand_pictures_are_a_thousand_results_and_a_killed_run_ends_as_a_c
     journal.write_bytes(b"".join(before[:-1]) + before[-1][:-30])
     code, out, err = run(thousand, *outputs(broken), "--resume")
     assert code == 1
-    assert f"done already: {len(before) - 2:,} of 1,000 pictures" in err
-    assert "1 torn line cut at its end" in err
+    assert f"already done: {len(before) - 2:,} of 1,000 pictures" in err
+    assert "1 torn line removed from its end" in err
     assert "1,000 pictures, " in out
     assert sorted(path.name for path in broken.iterdir()) == ["a.csv", "a.jsonl", "a.parquet"]
     for name in ("a.jsonl", "a.csv"):
@@ -181,7 +181,7 @@ def test_a_journal_is_not_lost_and_not_mixed_with_other_settings(
     content = half.read_bytes()
     code, _, err = run(few, "--csv", "a.csv", "--conf", 0.4)
     assert code == 2
-    assert "--resume goes on with it, --restart begins anew" in err
+    assert "--resume continues it, --restart starts over" in err
     for wrong, said in (
         (["--conf", 0.3], "confidence was 0.4 and is now 0.3"),
         (["--conf", 0.4, "--save", "out"], "--save was not given and is now out"),
@@ -195,18 +195,18 @@ def test_a_journal_is_not_lost_and_not_mixed_with_other_settings(
         few, "--csv", "a.csv", "--conf", 0.4, "--resume", "--json", "b.jsonl"
     )  # made at the end: may be new
     assert code == 1
-    assert "done already: 20 of 40 pictures" in err
+    assert "already done: 20 of 40 pictures" in err
     assert not half.exists()
     assert len(lines(tmp_path / "b.jsonl")) == 40
     code, _, err = run(few, "--csv", "a.csv", "--conf", 0.4, "--resume")
     assert code == 0
-    assert "finished already" in err
+    assert "already finished" in err
 
 
 def test_a_journal_of_another_facepipe_is_not_gone_on_with(few: Path, half: Path, run: Callable) -> None:
     header, *others = lines(half)
     told = json.loads(header)
-    assert told["settings"]["classifiers"]["face"].keys() == {"version", "sha256", "crop_sha256"}
+    assert told["settings"]["classifiers"]["face"].keys() == {"version", "sha256", "crop_sha256", "face_check"}
     told["settings"]["facepipe"] = "0.3.0"
     half.write_bytes(b"".join([json.dumps(told).encode() + b"\n", *others]))
     code, _, err = run(few, "--csv", "a.csv", "--conf", 0.4, "--resume")
@@ -217,7 +217,7 @@ def test_a_journal_of_another_facepipe_is_not_gone_on_with(few: Path, half: Path
 def test_restart_begins_anew(few: Path, half: Path, run: Callable, tmp_path: Path) -> None:
     code, out, err = run(few, "--csv", "a.csv", "--restart")
     assert code == 1
-    assert "done already" not in err
+    assert "already done" not in err
     assert "40 pictures" in out
     assert not half.exists()
     for wrong in (["--restart", "--resume"], ["--retry-failed"]):
@@ -317,7 +317,7 @@ def test_a_full_disk_keeps_the_journal(thousand: Path, tmp_path: Path, tiny_weig
     main_journal = journal.read_bytes()
     code, _, err = run(thousand / "0", "--csv", target, "--resume")
     assert code == 1
-    assert f"done already: {kept} of 100 pictures" in err
+    assert f"already done: {kept} of 100 pictures" in err
     size, rows = target.stat().st_size, target.read_bytes()
     target.unlink()
     journal.write_bytes(main_journal)
@@ -351,7 +351,7 @@ def test_an_output_that_cannot_be_written_at_the_end_keeps_the_journal(
     monkeypatch.setattr(csv_file, "write_csv", ordinary)
     code, out, err = run(few, "--csv", "a.csv", "--resume")
     assert code == 1
-    assert "done already: 40 of 40 pictures" in err
+    assert "already done: 40 of 40 pictures" in err
     assert "pictures/s" not in out
 
 

@@ -119,7 +119,7 @@ def test_a_bad_video_is_a_row_and_the_others_are_done(
     screen = detect(outputs, tmp_path / "bad.mp4", cut, clip(frames=2), options=VideoOptions(every=10))
     found = rows(tmp_path / "o.csv")
     errors = {Path(row["source"]).name: row["error"] for row in found if row["error"]}
-    assert "is no video" in errors["bad.mp4"]
+    assert "is not a readable video" in errors["bad.mp4"]
     assert "cut short" in errors["cut.mp4"]
     assert screen.failed == len(errors) == 2
     frames = {
@@ -164,7 +164,7 @@ def test_an_interrupted_run_goes_on_with_the_video_that_was_not_done(
 @pytest.mark.parametrize("option", ["coco", "crops", "features"])
 def test_outputs_of_pictures_are_refused(detect: Detect, clip: Clip, tmp_path: Path, option: str) -> None:
     chosen: dict[str, Any] = {option: tmp_path / "o.npz"}
-    with pytest.raises(FacepipeError, match=f"--{option}: of pictures only"):
+    with pytest.raises(FacepipeError, match=f"--{option}: for pictures only"):
         module.check_outputs(Outputs(**chosen), None)
 
 

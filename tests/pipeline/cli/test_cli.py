@@ -103,7 +103,7 @@ def test_set_up_errors_exit_with_2(run: Callable, picture: Path, tmp_path: Path)
         (["--detector", "77.0.0"], "no detector 77.0.0"),
         (["--classifier", str(tmp_path)], "no such manifest"),
         (["--device", "abacus"], "unknown device"),
-        (["--save", tmp_path / "file"], "cannot be made a folder"),
+        (["--save", tmp_path / "file"], "the folder cannot be created"),
         (["--json", tmp_path / "file" / "a.jsonl"], "cannot be written"),
         (["--csv", tmp_path], "is a folder"),
         (["--csv", "/dev/full"], "cannot be written"),

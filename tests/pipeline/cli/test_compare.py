@@ -156,4 +156,4 @@ def test_runs_of_the_detector(runs: Path, detector_release: Release, capsys: pyt
     (folder / "done").mkdir()
     (folder / "done" / "settings.json").write_text(json.dumps({"imgsz": 64}))
     assert compare("done") == 2
-    assert "name its folder: runs/classifier/done or runs/detector/done" in " ".join(capsys.readouterr().err.split())
+    assert "name a folder: runs/classifier/done or runs/detector/done" in " ".join(capsys.readouterr().err.split())

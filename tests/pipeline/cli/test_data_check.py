@@ -27,7 +27,7 @@ def darken(root: Path, name: str = "train/p0") -> Path:
 def test_a_clean_set_is_praised(run: Run, data: Path) -> None:
     code, out, err = run("data", "check", data, "--strict")
     assert (code, err) == (0, "")
-    assert "6 pictures checked, nothing wrong: every file is whole" in out
+    assert "6 pictures checked, no problems: every file is intact" in out
     for word in ("split", "source", "some", "0-8 px", ">96 px", "160 – 160 – 160"):
         assert word in out
 

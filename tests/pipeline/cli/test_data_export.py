@@ -55,8 +55,8 @@ def test_every_box_goes_along(results: Path, tool: str, capsys: pytest.CaptureFi
     ("content", "said"),
     [
         ("", "holds no results"),
-        ("{}\n", "line 1: is no result"),
-        ("\n{\n", "line 2: is no result"),
+        ("{}\n", "line 1: is not a result"),
+        ("\n{\n", "line 2: is not a result"),
         (None, "cannot be read"),
     ],
 )
@@ -77,7 +77,7 @@ def test_results_of_other_models_are_refused(results: Path, capsys: pytest.Captu
     other["models"]["detector"]["version"] = "1.0.0"
     results.write_text("\n".join([first, json.dumps(other), *rest]) + "\n")
     assert run("data", "export", results, "--as", "fiftyone", "--out", results.with_name("out.json")) == 2
-    assert "other models" in " ".join(capsys.readouterr().err.split())
+    assert "different models" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_place_that_cannot_be_written(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,7 +95,7 @@ def test_one_picture_is_saved_as_the_file_that_is_named(run: Run, tree: Path, tm
         assert read_frame(tmp_path / name).ndim == 3
     code, _, err = run("detect", tree, "--save", tmp_path / "one.jpg")
     assert code == 2
-    assert "names one file, and there are 2 sources" in err
+    assert "is one file, but there are 2 sources" in err
     code, _, err = run("detect", tree / "a" / "x.png", "--save", tree / "a" / "x.png")
     assert code == 2
     assert "would overwrite that input" in err
@@ -191,12 +191,12 @@ def test_a_long_name_is_saved_in_bytes_that_fit(run: Run, tree: Path, tmp_path: 
 
 def test_quiet_and_verbose(run: Run, tree: Path, tmp_path: Path) -> None:
     (tree / "notes.txt").write_text("no picture")
-    assert "passed over" in run("detect", tree)[2]
+    assert "skipped" in run("detect", tree)[2]
     for quiet in (("-q", "detect", tree), ("detect", tree, "--quiet"), ("--log-level", "warning", "detect", tree)):
         assert run(*quiet)[2] == ""
     assert "timing: " in run("detect", tree, "-v")[2]
     assert run("-q", "-v", "detect", tree)[0] == 2
-    assert "passed over" in run("detect", tree)[2]  # of one process: the next command says as much as ever
+    assert "skipped" in run("detect", tree)[2]  # of one process: the next command says as much as ever
 
 
 def test_a_window_wants_a_video(run: Run, tree: Path) -> None:

@@ -34,4 +34,4 @@ def test_options_of_the_other_engine(options: list[str], told: str) -> None:
 def test_the_local_engine_says_who_reads_buckets() -> None:
     code, output = invoke("s3://bucket/a.jpg")
     assert code == 1
-    assert "s3://bucket/a.jpg: lies in a bucket; --engine ray reads it" in output
+    assert "s3://bucket/a.jpg: is in a bucket; --engine ray reads it" in output

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.pipeline.cli import app, main
-from facepipe.weights.store import find
+from facepipe.weights.store import find, publish
 from typer.testing import CliRunner, Result
 
 PEERS = Path(__file__).parents[4] / "shared" / "data" / "peers"
@@ -87,6 +87,34 @@ def test_several_side_by_side(data: Path, tmp_path: Path) -> None:
     assert "A face that fills the frame" in first["protocol"]
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["99.0.0", "99.0.0-float32"]
     assert (tmp_path / "report" / "99.0.0" / "pr.png").is_file()
+
+
+def test_the_faces_as_a_classifier_checks_them(data: Path, tmp_path: Path) -> None:
+    plain = find("classifier")
+    attributes = tuple(
+        each.model_copy(update={"drop_below": 0.9999}) if each.name == "mask" else each
+        for each in plain.manifest.attributes
+    )
+    manifest = plain.manifest.model_copy(update={"attributes": attributes, "version": "99.1.0"})
+    publish(manifest, [plain.folder / file.name for file in manifest.files], tmp_path / "weights")
+    result = run(
+        *("--data", data, "--face-check", tmp_path / "weights" / "classifier" / "99.1.0"),
+        *("--json", tmp_path / "figures.json"),
+    )
+    assert result.exit_code == 0, result.output
+    first, second = json.loads((tmp_path / "figures.json").read_text())["detectors"]
+    assert (first["detector"], second["detector"]) == ("99.0.0", "99.0.0 with the face check")
+    assert "checked by 99.1.0" in second["protocol"]
+    assert "--detector 99.0.0 --split val --face-check " in second["command"]
+    alarms = [
+        next(value["value"] for value in each["values"] if value["name"].startswith("false face alarms"))
+        for each in (first, second)
+    ]
+    assert alarms[1] < alarms[0]
+    heads = [
+        [value for value in each["values"] if value["name"].startswith("false head alarms")] for each in (first, second)
+    ]
+    assert heads[0] == heads[1]
 
 
 @pytest.mark.skipif(not PEERS.is_dir(), reason="the peers' files are not here")

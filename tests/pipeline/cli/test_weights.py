@@ -138,7 +138,7 @@ def test_publish(run: Callable, make_run: Callable, tmp_path: Path) -> None:
     assert code == 0
     assert "float16 0.9010, int8 0.9000, loss 0.0010 (at most 0.01)" in out
     assert "detector 98.5.0 is published" in out
-    assert "detector 99.0.0 stays the one that is used where none is named" in out
+    assert "detector 99.0.0 is still used when no version is named" in out
     card = (tmp_path / "weights" / "detector" / "98.5.0" / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "Not for *doors*." in card
     assert "MODEL_CARD.md" in run("show", "detector", "98.5.0")[1]
@@ -150,10 +150,10 @@ def test_publish(run: Callable, make_run: Callable, tmp_path: Path) -> None:
     assert code == 0
     assert "Words." in run("show", "detector", "98.5.0")[1]
     code, out, _ = run("publish", str(folder), "--version", "100.0.0")
-    assert "detector 99.0.0 stays the one that is used where none is named" in out
+    assert "detector 99.0.0 is still used when no version is named" in out
     code, out, _ = run("publish", str(folder), "--version", "101.0.0", "--use")
     assert code == 0
-    assert "detector 101.0.0 is the one that is used where none is named" in out
+    assert "detector 101.0.0 is used when no version is named" in out
     worse = make_run(name="worse", int8=0.7)
     code, out, err = run("publish", str(worse), "--version", "102.0.0")
     assert code == 2
@@ -162,7 +162,7 @@ def test_publish(run: Callable, make_run: Callable, tmp_path: Path) -> None:
     assert err.count("\n") == 1
     code, out, _ = run("publish", str(worse), "--version", "102.0.0", "--force")
     assert code == 0
-    assert "detector 101.0.0 stays the one that is used where none is named" in out
+    assert "detector 101.0.0 is still used when no version is named" in out
     for arguments, message in (
         ((str(folder), "--version", "1.0.0", "--notes", "gone.md"), "gone.md: cannot be read"),
         ((str(tmp_path / "none"), "--version", "1.0.0"), "no such folder"),

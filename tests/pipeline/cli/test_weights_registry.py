@@ -58,14 +58,14 @@ def test_from_one_machine_to_another(run: Callable, tmp_path: Path, monkeypatch:
         code, out, _ = run("pull", "detector@98.0.0", *there)
         assert code == 0
         assert "detector 98.0.0 is installed" in out
-        assert "it is the one that is used where none is named" in out
+        assert "it is used when no version is named" in out
         code, out, _ = run("pull", "detector", *there)  # the newest
         assert "detector 99.0.0 is installed" in out
         code, out, _ = run("pull", "detector@98.0.0", "--use", *there)
-        assert "detector 98.0.0 is here already, and right" in out
-        assert "it is the one that is used" in out
+        assert "detector 98.0.0 is already installed and intact" in out
+        assert "it is used when no version" in out
         code, out, _ = run("pull", "detector@99.0.0", *there)
-        assert "detector 98.0.0 stays the one that is used where none is named" in out
+        assert "detector 98.0.0 is still used when no version is named" in out
         code, out, _ = run("pull", "classifier", "shirt", *there)
         assert "classifier shirt@0.1.0 is installed" in out
         assert run("list", *there)[1].count("yes") == 3
@@ -101,14 +101,14 @@ def test_no_control_sequence_of_a_source_reaches_the_terminal(run: Callable, tmp
         (("pull", "nose@1.0.0", "--from", "x"), "name a model"),
         (("pull", "detector@1.0.0", "2.0.0", "--from", "x"), "two versions"),
         (("pull", "detector", "hat@1.0.0", "--from", "x"), "names are for classifiers"),
-        (("push", "detector@98.0.0"), "say where to"),
+        (("push", "detector@98.0.0"), "name a target"),
         (("push", "detector@1.2.3", "--to", "x"), "no detector 1.2.3"),
         (("remove", "detector@99.0.0"), "--force"),
         (("remove", "detector"), "name the version"),
         (("gc", "--older-than", "soon"), "an age looks like"),
         (("diff", "detector@98.0.0"), "name two versions"),
         (("diff", "detector@98.0.0", "classifier@shirt@0.1.0"), "have different tasks"),
-        (("use", "detector"), "say which version"),
+        (("use", "detector"), "name a version"),
     ],
 )
 def test_wrong_usage_is_one_line(
@@ -156,7 +156,7 @@ def test_remove_and_gc(run: Callable, tmp_path: Path) -> None:
     assert run("remove", "detector@98.0.0")[1].startswith("detector 98.0.0 is removed")
     code, out, _ = run("remove", "detector@99.0.0", "--force")
     assert code == 0
-    assert "is used where none is named" in out
+    assert "is used when no version is named" in out
     (folder / ".pull-1.0.0-aa" / "parts").mkdir(parents=True)
     assert "nothing to remove that is older than 1d" in run("gc")[1]
     assert "would remove" in run("gc", "--dry-run", "--older-than", "0")[1]

@@ -39,7 +39,7 @@ def faces(tmp_path: Path) -> Path:
 def test_sound_faces_are_praised(run: Run, faces: Path) -> None:
     code, out, err = run("data", "check", faces, "--strict")
     assert (code, err) == (0, "")
-    assert "120 rows checked, nothing wrong: every label is sound" in out
+    assert "120 rows checked, no problems: every label is valid" in out
     for word in ("gender", "female", "train", "val", "rows by group", "30+"):
         assert word in out
 

@@ -56,7 +56,7 @@ def test_an_existing_folder_stays_as_it_is(faces: Path, tmp_path: Path) -> None:
 
 def test_without_a_picture_left_nothing_is_written(faces: Path, tmp_path: Path) -> None:
     table = read_faces(faces, read_schema())
-    with pytest.raises(DataError, match="no picture is left of 2"):
+    with pytest.raises(DataError, match="none of 2 pictures is left"):
         write_close_ups(table, [2, 3], DiscFinder(), tmp_path / "made", {})
     assert not (tmp_path / "made").exists()
     assert not list(tmp_path.glob(".made*"))

@@ -235,7 +235,7 @@ def test_what_is_to_be_looked_at() -> None:
     assert listed == [
         ("gone.jpg", "gone.jpg: no such file"),
         ("none.jpg", "nothing found"),
-        ("crowd.jpg", "3 boxes, as many as the detector gives: there may be more"),
+        ("crowd.jpg", "3 boxes, the detector's maximum: there may be more"),
         ("low.jpg", "low confidence"),
         ("alone.jpg", "a face without a head"),
         ("small.jpg", "tiny"),
@@ -302,10 +302,10 @@ def test_usage_and_set_up(run: Run, pictures: Path, tmp_path: Path, monkeypatch:
     monkeypatch.delenv("ROBOFLOW_API_KEY", raising=False)
     for arguments, message in (
         ([pictures, "--out", pictures], "exists already"),
-        ([tmp_path / "empty", "--out", out], "no picture below this folder"),
+        ([tmp_path / "empty", "--out", out], "no picture in this folder"),
         ([tmp_path / "text.jpg", "--out", out], "none of 1 pictures can be read"),
-        ([pictures, "--out", out, "--batch", "b"], "--batch goes with --upload"),
-        ([pictures, "--out", out, "--classifier", "1"], "--classifier goes with --attributes"),
+        ([pictures, "--out", out, "--batch", "b"], "--batch needs --upload"),
+        ([pictures, "--out", out, "--classifier", "1"], "--classifier needs --attributes"),
         ([pictures, "--out", out, "--detector", "1.2.3"], "no detector 1.2.3"),
         ([pictures, "--out", out, "--split", "2,3"], "shares of train, val"),
         ([pictures, "--out", out, "--as", "voc"], "voc"),
@@ -334,7 +334,7 @@ def test_each_picture_once(pictures: Path, tmp_path: Path) -> None:
     one = pictures / "a.png"
     assert gather([one, pictures, one]) == [one, *(path for path in gather([pictures]) if path != one)]
     assert len(gather([pictures])) == 6
-    with pytest.raises(DataError, match="no picture below"):
+    with pytest.raises(DataError, match="no picture in"):
         gather([tmp_path / "photos" / "more", _made(tmp_path / "none")])
 
 
@@ -419,7 +419,7 @@ def test_upload(run: Run, service: Service, pictures: Path, tmp_path: Path, kind
     service.known.add("a.png")
     code, printed, err = run("data", "prelabel", pictures, "--out", out, "--as", kind, "--upload", "ws/heads")
     assert (code, err) == (0, "")
-    assert "ws/heads: 5 pictures sent to the batch first pass, 1 were there already" in printed
+    assert "ws/heads: 5 pictures sent to the batch first pass, 1 were already there" in printed
     assert {picture["name"] for picture in service.pictures} == {
         "a.png", "a-2.png", "b.jpg", "c.webp", "größe d.png", "e.bmp"
     }  # fmt: skip
@@ -462,7 +462,7 @@ def test_a_picture_that_roboflow_refuses(run: Run, service: Service, pictures: P
     service.refused = None
     code, printed, _ = run("data", "upload", tmp_path / "out", "ws/heads", "--prediction")
     assert code == 0
-    assert "ws/heads: 6 pictures sent to the batch out, 0 were there already" in printed
+    assert "ws/heads: 6 pictures sent to the batch out, 0 were already there" in printed
     assert {annotation["prediction"] for annotation in service.annotations} == {"true"}
     assert run("data", "upload", tmp_path / "out" / "data.yaml", "ws/heads", "--batch", "final")[0] == 0
     assert service.pictures[-1]["batch"] == "final"

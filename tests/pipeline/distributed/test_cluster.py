@@ -36,7 +36,7 @@ def test_another_model_of_that_version_is_refused(
     publish_detector(tmp_path, seed=12)
     publish_classifier(tmp_path)
     monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path))
-    with pytest.raises(WeightsError, match=r"detector 99\.0\.0: is another model there"):
+    with pytest.raises(WeightsError, match=r"detector 99\.0\.0: is a different model there"):
         chosen.open("cpu", 1, None, None, False)
 
 
@@ -71,7 +71,7 @@ def test_workers_that_do_not_fit() -> None:
     with pytest.raises(DeviceError, match=r"3 workers of 1 CPU do not fit this machine \(2 CPUs, 0 GPUs\)"):
         fit(Resources(CPU=2), "cpu", 3, None, True)  # type: ignore[arg-type]
     assert fit(Resources(CPU=2), "cpu", 3, None, False) == Workers(3, 1, 0)  # type: ignore[arg-type]
-    with pytest.raises(DeviceError, match="Ray knows of no GPU"):
+    with pytest.raises(DeviceError, match="Ray has no GPU"):
         fit(Resources(CPU=2), "cuda", None, None, True)  # type: ignore[arg-type]
 
 

@@ -101,7 +101,7 @@ def _there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def job(*sources: str, out: str | Path, **options: Any) -> RayJob:
     decisive = {"device": "cpu", "precision": "auto", "confidence": None, "imgsz": None, "tiles": False}
-    decisive["reduced_decode"] = False
+    decisive |= {"reduced_decode": False, "face_check": True}
     decisive |= {name: options.pop(name) for name in tuple(options) if name in decisive}
     return RayJob(SourceOptions(sources), ModelOptions(None, None, decisive), str(out), **options)
 
@@ -153,7 +153,7 @@ def test_the_rows_are_those_of_the_local_engine(clean: Path, local: Any) -> None
 def test_a_finished_run_is_left_alone(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {part: part.stat().st_mtime_ns for part in clean.iterdir()}
     assert run_ray_job(job("photos", out=clean)) is True  # as some pictures of it failed
-    assert "finished already; --restart begins anew" in capsys.readouterr().err
+    assert "already finished; --restart starts over" in capsys.readouterr().err
     assert {part: part.stat().st_mtime_ns for part in clean.iterdir()} == before
 
 
@@ -193,14 +193,14 @@ def test_a_run_that_was_ended_goes_on(
     _, told = process.communicate(timeout=60)
     if how is signal.SIGINT:
         assert process.returncode == 130, told
-        assert "the same command goes on" in told
+        assert "run the same command to continue" in told
         assert "Traceback" not in told
     there = {part: part.stat().st_mtime_ns for part in out.glob("part-*.parquet")}
     assert 0 < len(there) < PICTURES
     assert not (out / "_SUCCESS").exists()
 
     assert run_ray_job(job("photos", out=out)) is True
-    assert "done already: " in capsys.readouterr().err
+    assert "already done: " in capsys.readouterr().err
     assert {part: part.stat().st_mtime_ns for part in there} == there
     assert rows(out).to_pylist() == local.to_pylist()
     assert (out / "_SUCCESS").exists()
@@ -248,6 +248,7 @@ def task(session: Any, tmp_path: Path) -> Task:
         imgsz=None,
         tiles=False,
         reduced_decode=False,
+        face_check=True,
         allow_url=False,
         out=str(tmp_path / "results.parquet"),
         base=None,
@@ -276,7 +277,7 @@ def test_a_store_that_gives_nothing_ends_the_run(task: Task, monkeypatch: pytest
     assert done_of(task, *few).counts.failed == 7
     shut = done_of(task, *few, "s3://b/7.jpg")
     assert shut.trouble is not None
-    assert "s3://b/0.jpg and the 7 after it: the store gives none of them (Token expired)" in shut.trouble
+    assert "s3://b/0.jpg and the 7 after it: the store returns none of them (Token expired)" in shut.trouble
     assert len(list((tmp_path / "results.parquet").iterdir())) == 1
 
 
@@ -299,7 +300,7 @@ def test_workers_that_are_not_like_the_driver(
     assert "was started with 0.0.1; install the same version on every machine" in other.trouble
     away = done_of(replace(task, base=str(tmp_path / "gone")), "photos/0/ü00.jpg")
     assert away.trouble is not None
-    assert "cannot be entered where a worker runs" in away.trouble
+    assert "cannot be opened where a worker runs" in away.trouble
 
 
 def test_what_troubles_a_worker_ends_the_run_in_its_words(
@@ -312,6 +313,6 @@ def test_what_troubles_a_worker_ends_the_run_in_its_words(
     publish_detector(tmp_path, seed=12)
     publish_classifier(tmp_path)
     monkeypatch.setenv("FACEPIPE_WEIGHTS", str(tmp_path))
-    with pytest.raises(FacepipeError, match=r"^detector 99\.0\.0: is another model there"):
+    with pytest.raises(FacepipeError, match=r"^detector 99\.0\.0: is a different model there"):
         run_ray_job(job("photos", out=tmp_path / "results.parquet"))
     assert not list((tmp_path / "results.parquet").glob("part-*"))

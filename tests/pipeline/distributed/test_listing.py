@@ -31,10 +31,10 @@ def test_a_listed_path_gets_an_address_that_leads_back(path: str) -> None:
 
 
 def test_no_address_with_a_password_or_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(WeightsError, match="holds a password") as caught:
+    with pytest.raises(WeightsError, match="contains a password") as caught:
         Stores().open("sftp://ann:secret@host/a.jpg")
     assert "secret" not in str(caught.value)
-    with pytest.raises(WeightsError, match="memory:// lies in one process"):
+    with pytest.raises(WeightsError, match="memory:// belongs to one process"):
         Stores().open("memory://a.jpg")
     monkeypatch.setenv("FACEPIPE_OFFLINE", "1")
     with pytest.raises(RemoteError, match="FACEPIPE_OFFLINE"):
@@ -90,7 +90,7 @@ def test_nothing_found_and_videos(tree: Path) -> None:
     with pytest.raises(ImageError, match=r"no picture found \(1 other files there\)"):
         list_pictures([f"file://{tree}/*.mp4"])
     for video in (f"file://{tree}/clip.mp4", str(tree / "clip.mp4")):
-        with pytest.raises(FacepipeError, match=r"clip\.mp4: is a video; --engine local"):
+        with pytest.raises(FacepipeError, match=r"clip\.mp4: is a video; --engine ray"):
             list_pictures([video])
 
 

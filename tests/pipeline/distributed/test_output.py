@@ -62,7 +62,7 @@ def test_a_store_that_renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "results.parquet").write_bytes(b"")
-    with pytest.raises(FacepipeError, match="is a file; --out makes a folder"):
+    with pytest.raises(FacepipeError, match="is a file; --out creates a folder"):
         ResultsFolder(str(tmp_path / "results.parquet")).names()
     with pytest.raises(FacepipeError, match=r"ends in \.parquet"):
         ResultsFolder("s3://bucket/results")
@@ -74,7 +74,7 @@ def test_a_run_is_taken_up_with_the_same_settings_only(tmp_path: Path) -> None:
     assert begin_or_resume(folder, {**SETTINGS, "--tiles": True}, 7, 25, False) == 7  # nothing was done yet
     folder.write(PART, b"")
     assert begin_or_resume(folder, {**SETTINGS, "--tiles": True}, None, 99, False) == 7
-    with pytest.raises(FacepipeError, match=r"begun with --block 7; .*--restart"):
+    with pytest.raises(FacepipeError, match=r"started with --block 7; .*--restart"):
         begin_or_resume(folder, {**SETTINGS, "--tiles": True}, 8, 25, False)
     with pytest.raises(
         FacepipeError, match=r"--confidence was not given and is now 0\.5; --tiles was on and is now off\..*--restart"
@@ -91,7 +91,7 @@ def test_a_record_of_another_making(tmp_path: Path, content: bytes) -> None:
     folder = ResultsFolder(str(tmp_path / "results.parquet"))
     folder.write(RECORD, content)
     folder.write(PART, b"")
-    with pytest.raises(FacepipeError, match=r"_facepipe\.json: is none that this version"):
+    with pytest.raises(FacepipeError, match=r"_facepipe\.json: cannot be read by this version"):
         begin_or_resume(folder, SETTINGS, None, 25, False)
 
 

@@ -152,5 +152,5 @@ def test_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_opencv_without_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:       NONE")
-    with pytest.raises(FacepipeError, match=r"this OpenCV has no windows .*; do this"):
+    with pytest.raises(FacepipeError, match=r"this OpenCV cannot open windows .*; do this"):
         check_display("do this")

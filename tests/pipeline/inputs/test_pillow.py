@@ -111,7 +111,7 @@ def test_an_avif_whose_metadata_lie_behind_the_picture(kind: bytes) -> None:
 def test_tiffs_of_32_bits_are_said_to_be_of_a_kind_that_is_not_read(kind: type, tmp_path: Path) -> None:
     path = tmp_path / "deep.tif"
     assert cv2.imwrite(str(path), np.ones((8, 8), kind))
-    with pytest.raises(ImageError, match=r"deep\.tif: a TIFF of (32|64) bits a sample, which is not read"):
+    with pytest.raises(ImageError, match=r"deep\.tif: a TIFF with (32|64) bits per sample, which is not supported"):
         read_frame(path)
 
 

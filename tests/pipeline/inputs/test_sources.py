@@ -190,7 +190,7 @@ def test_what_is_no_list_is_said(tmp_path: Path, encode: Callable[..., bytes]) -
     (tmp_path / "blank").write_bytes(b"\n \r\n")
     (tmp_path / "photo").write_bytes(encode(".png", np.zeros((4, 4, 3), np.uint8)))
     for name, message in (
-        ("blank", "names nothing"),
+        ("blank", "the list is empty"),
         ("photo", "is a picture"),
         ("gone", "No such file"),
         (".", "list"),

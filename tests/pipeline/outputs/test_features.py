@@ -231,7 +231,7 @@ def test_features_of_a_run_that_was_interrupted(run: Callable, suffix: str, monk
     journal.write_bytes(b"".join(lines[:2]) + lines[2][:-20])
     code, out, err = run(*options, "--features", f"f.{suffix}", "--resume")
     assert code == 0
-    assert "done already: 1 of 2 pictures" in err
+    assert "already done: 1 of 2 pictures" in err
     assert "1.png" in out
     assert "0.png" not in out
     assert not journal.exists()

@@ -96,7 +96,7 @@ def test_any_torn_end_is_cut_and_what_stands_before_it_stays(
     if not whole.count(b"\n"):
         # Not even a header: a whole line that is none is refused, a torn one begun anew.
         if b"\n" in whole + noise:
-            with pytest.raises(FacepipeError, match="no journal"):
+            with pytest.raises(FacepipeError, match="not a journal"):
                 Journal.resume(path, SETTINGS)
             return
         journal = Journal.resume(path, SETTINGS)
@@ -149,10 +149,10 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
 def test_what_is_no_journal_is_left_alone(content: str, tmp_path: Path) -> None:
     path = tmp_path / "j"
     path.write_text(content)
-    with pytest.raises(FacepipeError, match="no journal"):
+    with pytest.raises(FacepipeError, match="not a journal"):
         Journal.resume(path, SETTINGS)
     assert path.read_text() == content
-    with pytest.raises(FacepipeError, match="--restart begins anew"):
+    with pytest.raises(FacepipeError, match="--restart starts over"):
         Journal.begin(path, SETTINGS)
     assert path.read_text() == content
 
@@ -168,7 +168,7 @@ def test_one_that_is_open_is_not_taken(tmp_path: Path) -> None:
         with pytest.raises(FacepipeError, match="another facepipe is writing it"):
             attempt()
     journal.close()
-    with pytest.raises(FacepipeError, match="--resume goes on"):
+    with pytest.raises(FacepipeError, match="--resume continues it"):
         refuse(tmp_path / "j")
     discard(tmp_path / "j")
     assert list(tmp_path.iterdir()) == []

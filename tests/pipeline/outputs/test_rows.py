@@ -18,7 +18,7 @@ MODELS = Models(
         version="1.0.0", sha256="ab" * 32, device="cpu", confidence=0.25, iou=0.5, imgsz=640, tiles=None
     ),
     classifiers={
-        "face": ClassifierUsed(version="1.1.0", sha256="cd" * 32, device="cpu", crop_sha256="12" * 32),
+        "face": ClassifierUsed(version="1.1.0", sha256="cd" * 32, device="cpu", crop_sha256="12" * 32, face_check=0.05),
         "shirt": ClassifierUsed(version="0.1.0", sha256="ef" * 32, device="cpu", crop_sha256="34" * 32),
     },
     facepipe="0.4.0",
@@ -26,8 +26,8 @@ MODELS = Models(
 MADE_BY = [
     *("version_detector", "sha256_detector", "device_detector", "confidence_detector", "iou_detector"),
     *("imgsz_detector", "tiles_detector", "reduced_to_detector"),
-    *("version_face", "sha256_face", "device_face", "crop_sha256_face"),
-    *("version_shirt", "sha256_shirt", "device_shirt", "crop_sha256_shirt"),
+    *("version_face", "sha256_face", "device_face", "crop_sha256_face", "face_check_face"),
+    *("version_shirt", "sha256_shirt", "device_shirt", "crop_sha256_shirt", "face_check_shirt"),
     *("facepipe", "source_sha256", "warning"),
 ]
 AGE = NumericAttribute(name="age", unit="years", low=0.0, high=100.0, bins=101)
@@ -96,7 +96,8 @@ def test_columns_and_cells() -> None:
     assert (first["eyes_left_eye_x"], first["eyes_nose_y"], first["shirt"]) == (10.12, 13.99, None)
     assert [first[name] for name in MADE_BY] == [
         *("1.0.0", "ab" * 32, "cpu", 0.25, 0.5, 640, None, None),
-        *("1.1.0", "cd" * 32, "cpu", "12" * 32, "0.1.0", "ef" * 32, "cpu", "34" * 32),
+        *("1.1.0", "cd" * 32, "cpu", "12" * 32, 0.05),
+        *("0.1.0", "ef" * 32, "cpu", "34" * 32, None),
         *("0.4.0", "56" * 32, None),
     ]
     assert (rows[1]["gender"], rows[1]["gender_probability"], rows[1]["head"]) == (None, 0.712346, None)
@@ -115,7 +116,13 @@ def test_names_that_clash_are_told_apart() -> None:
         *("head_2", "head_probability", "head_probability_2", "head_no"),
         *("age", "age_low", "age_high", "age_low_2", "age_low_probability", "age_low_no", "age_low_yes"),
         *(name for name in MADE_BY if name.endswith("_detector")),
-        *("version_detector_2", "sha256_detector_2", "device_detector_2", "crop_sha256_detector"),
+        *(
+            "version_detector_2",
+            "sha256_detector_2",
+            "device_detector_2",
+            "crop_sha256_detector",
+            "face_check_detector",
+        ),
         *("facepipe", "source_sha256", "warning"),
     ]
 

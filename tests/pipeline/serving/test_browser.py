@@ -619,7 +619,7 @@ def test_a_server_with_a_key(chromium: Browser, shipped: Served) -> None:
         chromium.until(lambda: "no spaces" in chromium.texts("#alert")[0], "word of it")
         chromium.one("#key").clear()
         chromium.one("#key").send_keys("0123456789abcdeX" + Keys.ENTER)
-        chromium.until(lambda: chromium.texts("#alert") == ["The API key is none of this server's."], "word of it")
+        chromium.until(lambda: chromium.texts("#alert") == ["The API key is not one of this server's."], "word of it")
         chromium.one("#key").send_keys(KEY + Keys.ENTER)
         chromium.until(lambda: len(chromium.texts("#table tbody tr")) == 1, "the face")
         assert chromium.texts("#alert") == [""]

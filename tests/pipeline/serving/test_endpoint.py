@@ -82,7 +82,7 @@ def test_no_confidence_lies_below_the_servers_own(
 ) -> None:
     answer = client().post(f"/v1/detect?conf={conf}", files={"file": pictures[0]})
     assert answer.status_code == status
-    assert status == 200 or answer.json()["detail"] == "conf: this server answers from 0.5 on, its own least confidence"
+    assert status == 200 or answer.json()["detail"] == "conf: must be at least 0.5, this server's own minimum"
 
 
 def test_one_bad_picture_fails_alone(client: Callable[..., TestClient], pictures: list[bytes], releases: Any) -> None:

@@ -116,12 +116,12 @@ def test_the_command_cannot_listen(
     with pytest.raises(SystemExit) as ended:
         main(["serve", "--port", str(port)])
     assert ended.value.code == 2
-    assert f"cannot listen at 127.0.0.1 port {port}" in capsys.readouterr().err
+    assert f"cannot listen on 127.0.0.1 port {port}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(None, "cannot be read"), (b"\xff", "not UTF-8"), (b"\n \n", "holds no key"), (b"short\n", "16 characters")],
+    [(None, "cannot be read"), (b"\xff", "not UTF-8"), (b"\n \n", "contains no key"), (b"short\n", "16 or more")],
 )
 def test_a_file_of_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, told: str) -> None:
     file = tmp_path / "keys"

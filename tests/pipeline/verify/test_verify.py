@@ -299,7 +299,7 @@ def test_a_crop_recipe_that_was_changed(
     monkeypatch.setenv("FACEPIPE_WEIGHTS", str(copied))
     code, report = told(run, "r.jsonl")
     assert (code, report["recipe_differs"]) == (1, True)
-    assert any("another crop recipe" in note and crop.sha256[:12] in note for note in report["notes"])
+    assert any("different crop recipe" in note and crop.sha256[:12] in note for note in report["notes"])
     assert report["counts"]["different"] == COUNT
 
 
@@ -337,7 +337,7 @@ def test_what_cannot_be_made_again_is_passed_over(run: Run, detected: Path) -> N
         "of a picture in a bucket": 1,
     }
     assert report["pictures"] == COUNT + 1 - 5
-    assert "passed over: 2 results of a frame of a video" in run("verify", "r.jsonl")[1]
+    assert "skipped: 2 results of a frame of a video" in run("verify", "r.jsonl")[1]
     lines = (detected / "r.jsonl").read_bytes().splitlines(keepends=True)
     (detected / "only.jsonl").write_bytes(b"".join(lines[:3]))
     code, _, err = run("verify", "only.jsonl")
@@ -353,15 +353,15 @@ def test_files_that_are_no_results(run: Run, detected: Path) -> None:
         "none.jsonl": (b"", "holds no results"),
         "none.csv": (b"", "holds no results"),
         "header.csv": (table.splitlines(keepends=True)[0], "holds no results"),
-        "torn.jsonl": (b"".join(good)[:-40], f"torn.jsonl, line {COUNT + 1}: is no JSON"),
-        "middle.jsonl": (b"".join([*good[:2], b'{"a": 1}\n', *good[2:]]), "line 3: is no result of facepipe detect"),
-        "wrong.jsonl": (good[0].replace(b'"faces":[{', b'"faces":[{"x":1,', 1), "line 1: is no result that this"),
-        "other.csv": (b"name,age\na,1\n", "is no table of facepipe detect"),
+        "torn.jsonl": (b"".join(good)[:-40], f"torn.jsonl, line {COUNT + 1}: is not valid JSON"),
+        "middle.jsonl": (b"".join([*good[:2], b'{"a": 1}\n', *good[2:]]), "line 3: is not a result of facepipe detect"),
+        "wrong.jsonl": (good[0].replace(b'"faces":[{', b'"faces":[{"x":1,', 1), "line 1: is not a result that this"),
+        "other.csv": (b"name,age\na,1\n", "is not a table of facepipe detect"),
         "cells.csv": (table + b"a,b\r\n", "has 2 cells"),
-        "utf.csv": (table + b"\xff\xfe", "no CSV in UTF-8"),
+        "utf.csv": (table + b"\xff\xfe", "not a CSV file in UTF-8"),
         "number.csv": (table.replace(b"160,120", b"wide,120", 1), "width is 'wide'"),
         "old.csv": (b"source,error,width,height,face,version_detector,version_face\r\n", "an older facepipe"),
-        "bad.parquet": (b"PAR1", "is no whole Parquet file"),
+        "bad.parquet": (b"PAR1", "is not a complete Parquet file"),
     }
     pytest.importorskip("pyarrow")
     for name, (content, said) in files.items():

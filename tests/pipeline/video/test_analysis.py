@@ -150,7 +150,7 @@ def test_a_damaged_video_gives_its_frames_and_then_an_error(pipeline: Pipeline, 
 def test_what_is_no_video_is_an_error(pipeline: Pipeline, tmp_path: Path) -> None:
     pytest.importorskip("av")
     (tmp_path / "no.mp4").write_text("no")
-    with pytest.raises(VideoError, match=r"no\.mp4: is no video"):
+    with pytest.raises(VideoError, match=r"no\.mp4: is not a readable video"):
         next(stream_video(pipeline, str(tmp_path / "no.mp4")))
 
 

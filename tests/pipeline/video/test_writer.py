@@ -31,7 +31,7 @@ def write(
 
 def test_each_frame_keeps_its_time(tmp_path: Path) -> None:
     times = [0.0, 0.02, 0.06, 0.21, 0.23, 1.001]
-    told = write(tmp_path / "a.mp4", times).told
+    told = write(tmp_path / "a.mp4", times).summary
     with VideoReader(str(tmp_path / "a.mp4")) as video:
         frames = list(video)
     assert [frame.time for frame in frames] == pytest.approx(times, abs=2e-5)
@@ -43,7 +43,7 @@ def test_each_frame_keeps_its_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
 def test_odd_sizes_and_the_codecs_that_are_there(tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video_writer, "_can_write", lambda name: name == codec)
-    told = write(tmp_path / "a.mp4", [0.0, 0.04], (121, 161)).told
+    told = write(tmp_path / "a.mp4", [0.0, 0.04], (121, 161)).summary
     with VideoReader(str(tmp_path / "a.mp4")) as video:
         assert next(iter(video)).image.shape == (122, 162, 3)
     assert ("H.264," in told) == (codec == "libx264")
@@ -56,7 +56,7 @@ def test_sound_is_kept(clip: Clip, tmp_path: Path, codec: str, name: str, kept: 
     found = streams(tmp_path / "out.mp4")
     assert found["audio"][0] == "aac"
     assert found["audio"][1] == pytest.approx(1.0, abs=0.1)
-    assert kept in writer.told
+    assert kept in writer.summary
     with av.open(str(tmp_path / "out.mp4")) as file:
         heard = np.concatenate([frame.to_ndarray().ravel() for frame in file.decode(audio=0)])
     assert np.abs(heard).max() > 0.1
@@ -69,7 +69,7 @@ def test_sound_ends_with_the_picture(clip: Clip, tmp_path: Path) -> None:
 
 
 def test_a_video_without_sound_says_so(clip: Clip, tmp_path: Path) -> None:
-    assert "the video has no sound" in write(tmp_path / "out.mp4", [0.0], sound=clip(frames=3)).told
+    assert "the video has no sound" in write(tmp_path / "out.mp4", [0.0], sound=clip(frames=3)).summary
 
 
 def test_nothing_is_left_half_written(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_nothing_is_left_half_written(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    with pytest.raises(FacepipeError, match="no frame to write"), VideoWriter(target):
+    with pytest.raises(FacepipeError, match="there is no frame"), VideoWriter(target):
         pass
     assert target.read_text() == "before"
     assert list(tmp_path.iterdir()) == [target]

@@ -1,0 +1,44 @@
+"""The table of what a face check gains and costs, with random weights on a tiny data set."""
+
+import cv2
+import face_check_table
+import numpy as np
+import pytest
+from facepipe.core.errors import FacepipeError
+from facepipe.weights.store import find, publish
+
+
+@pytest.fixture
+def data(tmp_path):
+    random = np.random.default_rng(2)
+    for split in ("train", "val"):
+        for kind in ("images", "labels"):
+            (tmp_path / kind / split).mkdir(parents=True)
+        for number in range(3):
+            frame = cv2.resize(random.integers(0, 256, (8, 8, 3), dtype=np.uint8), (96, 64))
+            cv2.imwrite(str(tmp_path / "images" / split / f"{number}.png"), frame)
+            label = "0 0.5 0.5 0.4 0.6\n1 0.5 0.5 0.5 0.7\n" if number else ""
+            (tmp_path / "labels" / split / f"{number}.txt").write_text(label)
+    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: {0: face, 1: head}\n")
+    return tmp_path / "data.yaml"
+
+
+def test_false_faces_fall_as_the_threshold_rises(data, tmp_path, tiny_weights, capsys):
+    plain = find("classifier")
+    attributes = tuple(
+        each.model_copy(update={"drop_below": 0.5}) if each.name == "mask" else each
+        for each in plain.manifest.attributes
+    )
+    manifest = plain.manifest.model_copy(update={"attributes": attributes, "version": "99.1.0"})
+    publish(manifest, [plain.folder / file.name for file in manifest.files], tmp_path / "weights")
+    face_check_table.main(data, str(tmp_path / "weights" / "classifier" / "99.1.0"))
+    rows = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert len(rows) == len(face_check_table.DROPS) * len(face_check_table.CONFIDENCES)
+    alarms = [float(row[-1]) for row in rows if float(row[1]) == 0.25]
+    assert alarms == sorted(alarms, reverse=True)
+    assert alarms[0] > alarms[-1]
+
+
+def test_a_classifier_without_a_check_is_refused(data, tiny_weights):
+    with pytest.raises(FacepipeError, match="has no face check"):
+        face_check_table.main(data, "99.0.0")
