@@ -142,7 +142,8 @@ def draw_mask(picture: np.ndarray, points: np.ndarray, top: float, chance: rando
         thick = max(1, round(frame.height * FINE * chance.uniform(0.015, 0.04)))
         for side, outer in ((frame.left, -0.25), (frame.right, 0.25)):
             ends = [frame.at(side * 0.97, top + 0.25), frame.at(side + outer, chance.uniform(0.0, 0.3))]
-            cv2.line(cover, *(tuple(int(v) for v in np.round(end * FINE)) for end in ends), 255, thick)
+            start, end = ([int(value) for value in np.round(place * FINE)] for place in ends)
+            cv2.line(cover, start, end, 255, thick)
     share = cv2.resize(cover, picture.shape[1::-1], interpolation=cv2.INTER_AREA).astype(np.float32)[..., None] / 255
     sheet = cloth(picture, frame, chance)
     return np.asarray(np.round(picture * (1 - share) + sheet * share), np.uint8)

@@ -72,10 +72,13 @@ class CheckedDetector:
             raise WeightsError(f"{classifier.release.folder}: this classifier has no face check")
         self.detector, self.classifier = detector, classifier
         self._least = classifier.face_check.drop_below
-        self.classes, self.iou, self.imgsz, self.tiles = detector.classes, detector.iou, detector.imgsz, detector.tiles
+        self.classes: tuple[str, ...] = detector.classes
+        self.iou: float = detector.iou
+        self.imgsz: int = detector.imgsz
+        self.tiles: int | None = detector.tiles
         self.release: Release = detector.release
-        self.name = f"{detector.release.version}, checked by classifier {classifier.release.label}"
-        self.input_text = f"{detector.input_text}, faces from {CHECKED:g} on checked by {classifier.release.label}"
+        self.name: str = f"{detector.release.version}, checked by classifier {classifier.release.label}"
+        self.input_text: str = f"{detector.input_text}, faces from {CHECKED:g} on checked by {classifier.release.label}"
 
     @property
     def confidence(self) -> float:

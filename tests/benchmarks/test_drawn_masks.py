@@ -2,6 +2,8 @@
 
 import csv
 import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import drawn_masks
@@ -13,7 +15,7 @@ FACE = np.array([[80, 90], [140, 90], [110, 125], [88, 155], [132, 155]], float)
 
 
 @pytest.mark.parametrize("turn", [0, 35, 180])
-def test_a_worn_mask_hides_nose_and_mouth_and_leaves_the_eyes(turn):
+def test_a_worn_mask_hides_nose_and_mouth_and_leaves_the_eyes(turn: int) -> None:
     matrix = cv2.getRotationMatrix2D((110, 120), turn, 1.0)
     points = FACE @ matrix[:, :2].T + matrix[:, 2]
     plain = np.full((240, 220, 3), 128, np.uint8)
@@ -26,12 +28,12 @@ def test_a_worn_mask_hides_nose_and_mouth_and_leaves_the_eyes(turn):
         assert (drawn != plain).any(axis=2).mean() > 0.1
 
 
-def test_a_mask_under_the_nose_leaves_the_nose():
+def test_a_mask_under_the_nose_leaves_the_nose() -> None:
     edge = drawn_masks.outline(drawn_masks.Frame(FACE), drawn_masks.UNDER_NOSE[1], random.Random(0)).astype(np.float32)
     assert cv2.pointPolygonTest(edge, (110.0, 125.0), False) < 0 < cv2.pointPolygonTest(edge, (110.0, 155.0), False)
 
 
-def table(folder, rows):
+def table(folder: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     columns = ["file", "source", "split", "group", "smile", "mask", "gender"]
     columns += [f"{name}_{axis}" for name in drawn_masks.POINTS for axis in "xy"]
     with open(folder / "crops.csv", "w", newline="", encoding="utf-8") as file:
@@ -41,12 +43,12 @@ def table(folder, rows):
     return folder / "crops.csv"
 
 
-def row(number, split="train", **values):
+def row(number: int, split: str = "train", **values: object) -> dict[str, object]:
     points = {f"{name}_{axis}": FACE[i, j] for i, name in enumerate(drawn_masks.POINTS) for j, axis in enumerate("xy")}
     return {"file": f"{number}.png", "source": "s", "split": split, "smile": "yes", "mask": "no", **points, **values}
 
 
-def test_rows_get_the_label_of_how_the_mask_is_worn(tmp_path):
+def test_rows_get_the_label_of_how_the_mask_is_worn(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "0.png"), np.full((240, 220, 3), 128, np.uint8))
     (tmp_path / "crop.json").write_text("{}")
     made = [row(0, group=str(number), gender="male") for number in range(60)]
@@ -63,12 +65,12 @@ def test_rows_get_the_label_of_how_the_mask_is_worn(tmp_path):
     assert all((tmp_path / "out" / each["file"]).is_file() for each in rows)
 
 
-def test_no_row_with_points_is_said(tmp_path):
+def test_no_row_with_points_is_said(tmp_path: Path) -> None:
     with pytest.raises(FacepipeError, match="no training row has left_eye"):
         drawn_masks.main([table(tmp_path, [row(0, split="val")])], tmp_path / "out")
 
 
-def test_crops_of_two_recipes_are_refused(tmp_path):
+def test_crops_of_two_recipes_are_refused(tmp_path: Path) -> None:
     tables = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -2,6 +2,8 @@
 
 import csv
 import random
+from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import face_check_set as module
@@ -14,7 +16,13 @@ NONE = np.zeros((0, 4))
 FACE = np.array([[100, 100, 200, 200]], float)
 
 
-def verdict(box, confidence=0.3, faces=FACE, heads=NONE, ignored=NONE):
+def verdict(
+    box: list[float],
+    confidence: float = 0.3,
+    faces: np.ndarray = FACE,
+    heads: np.ndarray = NONE,
+    ignored: np.ndarray = NONE,
+) -> int:
     return int(module.judge(np.array([box], float), np.array([confidence]), faces, heads, ignored)[0])
 
 
@@ -29,16 +37,16 @@ def verdict(box, confidence=0.3, faces=FACE, heads=NONE, ignored=NONE):
         ([300, 300, 311, 311], -1),
     ],
 )
-def test_a_box_is_a_faces_or_none_or_unknown(box, expected):
+def test_a_box_is_a_faces_or_none_or_unknown(box: list[float], expected: int) -> None:
     assert verdict(box) == expected
 
 
-def test_a_sure_box_beside_labelled_faces_may_be_a_face_without_a_label():
+def test_a_sure_box_beside_labelled_faces_may_be_a_face_without_a_label() -> None:
     assert verdict([300, 300, 340, 340], confidence=0.8) == -1
     assert verdict([300, 300, 340, 340], confidence=0.8, faces=NONE) == 0, "no one is in this picture"
 
 
-def test_nothing_is_said_of_boxes_in_heads_or_ignored_regions():
+def test_nothing_is_said_of_boxes_in_heads_or_ignored_regions() -> None:
     region = np.array([[280, 280, 420, 420]], float)
     small = np.array([[310, 310, 330, 330]], float)
     assert verdict([300, 300, 340, 340], faces=NONE, heads=region) == -1
@@ -47,7 +55,7 @@ def test_nothing_is_said_of_boxes_in_heads_or_ignored_regions():
     assert verdict([500, 500, 540, 540], faces=NONE, heads=region) == 0
 
 
-def test_at_most_some_boxes_of_a_picture_are_used_and_the_least_sure_are_among_them():
+def test_at_most_some_boxes_of_a_picture_are_used_and_the_least_sure_are_among_them() -> None:
     confidence = np.linspace(0.9, 0.1, 40)
     picked = module.chosen(np.arange(40), confidence, random.Random(0))
     assert len(picked) == len(set(picked)) == module.EACH
@@ -58,15 +66,15 @@ def test_at_most_some_boxes_of_a_picture_are_used_and_the_least_sure_are_among_t
 class Finder:
     """Finds the same two boxes in every picture."""
 
-    def __init__(self, version=None, threads=1, confidence=0.0):
+    def __init__(self, version: str | None = None, threads: int = 1, confidence: float = 0.0):
         self.confidence = confidence
 
-    def detect(self, frames):
+    def detect(self, frames: Sequence[np.ndarray]) -> list[Detections]:
         boxes = np.array([[100, 100, 200, 200], [20, 20, 60, 60]], np.float32)
         return [Detections(boxes, np.array([0.9, 0.2], np.float32), np.zeros(2, int), ("face", "head"))] * len(frames)
 
 
-def test_rows_of_photos_and_of_empty_pictures(tmp_path, monkeypatch):
+def test_rows_of_photos_and_of_empty_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FaceDetector", Finder)
     for folder in ("photos/images", "photos/labels", "empty"):
         (tmp_path / folder).mkdir(parents=True)
@@ -84,6 +92,6 @@ def test_rows_of_photos_and_of_empty_pictures(tmp_path, monkeypatch):
     ]
 
 
-def test_a_folder_without_pictures_is_said(tmp_path):
+def test_a_folder_without_pictures_is_said(tmp_path: Path) -> None:
     with pytest.raises(FacepipeError, match="no pictures"):
         module.main(tmp_path / "rows.csv", None, [tmp_path])

@@ -1,5 +1,7 @@
 """The table of what a face check gains and costs, with random weights on a tiny data set."""
 
+from pathlib import Path
+
 import cv2
 import face_check_table
 import numpy as np
@@ -9,7 +11,7 @@ from facepipe.weights.store import find, publish
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path: Path) -> Path:
     random = np.random.default_rng(2)
     for split in ("train", "val"):
         for kind in ("images", "labels"):
@@ -23,7 +25,9 @@ def data(tmp_path):
     return tmp_path / "data.yaml"
 
 
-def test_false_faces_fall_as_the_threshold_rises(data, tmp_path, tiny_weights, capsys):
+def test_false_faces_fall_as_the_threshold_rises(
+    data: Path, tmp_path: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plain = find("classifier")
     attributes = tuple(
         each.model_copy(update={"drop_below": 0.5}) if each.name == "mask" else each
@@ -39,6 +43,6 @@ def test_false_faces_fall_as_the_threshold_rises(data, tmp_path, tiny_weights, c
     assert alarms[0] > alarms[-1]
 
 
-def test_a_classifier_without_a_check_is_refused(data, tiny_weights):
+def test_a_classifier_without_a_check_is_refused(data: Path, tiny_weights: Path) -> None:
     with pytest.raises(FacepipeError, match="has no face check"):
         face_check_table.main(data, "99.0.0")

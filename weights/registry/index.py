@@ -175,7 +175,7 @@ def read_index(content: bytes, label: str) -> Index:
     try:
         return Index.model_validate_json(content)
     except ValidationError as error:
-        raise RemoteError(f"{label}: not an index of facepipe weights, {first_error(error)}") from error
+        raise RemoteError(f"{label}: not an index of released weights, {first_error(error)}") from error
 
 
 def index_bytes(index: Index) -> bytes:
