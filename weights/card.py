@@ -253,7 +253,7 @@ def _commands(manifest: Manifest) -> list[str]:
 def _answers(manifest: Manifest) -> dict[str, Any]:
     """What a classifier's answers are based on, and what the card says about race and emotion; empty for a detector."""
     rows = []
-    for attribute in manifest.attributes:
+    for attribute in manifest.reported:
         if isinstance(attribute, PointsAttribute):
             continue
         below = interval = ""
@@ -264,7 +264,7 @@ def _answers(manifest: Manifest) -> dict[str, Any]:
             interval = f"{100 * attribute.interval:g} %, {ends}"
         rows.append([attribute.name, f"{attribute.temperature:g}", below, interval])
     fitted: Any = manifest.training.get("calibration")
-    names = {attribute.name for attribute in manifest.attributes}
+    names = {attribute.name for attribute in manifest.reported}
     torso = manifest.crop is not None and manifest.crop.region == "torso"
     used = []
     recipe: Any = manifest.training.get("recipe")
@@ -280,6 +280,7 @@ def _answers(manifest: Manifest) -> dict[str, Any]:
         "answers": classifier and (names & {"gender", "age"} or not torso or manifest.features is not None),
         "predicted": [name for name in SENSITIVE if name in names],
         "race_used": used,
+        "check": manifest.face_check,
         "banded": any(attribute.bands for attribute in manifest.attributes),
         "least": [
             f"{each.name} from {each.min_side:g} px" for each in manifest.attributes if each.min_side is not None
