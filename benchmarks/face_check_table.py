@@ -1,11 +1,11 @@
-"""What a classifier's face check gains and costs, by its threshold and the detector's confidence.
+"""What a classifier's face check gains and costs, by its weight and its neutral log-odds.
 
     python benchmarks/face_check_table.py --data DATA.yaml --classifier 1.2.0
 
-Runs the detector once over the pictures, checks every face that it is at least a little sure of, and prints for each
-pair of thresholds: recall of faces from 32 and from 16 px on (at 640), precision, average precision, false faces a
-picture without a person. ``drop_below`` in a released manifest was chosen from this table: the highest that loses at
-most ``LOSS`` of the recall at the detector's own confidence.
+Runs the detector once over the pictures, and the check once over every face that it is at least a little sure of, and
+prints for each pair of parameters, at the detector's own threshold: recall of faces from 32 and from 16 px on (at 640),
+precision, average precision, false faces a picture without a person, and how many crops are looked at for each one that
+is kept. The parameters in a released manifest were chosen from this table.
 """
 
 from __future__ import annotations
@@ -18,33 +18,54 @@ from typing import Annotated
 import numpy as np
 import typer
 from facepipe import AttributeClassifier, FaceDetector
+from facepipe.classifier.inference.classifier import SURE
 from facepipe.core.errors import FacepipeError
 from facepipe.detector.data.dataset import read_description
 from facepipe.detector.evaluation.matching import BIG, CLEAR, Scored, Sizes
 from facepipe.detector.evaluation.predictions import Prediction, predict, read_picture
 from facepipe.detector.inference.boxes import Detections
-from facepipe.pipeline.face_check import CHECKED, face_probabilities
+from facepipe.pipeline.face_check import CHECKED, face_evidence
+from facepipe.pipeline.two_stage import joint_confidence
+from facepipe.weights.manifest import FaceCheck
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-LOSS = 0.002
-"""Share of the faces from 16 px on that the check may cost."""
-DROPS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
-CONFIDENCES = (0.15, 0.2, 0.25, 0.3)
+WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.8)
+NEUTRALS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 
 
-def checked(prediction: Prediction, sure: np.ndarray, drop: float) -> Prediction:
-    """A picture with only those faces whose probability reaches ``drop``."""
+def joined(prediction: Prediction, odds: np.ndarray, check: FaceCheck) -> Prediction:
+    """A picture whose faces have their joint confidence.
+
+    Args:
+        prediction: with faces of any confidence.
+        odds: log-odds that each face is one, (n,); NaN where it was not checked.
+        check: the parameters.
+    """
     faces = prediction.found.of("face")
-    keep = sure >= drop
-    found = Detections(faces.boxes[keep], faces.confidence[keep], faces.labels[keep], faces.classes)
+    evidence = np.where(np.isnan(odds), 0.0, check.weight * (odds - check.neutral))
+    confidence = np.array(
+        [joint_confidence(float(one), added) for one, added in zip(faces.confidence, evidence, strict=True)], np.float32
+    )
+    order = np.argsort(-confidence, kind="stable")
+    found = Detections(faces.boxes[order], confidence[order], faces.labels[order], faces.classes)
     return replace(prediction, found=found)
 
 
 def scored(predictions: Sequence[Prediction], sizes: Sizes) -> Scored:
     """The faces of all pictures that are labelled for them."""
     return Scored.joined(each.match("face", sizes) for each in predictions if "face" in each.truth)
+
+
+def _add(table: Table, start: tuple[str, str], predictions: Sequence[Prediction], least: float, crops: float) -> None:
+    big, clear = scored(predictions, BIG), scored(predictions, CLEAR)
+    empty = [each for each in predictions if each.empty]
+    alarms = sum(len(each.of("face", least)) for each in empty) / max(len(empty), 1)
+    (precision, recall), (_, large) = big.at(least), clear.at(least)
+    figures = (large, recall, precision, big.average_precision(), alarms)
+    kept = sum(len(each.of("face", least)) for each in predictions)
+    table.add_row(*start, *(f"{figure or 0:.4f}" for figure in figures), f"{max(crops / max(kept, 1), 1):.2f}")
 
 
 def main(
@@ -55,31 +76,41 @@ def main(
 ) -> None:
     """Print the table."""
     finder, reader = FaceDetector(detector), AttributeClassifier(classifier)
-    if reader.face_check is None:
+    if reader.face_check is None or reader.face_check.face_check is None:
         raise FacepipeError(f"classifier {classifier} has no face check")
+    own, least = reader.face_check.face_check, finder.confidence
     predictions = predict([finder], read_description(data), split)[0][0]
-    sure = []
+    odds = []
     with Progress() as bar:
         for each in bar.track(predictions, description="faces"):
             faces = each.found.of("face")
-            known = np.ones(len(faces))
+            known = np.full(len(faces), np.nan)
             likely = np.flatnonzero(faces.confidence >= CHECKED)
             heads = each.found.of("head").boxes
-            known[likely] = face_probabilities(reader, read_picture(each.picture.path), faces.boxes[likely], heads)
-            sure.append(known)
-    table = Table()
-    for heading in ("drop below", "confidence", "recall >= 32 px", "recall >= 16", "precision >= 16", "AP50 >= 16"):
+            evidence = face_evidence(reader, read_picture(each.picture.path), faces.boxes[likely], heads)
+            known[likely] = np.where(evidence == 0, np.nan, evidence / own.weight + own.neutral)
+            odds.append(known)
+    table = Table(title=f"at {least:g}; {sum(each.empty for each in predictions)} pictures of nobody")
+    headings = (
+        "weight",
+        "neutral",
+        "recall >= 32 px",
+        "recall >= 16",
+        "precision >= 16",
+        "AP50 >= 16",
+        "false",
+        "crops",
+    )
+    for heading in headings:
         table.add_column(heading, justify="right")
-    empty = sum(each.empty for each in predictions)
-    table.add_column(f"false faces a picture of nobody ({empty})", justify="right")
-    for drop in DROPS:
-        left = [checked(each, known, drop) for each, known in zip(predictions, sure, strict=True)]
-        big, clear = scored(left, BIG), scored(left, CLEAR)
-        for confidence in CONFIDENCES:
-            alarms = sum(len(each.of("face", confidence)) for each in left if each.empty)
-            (precision, recall), (_, large) = big.at(confidence), clear.at(confidence)
-            cells = (large, recall, precision, big.average_precision(), alarms / max(empty, 1))
-            table.add_row(f"{drop:g}", f"{confidence:g}", *(f"{cell or 0:.4f}" for cell in cells))
+    _add(table, ("none", ""), predictions, least, 0)
+    for weight in WEIGHTS:
+        for neutral in NEUTRALS:
+            check = FaceCheck(weight=weight, neutral=neutral)
+            left = [joined(each, known, check) for each, known in zip(predictions, odds, strict=True)]
+            looked = joint_confidence(least, -weight * (SURE - neutral))
+            crops = sum(len(each.of("face", min(least, looked))) for each in predictions)
+            _add(table, (f"{weight:g}", f"{neutral:g}"), left, least, crops)
     Console(width=120).print(table)
 
 

@@ -51,13 +51,13 @@ class Reading:
         attributes: by name; points are in frame pixels.
         reasons: by classifier, why it read nothing; by attribute, why only that one is missing.
         features: by classifier, if they were requested.
-        is_face: False if a classifier's face check says that the box holds none.
+        evidence: what the classifiers' face checks add to the log-odds of the box's confidence.
     """
 
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     features: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    is_face: bool = True
+    evidence: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,11 @@ class Classifiers:
         """
         return {name: classifier.feature_width() for name, classifier in self.by_name.items()}
 
+    @property
+    def most_evidence(self) -> float:
+        """The most that a reading's ``evidence`` can be; 0 without a face check."""
+        return sum(each.most_evidence for each in self.by_name.values()) if self.check_faces else 0.0
+
     def with_threads(self, threads: int) -> Self:
         """The same classifiers, each with a session of its own; see ``AttributeClassifier.with_threads``."""
         other = copy.copy(self)
@@ -197,9 +202,9 @@ class Classifiers:
         outputs = classifier.outputs(np.stack(images), features)
         outputs = {output: rows[: len(cuts)] for output, rows in outputs.items()}
         sides = [cut.crop.side for cut in cuts]
-        faces = classifier.are_faces(outputs, sides) if self.check_faces else np.ones(len(cuts), bool)
+        evidence = classifier.face_evidence(outputs, sides) if self.check_faces else np.zeros(len(cuts))
         for number, (cut, values) in enumerate(zip(cuts, classifier.values(outputs, sides), strict=True)):
-            cut.reading.is_face &= bool(faces[number])
+            cut.reading.evidence += float(evidence[number])
             cut.reading.attributes |= _in_frame(values, cut.crop)
             cut.reading.reasons |= classifier.unread(cut.crop.side)
             if features:

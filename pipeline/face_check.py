@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..classifier.inference.attributes import probabilities
 from ..classifier.inference.classifier import AttributeClassifier
 from ..classifier.inference.crop import cut_region
 from ..core.errors import WeightsError
@@ -20,26 +19,22 @@ from ..detector.inference.boxes import Detections
 from ..detector.inference.detector import FaceDetector
 from ..weights.release import Release
 from .inputs.image_reader import Frame
-from .two_stage import match_heads
+from .two_stage import joint_confidence, match_heads, shortest
 
 CHECKED = 0.02
 """Confidence from which faces are checked; those below, far under any threshold in use, are too many."""
 
 
-def face_probabilities(
-    classifier: AttributeClassifier, frame: Frame, faces: np.ndarray, heads: np.ndarray
-) -> np.ndarray:
-    """The probability that each box holds a face, (n,), by a classifier's face check; 1 where there is no check.
+def face_evidence(classifier: AttributeClassifier, frame: Frame, faces: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """The evidence for a face in each box, (n,), by a classifier's face check; 0 where a box is too small for it.
 
     Args:
-        classifier: with or without a face check.
+        classifier: with a face check.
         frame: the picture, BGR, uint8, (height, width, 3).
         faces: boxes, (n, 4), in pixels of the frame.
         heads: boxes of heads, (m, 4), for a classifier that crops heads.
     """
-    sure, check = np.ones(len(faces)), classifier.face_check
-    if check is None:
-        return sure
+    evidence = np.zeros(len(faces))
     owners = match_heads(faces, heads)
     crops = [
         cut_region(frame, face, None if owner is None else heads[owner], classifier.served_crop)
@@ -48,37 +43,37 @@ def face_probabilities(
     cut = [index for index, crop in enumerate(crops) if crop.image is not None]
     if cut:
         outputs = classifier.outputs(np.stack([crops[index].image for index in cut]))  # type: ignore[misc]
-        sides = np.array([crops[index].side for index in cut])
-        sure[cut] = np.where(sides < (check.min_side or 0), 1.0, probabilities(check, outputs[check.name], sides)[:, 1])
-    return sure
+        evidence[cut] = classifier.face_evidence(outputs, [crops[index].side for index in cut])
+    return evidence
 
 
 class CheckedDetector:
-    """A detector whose faces a classifier's face check has passed.
+    """A detector whose faces have the confidence that both stages give them.
 
     Args:
-        detector: finds faces, and heads if the classifier crops those.
-        classifier: with a face check.
+        detector: finds faces, and heads if a classifier crops those.
+        classifiers: those with a face check take part.
 
     Attributes:
         confidence, max_detections: those of the detector.
 
     Raises:
-        WeightsError: the classifier has no face check.
+        WeightsError: no classifier has a face check.
     """
 
-    def __init__(self, detector: FaceDetector | CheckedDetector, classifier: AttributeClassifier):
-        if classifier.face_check is None or classifier.face_check.drop_below is None:
-            raise WeightsError(f"{classifier.release.folder}: this classifier has no face check")
-        self.detector, self.classifier = detector, classifier
-        self._least = classifier.face_check.drop_below
+    def __init__(self, detector: FaceDetector, classifiers: Sequence[AttributeClassifier]):
+        self.checks = [each for each in classifiers if each.face_check is not None]
+        if not self.checks:
+            raise WeightsError(f"no face check: {', '.join(str(each.release.folder) for each in classifiers)}")
+        self.detector = detector
         self.classes: tuple[str, ...] = detector.classes
         self.iou: float = detector.iou
         self.imgsz: int = detector.imgsz
         self.tiles: int | None = detector.tiles
         self.release: Release = detector.release
-        self.name: str = f"{detector.release.version}, checked by classifier {classifier.release.label}"
-        self.input_text: str = f"{detector.input_text}, faces from {CHECKED:g} on checked by {classifier.release.label}"
+        by = " and ".join(each.release.label for each in self.checks)
+        self.name: str = f"{detector.release.version}, checked by classifier {by}"
+        self.input_text: str = f"{detector.input_text}, faces from {CHECKED:g} on checked by {by}"
 
     @property
     def confidence(self) -> float:
@@ -98,11 +93,20 @@ class CheckedDetector:
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[Detections]:
         """Find faces and heads; see ``FaceDetector.detect``."""
-        return [self._checked(frame, found) for frame, found in zip(frames, self.detector.detect(frames), strict=True)]
+        most = sum(each.most_evidence for each in self.checks)
+        least = min(self.confidence, max(CHECKED, joint_confidence(self.confidence, -most)))
+        found = self.detector.with_confidence(least).detect(frames)
+        return [self._checked(frame, each) for frame, each in zip(frames, found, strict=True)]
 
     def _checked(self, frame: Frame, found: Detections) -> Detections:
         faces = np.flatnonzero((found.labels == found.classes.index("face")) & (found.confidence >= CHECKED))
         heads = found.of("head").boxes if "head" in found.classes else np.zeros((0, 4), np.float32)
-        keep = np.ones(len(found), bool)
-        keep[faces] = face_probabilities(self.classifier, frame, found.boxes[faces], heads) >= self._least
-        return Detections(found.boxes[keep], found.confidence[keep], found.labels[keep], found.classes)
+        evidence = np.sum([face_evidence(each, frame, found.boxes[faces], heads) for each in self.checks], axis=0)
+        confidence = found.confidence.copy()
+        confidence[faces] = [
+            joint_confidence(shortest(one), added) for one, added in zip(confidence[faces], evidence, strict=True)
+        ]
+        order = np.argsort(-confidence, kind="stable")
+        return Detections(found.boxes[order], confidence[order], found.labels[order], found.classes).least(
+            self.confidence
+        )

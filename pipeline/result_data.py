@@ -30,7 +30,8 @@ class Face(Part):
 
     box: Box
     confidence: float
-    """The detector's, 0 to 1; the classifier's probabilities stand apart, in the attributes."""
+    """The detector's, 0 to 1, joined by what a classifier's face check says of the box; the probabilities of attributes
+    stand apart."""
     head: int | None
     """Index into the result's ``heads`` of the head that the face lies in."""
     attributes: dict[str, AttributeValue] | None
@@ -87,8 +88,9 @@ class ClassifierUsed(ModelUsed):
 
     crop_sha256: str | None = None
     """Of the crop recipe in its manifest: ``CropRecipe.sha256``."""
-    face_check: float | None = None
-    """Boxes whose probability of showing a face was lower were left out; None: there was no face check."""
+    face_check: str | None = None
+    """Weight and neutral log-odds of the face check that took part in the faces' confidence, such as ``0.3,3``; None:
+    there was no face check."""
 
 
 class Models(Part):

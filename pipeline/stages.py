@@ -12,6 +12,7 @@ from ..core.cpu import usable_cpus
 from ..core.errors import DeviceError, FacepipeError, WeightsError
 from ..core.version import __version__
 from ..detector.inference.detector import FaceDetector
+from ..weights.manifest import BinaryAttribute
 from .classifiers import Classifiers
 from .inputs.image_reader import DEFAULT_LIMITS, Limits, Picture, Source, read_picture
 from .results import ClassifierUsed, DetectorUsed, Models
@@ -189,6 +190,11 @@ def closed() -> FacepipeError:
     return FacepipeError("this pipeline is closed; make a new one")
 
 
+def _check_text(attribute: BinaryAttribute | None) -> str | None:
+    check = None if attribute is None else attribute.face_check
+    return None if check is None else f"{check.weight:g},{check.neutral:g}"
+
+
 def _models(detector: FaceDetector, classifiers: Classifiers, least: int | None) -> Models:
     return Models(
         detector=DetectorUsed(
@@ -207,7 +213,7 @@ def _models(detector: FaceDetector, classifiers: Classifiers, least: int | None)
                 sha256=each.entry.sha256,
                 device=each.device,
                 crop_sha256=each.crop.sha256,
-                face_check=each.face_check.drop_below if each.face_check and classifiers.check_faces else None,
+                face_check=_check_text(each.face_check) if classifiers.check_faces else None,
             )
             for name, each in classifiers.by_name.items()
         },

@@ -289,7 +289,7 @@ class Engine:
         parts, tickets = task
         pictures = [ticket.picture for ticket in tickets if ticket.picture is not None]
         try:
-            founds = detect(parts.detector, pictures, tickets[0].stages.stopwatch)
+            founds = detect(parts, pictures, tickets[0].stages.stopwatch)
         except Exception as error:
             if len(tickets) > 1:
                 for ticket in tickets:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import exp, log
 
 import numpy as np
 
 from ..detector.inference.boxes import Detections, area, share_inside
-from ..detector.inference.detector import FaceDetector
 from .classifiers import Classifiers, Cut, Placed, Reading
 from .inputs.image_reader import Picture, Source, source_name
 from .results import Box, Face, Head, Models, Result
-from .stages import Stages, Stopwatch
+from .stages import Parts, Stages, Stopwatch
 
 SHARE_IN_HEAD = 0.7
 """A face belongs to a head if at least this fraction of its area lies in the head's box."""
@@ -28,7 +28,8 @@ class Found:
 
     Attributes:
         picture: the picture that was read.
-        faces: the faces, most confident first, in pixels of the whole picture.
+        faces: the faces, most confident first, in pixels of the whole picture. With a face check also those that only
+            its approval would raise to the detector's threshold.
         heads: the heads, likewise.
         head_of: for each face the index of its head, or None.
     """
@@ -66,29 +67,47 @@ def analyse(stages: Stages, source: Source, features: bool = False) -> Result:
     parts = stages.ready(features)
     with stages.stopwatch.measure("read"):
         picture = stages.read(source)
-    found = detect(parts.detector, [picture], stages.stopwatch)
+    found = detect(parts, [picture], stages.stopwatch)
     readings = classify(parts.classifiers, [found[0].placed()], stages.stopwatch, features)
     return assemble(stages.models, source_name(source), found[0], readings[0], features)
 
 
-def detect(detector: FaceDetector, pictures: Sequence[Picture], stopwatch: Stopwatch) -> list[Found]:
+def detect(parts: Parts, pictures: Sequence[Picture], stopwatch: Stopwatch, candidates: bool = True) -> list[Found]:
     """The first stage: find the faces and heads in some pictures, and the head of each face.
 
     Args:
-        detector: the detector.
+        parts: the detector, and the classifiers, whose face checks decide how far below the detector's threshold a face
+            is still looked at.
         pictures: the pictures that were read.
         stopwatch: the time is added to it as ``detect``.
+        candidates: False gives no faces below the threshold.
     """
+    detector, most = parts.detector, parts.classifiers.most_evidence
+    confidence = detector.confidence
+    if candidates and most > 0:
+        detector = detector.with_confidence(joint_confidence(confidence, -most))
     with stopwatch.measure("detect"):
         detections = detector.detect([picture.view for picture in pictures])
-        return [_match(picture, each) for picture, each in zip(pictures, detections, strict=True)]
+        return [_match(picture, each, confidence) for picture, each in zip(pictures, detections, strict=True)]
 
 
-def _match(picture: Picture, detections: Detections) -> Found:
+def joint_confidence(confidence: float, evidence: float) -> float:
+    """The confidence of a face after its face check, 0 to 1; see ``weights.manifest.FaceCheck``.
+
+    Args:
+        confidence: the detector's, 0 to 1.
+        evidence: ``Reading.evidence``; 0 leaves the confidence as it is.
+    """
+    if evidence == 0 or not 0 < confidence < 1:
+        return confidence
+    return round(1 / (1 + exp(-log(confidence / (1 - confidence)) - evidence)), 4)
+
+
+def _match(picture: Picture, detections: Detections, confidence: float) -> Found:
     if picture.reduction > 1:
         boxes = np.minimum(detections.boxes * picture.reduction, [picture.width, picture.height] * 2)
         detections = replace(detections, boxes=boxes.astype(np.float32))
-    faces, heads = detections.of("face"), detections.of("head")
+    faces, heads = detections.of("face"), detections.of("head").least(confidence)
     return Found(picture, faces, heads, match_heads(faces.boxes, heads.boxes))
 
 
@@ -151,8 +170,9 @@ def assemble(
     found: Found,
     readings: Sequence[Reading],
     features: bool = False,
+    tracks: Sequence[int | None] | None = None,
 ) -> Result:
-    """Assemble the result of one picture, without the boxes that a face check refused.
+    """Assemble the result of one picture, of the faces that reach the threshold after their face check.
 
     Args:
         models: that made it.
@@ -160,24 +180,33 @@ def assemble(
         found: faces and heads.
         readings: one per box of a face.
         features: fill ``Face.features``.
+        tracks: in a video, the number of each box's person.
     """
-    picture, faces, heads = found.picture, found.faces, found.heads
+    picture, faces, heads, head_of = found.picture, found.faces, found.heads, found.head_of
+    joint = [
+        joint_confidence(shortest(one), read.evidence) for one, read in zip(faces.confidence, readings, strict=True)
+    ]
+    order = list(range(len(joint)))
+    if any(each.face_check is not None for each in models.classifiers.values()):
+        least = models.detector.confidence or 0.0
+        order = sorted((face for face in order if joint[face] >= least), key=lambda face: -joint[face])
+        head_of = match_heads(faces.boxes[order], heads.boxes)
     return Result(
         source=source,
         width=picture.width,
         height=picture.height,
         faces=tuple(
             Face(
-                box=box_of(box),
-                confidence=shortest(confidence),
+                box=box_of(faces.boxes[face]),
+                confidence=joint[face],
                 head=head,
-                attributes=read.attributes or None,
-                reason=None if read.attributes else _in_one(read.reasons),
-                reasons=read.reasons,
-                features=read.features if features else None,
+                attributes=readings[face].attributes or None,
+                reason=None if readings[face].attributes else _in_one(readings[face].reasons),
+                reasons=readings[face].reasons,
+                features=readings[face].features if features else None,
+                track=None if tracks is None else tracks[face],
             )
-            for box, confidence, head, read in zip(faces.boxes, faces.confidence, found.head_of, readings, strict=True)
-            if read.is_face
+            for face, head in zip(order, head_of, strict=True)
         ),
         heads=tuple(
             Head(box=box_of(box), confidence=shortest(confidence))

@@ -96,15 +96,27 @@ class ClassesBase(AttributeBase):
         return classes
 
 
+class FaceCheck(Record):
+    """How a classifier's probability that a box holds a face joins the detector's confidence.
+
+    The log-odds of the confidence rise by ``weight`` times what the log-odds of the probability are above ``neutral``:
+    naive Bayes' sum of evidence, weighted because the two stages see the same picture. A box is kept if the joint
+    confidence reaches the detector's threshold.
+    """
+
+    weight: float = Field(gt=0, le=10)
+    neutral: float = Field(ge=-10, le=10)
+    """Log-odds of the probability that leave the confidence as it is."""
+
+
 class BinaryAttribute(ClassesBase):
     """One of two classes; column ``<name>`` of the CSV holds a class name."""
 
     kind: Literal["binary"] = "binary"
     classes: tuple[Label, ...] = Field(min_length=2, max_length=2, strict=False)
-    drop_below: float | None = Field(default=None, gt=0, lt=1)
-    """Makes this the classifier's face check: the second class means that the crop shows a face, and a box with a lower
-    probability of it is left out of results as a false alarm of the detector. It is not reported itself. None: an
-    ordinary attribute."""
+    face_check: FaceCheck | None = None
+    """Makes this the classifier's face check: the second class means that the crop shows a face. It is not reported
+    itself, but judges the detector's boxes. None: an ordinary attribute."""
 
 
 class CategoricalAttribute(ClassesBase):
@@ -355,7 +367,7 @@ class Manifest(Record):
         if len({attribute.name for attribute in self.attributes}) != len(self.attributes):
             raise ValueError("two attributes have the same name")
         if len(self.attributes) - len(self.reported) > 1:
-            raise ValueError("two attributes have drop_below; a classifier has one face check")
+            raise ValueError("two attributes have face_check; a classifier has one")
         if self.attributes and not self.reported:
             raise ValueError("the only attribute is the face check, so nothing is reported")
         return self
@@ -364,14 +376,14 @@ class Manifest(Record):
     def face_check(self) -> BinaryAttribute | None:
         """The attribute that tells faces from the detector's false alarms; None if there is none."""
         for attribute in self.attributes:
-            if isinstance(attribute, BinaryAttribute) and attribute.drop_below is not None:
+            if isinstance(attribute, BinaryAttribute) and attribute.face_check is not None:
                 return attribute
         return None
 
     @property
     def reported(self) -> tuple[Attribute, ...]:
         """The attributes that results contain: all but the face check."""
-        return tuple(each for each in self.attributes if getattr(each, "drop_below", None) is None)
+        return tuple(each for each in self.attributes if getattr(each, "face_check", None) is None)
 
 
 def read_manifest(path: Path) -> Manifest:

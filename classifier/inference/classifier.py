@@ -24,6 +24,24 @@ FEATURES = "features"
 """Name of the output with the pooled features before the heads."""
 
 
+SURE = 6.0
+"""Log-odds beyond which a face check's probability counts as this much; more is a network's overconfidence."""
+
+
+def evidence_of(check: BinaryAttribute, output: np.ndarray, sides: np.ndarray | None = None) -> np.ndarray:
+    """The evidence for a face, (n,), in log-odds, from a face check's output, (n, 2).
+
+    Args:
+        check: an attribute with ``face_check``.
+        output: logits.
+        sides: longer sides of the boxes in pixels, (n,); None treats every box as large.
+    """
+    assert check.face_check is not None
+    sure = np.clip(probabilities(check, output, sides)[:, 1], 1e-9, 1 - 1e-9)
+    odds = np.clip(np.log(sure / (1 - sure)), -SURE, SURE)
+    return np.asarray(check.face_check.weight * (odds - check.face_check.neutral))
+
+
 def prepare(crops: np.ndarray, spec: InputSpec) -> np.ndarray:
     """Turn BGR uint8 crops, (n, S, S, 3), into the model's float32 input batch."""
     if spec.layout == "NHWC" and spec.colour == "BGR" and spec.scale == 1 and set(spec.std) == {1.0}:
@@ -194,18 +212,25 @@ class AttributeClassifier:
             for row, side in zip(rows, sides, strict=True)
         ]
 
-    def are_faces(self, outputs: dict[str, np.ndarray], sides: Sequence[float]) -> np.ndarray:
-        """Which of n crops show a face according to the face check, bool (n,); all of them if there is no check.
+    def face_evidence(self, outputs: dict[str, np.ndarray], sides: Sequence[float]) -> np.ndarray:
+        """What the face check adds to the log-odds of n boxes' confidence, float64 (n,); 0 without a check.
 
         Args:
             outputs: from :meth:`outputs`.
-            sides: longer sides of the n boxes in frame pixels. Boxes smaller than the check's ``min_side`` are faces.
+            sides: longer sides of the n boxes in frame pixels. Boxes smaller than the check's ``min_side`` get 0.
         """
-        check, known = self.face_check, np.asarray(sides, np.float64)
-        if check is None or check.drop_below is None:
-            return np.ones(len(known), bool)
-        sure = probabilities(check, outputs[check.name], known)[:, 1]
-        return (sure >= check.drop_below) | (known < (check.min_side or 0))
+        known = np.asarray(sides, np.float64)
+        if self.face_check is None:
+            return np.zeros(len(known))
+        evidence = evidence_of(self.face_check, outputs[self.face_check.name], known)
+        return np.where(known < (self.face_check.min_side or 0), 0.0, evidence)
+
+    @property
+    def most_evidence(self) -> float:
+        """The most that :meth:`face_evidence` can give."""
+        if self.face_check is None or (check := self.face_check.face_check) is None:
+            return 0.0
+        return check.weight * (SURE - check.neutral)
 
     def classify(self, crops: np.ndarray, sides: Sequence[float] | None = None) -> list[dict[str, AttributeValue]]:
         """Read every attribute of each crop.

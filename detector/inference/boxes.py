@@ -53,6 +53,11 @@ class Detections:
         keep = self.labels == self.classes.index(name)
         return Detections(self.boxes[keep], self.confidence[keep], self.labels[keep], self.classes)
 
+    def least(self, confidence: float) -> Detections:
+        """Only the boxes of at least this confidence."""
+        keep = self.confidence >= np.float32(confidence)
+        return Detections(self.boxes[keep], self.confidence[keep], self.labels[keep], self.classes)
+
 
 def area(boxes: np.ndarray) -> np.ndarray:
     """Areas of boxes, from shape (n, 4) to (n,), in square pixels; 0 for an inverted box."""

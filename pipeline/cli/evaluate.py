@@ -130,13 +130,11 @@ def _open(
     attributes = tuple(attribute for each in Classifiers(models).by_name.values() for attribute in each.attributes)
     release = find("detector", chosen.detector)
     stored = choose_file(release, precision, device).precision
-    detector: FaceDetector | CheckedDetector = FaceDetector(
+    detector = FaceDetector(
         None, device, threads, chosen.conf, release=release, precision=stored, imgsz=chosen.imgsz, tiles=tiles
     )
-    for model in models:
-        if model.face_check is not None:
-            detector = CheckedDetector(detector, model)
-    return detector, stored, models, attributes
+    checked = any(each.face_check is not None for each in models)
+    return CheckedDetector(detector, models) if checked else detector, stored, models, attributes
 
 
 def _print(seen: EndToEnd, figures: Figures) -> None:

@@ -183,7 +183,7 @@ def _open_all(wanted: Sequence[str | None], how: How) -> dict[str, Detector]:
             raise typer.BadParameter(f"--detector {text}: given twice")
         found[name] = one
         if checker is not None and isinstance(one, FaceDetector):
-            found[f"{name} {CHECKED_BY}"] = CheckedDetector(one, checker)
+            found[f"{name} {CHECKED_BY}"] = CheckedDetector(one, [checker])
     return found
 
 

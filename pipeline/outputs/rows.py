@@ -43,7 +43,6 @@ KINDS: dict[str, Kind] = {
     "imgsz": "whole",
     "tiles": "whole",
     "reduced_to": "whole",
-    "face_check": "real",
 }
 """Kinds of a model's fields; all others are text."""
 

@@ -16,7 +16,7 @@ from ..classifiers import Reading
 from ..inputs.image_reader import Frame, Picture, source_name
 from ..results import Box, Result
 from ..stages import Stages
-from ..two_stage import Found, assemble, box_of, classify, detect, failed, shortest
+from ..two_stage import Found, assemble, box_of, classify, detect, failed, joint_confidence, shortest
 from .decoders import is_live, without_password
 from .options import VideoOptions
 from .reader import VideoFrame, VideoInfo, VideoReader
@@ -92,7 +92,8 @@ class VideoRun:
         self.options = options or VideoOptions()
         self.source = shown_source(source)
         self._stages = stages
-        self._detector, self._classifiers = stages.parts()
+        self._parts = stages.parts()
+        self._detector, self._classifiers = self._parts
         self._thresholds = {
             each.name: getattr(each, "abstain_below", 0.0)
             for classifier in self._classifiers.by_name.values()
@@ -158,7 +159,7 @@ class VideoRun:
     def _analyse(self, chunk: Sequence[VideoFrame]) -> Iterator[tuple[Result, Frame]]:
         """Detect and track faces in a chunk of frames, classify those due in one call, and build the results."""
         stopwatch = self._stages.stopwatch
-        found = detect(self._detector, [Picture.of(frame.image) for frame in chunk], stopwatch)
+        found = detect(self._parts, [Picture.of(frame.image) for frame in chunk], stopwatch, candidates=False)
         scenes = [self._follow(frame, each) for frame, each in zip(chunk, found, strict=True)]
         readings = classify(self._classifiers, [scene.found.placed(scene.due) for scene in scenes], stopwatch)
         for scene, read in zip(scenes, readings, strict=True):
@@ -178,7 +179,7 @@ class VideoRun:
             person = self._persons.get(number)
             if person is None:
                 person = self._persons[number] = _Person(TrackAttributes(self._thresholds), frame.number, frame.time)
-            if person.met % self.options.classify_every == 0 or person.unread or not person.is_face:
+            if person.met % self.options.classify_every == 0 or person.unread or person.left_out:
                 due.append(index)
             person.met += 1
         return _Scene(frame, found, persons, due)
@@ -194,24 +195,25 @@ class VideoRun:
                 readings.append(reading or Reading())
                 continue
             person, box = self._persons[number], box_of(scene.found.faces.boxes[index])
+            confidence = shortest(scene.found.faces.confidence[index])
             if reading is not None:
-                person.is_face = reading.is_face
-            if not person.is_face:
-                readings.append(Reading(is_face=False))
+                person.evidence = reading.evidence
+            joint = joint_confidence(confidence, person.evidence)
+            person.left_out = person.evidence < 0 and joint < self._detector.confidence
+            if person.left_out:
+                readings.append(Reading(evidence=person.evidence))
                 continue
             worth = quality(frame.image, box)
             if reading is not None:
                 person.reasons, person.unread = reading.reasons, not reading.attributes
                 if reading.attributes:
                     person.known.add(reading.attributes, box, worth)
-            person.see(frame, box, shortest(scene.found.faces.confidence[index]), worth)
+            person.see(frame, box, joint, worth)
             known = person.known.values(box)
             reasons = {name: reason for name, reason in person.reasons.items() if name not in known}
-            readings.append(Reading(attributes=known, reasons=reasons))
-        made = assemble(self._stages.models, self.source, scene.found, readings)
-        shown = [number for number, reading in zip(scene.persons, readings, strict=True) if reading.is_face]
-        faces = tuple(face.model_copy(update={"track": number}) for face, number in zip(made.faces, shown, strict=True))
-        return made.model_copy(update={"faces": faces, "frame": frame.number, "time": frame.time})
+            readings.append(Reading(attributes=known, reasons=reasons, evidence=person.evidence))
+        made = assemble(self._stages.models, self.source, scene.found, readings, tracks=scene.persons)
+        return made.model_copy(update={"frame": frame.number, "time": frame.time})
 
     def _summary(self, number: int, person: _Person) -> TrackSummary:
         assert person.best is not None
@@ -248,8 +250,10 @@ class _Person:
     reasons: dict[str, str] = field(default_factory=dict)
     unread: bool = False
     """The last look could not be classified, so the next one is due."""
-    is_face: bool = True
-    """What the face check said of the last look; a person who is none is left out of the frames until the next."""
+    evidence: float = 0.0
+    """What the face check said of the last look; it counts in the frames until the next."""
+    left_out: bool = False
+    """The face check kept the face out of the last frame, so the next look is due."""
     last_box: Box | None = None
     best: BestLook | None = None
     worth: float = -1.0

@@ -7,6 +7,7 @@ import face_check_table
 import numpy as np
 import pytest
 from facepipe.core.errors import FacepipeError
+from facepipe.weights.manifest import FaceCheck
 from facepipe.weights.store import find, publish
 
 
@@ -25,20 +26,22 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data.yaml"
 
 
-def test_false_faces_fall_as_the_threshold_rises(
+def test_false_faces_fall_as_the_bar_rises(
     data: Path, tmp_path: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plain = find("classifier")
+    check = FaceCheck(weight=0.4, neutral=1.0)
     attributes = tuple(
-        each.model_copy(update={"drop_below": 0.5}) if each.name == "mask" else each
+        each.model_copy(update={"face_check": check}) if each.name == "mask" else each
         for each in plain.manifest.attributes
     )
     manifest = plain.manifest.model_copy(update={"attributes": attributes, "version": "99.1.0"})
     publish(manifest, [plain.folder / file.name for file in manifest.files], tmp_path / "weights")
     face_check_table.main(data, str(tmp_path / "weights" / "classifier" / "99.1.0"))
     rows = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
-    assert len(rows) == len(face_check_table.DROPS) * len(face_check_table.CONFIDENCES)
-    alarms = [float(row[-1]) for row in rows if float(row[1]) == 0.25]
+    assert len(rows) == 1 + len(face_check_table.WEIGHTS) * len(face_check_table.NEUTRALS)
+    assert rows[0][0].strip() == "none"
+    alarms = [float(row[6]) for row in rows if row[0].strip() == "0.8"]
     assert alarms == sorted(alarms, reverse=True)
     assert alarms[0] > alarms[-1]
 

@@ -1,4 +1,4 @@
-"""Boxes that a classifier takes for no face are left out, by every way that a picture goes."""
+"""A classifier's face check joins the detector's confidence, by every way that a picture goes."""
 
 from __future__ import annotations
 
@@ -8,130 +8,154 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facepipe import AttributeClassifier, FaceDetector, Pipeline
+from facepipe.classifier.inference.classifier import SURE
 from facepipe.core.errors import WeightsError
 from facepipe.detector.inference.boxes import Detections
 from facepipe.pipeline.classifiers import Classifiers, Reading
 from facepipe.pipeline.face_check import CheckedDetector
-from facepipe.pipeline.results import Result
+from facepipe.pipeline.results import Face, Result
+from facepipe.pipeline.two_stage import joint_confidence
 from facepipe.pipeline.video.analysis import VideoOptions, VideoRun
-from facepipe.weights.manifest import Manifest
+from facepipe.weights.manifest import FaceCheck, Manifest
 from facepipe.weights.release import Release
 from pydantic import ValidationError
 
 Photo = Callable[..., np.ndarray]
 PLAIN = ["age", "gender", "glasses", "smile", "eyes"]
+CHECK = FaceCheck(weight=0.5, neutral=-4.0)
 
 
-def with_check(release: Release, **update: float) -> Release:
+def with_check(release: Release, check: FaceCheck = CHECK, **update: float) -> Release:
     """The release with its attribute ``mask`` as the face check."""
     attributes = tuple(
-        each.model_copy(update=update) if each.name == "mask" else each for each in release.manifest.attributes
+        each.model_copy(update={"face_check": check, **update}) if each.name == "mask" else each
+        for each in release.manifest.attributes
     )
     return Release(release.folder, release.manifest.model_copy(update={"attributes": attributes}))
 
 
 @pytest.fixture
-def plain(detector_release: Release, classifier_release: Release, photo: Photo) -> Result:
-    """A picture with several faces, without a face check."""
-    with Pipeline(FaceDetector(release=detector_release), AttributeClassifier(release=classifier_release)) as pipeline:
-        result = pipeline.run(photo(0))
-    assert len(result.faces) >= 3
-    return result
-
-
-@pytest.fixture
-def threshold(plain: Result) -> float:
-    """A probability that about half of the faces reach."""
-    sure = sorted(face.attributes["mask"].probabilities["yes"] for face in plain.faces)  # type: ignore[index, union-attr]
-    middle = len(sure) // 2
-    assert sure[middle - 1] < sure[middle]
-    return float(sure[middle - 1] + sure[middle]) / 2
-
-
-@pytest.fixture
-def checked(detector_release: Release, classifier_release: Release, threshold: float) -> Pipeline:
-    classifier = AttributeClassifier(release=with_check(classifier_release, drop_below=threshold))
+def checked(detector_release: Release, classifier_release: Release) -> Pipeline:
+    classifier = AttributeClassifier(release=with_check(classifier_release))
     return Pipeline(FaceDetector(release=detector_release), classifier)
 
 
-def kept(result: Result, threshold: float) -> list[object]:
-    return [
-        face.box
-        for face in result.faces
-        if face.attributes["mask"].probabilities["yes"] >= threshold  # type: ignore[index, union-attr]
-    ]
+@pytest.fixture
+def unchecked(detector_release: Release, classifier_release: Release) -> Pipeline:
+    """Without a check, and from a confidence on that holds all of the candidates."""
+    detector = FaceDetector(release=detector_release, confidence=0.01)
+    return Pipeline(detector, AttributeClassifier(release=classifier_release))
 
 
-def test_refused_boxes_are_left_out_and_the_check_is_not_reported(
-    checked: Pipeline, plain: Result, threshold: float, photo: Photo
+def evidence(face: Face) -> float:
+    sure = face.attributes["mask"].probabilities["yes"]  # type: ignore[index, union-attr]
+    return CHECK.weight * (float(np.clip(np.log(sure / (1 - sure)), -SURE, SURE)) - CHECK.neutral)
+
+
+def expected(result: Result, least: float) -> list[tuple[float, float]]:
+    """Confidence and left edge of the faces that reach the threshold, the most confident first."""
+    found = [(joint_confidence(face.confidence, evidence(face)), face.box.x1) for face in result.faces]
+    return sorted(((confidence, left) for confidence, left in found if confidence >= least), reverse=True)
+
+
+def test_evidence_moves_the_log_odds() -> None:
+    assert joint_confidence(0.25, 0.0) == 0.25
+    assert joint_confidence(0.5, np.log(3)) == 0.75
+    assert joint_confidence(0.75, -np.log(3)) == 0.5
+    assert joint_confidence(joint_confidence(0.3, 1.2), -1.2) == pytest.approx(0.3, abs=2e-4)
+    assert (joint_confidence(0.0, 3.0), joint_confidence(1.0, -3.0)) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_doubtful_faces_come_up_and_false_ones_go(
+    checked: Pipeline, unchecked: Pipeline, photo: Photo, seed: int
 ) -> None:
-    result = checked.run(photo(0))
-    assert [face.box for face in result.faces] == kept(plain, threshold)
-    assert 0 < len(result.faces) < len(plain.faces)
-    assert result.heads == plain.heads
+    result, every = checked.run(photo(seed)), unchecked.run(photo(seed))
+    found = [(face.confidence, face.box.x1) for face in result.faces]
+    np.testing.assert_allclose(found, expected(every, 0.5), atol=1e-3)
     assert all(list(face.attributes or ()) == PLAIN for face in result.faces)
-    assert result.models.classifiers["face"].face_check == threshold
-    assert plain.models.classifiers["face"].face_check is None
+    assert [head.confidence for head in result.heads] == [
+        one.confidence for one in every.heads if one.confidence >= 0.5
+    ]
+    assert result.models.classifiers["face"].face_check == "0.5,-4"
+    assert result.models.detector.confidence == 0.5
+    assert every.models.classifiers["face"].face_check is None
 
 
-def test_a_stream_leaves_out_the_same_boxes(checked: Pipeline, photo: Photo) -> None:
+def test_the_photos_hold_faces_of_either_kind(checked: Pipeline, unchecked: Pipeline, photo: Photo) -> None:
+    raised = lowered = 0
+    for seed in range(4):
+        kept = {face.box for face in checked.run(photo(seed)).faces}
+        for face in unchecked.run(photo(seed)).faces:
+            raised += face.confidence < 0.5 and face.box in kept
+            lowered += face.confidence >= 0.5 and face.box not in kept
+    assert raised
+    assert lowered
+
+
+def test_a_stream_gives_the_same(checked: Pipeline, photo: Photo) -> None:
     pictures = [photo(seed) for seed in range(6)]
     one_by_one = [[face.box for face in checked.run(each).faces] for each in pictures]
     assert [[face.box for face in result.faces] for result, _ in checked.stream(pictures)] == one_by_one
 
 
 def test_the_check_can_be_switched_off(
-    detector_release: Release, classifier_release: Release, plain: Result, threshold: float, photo: Photo
+    detector_release: Release, classifier_release: Release, unchecked: Pipeline, photo: Photo
 ) -> None:
-    classifier = AttributeClassifier(release=with_check(classifier_release, drop_below=threshold))
+    classifier = AttributeClassifier(release=with_check(classifier_release))
     with Pipeline(FaceDetector(release=detector_release), classifier, face_check=False) as pipeline:
         result = pipeline.run(photo(0))
-    assert [face.box for face in result.faces] == [face.box for face in plain.faces]
+    confidence = [face.confidence for face in unchecked.run(photo(0)).faces if face.confidence >= 0.5]
+    assert [face.confidence for face in result.faces] == confidence
     assert result.models.classifiers["face"].face_check is None
 
 
-def test_boxes_below_the_checks_least_size_pass(classifier_release: Release) -> None:
-    classifier = AttributeClassifier(release=with_check(classifier_release, drop_below=0.999, min_side=20.0))
+def test_boxes_below_the_checks_least_size_are_not_judged(classifier_release: Release) -> None:
+    classifier = AttributeClassifier(release=with_check(classifier_release, min_side=20.0))
     outputs = {"mask": np.zeros((3, 2), np.float32)}
-    assert classifier.are_faces(outputs, [10, 20, 200]).tolist() == [True, False, False]
+    assert classifier.face_evidence(outputs, [10, 20, 200]).tolist() == [0.0, 2.0, 2.0]
+    assert classifier.most_evidence == 0.5 * (SURE + 4)
     without = AttributeClassifier(release=classifier_release)
-    assert without.are_faces({}, [10, 20]).tolist() == [True, True]
+    assert without.face_evidence({}, [10, 20]).tolist() == [0.0, 0.0]
+    assert without.most_evidence == 0.0
 
 
 def test_a_detector_is_measured_as_checked(
-    detector_release: Release, classifier_release: Release, checked: Pipeline, threshold: float, photo: Photo
+    detector_release: Release, classifier_release: Release, checked: Pipeline, photo: Photo
 ) -> None:
-    classifier = AttributeClassifier(release=with_check(classifier_release, drop_below=threshold))
-    detector = CheckedDetector(FaceDetector(release=detector_release), classifier)
+    classifier = AttributeClassifier(release=with_check(classifier_release))
+    detector = CheckedDetector(FaceDetector(release=detector_release), [classifier])
     (found,) = detector.detect([photo(0)])
     result = checked.run(photo(0))
-    np.testing.assert_allclose(found.of("face").confidence, [face.confidence for face in result.faces])
+    np.testing.assert_allclose(found.of("face").confidence, [face.confidence for face in result.faces], atol=1e-3)
     assert len(found.of("head")) == len(result.heads)
     detector.confidence = 0.7
     assert detector.detector.confidence == 0.7
-    with pytest.raises(WeightsError, match="has no face check"):
-        CheckedDetector(FaceDetector(release=detector_release), AttributeClassifier(release=classifier_release))
+    assert (detector.detect([photo(0)])[0].confidence >= 0.7).all()
+    with pytest.raises(WeightsError, match="no face check"):
+        CheckedDetector(FaceDetector(release=detector_release), [AttributeClassifier(release=classifier_release)])
 
 
 def test_a_manifest_has_one_check_and_something_to_report(classifier_release: Release) -> None:
-    content = with_check(classifier_release, drop_below=0.5).manifest.model_dump()
+    content = with_check(classifier_release).manifest.model_dump()
     manifest = Manifest.model_validate(content)
     assert manifest.face_check is not None
     assert [each.name for each in manifest.reported] == PLAIN
-    two = {**content, "attributes": [{**each, "drop_below": 0.5} if each["kind"] == "binary" else each
-                                     for each in content["attributes"]]}  # fmt: skip
-    with pytest.raises(ValidationError, match="one face check"):
-        Manifest.model_validate(two)
-    alone = {**content, "attributes": [each for each in content["attributes"] if each["name"] == "mask"]}
+    both = [{**each, "face_check": CHECK} if each["kind"] == "binary" else each for each in content["attributes"]]
+    with pytest.raises(ValidationError, match="a classifier has one"):
+        Manifest.model_validate({**content, "attributes": both})
+    alone = [each for each in content["attributes"] if each["name"] == "mask"]
     with pytest.raises(ValidationError, match="nothing is reported"):
-        Manifest.model_validate(alone)
+        Manifest.model_validate({**content, "attributes": alone})
 
 
 def test_a_person_in_a_video_is_left_out_while_the_check_refuses(
     pipeline: Pipeline, clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("trackers", reason="trackers is not installed: pip install 'facepipe[video]'")
-    detector = pipeline.parts()[0]
+    detector, classifiers = pipeline.parts()
+    check = AttributeClassifier(release=with_check(classifiers.by_name["face"].release))
+    pipeline = Pipeline(detector, check)
     rows = np.array([(20.0, 20.0, 60.0, 70.0), (100.0, 30.0, 140.0, 80.0)], np.float32)
     found = Detections(rows, np.full(2, 0.9, np.float32), np.zeros(2, int), detector.classes)
     monkeypatch.setattr(detector, "detect", lambda frames: [found for _ in frames])
@@ -141,13 +165,14 @@ def test_a_person_in_a_video_is_left_out_while_the_check_refuses(
         readings = real(self, placed, features)  # type: ignore[arg-type]
         for row, each in zip(readings, placed, strict=True):
             for reading, box in zip(row, each.faces, strict=True):  # type: ignore[attr-defined]
-                reading.is_face = bool(box[0] < 50 or next(looks) >= 12)
+                reading.evidence = 1.0 if box[0] < 50 or next(looks) >= 12 else -4.0
         return readings
 
     monkeypatch.setattr(Classifiers, "read", read)
     with VideoRun(pipeline, str(clip(frames=20)), VideoOptions(classify_every=4)) as run:
-        tracks = [[face.track for face in result.faces] for result, _ in run]
+        faces = [[(face.track, face.confidence) for face in result.faces] for result, _ in run]
         summaries = {person.track: person.frames for person in run.tracks()}
-    assert tracks[0] == [1]
-    assert tracks[-1] == [1, 2]
-    assert summaries == {1: 20, 2: sum(2 in each for each in tracks)}
+    sure = joint_confidence(0.9, 1.0)
+    assert faces[0] == [(1, sure)]
+    assert faces[-1] == [(1, sure), (2, sure)]
+    assert summaries == {1: 20, 2: sum(len(each) == 2 for each in faces)}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from facepipe.weights.card import PLOT_TITLES, model_card, training_runs
 from facepipe.weights.card_tables import by_group, listed, table, tree
-from facepipe.weights.manifest import BinaryAttribute, Manifest, Metric, Metrics, read_manifest
+from facepipe.weights.manifest import BinaryAttribute, FaceCheck, Manifest, Metric, Metrics, read_manifest
 from facepipe.weights.metrics import BY_SIZE, comparable, measure_and_subject
 from facepipe.weights.store import PACKAGE_ROOT
 
@@ -188,8 +188,8 @@ def test_figures_by_the_size_of_the_face_come_first(manifest: Manifest) -> None:
 
 def test_a_face_check_is_described_and_is_no_attribute(make_run: MakeRun) -> None:
     manifest = read_manifest(make_run("classifier", int8=0.9012) / "export" / "manifest.json")
-    check = BinaryAttribute(name="face", classes=("no", "yes"), drop_below=0.05, min_side=12)
+    check = BinaryAttribute(name="face", classes=("no", "yes"), face_check=FaceCheck(weight=0.3, neutral=3))
     card = model_card(manifest.model_copy(update={"attributes": (*manifest.attributes, check)}))
-    assert "Boxes below 0.05 (from 12 px) are left out of results" in card
+    assert "rise by 0.3 times what the log-odds of that probability are above 3" in card
     assert "| face |" not in card
     assert "Face check" not in model_card(manifest)

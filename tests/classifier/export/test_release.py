@@ -20,7 +20,7 @@ from facepipe.classifier.training.run_folder import ReleaseOptions, Settings, li
 from facepipe.core.errors import WeightsError
 from facepipe.core.run_folder import trial_version
 from facepipe.weights import store
-from facepipe.weights.manifest import CropRecipe
+from facepipe.weights.manifest import CropRecipe, FaceCheck
 from facepipe.weights.publish import Choices, publish_run
 from facepipe.weights.release import Release, open_release
 from facepipe.weights.rivals import WorseError
@@ -125,7 +125,8 @@ def test_without_a_version_the_export_is_a_working_release(make_run: Run, tmp_pa
 def test_a_face_check_is_released_as_it_is_and_not_reported(make_run: Run) -> None:
     folder, settings, table = make_run
     attributes = tuple(
-        each.model_copy(update={"drop_below": 0.2}) if each.name == "glasses" else each for each in settings.attributes
+        each.model_copy(update={"face_check": FaceCheck(weight=0.3, neutral=3)}) if each.name == "glasses" else each
+        for each in settings.attributes
     )
     settings = ending(settings.model_copy(update={"attributes": attributes}), "float16")
     release_run(folder, settings, table, report=lambda line: None)

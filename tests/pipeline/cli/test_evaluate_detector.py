@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from facepipe.pipeline.cli import app, main
+from facepipe.weights.manifest import FaceCheck
 from facepipe.weights.store import find, publish
 from typer.testing import CliRunner, Result
 
@@ -92,7 +93,7 @@ def test_several_side_by_side(data: Path, tmp_path: Path) -> None:
 def test_the_faces_as_a_classifier_checks_them(data: Path, tmp_path: Path) -> None:
     plain = find("classifier")
     attributes = tuple(
-        each.model_copy(update={"drop_below": 0.9999}) if each.name == "mask" else each
+        each.model_copy(update={"face_check": FaceCheck(weight=1.0, neutral=9.0)}) if each.name == "mask" else each
         for each in plain.manifest.attributes
     )
     manifest = plain.manifest.model_copy(update={"attributes": attributes, "version": "99.1.0"})

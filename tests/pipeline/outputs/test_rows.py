@@ -18,7 +18,9 @@ MODELS = Models(
         version="1.0.0", sha256="ab" * 32, device="cpu", confidence=0.25, iou=0.5, imgsz=640, tiles=None
     ),
     classifiers={
-        "face": ClassifierUsed(version="1.1.0", sha256="cd" * 32, device="cpu", crop_sha256="12" * 32, face_check=0.05),
+        "face": ClassifierUsed(
+            version="1.1.0", sha256="cd" * 32, device="cpu", crop_sha256="12" * 32, face_check="0.3,3"
+        ),
         "shirt": ClassifierUsed(version="0.1.0", sha256="ef" * 32, device="cpu", crop_sha256="34" * 32),
     },
     facepipe="0.4.0",
@@ -96,7 +98,7 @@ def test_columns_and_cells() -> None:
     assert (first["eyes_left_eye_x"], first["eyes_nose_y"], first["shirt"]) == (10.12, 13.99, None)
     assert [first[name] for name in MADE_BY] == [
         *("1.0.0", "ab" * 32, "cpu", 0.25, 0.5, 640, None, None),
-        *("1.1.0", "cd" * 32, "cpu", "12" * 32, 0.05),
+        *("1.1.0", "cd" * 32, "cpu", "12" * 32, "0.3,3"),
         *("0.1.0", "ef" * 32, "cpu", "34" * 32, None),
         *("0.4.0", "56" * 32, None),
     ]
