@@ -24,8 +24,8 @@ from facepipe.detector.data.dataset import read_description
 from facepipe.detector.evaluation.matching import BIG, CLEAR, Scored, Sizes
 from facepipe.detector.evaluation.predictions import Prediction, predict, read_picture
 from facepipe.detector.inference.boxes import Detections
-from facepipe.pipeline.face_check import CHECKED, face_evidence
-from facepipe.pipeline.two_stage import joint_confidence
+from facepipe.pipeline.face_check import face_evidence
+from facepipe.pipeline.two_stage import CHECKED, joint_confidence, least_checked
 from facepipe.weights.manifest import FaceCheck
 from rich.console import Console
 from rich.progress import Progress
@@ -108,8 +108,8 @@ def main(
         for neutral in NEUTRALS:
             check = FaceCheck(weight=weight, neutral=neutral)
             left = [joined(each, known, check) for each, known in zip(predictions, odds, strict=True)]
-            looked = joint_confidence(least, -weight * (SURE - neutral))
-            crops = sum(len(each.of("face", min(least, looked))) for each in predictions)
+            looked = least_checked(least, weight * (SURE - neutral))
+            crops = sum(len(each.of("face", looked)) for each in predictions)
             _add(table, (f"{weight:g}", f"{neutral:g}"), left, least, crops)
     Console(width=120).print(table)
 

@@ -19,10 +19,7 @@ from ..detector.inference.boxes import Detections
 from ..detector.inference.detector import FaceDetector
 from ..weights.release import Release
 from .inputs.image_reader import Frame
-from .two_stage import joint_confidence, match_heads, shortest
-
-CHECKED = 0.02
-"""Confidence from which faces are checked; those below, far under any threshold in use, are too many."""
+from .two_stage import CHECKED, joint_confidence, least_checked, match_heads, shortest
 
 
 def face_evidence(classifier: AttributeClassifier, frame: Frame, faces: np.ndarray, heads: np.ndarray) -> np.ndarray:
@@ -93,8 +90,7 @@ class CheckedDetector:
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[Detections]:
         """Find faces and heads; see ``FaceDetector.detect``."""
-        most = sum(each.most_evidence for each in self.checks)
-        least = min(self.confidence, max(CHECKED, joint_confidence(self.confidence, -most)))
+        least = least_checked(self.confidence, sum(each.most_evidence for each in self.checks))
         found = self.detector.with_confidence(least).detect(frames)
         return [self._checked(frame, each) for frame, each in zip(frames, found, strict=True)]
 

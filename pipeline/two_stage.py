@@ -21,6 +21,9 @@ from .stages import Parts, Stages, Stopwatch
 SHARE_IN_HEAD = 0.7
 """A face belongs to a head if at least this fraction of its area lies in the head's box."""
 
+CHECKED = 0.02
+"""Confidence below which no face is checked: there are hundreds of boxes a picture, hardly any of them a face."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -82,13 +85,22 @@ def detect(parts: Parts, pictures: Sequence[Picture], stopwatch: Stopwatch, cand
         stopwatch: the time is added to it as ``detect``.
         candidates: False gives no faces below the threshold.
     """
-    detector, most = parts.detector, parts.classifiers.most_evidence
-    confidence = detector.confidence
-    if candidates and most > 0:
-        detector = detector.with_confidence(joint_confidence(confidence, -most))
+    detector, confidence = parts.detector, parts.detector.confidence
+    if candidates and (most := parts.classifiers.most_evidence) > 0:
+        detector = detector.with_confidence(least_checked(confidence, most))
     with stopwatch.measure("detect"):
         detections = detector.detect([picture.view for picture in pictures])
         return [_match(picture, each, confidence) for picture, each in zip(pictures, detections, strict=True)]
+
+
+def least_checked(confidence: float, most: float) -> float:
+    """The lowest confidence from which evidence can raise a face to a threshold, and not below ``CHECKED``.
+
+    Args:
+        confidence: the threshold.
+        most: the most that the face checks can add.
+    """
+    return min(confidence, max(CHECKED, joint_confidence(confidence, -most)))
 
 
 def joint_confidence(confidence: float, evidence: float) -> float:

@@ -14,7 +14,7 @@ from facepipe.detector.inference.boxes import Detections
 from facepipe.pipeline.classifiers import Classifiers, Reading
 from facepipe.pipeline.face_check import CheckedDetector
 from facepipe.pipeline.results import Face, Result
-from facepipe.pipeline.two_stage import joint_confidence
+from facepipe.pipeline.two_stage import CHECKED, joint_confidence, least_checked
 from facepipe.pipeline.video.analysis import VideoOptions, VideoRun
 from facepipe.weights.manifest import FaceCheck, Manifest
 from facepipe.weights.release import Release
@@ -64,6 +64,10 @@ def test_evidence_moves_the_log_odds() -> None:
     assert joint_confidence(0.75, -np.log(3)) == 0.5
     assert joint_confidence(joint_confidence(0.3, 1.2), -1.2) == pytest.approx(0.3, abs=2e-4)
     assert (joint_confidence(0.0, 3.0), joint_confidence(1.0, -3.0)) == (0.0, 1.0)
+    assert least_checked(0.5, np.log(3)) == 0.25
+    assert least_checked(0.5, 50.0) == CHECKED
+    assert least_checked(0.5, -1.0) == 0.5
+    assert least_checked(0.01, 1.0) == 0.01
 
 
 @pytest.mark.parametrize("seed", range(4))
