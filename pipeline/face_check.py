@@ -89,7 +89,7 @@ class CheckedDetector:
         self.detector.max_detections = most
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[Detections]:
-        """Find faces and heads; see ``FaceDetector.detect``."""
+        """Find faces and heads in frames, BGR, uint8, (height, width, 3); see ``FaceDetector.detect``."""
         least = least_checked(self.confidence, sum(each.most_evidence for each in self.checks))
         found = self.detector.with_confidence(least).detect(frames)
         return [self._checked(frame, each) for frame, each in zip(frames, found, strict=True)]
