@@ -31,7 +31,7 @@ from ..evaluation.evaluate import Evaluation, evaluate
 from ..inference.detector import FaceDetector
 from ..training.run_folder import lineage
 from ..training.run_folder import run_environment as environment
-from ..training.settings import read_settings
+from ..training.settings import ARCHITECTURES, read_settings
 from .threshold import FALSE_ALARMS, choose_threshold
 
 PRECISIONS = ("float32", "float16", "int8")
@@ -241,7 +241,7 @@ def _manifest(
     return Manifest(
         stage="detector",
         version=version,
-        architecture="YOLOv8s",
+        architecture=ARCHITECTURES[training.get("architecture", "yolov8s")],
         files=tuple(file_entry(_file(folder, precision), precision) for precision in options.precisions),
         input=InputSpec(
             name="images",

@@ -33,6 +33,8 @@ from .torch_dataset import split_ignored
 
 SCORES = re.compile(r"model\.\d+\.cv3\.\d+\.2\.(weight|bias)")
 """The last layers of the detection head, which have one output per class."""
+YOLOV8 = re.compile(r"yolov8[nsmlx]\.yaml")
+"""Ultralytics' descriptions of the architectures."""
 PICTURES = 32
 """Number of training pictures on which the batch norms' statistics are measured."""
 
@@ -218,7 +220,8 @@ def start_from_release(
     """Load the weights of a released detector, so that the model computes the same for the classes they share.
 
     Args:
-        model: of the release's architecture, with batch norms, in float32; changed in place.
+        model: of the release's architecture or a narrower one, with batch norms, in float32; changed in place. A
+            narrower one computes what is left of the function; see ``narrowing``.
         release: the detector to start from.
         classes: of the model; those unknown to the release start at random.
         pictures: training pictures; up to ``PICTURES`` of them are used.
@@ -230,7 +233,7 @@ def start_from_release(
     Raises:
         TrainingError: the release has another architecture or none of the classes, or no picture can be read.
     """
-    arrays = {name: torch.from_numpy(array) for name, array in release_arrays(release).items()}
+    arrays = {name: torch.from_numpy(array) for name, array in _fitting_arrays(release, model).items()}
     layers = {name: module for name, module in model.named_modules() if type(module) is Conv}
     taken = {}
     for name in layers:
@@ -255,6 +258,25 @@ def start_from_release(
         torch.nn.init.constant_(norm.weight, (1 + norm.eps) ** 0.5)
     spread_statistics(model, list(layers.values()), release.manifest.input, pictures, imgsz)
     return len(taken)
+
+
+def _fitting_arrays(release: Release, model: DetectionModel) -> dict[str, np.ndarray]:
+    """The release's arrays, cut to a narrower model's widths if it has fewer parameters.
+
+    Raises:
+        TrainingError: the release has no usable arrays, or its layers are others than the model's.
+    """
+    arrays = release_arrays(release)
+    path = f"{release.manifest.architecture.lower()}.yaml"
+    if not YOLOV8.fullmatch(path) or path == Path(str(model.yaml.get("yaml_file", ""))).name:
+        return arrays
+    wide = FaceDetectionModel(path, nc=len(release.manifest.classes), ch=3, verbose=False)
+    widths = [layer.conv.out_channels for layer in (wide.model[0], model.model[0])]
+    if widths[1] >= widths[0]:
+        return arrays
+    from .narrowing import narrowed
+
+    return narrowed(arrays, wide, model)
 
 
 def _by_class(theirs: torch.Tensor, ours: torch.Tensor, release: Release, classes: Sequence[str]) -> torch.Tensor:

@@ -30,7 +30,7 @@ CLOSED = {
     "cfg": "give its settings one by one",
     "classes": "choose the classes in the data set (facepipe data convert --map)",
     "mode": "this command trains",
-    "model": "the architecture is YOLOv8s",
+    "model": "choose it with --architecture",
     "single_cls": "choose the classes in the data set (facepipe data convert --map)",
     "task": "the task is detection",
 }

@@ -12,7 +12,8 @@ import pytest
 import torch
 from facepipe.core.errors import TrainingError
 from facepipe.detector.inference.preprocessing import InputBuffer, fit
-from facepipe.detector.training.model import FaceDetectionModel, start_from_release
+from facepipe.detector.training.model import FaceDetectionModel, release_arrays, start_from_release
+from facepipe.detector.training.narrowing import strongest
 from facepipe.detector.training.settings import DetectorSettings
 from facepipe.weights.release import open_release
 from facepipe.weights.session import open_session
@@ -83,8 +84,18 @@ def test_statistics_are_those_of_the_pictures(started: FaceDetectionModel) -> No
         assert ((norm.running_mean - before).abs() / spread).mean() < 0.1
 
 
-def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+def test_a_narrower_model_takes_the_strongest_channels() -> None:
+    release = open_release(SHIPPED / "1.0.0")
     model = FaceDetectionModel("yolov8n.yaml", nc=2, ch=3, verbose=False)
+    assert start_from_release(model, release, CLASSES, [PHOTO], 320) == 127
+    first = release_arrays(release)["model.0.conv.weight"]
+    kept = strongest(np.sqrt((first.astype(np.float64) ** 2).sum(axis=(1, 2, 3))), 16)
+    np.testing.assert_array_equal(model.model[0].conv.weight.detach().numpy(), first[kept])
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    model = FaceDetectionModel("yolov8m.yaml", nc=2, ch=3, verbose=False)
     with pytest.raises(TrainingError, match=r"detector 1\.0\.0 does not fit this model: .* must be a YOLOv8s"):
         start_from_release(model, open_release(SHIPPED / "1.0.0"), CLASSES, [PHOTO], 320)
     manifest = json.loads((SHIPPED / "1.0.0" / "manifest.json").read_bytes())

@@ -151,8 +151,7 @@ def test_arrays_start_a_model_where_they_fit(tmp_path: Path) -> None:
 
 KILLED = """
 import os, sys
-from facepipe.detector.training import schedule, settings, trainer
-settings.ARCHITECTURE = "yolov8n.yaml"
+from facepipe.detector.training import schedule, trainer
 schedule.CHECKPOINT_SECONDS = schedule.CLOCK_SECONDS = 0
 def die(self):
     if self.epoch == 1:
@@ -166,14 +165,16 @@ main()
 """
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A smaller network of the same kind."""
-    monkeypatch.setattr("facepipe.detector.training.settings.ARCHITECTURE", "yolov8n.yaml")
-
-
 def settings(data: Path, **more: Any) -> DetectorSettings:
-    content: dict[str, Any] = {"epochs": 1, "imgsz": 64, "batch": 4, "device": "cpu", "seed": 5, **more}
+    content: dict[str, Any] = {
+        "architecture": "yolov8n",
+        "epochs": 1,
+        "imgsz": 64,
+        "batch": 4,
+        "device": "cpu",
+        "seed": 5,
+    }
+    content |= more
     return DetectorSettings(data=str(data), **content)
 
 
@@ -186,7 +187,18 @@ def test_the_command_trains_dies_resumes_and_releases(
     run = tmp_path / "runs" / "detector" / "tiny"
     arguments = ["train-detector", "--name", "tiny"]
     asked = ["--version", "7.0.0", "--export", "float16", "--export", "int8"]
-    new = [*arguments, "--data", str(detection_data), *FAST, "--rect", "--augmentation", "roboflow", *asked]
+    new = [
+        *arguments,
+        "--data",
+        str(detection_data),
+        "--architecture",
+        "yolov8n",
+        *FAST,
+        "--rect",
+        "--augmentation",
+        "roboflow",
+        *asked,
+    ]
     command = [sys.executable, "-c", KILLED]
     killed = subprocess.run([*command, "kill", *new], capture_output=True, text=True, check=False)
     assert killed.returncode == 9, killed.stderr
@@ -226,6 +238,7 @@ def test_the_command_trains_dies_resumes_and_releases(
     release.verify()
     assert [entry.precision for entry in release.manifest.files] == ["float16", "int8"]
     training = release.manifest.training
+    assert release.manifest.architecture == "YOLOv8n"
     assert training["epochs"] == 2
     assert training["augmentation"]["zoom"]["most"] == 0.3
     assert len(training["history"]) == 3
@@ -253,7 +266,6 @@ def test_the_command_trains_dies_resumes_and_releases(
 
 
 @pytest.mark.parametrize("more", [{"rect": True, "augmentation": "views"}, {"augmentation": "ultralytics"}])
-@pytest.mark.usefixtures("small")
 def test_one_seed_gives_the_same_losses_again(detection_data: Path, tmp_path: Path, more: dict[str, Any]) -> None:
     more = {**more, "augmentation": read_recipe(more["augmentation"]).to_dict(), "overrides": {"close_mosaic": 0}}
     rows = []
@@ -265,7 +277,6 @@ def test_one_seed_gives_the_same_losses_again(detection_data: Path, tmp_path: Pa
     assert [row["train/cls_loss"] != rows[0]["train/cls_loss"] for row in rows[2:]] == [True] * len(rows[2:])
 
 
-@pytest.mark.usefixtures("small")
 def test_a_timed_run_that_is_over_goes_on_when_it_is_given_more_minutes(detection_data: Path, tmp_path: Path) -> None:
     run = tmp_path / "timed"
     overrides = {"nbs": 4, "val": False, "plots": True, "cls_pw": 0.5, "freeze": 2, "cos_lr": True}
@@ -287,7 +298,6 @@ def test_a_timed_run_that_is_over_goes_on_when_it_is_given_more_minutes(detectio
     assert json.loads((run / "settings.json").read_text())["minutes"] == pytest.approx(used / 60 + 0.03)
 
 
-@pytest.mark.usefixtures("small")
 def test_the_process_of_a_training_on_several_gpus_knows_the_settings(detection_data: Path, tmp_path: Path) -> None:
     """Ultralytics' own script, as it starts one for each GPU, run once and on the CPU."""
     torch.manual_seed(0)
@@ -318,7 +328,6 @@ def test_the_process_of_a_training_on_several_gpus_knows_the_settings(detection_
     assert {key: there[key] for key in there if key != "time"} == {key: here[key] for key in here if key != "time"}
 
 
-@pytest.mark.usefixtures("small")
 def test_starting_several_processes_leaves_the_run_folder_as_it_is(
     detection_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,13 +351,11 @@ LOGGED = """
 import sys
 from pathlib import Path
 sys.modules["tensorflow"] = None  # which TensorBoard would take seconds to load, and does without
-from facepipe.detector.training import settings
-settings.ARCHITECTURE = "yolov8n.yaml"
 from facepipe.detector.training.train import DetectorSettings, train
 from ultralytics.utils import SETTINGS
 file = Path(SETTINGS.file).read_bytes()
 logs = ("tensorboard", "mlflow")
-chosen = DetectorSettings(data=sys.argv[1], epochs=1, imgsz=64, batch=4, device="cpu", log=logs)
+chosen = DetectorSettings(data=sys.argv[1], architecture="yolov8n", epochs=1, imgsz=64, batch=4, device="cpu", log=logs)
 train(chosen, Path(sys.argv[2]))
 import mlflow
 kinds = [name for name, _ in mlflow.told]
