@@ -185,7 +185,7 @@ def test_the_commands(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "1.0.0 is used from now on (the newest" in run("use", "classifier", "face@newest")[1]
     out = run("show", "classifier", "shirt@0.1.0")[1]
     assert "classifier shirt@0.1.0" in out
-    assert "3 numbers a face" in out
+    assert "3 numbers per face" in out
     assert run("verify", "classifier", "shirt@0.1.0")[0] == 0
     code, out, _ = run("verify")
     assert code == 0

@@ -118,8 +118,8 @@ def test_several_side_by_side(
     ("arguments", "told"),
     [
         (("--split", "test"), "no rows in split 'test'"),
-        (("--precision", "int4"), "--precision is one of"),
-        (("--classifier", "99.0.0", "--classifier", "99.0.0"), "names one twice"),
+        (("--precision", "int4"), "--precision must be one of"),
+        (("--classifier", "99.0.0", "--classifier", "99.0.0"), "the same one is given twice"),
         (("--classifier", "12.0.0"), "no classifier 12.0.0"),
         (("--precision", "int8"), "has no int8 file"),
     ],

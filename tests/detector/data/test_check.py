@@ -106,7 +106,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str, int | None]] = {
     "csv-double": (
         lambda root: (root / "labelled.csv").open("a").write(f"{FACE},faces,face,\n"),
         "labelled.csv",
-        "in line 2 already",
+        "already in line 2",
         17,
     ),
     "picture-empty": (lambda root: (root / FACE).write_bytes(b""), FACE, "is empty", None),

@@ -301,7 +301,7 @@ def test_usage_and_set_up(run: Run, pictures: Path, tmp_path: Path, monkeypatch:
     (tmp_path / "text.jpg").write_text("no picture")
     monkeypatch.delenv("ROBOFLOW_API_KEY", raising=False)
     for arguments, message in (
-        ([pictures, "--out", pictures], "exists already"),
+        ([pictures, "--out", pictures], "already exists"),
         ([tmp_path / "empty", "--out", out], "no picture in this folder"),
         ([tmp_path / "text.jpg", "--out", out], "none of 1 pictures can be read"),
         ([pictures, "--out", out, "--batch", "b"], "--batch needs --upload"),

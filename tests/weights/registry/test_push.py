@@ -152,7 +152,7 @@ def test_pushes_of_several_programs_lose_nothing(
         command = [sys.executable, "-c", PUSH, f"detector@98.0.{number}", str(tmp_path / "store")]
         running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
     assert [process.wait(100) for process in running] == [0, 0, 0]
-    assert all("is there: " in process.communicate()[0] for process in running)
+    assert all("is uploaded: " in process.communicate()[0] for process in running)
     assert labels(PushTarget(str(tmp_path / "store")).read_index()) == [
         f"detector 98.0.{number}" for number in range(3)
     ]
