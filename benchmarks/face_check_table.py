@@ -31,8 +31,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.8)
-NEUTRALS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
+WEIGHTS = (0.3, 0.5, 0.8, 1.2)
+NEUTRALS = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0)
 
 
 def joined(prediction: Prediction, odds: np.ndarray, check: FaceCheck) -> Prediction:
@@ -44,7 +44,7 @@ def joined(prediction: Prediction, odds: np.ndarray, check: FaceCheck) -> Predic
         check: the parameters.
     """
     faces = prediction.found.of("face")
-    evidence = np.where(np.isnan(odds), 0.0, check.weight * (odds - check.neutral))
+    evidence = np.where(np.isnan(odds), 0.0, np.minimum(check.weight * (odds - check.neutral), check.most))
     confidence = np.array(
         [joint_confidence(float(one), added) for one, added in zip(faces.confidence, evidence, strict=True)], np.float32
     )
@@ -73,12 +73,15 @@ def main(
     classifier: Annotated[str, typer.Option(metavar="VERSION", help="With a face check.")],
     detector: Annotated[str | None, typer.Option(metavar="VERSION", help="Default: the version in use.")] = None,
     split: Annotated[str, typer.Option()] = "val",
+    most: Annotated[float, typer.Option(help="The most by which log-odds rise.")] = 0.6,
 ) -> None:
     """Print the table."""
     finder, reader = FaceDetector(detector), AttributeClassifier(classifier)
-    if reader.face_check is None or reader.face_check.face_check is None:
+    if reader.face_check is None:
         raise FacepipeError(f"classifier {classifier} has no face check")
-    own, least = reader.face_check.face_check, finder.confidence
+    odds_alone = FaceCheck(weight=1.0, neutral=0.0, most=10.0)
+    reader.face_check = reader.face_check.model_copy(update={"face_check": odds_alone})
+    least = finder.confidence
     predictions = predict([finder], read_description(data), split)[0][0]
     odds = []
     with Progress() as bar:
@@ -88,7 +91,7 @@ def main(
             likely = np.flatnonzero(faces.confidence >= CHECKED)
             heads = each.found.of("head").boxes
             evidence = face_evidence(reader, read_picture(each.picture.path), faces.boxes[likely], heads)
-            known[likely] = np.where(evidence == 0, np.nan, evidence / own.weight + own.neutral)
+            known[likely] = np.where(evidence == 0, np.nan, evidence)
             odds.append(known)
     table = Table(title=f"at {least:g}; {sum(each.empty for each in predictions)} pictures of nobody")
     headings = (
@@ -106,9 +109,9 @@ def main(
     _add(table, ("none", ""), predictions, least, 0)
     for weight in WEIGHTS:
         for neutral in NEUTRALS:
-            check = FaceCheck(weight=weight, neutral=neutral)
+            check = FaceCheck(weight=weight, neutral=neutral, most=most)
             left = [joined(each, known, check) for each, known in zip(predictions, odds, strict=True)]
-            looked = least_checked(least, weight * (SURE - neutral))
+            looked = least_checked(least, min(weight * (SURE - neutral), most))
             crops = sum(len(each.of("face", looked)) for each in predictions)
             _add(table, (f"{weight:g}", f"{neutral:g}"), left, least, crops)
     Console(width=120).print(table)

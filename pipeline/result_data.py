@@ -89,8 +89,8 @@ class ClassifierUsed(ModelUsed):
     crop_sha256: str | None = None
     """Of the crop recipe in its manifest: ``CropRecipe.sha256``."""
     face_check: str | None = None
-    """Weight and neutral log-odds of the face check that took part in the faces' confidence, such as ``0.3,3``; None:
-    there was no face check."""
+    """Weight, neutral and most log-odds of the face check that took part in the faces' confidence, such as
+    ``0.8,2,0.6``; None: there was no face check."""
 
 
 class Models(Part):

@@ -192,7 +192,7 @@ def closed() -> FacepipeError:
 
 def _check_text(attribute: BinaryAttribute | None) -> str | None:
     check = None if attribute is None else attribute.face_check
-    return None if check is None else f"{check.weight:g},{check.neutral:g}"
+    return None if check is None else f"{check.weight:g},{check.neutral:g},{check.most:g}"
 
 
 def _models(detector: FaceDetector, classifiers: Classifiers, least: int | None) -> Models:

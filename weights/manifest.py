@@ -107,6 +107,8 @@ class FaceCheck(Record):
     weight: float = Field(gt=0, le=10)
     neutral: float = Field(ge=-10, le=10)
     """Log-odds of the probability that leave the confidence as it is."""
+    most: float = Field(default=0.6, ge=0, le=10)
+    """The most by which the log-odds rise; boxes that this cannot raise to the threshold are not looked at."""
 
 
 class BinaryAttribute(ClassesBase):

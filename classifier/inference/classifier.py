@@ -39,7 +39,7 @@ def evidence_of(check: BinaryAttribute, output: np.ndarray, sides: np.ndarray | 
     assert check.face_check is not None
     sure = np.clip(probabilities(check, output, sides)[:, 1], 1e-9, 1 - 1e-9)
     odds = np.clip(np.log(sure / (1 - sure)), -SURE, SURE)
-    return np.asarray(check.face_check.weight * (odds - check.face_check.neutral))
+    return np.asarray(np.minimum(check.face_check.weight * (odds - check.face_check.neutral), check.face_check.most))
 
 
 def prepare(crops: np.ndarray, spec: InputSpec) -> np.ndarray:
@@ -230,7 +230,7 @@ class AttributeClassifier:
         """The most that :meth:`face_evidence` can give."""
         if self.face_check is None or (check := self.face_check.face_check) is None:
             return 0.0
-        return check.weight * (SURE - check.neutral)
+        return min(check.weight * (SURE - check.neutral), check.most)
 
     def classify(self, crops: np.ndarray, sides: Sequence[float] | None = None) -> list[dict[str, AttributeValue]]:
         """Read every attribute of each crop.

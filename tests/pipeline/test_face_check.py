@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 Photo = Callable[..., np.ndarray]
 PLAIN = ["age", "gender", "glasses", "smile", "eyes"]
-CHECK = FaceCheck(weight=0.5, neutral=-4.0)
+CHECK = FaceCheck(weight=0.5, neutral=-4.0, most=1.5)
 
 
 def with_check(release: Release, check: FaceCheck = CHECK, **update: float) -> Release:
@@ -49,7 +49,7 @@ def unchecked(detector_release: Release, classifier_release: Release) -> Pipelin
 
 def evidence(face: Face) -> float:
     sure = face.attributes["mask"].probabilities["yes"]  # type: ignore[index, union-attr]
-    return CHECK.weight * (float(np.clip(np.log(sure / (1 - sure)), -SURE, SURE)) - CHECK.neutral)
+    return min(CHECK.weight * (float(np.clip(np.log(sure / (1 - sure)), -SURE, SURE)) - CHECK.neutral), CHECK.most)
 
 
 def expected(result: Result, least: float) -> list[tuple[float, float]]:
@@ -81,7 +81,7 @@ def test_doubtful_faces_come_up_and_false_ones_go(
     assert [head.confidence for head in result.heads] == [
         one.confidence for one in every.heads if one.confidence >= 0.5
     ]
-    assert result.models.classifiers["face"].face_check == "0.5,-4"
+    assert result.models.classifiers["face"].face_check == "0.5,-4,1.5"
     assert result.models.detector.confidence == 0.5
     assert every.models.classifiers["face"].face_check is None
 
@@ -117,8 +117,10 @@ def test_the_check_can_be_switched_off(
 def test_boxes_below_the_checks_least_size_are_not_judged(classifier_release: Release) -> None:
     classifier = AttributeClassifier(release=with_check(classifier_release, min_side=20.0))
     outputs = {"mask": np.zeros((3, 2), np.float32)}
-    assert classifier.face_evidence(outputs, [10, 20, 200]).tolist() == [0.0, 2.0, 2.0]
-    assert classifier.most_evidence == 0.5 * (SURE + 4)
+    assert classifier.face_evidence(outputs, [10, 20, 200]).tolist() == [0.0, 1.5, 1.5]
+    assert classifier.most_evidence == 1.5
+    low = with_check(classifier_release, FaceCheck(weight=0.5, neutral=5.0))
+    assert AttributeClassifier(release=low).most_evidence == 0.5 * (SURE - 5)
     without = AttributeClassifier(release=classifier_release)
     assert without.face_evidence({}, [10, 20]).tolist() == [0.0, 0.0]
     assert without.most_evidence == 0.0
