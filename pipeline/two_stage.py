@@ -85,8 +85,9 @@ def detect(parts: Parts, pictures: Sequence[Picture], stopwatch: Stopwatch, cand
         stopwatch: the time is added to it as ``detect``.
         candidates: False gives no faces below the threshold.
     """
-    detector, confidence = parts.detector, parts.detector.confidence
+    detector, confidence = parts.detector, 0.0
     if candidates and (most := parts.classifiers.most_evidence) > 0:
+        confidence = detector.confidence
         detector = detector.with_confidence(least_checked(confidence, most))
     with stopwatch.measure("detect"):
         detections = detector.detect([picture.view for picture in pictures])

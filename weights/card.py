@@ -74,7 +74,7 @@ def model_card(manifest: Manifest, plots: Sequence[str] = (), most_loss: float |
         label=label(manifest),
         newest=joined(manifest.name, "newest"),
         region=manifest.crop.region if manifest.crop is not None else "face",
-        names=[attribute.name for attribute in manifest.attributes],
+        names=[attribute.name for attribute in manifest.reported],
         facts=_facts(manifest),
         files=_files(manifest),
         figures=_figures(manifest),
@@ -283,7 +283,7 @@ def _answers(manifest: Manifest) -> dict[str, Any]:
         "check": manifest.face_check,
         "banded": any(attribute.bands for attribute in manifest.attributes),
         "least": [
-            f"{each.name} from {each.min_side:g} px" for each in manifest.attributes if each.min_side is not None
+            f"{each.name} from {each.min_side:g} px" for each in manifest.reported if each.min_side is not None
         ],
     }
 

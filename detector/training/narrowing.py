@@ -106,7 +106,7 @@ class _Cutter:
 
 
 def strongest(strength: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the ``count`` largest values, ascending."""
+    """Indices of the ``count`` largest values of ``strength``, (n,), ascending: int, (count,)."""
     return np.sort(np.argsort(-strength, kind="stable")[:count])
 
 

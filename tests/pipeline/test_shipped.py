@@ -26,7 +26,7 @@ def test_shipped_files_are_the_released_ones() -> None:
         ("detector", "1.0.0"),
         ("detector", "1.1.0"),
         ("classifier", "1.0.0"),
-        ("classifier", "1.1.0"),
+        ("classifier", "1.2.0"),
     }
     for release in shipped:
         release.verify()
@@ -34,8 +34,18 @@ def test_shipped_files_are_the_released_ones() -> None:
         assert all(data.terms for data in release.manifest.data)
     for newest in (find("detector"), find("classifier")):
         assert newest.folder.parent.parent.name == "weights"
-    assert (find("detector").version, find("classifier").version) == ("1.1.0", "1.1.0")
+    assert (find("detector").version, find("classifier").version) == ("1.1.0", "1.2.0")
     assert sum(entry.bytes for release in shipped for entry in release.manifest.files) <= 216e6
+
+
+def test_both_stages_judge_a_face() -> None:
+    with Pipeline() as joined, Pipeline(face_check=False) as alone:
+        result, plain = joined.run(PHOTO), alone.run(PHOTO)
+    assert result.models.classifiers["face"].face_check == "0.8,2,0.6"
+    assert plain.models.classifiers["face"].face_check is None
+    assert result.faces[0].box == plain.faces[0].box
+    assert result.faces[0].confidence > plain.faces[0].confidence, "it is sure that this is a face"
+    assert "face" not in (result.faces[0].attributes or {})
 
 
 def test_the_sample_photograph() -> None:

@@ -50,7 +50,7 @@ PICTURES = "FACEPIPE_PICTURES"
 @pytest.fixture(scope="module")
 def shipped() -> Served:
     """The models of the package, both versions of each."""
-    return load("1.0.0", ["1.0.0"], ["detector@1.1.0", "classifier@1.1.0"], threads=2)
+    return load("1.0.0", ["1.0.0"], ["detector@1.1.0", "classifier@1.2.0"], threads=2)
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +294,7 @@ def test_what_labels_name(page: Browser) -> None:
     for name in ("smile", "mask", "age"):
         texts, _ = drawn_after(page, f"#fields input[value={name}]")
     assert texts == lines(("gender",))
-    press(page, "#version-classifier", "1.1")
+    press(page, "#version-classifier", "1.2")
     page.until_quiet()
     assert page.run("return document.querySelectorAll('#fields :checked').length") == 1  # kept over versions
     press(page, "#version-classifier", Keys.ARROW_UP)
@@ -372,7 +372,7 @@ def test_a_large_picture_is_enlarged(page: Browser) -> None:
 def test_other_versions(page: Browser, crowd_png: bytes) -> None:
     page.drop(("crowd.png", "image/png", crowd_png))
     page.until_quiet()
-    assert page.texts("#versions option") == ["1.0.0", "1.1.0", "1.0.0", "1.1.0"]
+    assert page.texts("#versions option") == ["1.0.0", "1.1.0", "1.0.0", "1.2.0"]
     assert saved(page)[0].models.detector.version == "1.0.0"
     press(page, "#version-detector", "1.1")
     time.sleep(0.1)
@@ -380,10 +380,10 @@ def test_other_versions(page: Browser, crowd_png: bytes) -> None:
     (got,), (expected,) = saved(page), offline([crowd_png], ["crowd.png"], "1.1.0")
     assert alike(got, expected)
     assert got.models == expected.models
-    press(page, "#version-classifier", "1.1")
+    press(page, "#version-classifier", "1.2")
     time.sleep(0.1)
     page.until_quiet()
-    assert saved(page)[0].models.classifiers["face"].version == "1.1.0"
+    assert saved(page)[0].models.classifiers["face"].version == "1.2.0"
 
 
 def test_faces_and_heads_are_hidden(page: Browser, crowd: np.ndarray, crowd_png: bytes) -> None:
