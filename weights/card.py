@@ -282,9 +282,7 @@ def _answers(manifest: Manifest) -> dict[str, Any]:
         "race_used": used,
         "check": manifest.face_check,
         "banded": any(attribute.bands for attribute in manifest.attributes),
-        "least": [
-            f"{each.name} from {each.min_side:g} px" for each in manifest.reported if each.min_side is not None
-        ],
+        "least": [f"{each.name} from {each.min_side:g} px" for each in manifest.reported if each.min_side is not None],
     }
 
 
