@@ -25,6 +25,7 @@ from facepipe.detector.data.dataset import read_description
 from facepipe.detector.evaluation.matching import BIG, CLEAR, Scored, Sizes
 from facepipe.detector.evaluation.predictions import Prediction, predict, read_picture
 from facepipe.detector.inference.boxes import Detections
+from facepipe.pipeline.classifiers import Classifiers
 from facepipe.pipeline.face_check import face_evidence
 from facepipe.pipeline.two_stage import CHECKED, joint_confidence, least_checked
 from facepipe.weights.manifest import FaceCheck
@@ -105,7 +106,7 @@ def main(
             known = np.full(len(faces), np.nan)
             likely = np.flatnonzero(faces.confidence >= CHECKED)
             heads = each.found.of("head").boxes
-            evidence = face_evidence(reader, read_picture(each.picture.path), faces.boxes[likely], heads)
+            evidence = face_evidence(Classifiers([reader]), read_picture(each.picture.path), faces.boxes[likely], heads)
             known[likely] = np.where(evidence == 0, np.nan, evidence)
             odds.append(known)
     table = Table(title=f"at {least:g}; {sum(each.empty for each in predictions)} pictures of nobody")

@@ -13,35 +13,26 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..classifier.inference.classifier import AttributeClassifier
-from ..classifier.inference.crop import cut_region
 from ..core.errors import WeightsError
 from ..detector.inference.boxes import Detections
 from ..detector.inference.detector import FaceDetector
 from ..weights.release import Release
-from .inputs.image_reader import Frame
+from .classifiers import Classifiers, Placed
+from .inputs.image_reader import Frame, Picture
 from .two_stage import CHECKED, joint_confidence, least_checked, match_heads, shortest
 
 
-def face_evidence(classifier: AttributeClassifier, frame: Frame, faces: np.ndarray, heads: np.ndarray) -> np.ndarray:
-    """The evidence for a face in each box, (n,), by a classifier's face check; 0 where a box is too small for it.
+def face_evidence(classifiers: Classifiers, frame: Frame, faces: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """The evidence for a face in each box, (n,), by the classifiers' face checks; 0 where a box is too small for them.
 
     Args:
-        classifier: with a face check.
+        classifiers: with or without face checks.
         frame: the picture, BGR, uint8, (height, width, 3).
         faces: boxes, (n, 4), in pixels of the frame.
         heads: boxes of heads, (m, 4), for a classifier that crops heads.
     """
-    evidence = np.zeros(len(faces))
-    owners = match_heads(faces, heads)
-    crops = [
-        cut_region(frame, face, None if owner is None else heads[owner], classifier.served_crop)
-        for face, owner in zip(faces, owners, strict=True)
-    ]
-    cut = [index for index, crop in enumerate(crops) if crop.image is not None]
-    if cut:
-        outputs = classifier.outputs(np.stack([crops[index].image for index in cut]))  # type: ignore[misc]
-        evidence[cut] = classifier.face_evidence(outputs, [crops[index].side for index in cut])
-    return evidence
+    owners = [None if owner is None else heads[owner] for owner in match_heads(faces, heads)]
+    return np.array([each.evidence for each in classifiers.read([Placed(Picture.of(frame), faces, owners)])[0]])
 
 
 class CheckedDetector:
@@ -59,16 +50,16 @@ class CheckedDetector:
     """
 
     def __init__(self, detector: FaceDetector, classifiers: Sequence[AttributeClassifier]):
-        self.checks = [each for each in classifiers if each.face_check is not None]
-        if not self.checks:
+        checks = [each for each in classifiers if each.face_check is not None]
+        if not checks:
             raise WeightsError(f"no face check: {', '.join(str(each.release.folder) for each in classifiers)}")
-        self.detector = detector
+        self.detector, self._classifiers = detector, Classifiers(checks)
         self.classes: tuple[str, ...] = detector.classes
         self.iou: float = detector.iou
         self.imgsz: int = detector.imgsz
         self.tiles: int | None = detector.tiles
         self.release: Release = detector.release
-        by = " and ".join(each.release.label for each in self.checks)
+        by = " and ".join(each.release.label for each in checks)
         self.name: str = f"{detector.release.version}, checked by classifier {by}"
         self.input_text: str = f"{detector.input_text}, faces from {CHECKED:g} on checked by {by}"
 
@@ -90,14 +81,14 @@ class CheckedDetector:
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[Detections]:
         """Find faces and heads in frames, BGR, uint8, (height, width, 3); see ``FaceDetector.detect``."""
-        least = least_checked(self.confidence, sum(each.most_evidence for each in self.checks))
+        least = least_checked(self.confidence, self._classifiers.most_evidence)
         found = self.detector.with_confidence(least).detect(frames)
         return [self._checked(frame, each) for frame, each in zip(frames, found, strict=True)]
 
     def _checked(self, frame: Frame, found: Detections) -> Detections:
         faces = np.flatnonzero((found.labels == found.classes.index("face")) & (found.confidence >= CHECKED))
         heads = found.of("head").boxes if "head" in found.classes else np.zeros((0, 4), np.float32)
-        evidence = np.sum([face_evidence(each, frame, found.boxes[faces], heads) for each in self.checks], axis=0)
+        evidence = face_evidence(self._classifiers, frame, found.boxes[faces], heads)
         confidence = found.confidence.copy()
         confidence[faces] = [
             joint_confidence(shortest(one), added) for one, added in zip(confidence[faces], evidence, strict=True)

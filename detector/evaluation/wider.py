@@ -211,7 +211,7 @@ def _load(path: Path, *keys: str) -> dict[str, Any]:
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise DataError(f"{path}: {reason}; it comes with WIDER FACE's official eval_tools") from error
-    except (matlab.MatReadError, ValueError, TypeError, NotImplementedError) as error:
+    except (matlab.MatReadError, ValueError, TypeError, NotImplementedError) as error:  # the last: MATLAB 7.3
         raise DataError(f"{path}: not a MATLAB file that scipy can read: {error}") from error
     if missing := [key for key in keys if key not in content]:
         raise DataError(f"{path}: has no {', '.join(missing)}; it is not the file of WIDER FACE's eval_tools")

@@ -17,7 +17,7 @@ from .overrides import RESUMABLE, check_overrides
 
 ARCHITECTURES = {"yolov8s": "YOLOv8s", "yolov8n": "YOLOv8n"}
 """The networks that can be trained, and how a manifest names them. YOLOv8n has half the channels of YOLOv8s in each
-layer: a third of the time, and a quarter of the file."""
+layer: a third of the computation, and a quarter of the file."""
 SETTINGS = "settings.json"
 CPU_BATCH = 16
 """Default pictures per step on a CPU, and on each of several GPUs."""

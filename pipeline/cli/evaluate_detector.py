@@ -135,10 +135,12 @@ def _evaluate(
             alarms = dict(zip(named, blank_alarms([*named.values()], bar), strict=True))
     found = []
     for evaluation, (name, one) in zip(evaluations, named.items(), strict=True):
+        given = name.removesuffix(f" {CHECKED_BY}")
+        command = evaluation.command.replace(f"--detector {name}", f"--detector {given}")
         evaluation = replace(
             evaluation,
-            command=f"{evaluation.command}{how.words}{' --blank' * further.blank}".replace(f" {CHECKED_BY}", ""),
-            file_sha256=_sha256(one, evaluation.name, how.precision),
+            command=f"{command}{how.words}{' --blank' * further.blank}",
+            file_sha256=_sha256(one, given, how.precision),
         )
         if splits is not None and "face" in evaluation.classes:
             evaluation = evaluation.with_further(*wider_metrics(evaluation, splits))

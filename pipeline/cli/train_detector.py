@@ -33,13 +33,6 @@ Export = Annotated[list[str] | None, typer.Option(help="Files to ship, the defau
 Threshold = Annotated[str, typer.Option(help="Default confidence threshold of the release, or auto.")]
 
 
-class Architecture(StrEnum):
-    """The networks that can be trained."""
-
-    yolov8s = "yolov8s"
-    yolov8n = "yolov8n"
-
-
 @dataclass(frozen=True)
 class Fixed:
     """What decides a run and never changes."""
@@ -47,9 +40,7 @@ class Fixed:
     start: Annotated[
         str, typer.Option(help="Starting weights: an ultralytics .pt, an .npz of arrays, a released version, or none.")
     ] = "none"
-    architecture: Annotated[Architecture, typer.Option(help="Network: yolov8s, or the smaller and faster yolov8n.")] = (
-        Architecture.yolov8s
-    )
+    architecture: Annotated[str, typer.Option(help="yolov8s, or the smaller and faster yolov8n.")] = "yolov8s"
     epochs: Annotated[int, typer.Option(min=1, help="Number of passes over the training pictures.")] = 50
     imgsz: Annotated[int, typer.Option(min=32, help="Side of the input, in pixels.")] = 640
     batch: Annotated[str, typer.Option(help="Pictures per step, or auto.")] = "auto"
@@ -156,7 +147,6 @@ def train_detector(
         train_and_report(run, lambda: resume_detector(run, changes, anew))
         return
     settings |= vars(fixed)
-    settings["architecture"] = fixed.architecture.value
     settings["start"] = str(Path(fixed.start).resolve()) if Path(fixed.start).exists() else fixed.start
     settings["batch"] = None if fixed.batch == "auto" else _whole_number("--batch", fixed.batch)
     settings["augmentation"] = read_recipe(fixed.augmentation).to_dict()

@@ -424,6 +424,7 @@ def test_loggers_that_are_not_asked_for_are_off(monkeypatch: pytest.MonkeyPatch)
         ({"log": ("diary",)}, TrainingError, "no logger 'diary'; one of tensorboard, mlflow"),
         ({"minutes": 0}, TrainingError, "minutes must be above 0"),
         ({"precision": "int4"}, TrainingError, "precision must be auto, float32 or bfloat16"),
+        ({"architecture": "yolov9"}, TrainingError, "architecture must be yolov8s or yolov8n"),
         ({"imgsz": 32, "batch": 11}, TrainingError, "leaves a batch norm a single value to learn from"),
         ({"imgsz": 32, "batch": 1}, TrainingError, "choose --imgsz 64 or more, or a --batch"),
         ({"device": "7"}, DeviceError, "device '7' is not available: this machine has"),

@@ -112,6 +112,15 @@ def test_the_faces_as_a_classifier_checks_them(data: Path, tmp_path: Path) -> No
         for each in (first, second)
     ]
     assert alarms[1] < alarms[0]
+    whole, half = find("detector", "1.0.0").entry("int8").sha256, find("detector", "1.0.0").entry("float16").sha256
+    checked = run(
+        *("--data", data, "--face-check", tmp_path / "weights" / "classifier" / "99.1.0"),
+        *("--detector", "1.0.0@int8", "--detector", "1.0.0@float16", "--json", tmp_path / "shipped.json"),
+    )
+    assert checked.exit_code == 0, checked.output
+    shipped = json.loads((tmp_path / "shipped.json").read_text())["detectors"]
+    assert [each["file_sha256"] for each in shipped] == [whole, whole, half, half]
+    assert "--detector 1.0.0@float16 --split" in shipped[3]["command"]
     heads = [
         [value for value in each["values"] if value["name"].startswith("false head alarms")] for each in (first, second)
     ]
