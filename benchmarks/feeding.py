@@ -107,10 +107,10 @@ def _trainer_step(attributes: tuple, recipe: object, side: int) -> Callable[[Bat
     from facepipe.classifier.config.recipe import Recipe
     from facepipe.classifier.models.backbones import find_backbone
     from facepipe.classifier.training.losses import attribute_losses
-    from facepipe.classifier.training.train_step import Devices, build_learner, has_bfloat16
+    from facepipe.classifier.training.train_step import Devices, bfloat16_pays, build_learner
 
     assert isinstance(recipe, Recipe)
-    keras.config.set_dtype_policy("mixed_bfloat16" if has_bfloat16() else "float32")
+    keras.config.set_dtype_policy("mixed_bfloat16" if bfloat16_pays(False) else "float32")
     devices = Devices()
     losses = attribute_losses(attributes, recipe.losses, None)
     learner = build_learner(attributes, recipe, recipe.stages[-1], losses, devices)

@@ -2,19 +2,26 @@
 
     python benchmarks/recipes.py --data crops/faces.csv --make-starts runs/starts --images 60000
     python benchmarks/recipes.py --data crops/faces.csv --starts runs/starts --images 60000 --heavy-images 20000
+    python benchmarks/recipes.py --table
 
 The first command makes a start for each backbone, for machines without a network and hence without pretrained weights:
 a training run on every attribute of the schema ``face``, so that frozen and unfrozen recipes differ. Without
 ``--starts`` all begin at random. Each recipe gets a run folder under ``--out``; finished recipes are skipped,
-interrupted ones resume. The table in docs/recipes.md and ``reached.json``, which ``facepipe recipes show`` prints from,
-are rewritten after every recipe, and docs/pictures/recipes.png at the end.
+interrupted ones resume. What a finished recipe reached, and its curves, are kept in ``benchmarks/recipe_runs``. From
+these files the table in docs/recipes.md, docs/pictures/recipes.png and ``reached.json``, which ``facepipe recipes
+show`` prints from, are made at the end, or by ``--table`` alone.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +33,7 @@ from facepipe.classifier.data.label_files import read_table_file
 from facepipe.classifier.train import Ending, NewRun, RunOptions, train_classifier
 from facepipe.classifier.training.compare_runs import compare, draw_comparison
 from facepipe.classifier.training.keras_backend import import_keras
-from facepipe.classifier.training.run_folder import read_history
+from facepipe.classifier.training.run_folder import HISTORY, read_history
 from facepipe.core.errors import FacepipeError
 from facepipe.core.files import write_whole
 from recipe_data import Amount, guesses, subset
@@ -35,7 +42,8 @@ from rich.table import Table
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 REACHED = FOLDER / "reached.json"
-DONE = "benchmark.json"
+RECORDS = Path(__file__).resolve().parent / "recipe_runs"
+DONE, BUDGET = "benchmark.json", "budget.json"
 HEAVY = ("resnet50", "efficientnetb0", "inceptionv3")
 """Backbones limited to ``--heavy-images``, because they take that much longer."""
 START = {
@@ -76,8 +84,10 @@ COST = {
 """Approximate training seconds per 224 px picture on two CPU cores; other sizes scale with their pixels."""
 FIXED = 45.0
 """Approximate seconds per recipe for building, validating, exporting and measuring."""
-RECALIBRATION = 12
-"""Batches for remeasuring batch norms before each validation, instead of the recipes' own."""
+VALIDATIONS = 6
+"""Validations of each recipe in its number of pictures; fewer if its rows are so few that it has fewer epochs."""
+CHEAP: dict[str, Any] = {"recalibration": 12, "validation": 1500}
+"""Batches for remeasuring batch norms, and rows, of each validation during training, instead of the recipes' own."""
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("age error, years (UTKFace)", "age.mae/utkface", "{:.1f}"),
     ("age error, 0 to 1", "age.mae_normalised/utkface", "{:.3f}"),
@@ -98,9 +108,9 @@ def start_of(recipe: Recipe, starts: Path | None) -> str:
     return str(folder) if folder is not None and (folder / "weights.npz").is_file() else "none"
 
 
-def make_starts(data: Path, out: Path, images: int, seed: int) -> None:
-    """Train a start for every backbone of the shipped recipes, except those made from scratch."""
-    backbones = {read_recipe(name).backbone for name in shipped_recipes()} - {"convnet"}
+def make_starts(data: Path, names: list[str], out: Path, images: int, seed: int) -> None:
+    """Train a start for every backbone of the recipes named, except those made from scratch."""
+    backbones = {read_recipe(name).backbone for name in names} - {"convnet"}
     attributes = read_schema(find_schema("face"))
     count = sum(cell.get("split") == "train" for cell in read_table_file(data).cells)
     for backbone in sorted(backbones):
@@ -132,16 +142,14 @@ def run_one(
     report: Callable[[str], None],
 ) -> dict[str, Any]:
     """Train and measure one recipe; the results are also written to its folder."""
-    import keras
-
     rows = [cell for text in sources for cell in read_table_file(Path(text)).cells]
     count = sum(cell.get("split") == "train" for cell in rows)
-    cut = recipe.changed(epochs=images / count).model_copy(update={"recalibration": RECALIBRATION})
+    every = max(images // VALIDATIONS, recipe.batch)
+    cut = recipe.changed(epochs=images / count).model_copy(update={**CHEAP, "validation_interval": every})
     began = time.perf_counter()
     resumed = (folder / "settings.json").is_file()
     new = NewRun(attributes_of(recipe, name), cut, start, seed, progress_seconds=60.0)
     train_classifier(folder, RunOptions(tuple(sources)), None if resumed else new, Ending(exports=("float32",)), report)
-    keras.backend.clear_session()
     run = compare([folder], timing=False)[0]
     known = {
         "recipe": name,
@@ -155,6 +163,7 @@ def run_one(
         "milliseconds": None,
         "loss": run.loss,
         "figures": {name: value for name, value in read_figures(folder).items() if name in SHOWN},
+        "guesses": guesses(rows),
         "reported": REPORTED.get(name, {}),
     }
     write_whole(folder / DONE, f"{json.dumps(known, indent=2)}\n".encode())
@@ -232,19 +241,79 @@ def write_docs(text: str, docs: Path) -> None:
     write_whole(docs / "recipes.md", f"{before}{MARKS[0]}\n{text}{MARKS[1]}{after}".encode())
 
 
-def write_figures(
-    runs: list[dict[str, Any]], base: dict[str, float], protocol: str, known: dict[str, Any], docs: Path
-) -> None:
-    """Write the data for ``recipes show``, and the table in recipes.md."""
-    content = {"protocol": protocol, **known, "guesses": base, "runs": runs}
+def keep(folder: Path, records: Path) -> None:
+    """Copy a finished recipe's results and history, which the table and the curves are made from."""
+    (records / folder.name).mkdir(parents=True, exist_ok=True)
+    for name in (DONE, HISTORY):
+        shutil.copyfile(folder / name, records / folder.name / name)
+
+
+def read_records(records: Path) -> list[dict[str, Any]]:
+    """Read the results kept in a folder, by the recipes' names.
+
+    Raises:
+        FacepipeError: there are none.
+    """
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(records.glob(f"*/{DONE}"))]
+    if not found:
+        raise FacepipeError(f"{records}: no results of any recipe yet")
+    return found
+
+
+def write_table(records: Path, docs: Path) -> None:
+    """Write ``reached.json``, the table in recipes.md and the picture of the curves from the results kept."""
+    runs = read_records(records)
+    base: dict[str, float] = {}
+    for run in runs:
+        base |= run.pop("guesses")
+    budget = json.loads((records / BUDGET).read_text(encoding="utf-8"))
+    protocol = caption(Amount(budget["train"], budget["val"], budget["seed"]))
+    content = {"protocol": protocol, "seed": budget["seed"], "guesses": base, "runs": runs}
     write_whole(REACHED, f"{json.dumps(content, indent=2)}\n".encode())
     write_docs(markdown(runs, base, protocol), docs)
-
-
-def picture(folders: list[Path], path: Path) -> None:
-    """The curves of all runs in one chart."""
+    path = docs / "pictures" / "recipes.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    draw_comparison(folders, path)
+    draw_comparison([records / run["recipe"] for run in runs], path)
+
+
+def time_all(out: Path, records: Path) -> None:
+    """Time the exports of the runs in a folder in turn, and add the milliseconds to their results."""
+    folders = [folder for folder in sorted(out.iterdir()) if (folder / DONE).is_file()]
+    for folder, figures in zip(folders, compare(folders), strict=True):
+        run = json.loads((folder / DONE).read_text(encoding="utf-8")) | {"milliseconds": figures.milliseconds}
+        write_whole(folder / DONE, f"{json.dumps(run, indent=2)}\n".encode())
+        keep(folder, records)
+
+
+def train_in_turn(names: Sequence[str], options: Sequence[str], jobs: int, out: Path) -> list[str]:
+    """Train recipes in processes of their own, some at a time, each with its share of the cores.
+
+    Small networks use one core better than several: on two cores, two MobileNetV2 at a time took in 85 pictures a
+    second, one 65.
+
+    Args:
+        names: of the recipes.
+        options: of this script, as given.
+        jobs: recipes at a time.
+        out: the folder of the runs; what a process prints goes to ``NAME.log`` in it.
+
+    Returns:
+        The recipes that failed.
+    """
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    limits = {name: threads for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")}
+
+    def train(name: str) -> bool:
+        began = time.monotonic()
+        with (out / f"{name}.log").open("ab") as log:
+            command = [sys.executable, str(Path(__file__).resolve()), *options, "--recipe", name, "--here"]
+            done = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, **limits}, check=False)
+        state = "done" if done.returncode == 0 else f"failed, see {log.name}"
+        print(f"{name}: {state}, {(time.monotonic() - began) / 60:.1f} min", flush=True)
+        return done.returncode == 0
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return [name for name, good in zip(names, pool.map(train, names), strict=True) if not good]
 
 
 def estimates(recipes: dict[str, Recipe], images: dict[str, int], done: set[str]) -> tuple[Table, float]:
@@ -278,7 +347,7 @@ def agree(out: Path, budget: dict[str, Any]) -> None:
     Raises:
         FacepipeError: the runs in it were made with another budget.
     """
-    path = out / "budget.json"
+    path = out / BUDGET
     if path.is_file() and (before := json.loads(path.read_text(encoding="utf-8"))) != budget:
         raise FacepipeError(f"{out}: holds runs with {before}, not {budget}; give another --out, or the same budget")
     out.mkdir(parents=True, exist_ok=True)
@@ -286,7 +355,7 @@ def agree(out: Path, budget: dict[str, Any]) -> None:
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="Label file of crops with sources utkface, fairface and mtfl.")],
+    data: Annotated[Path | None, typer.Option(help="Label file of crops of utkface, fairface and mtfl.")] = None,
     starts: Annotated[Path | None, typer.Option(help="Folder that --make-starts made. Default: all at random.")] = None,
     make: Annotated[
         Path | None, typer.Option("--make-starts", metavar="DIR", help="Only train a start for each backbone.")
@@ -297,49 +366,71 @@ def main(
     train: Annotated[int | None, typer.Option(min=1, help="Training rows of each source. Default: all.")] = None,
     val: Annotated[int | None, typer.Option(min=1, help="Validation rows of each source. Default: all.")] = None,
     size: Annotated[int | None, typer.Option(min=32, help="Side of all inputs. Default: each recipe's own.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Recipes trained at a time; they share the cores.")] = 1,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs.")] = Path("runs") / "recipes",
+    records: Annotated[Path, typer.Option(metavar="DIR", help="Folder of what finished runs reached.")] = RECORDS,
     docs: Annotated[Path, typer.Option(metavar="DIR", help="Where recipes.md is.")] = DOCS,
     most_minutes: Annotated[float, typer.Option(help="Do not begin if it is likely to take longer.")] = 600.0,
     estimate: Annotated[bool, typer.Option("--estimate", help="Only say how long it would take.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Only write the table and the curves anew.")] = False,
+    here: Annotated[bool, typer.Option("--here", help="Train in this process, and write no table.")] = False,
     seed: Annotated[int, typer.Option(help="Of the rows and of the trainings.")] = 0,
 ) -> None:
     """Run the recipes that are not done yet, and write the table."""
-    console = Console()
+    if table:
+        write_table(records, docs)
+        return
+    if data is None:
+        raise FacepipeError("give --data, the label file of the crops")
     if make is not None:
         import_keras()
-        make_starts(data, make, images, seed)
+        make_starts(data, only or shipped_recipes(), make, images, seed)
         return
+    console = Console()
     recipes = {name: read_recipe(name).changed(size=size) for name in only or shipped_recipes()}
     budgets = {name: heavy_images if recipe.backbone in HEAVY else images for name, recipe in recipes.items()}
-    done = {name for name in recipes if (out / name / DONE).is_file()}
+    done = {name for name in recipes if (records / name / DONE).is_file()}
     shown, total = estimates(recipes, budgets, done)
     console.print(shown)
     if estimate:
         return
-    agree(out, {"images": images, "heavy": heavy_images, "train": train, "val": val, "size": size, "seed": seed})
+    budget = {"images": images, "heavy": heavy_images, "train": train, "val": val, "size": size, "seed": seed}
+    for folder in (out, records):
+        agree(folder, budget)
     if total > 60 * most_minutes:
         raise FacepipeError(
             f"about {total / 60:.0f} minutes; take fewer --images, some --recipe, or more --most-minutes"
         )
+    waiting = [name for name in recipes if name not in done]
+    if not here:
+        options = options_without(sys.argv[1:], "--recipe", "--jobs")
+        failed = train_in_turn(waiting, options, jobs, out)
+        time_all(out, records)
+        write_table(records, docs)
+        console.print(f"{docs / 'recipes.md'}, {REACHED} and {docs / 'pictures' / 'recipes.png'} are written")
+        if failed:
+            raise FacepipeError(f"failed: {', '.join(failed)}")
+        return
     import_keras()
-    amount = Amount(train, val, seed)
-    runs: list[dict[str, Any]] = []
-    base: dict[str, float] = {}
-    for name, recipe in recipes.items():
-        sources = subset(data, name, attributes_of(recipe, name), amount, out / "data" / name)
-        base |= guesses([cell for text in sources for cell in read_table_file(Path(text)).cells])
-        if name in done:
-            runs.append(json.loads((out / name / DONE).read_text(encoding="utf-8")))
-        else:
-            console.rule(name)
-            folder, start = out / name, start_of(recipe, starts)
-            runs.append(run_one(name, recipe, sources, folder, budgets[name], start, seed, partial(print, flush=True)))
-        write_figures(runs, base, caption(amount), {"data": data.name, "seed": seed}, docs)
-    for run, figures in zip(runs, compare([out / name for name in recipes]), strict=True):
-        run["milliseconds"] = figures.milliseconds
-    write_figures(runs, base, caption(amount), {"data": data.name, "seed": seed}, docs)
-    picture([out / name for name in recipes], docs / "pictures" / "recipes.png")
-    console.print(f"{docs / 'recipes.md'}, {REACHED} and {docs / 'pictures' / 'recipes.png'} are written")
+    for name in waiting:
+        recipe, folder = recipes[name], out / name
+        sources = subset(data, name, attributes_of(recipe, name), Amount(train, val, seed), out / "data" / name)
+        run_one(name, recipe, sources, folder, budgets[name], start_of(recipe, starts), seed, partial(print, flush=True))
+        keep(folder, records)
+
+
+def options_without(given: Sequence[str], *names: str) -> list[str]:
+    """A command line without some options and their values."""
+    kept: list[str] = []
+    skip = False
+    for text in given:
+        if skip:
+            skip = False
+        elif text in names:
+            skip = True
+        elif not text.startswith(tuple(f"{name}=" for name in names)):
+            kept.append(text)
+    return kept
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ class Recipe(Record):
     stages: tuple[Stage, ...] = Field(min_length=1, strict=False)
     batch: int = Field(default=32, ge=2)
     patience: int = Field(default=5, ge=1)
-    """Early stopping: epochs without a better validation loss before a stage ends."""
+    """Early stopping: validations (one per epoch) without a better loss before a stage ends."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     weight_decay: float = Field(default=0.02, ge=0)
     """Used by adamw only."""
@@ -137,6 +137,8 @@ class Recipe(Record):
     """Batches used to re-estimate the batch norm statistics before each validation."""
     validation: int = Field(default=0, ge=0)
     """Maximum number of validation rows during training, sampled once; 0 uses all."""
+    validation_interval: int | None = Field(default=None, ge=1)
+    """Training pictures between validations, for data of which an epoch takes long; None validates once per epoch."""
     augmentation: Augmentation = Augmentation()
 
     @field_validator("stages")
@@ -174,7 +176,7 @@ class Recipe(Record):
 
         Args:
             batch: crops per step.
-            patience: epochs without a better validation before a stage ends.
+            patience: validations (one per epoch) without a better loss before a stage ends.
             epochs: total over all stages, divided among them in the recipe's proportions.
             size: of the last stage; earlier stages are capped at it.
         """

@@ -238,10 +238,16 @@ def on_gpu() -> bool:
     return any(name.startswith("gpu") for name in present())
 
 
-def has_bfloat16() -> bool:
-    """Check for hardware bfloat16 support: a GPU, or a CPU with AVX512-BF16 or AMX-BF16."""
+def bfloat16_pays(depthwise: bool) -> bool:
+    """Check whether bfloat16 is quicker than float32: on a GPU, or on a CPU with AVX512-BF16 or AMX-BF16.
+
+    Args:
+        depthwise: whether the network is made of depthwise convolutions; those are slower in bfloat16 on a CPU.
+    """
     if on_gpu():
         return True
+    if depthwise:
+        return False
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
     return "avx512_bf16" in flags or "amx_bf16" in flags

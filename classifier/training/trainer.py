@@ -30,7 +30,7 @@ from .checkpoint import Position
 from .curves import draw_curves
 from .losses import attribute_losses, class_weights
 from .run_folder import BEST, CHECKPOINT, FINAL, SERVED, Meter, Row, Settings, add_to_history
-from .train_step import Devices, Learner, active_attributes, build_learner, has_bfloat16, loss_weights
+from .train_step import Devices, Learner, active_attributes, bfloat16_pays, build_learner, loss_weights
 from .validation import Validation, Validator
 
 
@@ -105,7 +105,9 @@ class Trainer:
         """
         cv2.setNumThreads(1)  # batches are prepared in parallel already
         before = keras.config.dtype_policy()
-        low = self.settings.precision == "bfloat16" or (self.settings.precision == "auto" and has_bfloat16())
+        low = self.settings.precision == "bfloat16" or (
+            self.settings.precision == "auto" and bfloat16_pays(self.backbone.depthwise)
+        )
         keras.config.set_dtype_policy("mixed_bfloat16" if low else "float32")
         for line in draw_report(self.train, self.draw, self.recipe.balance):
             self.report(line)
@@ -192,7 +194,8 @@ class Trainer:
             self.draw,
         )
         try:
-            self._loop(learner, stage, validator, batches, total, epoch)
+            interval = min(epoch, max((self.recipe.validation_interval or len(self.train)) // self.batch, 1))
+            self._loop(learner, stage, validator, batches, total, interval)
         except KeyboardInterrupt:
             self._save(learner)
             raise
@@ -200,7 +203,7 @@ class Trainer:
             batches.close()
 
     def _loop(
-        self, learner: Learner, stage: Stage, validator: Validator, batches: Iterator[Batch], total: int, epoch: int
+        self, learner: Learner, stage: Stage, validator: Validator, batches: Iterator[Batch], total: int, interval: int
     ) -> None:
         position = self.position
         meter = Meter()
@@ -220,14 +223,14 @@ class Trainer:
                 meter.next()
             if self.clock.now() - self.saved >= 60 * self.settings.checkpoint_minutes:
                 self._save(learner)
-            if position.step % epoch == 0 and self._progress(total) < 1:
-                better = self._validate(learner, stage, validator, meter, epoch, progress)
+            if position.step % interval == 0 and self._progress(total) < 1:
+                better = self._validate(learner, stage, validator, meter, progress)
                 self._save(learner)
                 if not better and position.waited >= self.recipe.patience:
-                    self.report(f"no better validation in {position.waited} epochs: the stage ends")
+                    self.report(f"no better validation in {position.waited} validations: the stage ends")
                     return
         if position.validated != position.step:  # unless the time ran out just after a validation
-            self._validate(learner, stage, validator, meter, epoch, 1.0)
+            self._validate(learner, stage, validator, meter, 1.0)
 
     def _progress(self, total: int) -> float:
         done = self.position.step / total
@@ -246,7 +249,7 @@ class Trainer:
         return start + max(60 * self.settings.minutes - start, 0.0) * shares[self.position.stage] / left
 
     def _validate(
-        self, learner: Learner, stage: Stage, validator: Validator, meter: Meter, epoch: int, progress: float
+        self, learner: Learner, stage: Stage, validator: Validator, meter: Meter, progress: float
     ) -> bool:
         """Validate, keep the best weights and record the result; return True if it is the best so far."""
         position = self.position
