@@ -43,7 +43,7 @@ from rich.table import Table
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 REACHED = FOLDER / "reached.json"
 RECORDS = Path(__file__).resolve().parent / "recipe_runs"
-DONE, BUDGET = "benchmark.json", "budget.json"
+DONE, BUDGET, DESCRIPTION = "benchmark.json", "budget.json", "start.txt"
 HEAVY = ("resnet50", "efficientnetb0", "inceptionv3")
 """Backbones limited to ``--heavy-images``, because they take that much longer."""
 START = {
@@ -108,6 +108,14 @@ def start_of(recipe: Recipe, starts: Path | None) -> str:
     return str(folder) if folder is not None and (folder / "weights.npz").is_file() else "none"
 
 
+def describe_start(start: str) -> str:
+    """What the table calls a start; ``start.txt`` beside it says so for one that ``--make-starts`` did not make."""
+    if start == "none":
+        return "random"
+    path = Path(start) / DESCRIPTION
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else "our own"
+
+
 def make_starts(data: Path, names: list[str], out: Path, images: int, seed: int) -> None:
     """Train a start for every backbone of the recipes named, except those made from scratch."""
     backbones = {read_recipe(name).backbone for name in names} - {"convnet"}
@@ -155,7 +163,7 @@ def run_one(
         "recipe": name,
         "backbone": recipe.backbone,
         "size": recipe.size,
-        "start": "random" if start == "none" else "our own",
+        "start": describe_start(start),
         "train_rows": count,
         "images": cut.batch * steps(folder),
         "seconds": None if resumed else round(time.perf_counter() - began, 1),
@@ -301,7 +309,7 @@ def train_in_turn(names: Sequence[str], options: Sequence[str], jobs: int, out: 
         The recipes that failed.
     """
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    limits = {name: threads for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")}
+    limits = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), threads)
 
     def train(name: str) -> bool:
         began = time.monotonic()
@@ -415,7 +423,9 @@ def main(
     for name in waiting:
         recipe, folder = recipes[name], out / name
         sources = subset(data, name, attributes_of(recipe, name), Amount(train, val, seed), out / "data" / name)
-        run_one(name, recipe, sources, folder, budgets[name], start_of(recipe, starts), seed, partial(print, flush=True))
+        run_one(
+            name, recipe, sources, folder, budgets[name], start_of(recipe, starts), seed, partial(print, flush=True)
+        )
         keep(folder, records)
 
 

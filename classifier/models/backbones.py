@@ -59,8 +59,8 @@ class Backbone:
     quantised: tuple[str, ...] = _KINDS
     """ONNX operators that int8 export quantises."""
     depthwise: bool = False
-    """Whether it is made of depthwise convolutions, which TensorFlow computes slower in bfloat16 on a CPU: EfficientNetB0
-    20 instead of 30 pictures a second, MobileNetV2 36 instead of 42 (128 px, one core with AVX512-BF16)."""
+    """Whether it is made of depthwise convolutions. TensorFlow trains those slower in bfloat16 on a CPU: EfficientNetB0
+    at 20 instead of 30 pictures a second, MobileNetV2 at 36 instead of 42 (128 px, one core with AVX512-BF16)."""
 
     def input_spec(self, size: int) -> InputSpec:
         """Return the input convention at a size: ``(pixel * scale - mean) / std``, (n, size, size, 3)."""

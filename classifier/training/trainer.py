@@ -248,9 +248,7 @@ class Trainer:
         start = self.position.stage_start
         return start + max(60 * self.settings.minutes - start, 0.0) * shares[self.position.stage] / left
 
-    def _validate(
-        self, learner: Learner, stage: Stage, validator: Validator, meter: Meter, progress: float
-    ) -> bool:
+    def _validate(self, learner: Learner, stage: Stage, validator: Validator, meter: Meter, progress: float) -> bool:
         """Validate, keep the best weights and record the result; return True if it is the best so far."""
         position = self.position
         meter.next()

@@ -23,7 +23,9 @@ from facepipe.classifier.config.schema import read_schema
 from facepipe.classifier.data.loader import CropSource, exact_batches
 from facepipe.classifier.data.table import read_faces
 from facepipe.classifier.inference.classifier import AttributeClassifier
+from facepipe.classifier.models.backbones import BACKBONES
 from facepipe.classifier.models.pretrained import fit_start, starting_arrays
+from facepipe.classifier.training import train_step
 from facepipe.classifier.training.checkpoint import Position
 from facepipe.classifier.training.run_folder import LICENCE, Settings, read_settings
 from facepipe.classifier.training.trainer import checkpoint
@@ -373,13 +375,14 @@ def small_run(faces: Path, folder: Path, report, resume: bool = False, **changes
     folder.mkdir(exist_ok=True)
     (folder / "recipe.yaml").write_text(SMALL)
     table = read_faces(faces, read_schema())
+    interval = changes.pop("validation_interval", None)
     content = {
         "name": folder.name,
         "data": (str(faces),),
         "start": "none",
-        "recipe": read_recipe(str(folder / "recipe.yaml")).changed(
-            epochs=changes.pop("epochs", 4), batch=changes.pop("batch", None)
-        ),
+        "recipe": read_recipe(str(folder / "recipe.yaml"))
+        .changed(epochs=changes.pop("epochs", 4), batch=changes.pop("batch", None))
+        .model_copy(update={"validation_interval": interval}),
         "attributes": table.attributes,
         "crop": CropRecipe(margin=0.1, size=32),
         "labels_sha256": table.sha256,
@@ -441,6 +444,28 @@ def test_a_stage_s_loss_counts_only_what_it_learns(tmp_path, faces):
 
 
 SCHEMA_NAMES = ("age", "gender", "glasses", "smile", "mask", "eyes")
+
+
+def test_validations_within_an_epoch(tmp_path, faces):
+    """Every 8 of 32 rows; the last validation is that of the end."""
+    folder = tmp_path / "run"
+    small_run(faces, folder, lambda line: None, validation_interval=9)
+    with (folder / "history.csv").open() as file:
+        rows = [(row["stage"], float(row["epoch"]), int(row["step"])) for row in csv.DictReader(file)]
+    first = [row for row in rows if row[0] == "first"]
+    steps = [step for _, _, step in first]
+    assert steps == list(range(1, steps[-1] + 1)), "the interval of 9 rows holds one whole batch of 8"
+    assert first[-1][1] == 2, "and the stage is as long as it would be"
+
+
+def test_bfloat16_only_where_it_is_quicker(monkeypatch):
+    monkeypatch.setattr(train_step, "on_gpu", lambda: True)
+    assert train_step.bfloat16_pays(depthwise=True)
+    monkeypatch.setattr(train_step, "on_gpu", lambda: False)
+    assert not train_step.bfloat16_pays(depthwise=True)
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    assert train_step.bfloat16_pays(depthwise=False) == ("avx512_bf16" in flags or "amx_bf16" in flags)
+    assert [name for name, each in BACKBONES.items() if each.depthwise] == ["mobilenetv2", "efficientnetb0"]
 
 
 def test_a_time_budget_ends_the_run(tmp_path, faces):
