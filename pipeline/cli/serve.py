@@ -92,6 +92,12 @@ def serve(
         ),
     ] = None,
     precision: PrecisionName = "auto",
+    face_check: Annotated[
+        bool,
+        typer.Option(
+            "--face-check/--no-face-check", help="Leave out boxes that the classifier takes for something else."
+        ),
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not log each request to standard error.")] = False,
 ) -> None:
     """Serve the pipeline over HTTP: POST /v1/detect takes pictures and returns results.
@@ -130,6 +136,7 @@ def serve(
             models.conf,
             models.imgsz,
             precision,
+            face_check,
         )
         server = Server(create_app(served, settings), settings)
         print(f"facepipe serves at {address(socket)}; Ctrl+C stops", flush=True)

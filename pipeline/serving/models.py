@@ -80,6 +80,7 @@ class Served:
         detectors: further detectors that requests may name.
         classifiers: further classifiers.
         threads: as for ``Pipeline``.
+        check_faces: False ignores the face checks of the classifiers.
 
     Attributes:
         default: the choice for requests that name nothing.
@@ -91,12 +92,13 @@ class Served:
         detectors: Sequence[FaceDetector] = (),
         classifiers: Sequence[AttributeClassifier] = (),
         threads: int | None = None,
+        check_faces: bool = True,
     ):
         detector, used = base.parts()
         self.detectors = {each.release.label: each for each in (detector, *detectors)}
         self.classifiers = {each.release.label: each for each in (*used.by_name.values(), *classifiers)}
         self.default = Choice(detector.release.label, tuple(e.release.label for e in used.by_name.values()), None)
-        self._workers, self._threads = base.workers, threads
+        self._workers, self._threads, self._check_faces = base.workers, threads, check_faces
         self._shared_detectors, self._shared_classifiers = self.detectors, self.classifiers
         if self._workers > 1 and detector.device == "cpu":
             share = max(1, (threads or usable_cpus()) // self._workers)
@@ -143,12 +145,12 @@ class Served:
             stopwatch: collects the timings.
         """
         return Stages(
-            _parts(choice, self.detectors, self.classifiers),
+            _parts(choice, self.detectors, self.classifiers, self._check_faces),
             workers=self._workers,
             threads=self._threads,
             limits=limits,
             stopwatch=stopwatch,
-            shared=_parts(choice, self._shared_detectors, self._shared_classifiers),
+            shared=_parts(choice, self._shared_detectors, self._shared_classifiers, self._check_faces),
         )
 
     def describe(self) -> ServedModels:
@@ -192,13 +194,14 @@ def load(
     confidence: float | None = None,
     imgsz: int | None = None,
     precision: str = "auto",
+    face_check: bool = True,
 ) -> Served:
     """Load the models that a server holds.
 
     Args:
         detector, classifiers: the defaults for requests that name none, as for ``Pipeline``.
         allowed: further versions that requests may name: ``detector@0.1.0``, ``classifier@0.1.0``, ``shirt@0.1.0``.
-        device, threads, confidence, imgsz, precision: as for ``Pipeline``, for all models.
+        device, threads, confidence, imgsz, precision, face_check: as for ``Pipeline``, for all models.
 
     Raises:
         FacepipeError: as ``Pipeline`` raises, or an allowed version in another format.
@@ -221,16 +224,19 @@ def load(
             label = version if stage == "classifier" else each
             pipeline = Pipeline(first[0], label, **options)  # type: ignore[arg-type]
             more_classifiers += pipeline.parts()[1].by_name.values()
-    return Served(base, more_detectors, more_classifiers, threads)
+    return Served(base, more_detectors, more_classifiers, threads, face_check)
 
 
 def _parts(
-    choice: Choice, detectors: Mapping[str, FaceDetector], classifiers: Mapping[str, AttributeClassifier]
+    choice: Choice,
+    detectors: Mapping[str, FaceDetector],
+    classifiers: Mapping[str, AttributeClassifier],
+    check_faces: bool,
 ) -> Parts:
     detector = detectors[choice.detector]
     if choice.confidence is not None:
         detector = detector.with_confidence(choice.confidence)
-    return Parts(detector, Classifiers([classifiers[label] for label in choice.classifiers]))
+    return Parts(detector, Classifiers([classifiers[label] for label in choice.classifiers], check_faces=check_faces))
 
 
 def _known(kind: str, label: str, served: Iterable[str]) -> None:

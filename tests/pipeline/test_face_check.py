@@ -14,10 +14,12 @@ from facepipe.detector.inference.boxes import Detections
 from facepipe.pipeline.classifiers import Classifiers, Reading
 from facepipe.pipeline.face_check import CheckedDetector
 from facepipe.pipeline.results import Face, Result
+from facepipe.pipeline.serving.models import load
 from facepipe.pipeline.two_stage import CHECKED, joint_confidence, least_checked
 from facepipe.pipeline.video.analysis import VideoOptions, VideoRun
 from facepipe.weights.manifest import FaceCheck, Manifest
 from facepipe.weights.release import Release
+from facepipe.weights.store import publish
 from pydantic import ValidationError
 
 Photo = Callable[..., np.ndarray]
@@ -112,6 +114,20 @@ def test_the_check_can_be_switched_off(
     confidence = [face.confidence for face in unchecked.run(photo(0)).faces if face.confidence >= 0.5]
     assert [face.confidence for face in result.faces] == confidence
     assert result.models.classifiers["face"].face_check is None
+
+
+def test_a_server_checks_unless_told_not_to(
+    detector_release: Release, classifier_release: Release, tmp_path: Path
+) -> None:
+    """``face_check`` of a server is that of a pipeline, for the models that a request names as well."""
+    release = with_check(classifier_release)
+    folder = publish(release.manifest, [release.folder / file.name for file in release.manifest.files], tmp_path).folder
+    for face_check in (True, False):
+        served = load(str(detector_release.folder), [str(folder)], face_check=face_check)
+        choices = served.default, served.choose(confidence=0.9)
+        assert [served.stages(each).parts().classifiers.check_faces for each in choices] == [face_check] * 2
+        (used,) = served.describe().classifiers
+        assert (used.in_results.face_check is not None) == face_check
 
 
 def test_boxes_below_the_checks_least_size_are_not_judged(classifier_release: Release) -> None:
