@@ -68,10 +68,14 @@ def attribute_output(attribute: Attribute, pooled: Any, maps: list[Any], heads: 
             name=f"{attribute.name}_hidden{place}",
         )(x)
     regressed = attribute.kind == "points" or (attribute.kind == "numeric" and attribute.bins is None)
+    # A regression begins near the middle of the range for every face. A kernel of usual size would begin far outside of
+    # it: age on 1,280 features was 70 years off in training, and still 60 after 10,000 pictures at a rate of 1e-4.
+    small = keras.initializers.RandomNormal(stddev=1e-3)
     return layers.Dense(
         output_width(attribute),
+        kernel_initializer=small if regressed else "glorot_uniform",
         kernel_regularizer=regularizer,
-        bias_initializer=keras.initializers.Constant(0.5) if regressed else "zeros",  # the middle of the range
+        bias_initializer=keras.initializers.Constant(0.5) if regressed else "zeros",
         dtype="float32",
         name=attribute.name,
     )(x)
