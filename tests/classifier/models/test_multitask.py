@@ -301,3 +301,18 @@ def test_sizes_and_backbones():
         build_model(SCHEMA, recipe("vgg"), 64)
     with pytest.raises(TrainingError, match="norms: unknown blocks"):
         build_model(SCHEMA, recipe(norms=("conv9",)), 64)
+
+
+def test_regressions_begin_near_the_middle_of_their_range():
+    """Whatever the features: those of a random network go up to 6 here, 1,280 of them."""
+    attributes = read_schema(find_schema("multitask"))
+    stages = (Stage(name="only", size=64, epochs=1, learning_rate=1e-3),)
+    network = build_model(attributes, Recipe(backbone="mobilenetv2", stages=stages, heads=Heads(points="pooled")), 64)
+    features = keras.Model(network.inputs, [network.features, network.output])
+    pooled, outputs = features.predict_on_batch(images(8) / 60)
+    assert pooled.shape == (8, 1280)
+    for name in ("age", "eyes"):
+        head = network.get_layer(name)
+        worst = head(np.full((1, 1280), 6.0, np.float32))
+        assert np.abs(np.asarray(worst) - 0.5).max() < 1
+        assert np.abs(outputs[name] - 0.5).max() < 0.3
