@@ -172,7 +172,6 @@ def run_one(
         "loss": run.loss,
         "figures": {name: value for name, value in read_figures(folder).items() if name in SHOWN},
         "guesses": guesses(rows),
-        "reported": REPORTED.get(name, {}),
     }
     write_whole(folder / DONE, f"{json.dumps(known, indent=2)}\n".encode())
     return known
@@ -227,7 +226,7 @@ def markdown(runs: list[dict[str, Any]], base: dict[str, float], protocol: str) 
             f"{run['images']:,}",
             _cell(run["loss"], "{:.2f}"),
             *(_cell(run["figures"].get(name), form) for _, name, form in columns),
-            ", ".join(f"{name} {value:g}" for name, value in run["reported"].items()) or "–",
+            ", ".join(f"{name} {value:g}" for name, value in REPORTED.get(run["recipe"], {}).items()) or "–",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     cells = ["always the commonest", *["–"] * 6, *(_cell(base.get(name), form) for _, name, form in columns), "–"]
@@ -276,7 +275,7 @@ def write_table(records: Path, docs: Path) -> None:
         base |= run.pop("guesses")
     budget = json.loads((records / BUDGET).read_text(encoding="utf-8"))
     protocol = caption(Amount(budget["train"], budget["val"], budget["seed"]))
-    content = {"protocol": protocol, "seed": budget["seed"], "guesses": base, "runs": runs}
+    content = {"protocol": protocol, "seed": budget["seed"], "guesses": base, "runs": runs, "reported": REPORTED}
     write_whole(REACHED, f"{json.dumps(content, indent=2)}\n".encode())
     write_docs(markdown(runs, base, protocol), docs)
     path = docs / "pictures" / "recipes.png"

@@ -213,14 +213,16 @@ def reached(name: str) -> list[str]:
     if Path(name).suffix:
         return []
     content = json.loads((FOLDER / "reached.json").read_text(encoding="utf-8"))
-    run = next((each for each in content["runs"] if each["recipe"] == name), None)
-    if run is None:
-        return []
-    figures = ", ".join(f"{metric} {value:.3g}" for metric, value in run["figures"].items())
-    lines = [f"Reached with {run['images']:,} pictures at {run['size']} px, start {run['start']}: {figures}."]
-    if run["reported"]:
-        lines.append(f"Its authors: {', '.join(f'{what} {value:g}' for what, value in run['reported'].items())}.")
-    return [*lines, "See docs/recipes.md for what is measured."]
+    lines = []
+    for run in content["runs"]:
+        if run["recipe"] == name:
+            figures = ", ".join(f"{metric} {value:.3g}" for metric, value in run["figures"].items())
+            lines.append(
+                f"Reached with {run['images']:,} pictures at {run['size']} px, start {run['start']}: {figures}."
+            )
+    if reported := content["reported"].get(name):
+        lines.append(f"Its authors: {', '.join(f'{what} {value:g}' for what, value in reported.items())}.")
+    return [*lines, "See docs/recipes.md for what is measured."] if lines else []
 
 
 def read_recipe(name: str = "resnet50") -> Recipe:

@@ -34,7 +34,6 @@ def record(folder: Path, name: str, **changes: object) -> None:
         "loss": 0.5,
         "figures": {"gender.accuracy/utkface": 0.91},
         "guesses": {"gender.accuracy/utkface": 0.52},
-        "reported": recipes.REPORTED.get(name, {}),
     }
     (folder / name).mkdir(parents=True)
     (folder / name / recipes.DONE).write_text(json.dumps(known | changes))

@@ -200,8 +200,11 @@ def test_recipes_are_listed_and_shown(capsys, tmp_path):
     main_exits_well(["recipes", "show", "convnet-regularised"])
     shown = capsys.readouterr().out
     assert shown.startswith(recipe_path("convnet-regularised").read_text(encoding="utf-8"))
-    assert re.search(r"# Reached with [\d,]+ pictures at \d+ px, start .*gender.accuracy/utkface [\d.]+", shown)
     assert "# Its authors: gender 0.85" in shown
+    main_exits_well(["recipes", "show", "multitask-mobilenetv2"])
+    shown = capsys.readouterr().out
+    assert re.search(r"# Reached with 60,000 pictures at 128 px, start .*gender.accuracy/utkface 0.9\d+", shown)
+    assert "# Its authors: gender 0.944, age 0.297" in shown
     main_exits_well(["recipes", "show", "multitask-mobilenetv2-aug", "--whole"])
     own = write(tmp_path / "own.yaml", capsys.readouterr().out)
     assert read_recipe(own) == read_recipe("multitask-mobilenetv2-aug")
