@@ -147,7 +147,7 @@ def finish(axis: Any, title: str, epochs: float, top: float | None = None) -> No
     axis.set_title(title, fontsize=10)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(integer=True, min_n_ticks=1))
+    axis.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(5, integer=epochs >= 2, min_n_ticks=1))
     axis.set_xlim(0, epochs * 1.02 or 1)
     axis.set_xlabel("epoch", fontsize=8)
     axis.tick_params(labelsize=8)
