@@ -42,11 +42,13 @@ def test_means_count_pictures_not_batches() -> None:
 def test_the_curves_are_drawn_whatever_was_measured(tmp_path: Path) -> None:
     schema = read_schema()
     assert not draw_curves(tmp_path, schema).exists()
-    add_to_history(tmp_path, {"epoch": 0.5, "stage": "a", "minutes": 0.1, "val_loss": 3.0})
     sizes = []
     for more in ({}, {"gender.accuracy": 0.5}, {"gender.accuracy": 0.6, "factor_age": 0.3, "factor_gender": 2.0}):
-        row = {"epoch": 3.0 + len(sizes), "stage": "b", "minutes": 0.2, "train_loss": 4.0, "val_loss": 2.0}
-        add_to_history(tmp_path, row | more)
-        picture = cv2.imread(str(draw_curves(tmp_path, schema)))
+        folder = tmp_path / str(len(sizes))
+        folder.mkdir()
+        add_to_history(folder, {"epoch": 0.5, "stage": "a", "minutes": 0.1, "val_loss": 3.0})
+        row = {"epoch": 2.0, "stage": "b", "minutes": 0.2, "train_loss": 4.0, "val_loss": 2.0}
+        add_to_history(folder, row | more)
+        picture = cv2.imread(str(draw_curves(folder, schema)))
         sizes.append(int((picture != 255).any(axis=2).sum()))
     assert sizes[0] < sizes[1] < sizes[2]
