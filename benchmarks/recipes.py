@@ -356,7 +356,9 @@ def agree(out: Path, budget: dict[str, Any]) -> None:
     """
     path = out / BUDGET
     if path.is_file() and (before := json.loads(path.read_text(encoding="utf-8"))) != budget:
-        raise FacepipeError(f"{out}: holds runs with {before}, not {budget}; give another --out, or the same budget")
+        raise FacepipeError(
+            f"{out}: holds runs with {before}, not {budget}; give another --out and --records, or the same budget"
+        )
     out.mkdir(parents=True, exist_ok=True)
     write_whole(path, f"{json.dumps(budget)}\n".encode())
 

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from ..video.options import CLASSIFY_EVERY
-from ._options import LARGEST_INPUT, MODELS, MOST_THREADS, SPEED, Precision
+from ._options import LARGEST_INPUT, MODELS, MOST_THREADS, SPEED, FaceCheckSwitch, Precision
 
 INPUT, OUTPUT, DRAWING, VIDEO, RAY = "Input", "Output", "Drawing", "Video", "With --engine ray"
 """Panels of ``--help``."""
@@ -152,12 +152,7 @@ class Tuning:
         bool,
         typer.Option(help="Decode large JPEGs at a fraction of their size: faster, but boxes shift slightly."),
     ] = False
-    face_check: Annotated[
-        bool,
-        typer.Option(
-            "--face-check/--no-face-check", help="Leave out boxes that the classifier takes for something else."
-        ),
-    ] = True
+    face_check: FaceCheckSwitch = True
     precision: Annotated[
         Precision,
         typer.Option(

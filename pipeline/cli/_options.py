@@ -56,6 +56,10 @@ Threads = Annotated[
 PrecisionName = Annotated[
     str, typer.Option(help="Which file of each release to run: auto (as in detect), int8, float16 or float32.")
 ]
+FaceCheckSwitch = Annotated[
+    bool,
+    typer.Option("--face-check/--no-face-check", help="Leave out boxes that the classifier takes for something else."),
+]
 FiguresFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file.")]
 
 ReportFolder = Annotated[

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ...core.extras import require
-from ._options import ModelChoice, PrecisionName
+from ._options import FaceCheckSwitch, ModelChoice, PrecisionName
 
 KEY_VARIABLE = "FACEPIPE_API_KEY"
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -92,12 +92,7 @@ def serve(
         ),
     ] = None,
     precision: PrecisionName = "auto",
-    face_check: Annotated[
-        bool,
-        typer.Option(
-            "--face-check/--no-face-check", help="Leave out boxes that the classifier takes for something else."
-        ),
-    ] = True,
+    face_check: FaceCheckSwitch = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not log each request to standard error.")] = False,
 ) -> None:
     """Serve the pipeline over HTTP: POST /v1/detect takes pictures and returns results.
