@@ -1,4 +1,4 @@
-"""Train every shipped recipe on the same rows for a given number of pictures, and report the results.
+"""Train every shipped recipe and its variants on the same rows for a given number of pictures; report the results.
 
     python benchmarks/recipes.py --data crops/faces.csv --make-starts runs/starts --images 60000
     python benchmarks/recipes.py --data crops/faces.csv --starts runs/starts --images 60000 --heavy-images 20000
@@ -43,6 +43,8 @@ from rich.table import Table
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 REACHED = FOLDER / "reached.json"
 RECORDS = Path(__file__).resolve().parent / "recipe_runs"
+VARIANTS = Path(__file__).resolve().parent / "recipe_variants"
+"""Recipes that only this comparison needs, for a question that the shipped ones leave open."""
 DONE, BUDGET, DESCRIPTION = "benchmark.json", "budget.json", "start.txt"
 HEAVY = ("resnet50", "efficientnetb0", "inceptionv3")
 """Backbones limited to ``--heavy-images``, because they take that much longer."""
@@ -100,6 +102,11 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("shirt colour", "shirt_colour.accuracy", "{:.2f}"),
 )
 SHOWN = {each[1] for each in COLUMNS}
+
+
+def all_recipes() -> list[str]:
+    """The names of the shipped recipes and the files of their variants."""
+    return [*shipped_recipes(), *(str(path) for path in sorted(VARIANTS.glob("*.yaml")))]
 
 
 def start_of(recipe: Recipe, starts: Path | None) -> str:
@@ -160,7 +167,7 @@ def run_one(
     train_classifier(folder, RunOptions(tuple(sources)), None if resumed else new, Ending(exports=("float32",)), report)
     run = compare([folder], timing=False)[0]
     known = {
-        "recipe": name,
+        "recipe": folder.name,
         "backbone": recipe.backbone,
         "size": recipe.size,
         "start": describe_start(start),
@@ -312,7 +319,7 @@ def train_in_turn(names: Sequence[str], options: Sequence[str], jobs: int, out: 
 
     def train(name: str) -> bool:
         began = time.monotonic()
-        with (out / f"{name}.log").open("ab") as log:
+        with (out / f"{Path(name).stem}.log").open("ab") as log:
             command = [sys.executable, str(Path(__file__).resolve()), *options, "--recipe", name, "--here"]
             done = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, **limits}, check=False)
         state = "done" if done.returncode == 0 else f"failed, see {log.name}"
@@ -332,7 +339,7 @@ def estimates(recipes: dict[str, Recipe], images: dict[str, int], done: set[str]
         spent = 0.0 if name in done else seconds_of(recipe, images[name])
         total += spent
         about = "done" if name in done else f"{spent / 60:.0f} min"
-        shown.add_row(name, recipe.backbone, str(recipe.size), f"{images[name]:,}", about)
+        shown.add_row(Path(name).stem, recipe.backbone, str(recipe.size), f"{images[name]:,}", about)
     shown.add_row("all", "", "", "", f"{total / 60:.0f} min")
     return shown, total
 
@@ -369,7 +376,7 @@ def main(
     make: Annotated[
         Path | None, typer.Option("--make-starts", metavar="DIR", help="Only train a start for each backbone.")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option("--recipe", help="Only these. Default: all that ship.")] = None,
+    only: Annotated[list[str] | None, typer.Option("--recipe", help="Only these, or these files.")] = None,
     images: Annotated[int, typer.Option(min=2, help="Pictures that each recipe sees in training.")] = 60_000,
     heavy_images: Annotated[int, typer.Option(min=2, help=f"The same of {', '.join(HEAVY)}.")] = 20_000,
     train: Annotated[int | None, typer.Option(min=1, help="Training rows of each source. Default: all.")] = None,
@@ -393,12 +400,12 @@ def main(
         raise FacepipeError("give --data, the label file of the crops")
     if make is not None:
         import_keras()
-        make_starts(data, only or shipped_recipes(), make, images, seed)
+        make_starts(data, only or all_recipes(), make, images, seed)
         return
     console = Console()
-    recipes = {name: read_recipe(name).changed(size=size) for name in only or shipped_recipes()}
+    recipes = {name: read_recipe(name).changed(size=size) for name in only or all_recipes()}
     budgets = {name: heavy_images if recipe.backbone in HEAVY else images for name, recipe in recipes.items()}
-    done = {name for name in recipes if (records / name / DONE).is_file()}
+    done = {name for name in recipes if (records / Path(name).stem / DONE).is_file()}
     shown, total = estimates(recipes, budgets, done)
     console.print(shown)
     if estimate:
@@ -422,8 +429,9 @@ def main(
         return
     import_keras()
     for name in waiting:
-        recipe, folder = recipes[name], out / name
-        sources = subset(data, name, attributes_of(recipe, name), Amount(train, val, seed), out / "data" / name)
+        recipe, folder = recipes[name], out / Path(name).stem
+        rows = out / "data" / folder.name
+        sources = subset(data, folder.name, attributes_of(recipe, name), Amount(train, val, seed), rows)
         run_one(
             name, recipe, sources, folder, budgets[name], start_of(recipe, starts), seed, partial(print, flush=True)
         )

@@ -97,26 +97,39 @@ def crops(tmp_path: Path) -> Path:
 
 
 def test_a_recipe_is_trained_and_kept(crops: Path, tmp_path: Path, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process, as its children do; a second call finds it done."""
+    """A variant, in this process, as its children do; a second call finds it done."""
     monkeypatch.chdir(tmp_path)
     records, out = tmp_path / "records", tmp_path / "out"
+    name = "convnet-bins-20"
+    variant = str(recipes.VARIANTS / f"{name}.yaml")
 
     def main() -> None:
-        recipes.main(crops, only=["convnet"], images=128, size=32, out=out, records=records, docs=docs, here=True)
+        recipes.main(crops, only=[variant], images=128, size=32, out=out, records=records, docs=docs, here=True)
 
     main()
-    known = json.loads((records / "convnet" / recipes.DONE).read_text())
+    known = json.loads((records / name / recipes.DONE).read_text())
     assert known["images"] == 128
     assert known["train_rows"] == 32
     assert known["guesses"]["gender.accuracy/utkface"] == 0.5
     assert 0 <= known["figures"]["gender.accuracy/utkface"] <= 1
     assert known["figures"]["age.mae/utkface"] > 0
-    with (records / "convnet" / recipes.HISTORY).open() as file:
+    with (records / name / recipes.HISTORY).open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == [1, 2, 3, 4]
-    before = (records / "convnet" / recipes.DONE).read_bytes()
+    before = (records / name / recipes.DONE).read_bytes()
     main()
-    assert (records / "convnet" / recipes.DONE).read_bytes() == before
+    assert (records / name / recipes.DONE).read_bytes() == before
     recipes.time_all(out, records)
-    assert json.loads((records / "convnet" / recipes.DONE).read_text())["milliseconds"] > 0
+    assert json.loads((records / name / recipes.DONE).read_text())["milliseconds"] > 0
     recipes.main(table=True, records=records, docs=docs)
-    assert "`convnet`" in (docs / "recipes.md").read_text()
+    assert f"`{name}`" in (docs / "recipes.md").read_text()
+
+
+def test_variants_have_names_of_their_own() -> None:
+    """They are read like shipped recipes, and their runs never share a folder."""
+    names = recipes.all_recipes()
+    assert len({Path(name).stem for name in names}) == len(names)
+    assert {recipes.read_recipe(name).schema_file for name in names if "bins" in name} == {
+        "agebins-1",
+        "agebins-10",
+        "agebins-20",
+    }
