@@ -376,7 +376,7 @@ def main(
     make: Annotated[
         Path | None, typer.Option("--make-starts", metavar="DIR", help="Only train a start for each backbone.")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option("--recipe", help="Only these, or these files.")] = None,
+    only: Annotated[list[str] | None, typer.Option("--recipe", help="Only these, by name or file.")] = None,
     images: Annotated[int, typer.Option(min=2, help="Pictures that each recipe sees in training.")] = 60_000,
     heavy_images: Annotated[int, typer.Option(min=2, help=f"The same of {', '.join(HEAVY)}.")] = 20_000,
     train: Annotated[int | None, typer.Option(min=1, help="Training rows of each source. Default: all.")] = None,
