@@ -88,8 +88,9 @@ FIXED = 45.0
 """Approximate seconds per recipe for building, validating, exporting and measuring."""
 VALIDATIONS = 6
 """Validations of each recipe in its number of pictures; fewer if its rows are so few that it has fewer epochs."""
-CHEAP: dict[str, Any] = {"recalibration": 12, "validation": 1500}
-"""Batches for remeasuring batch norms, and rows, of each validation during training, instead of the recipes' own."""
+CHEAP: dict[str, Any] = {"recalibration": 12, "validation": 1500, "sized_rows": 400}
+"""Instead of the recipes' own: batches for remeasuring batch norms, and rows, of each validation during training, and
+rows of the calibration by face size, which takes longest and is not in the table."""
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("age error, years (UTKFace)", "age.mae/utkface", "{:.1f}"),
     ("age error, 0 to 1", "age.mae_normalised/utkface", "{:.3f}"),

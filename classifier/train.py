@@ -316,10 +316,9 @@ def _next_steps(settings: Settings, table: FaceTable, seconds: float) -> str:
     """Describe the remaining work and its approximate duration, based on the validation time per crop."""
     from .evaluation.generalisation import ROWS
     from .evaluation.predictions import sides_of
-    from .export.release import SIZED_ROWS
 
     files, val = settings.release.exports, len(table.split("val"))
-    crops = val * len(files) + ROWS + min(SIZED_ROWS, val) * (1 + len(sides_of(settings.crop)))
+    crops = val * len(files) + ROWS + min(settings.recipe.sized_rows, val) * (1 + len(sides_of(settings.crop)))
     text = f"next: export to ONNX ({', '.join(files)}), calibration and measurement of {crops:,} crops"
     if not seconds:
         return text

@@ -139,6 +139,8 @@ class Recipe(Record):
     """Maximum number of validation rows during training, sampled once; 0 uses all."""
     validation_interval: int | None = Field(default=None, ge=1)
     """Training pictures between validations, for data of which an epoch takes long; None validates once per epoch."""
+    sized_rows: int = Field(default=3000, ge=2)
+    """Maximum number of val rows that are measured at every face size; half of them fit the calibration by size."""
     augmentation: Augmentation = Augmentation()
 
     @field_validator("stages")

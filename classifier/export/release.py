@@ -41,8 +41,6 @@ from .size_bands import calibrate_sizes, choose_least_sides
 
 CALIBRATION = 256
 """Number of training crops for calibrating int8."""
-SIZED_ROWS = 3000
-"""Number of val rows measured at every face size; half of them fit the calibration by size."""
 UNKNOWN_TERMS = "unknown: ask the data's owner"
 OUTPUT = (
     "an output for each attribute: logits of classes or bins, a number without bins as a fraction of its range, points "
@@ -257,7 +255,7 @@ def _calibrate(
     fitted = halves(raw.table)
     half = raw.rows(fitted)
     after = calibrate(before, half.outputs, half.targets)
-    sample = size_sample(raw.table, SIZED_ROWS, settings.seed)
+    sample = size_sample(raw.table, settings.recipe.sized_rows, settings.seed)
     sized = predict_sizes(classifier, raw.table.rows(sample), settings.workers, report=report)
     on = fitted[sample]
     after = calibrate_sizes(after, {side: seen.rows(on) for side, seen in sized.items()}, classifier.crop)

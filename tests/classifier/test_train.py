@@ -92,6 +92,8 @@ def test_it_says_what_comes_after_the_training(settings: Settings, faces: Path) 
         "next: export to ONNX (float16, int8), calibration and measurement of 728 crops"
     )
     assert _next_steps(settings, table, 0.25).endswith("728 crops, about 4 min")
+    fewer = settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"sized_rows": 4})})
+    assert "656 crops" in _next_steps(fewer, table, 0.0)
 
 
 def test_a_run_that_never_began_leaves_no_trace(settings: Settings, tmp_path: Path) -> None:
