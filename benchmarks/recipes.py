@@ -54,6 +54,7 @@ START = {
     "batch": 48,
     "recalibration": 40,
     "validation": 2000,
+    "sized_rows": 400,
     "stages": [{"name": "all", "size": 128, "epochs": 1, "learning_rate": 1e-3}],
 }
 """The recipe of a start, except for its backbone."""
