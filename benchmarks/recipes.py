@@ -8,13 +8,14 @@ The first command makes a start for each backbone, for machines without a networ
 a training run on every attribute of the schema ``face``, so that frozen and unfrozen recipes differ. Without
 ``--starts`` all begin at random. Each recipe gets a run folder under ``--out``; finished recipes are skipped,
 interrupted ones resume. What a finished recipe reached, and its curves, are kept in ``benchmarks/recipe_runs``. From
-these files the table in docs/recipes.md, docs/pictures/recipes.png and ``reached.json``, which ``facepipe recipes
+these files the table in docs/recipes.md, the curves in docs/pictures and ``reached.json``, which ``facepipe recipes
 show`` prints from, are made at the end, or by ``--table`` alone.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -161,7 +162,7 @@ def run_one(
     """Train and measure one recipe; the results are also written to its folder."""
     rows = [cell for text in sources for cell in read_table_file(Path(text)).cells]
     count = sum(cell.get("split") == "train" for cell in rows)
-    every = max(images // VALIDATIONS, recipe.batch)
+    every = recipe.batch * math.ceil(images / VALIDATIONS / recipe.batch)  # whole batches: the last ends with the run
     cut = recipe.changed(epochs=images / count).model_copy(update={**CHEAP, "validation_interval": every})
     began = time.perf_counter()
     resumed = (folder / "settings.json").is_file()
@@ -287,9 +288,18 @@ def write_table(records: Path, docs: Path) -> None:
     content = {"protocol": protocol, "seed": budget["seed"], "guesses": base, "runs": runs, "reported": REPORTED}
     write_whole(REACHED, f"{json.dumps(content, indent=2)}\n".encode())
     write_docs(markdown(runs, base, protocol), docs)
-    path = docs / "pictures" / "recipes.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw_comparison([records / run["recipe"] for run in runs], path)
+    (docs / "pictures").mkdir(parents=True, exist_ok=True)
+    for family, names in families([run["recipe"] for run in runs]).items():
+        draw_comparison([records / name for name in names], docs / "pictures" / f"recipes-{family}.png")
+
+
+def families(names: Sequence[str]) -> dict[str, list[str]]:
+    """Recipes by the first word of their names, for a picture each; those that are alone join as ``others``."""
+    words = [name.split("-")[0] for name in names]
+    found: dict[str, list[str]] = {}
+    for name, word in zip(names, words, strict=True):
+        found.setdefault(word if words.count(word) > 1 else "others", []).append(name)
+    return found
 
 
 def time_all(out: Path, records: Path) -> None:
@@ -425,7 +435,7 @@ def main(
         failed = train_in_turn(waiting, options, jobs, out)
         time_all(out, records)
         write_table(records, docs)
-        console.print(f"{docs / 'recipes.md'}, {REACHED} and {docs / 'pictures' / 'recipes.png'} are written")
+        console.print(f"{docs / 'recipes.md'}, {REACHED} and the curves beside it are written")
         if failed:
             raise FacepipeError(f"failed: {', '.join(failed)}")
         return

@@ -55,7 +55,7 @@ def test_the_table_comes_from_the_kept_files(tmp_path: Path, docs: Path) -> None
     assert "gender 0.944" in rows["`multitask-mobilenetv2`"]
     assert "| 17.0 | 0.52 |" in rows["always the commonest"]
     assert "old" not in lines
-    curves = cv2.imread(str(docs / "pictures" / "recipes.png"))
+    curves = cv2.imread(str(docs / "pictures" / "recipes-others.png"))
     assert curves is not None
     assert curves.shape[0] > 300
     reached = json.loads((tmp_path / "reached.json").read_text())
@@ -132,4 +132,12 @@ def test_variants_have_names_of_their_own() -> None:
         "agebins-1",
         "agebins-10",
         "agebins-20",
+    }
+
+
+def test_recipes_of_a_family_share_a_picture() -> None:
+    names = ["convnet", "convnet-regularised", "heads-resnet18", "resnet50"]
+    assert recipes.families(names) == {
+        "convnet": ["convnet", "convnet-regularised"],
+        "others": ["heads-resnet18", "resnet50"],
     }
