@@ -38,7 +38,7 @@ def doctor(
         findings.append(finding)
     wrong = [finding.what for finding in findings if finding.level == "wrong"]
     if as_json:
-        print(json.dumps({"healthy": not wrong, "findings": [_plain(each) for each in findings]}, indent=2))
+        print(json.dumps({"healthy": not wrong, "findings": [asdict(each) for each in findings]}, indent=2))
     elif wrong:
         print(f"\nbroken: {', '.join(wrong)}")
     else:
@@ -82,11 +82,6 @@ def _print(finding: Finding, new: bool) -> None:
     screen.print(line.append(f"  {finding.what}: {finding.detail}"))
     if finding.remedy:
         screen.print(Text(f"         → {finding.remedy}", style="cyan"))
-
-
-def _plain(finding: Finding) -> dict[str, str]:
-    """A finding as plain data; the key of its detail is ``told``."""
-    return {"told" if key == "detail" else key: value for key, value in asdict(finding).items()}
 
 
 def schema() -> None:

@@ -73,11 +73,7 @@ def summary(report: Report) -> Iterator[str]:
 
 def to_dict(report: Report) -> dict[str, Any]:
     """The report as plain data."""
-    plain = asdict(report)
-    pictures = [
-        {"told" if key == "problem" else key: value for key, value in each.items()} for each in plain.pop("checked")
-    ]
-    return {**plain, "counts": report.counts, "largest": report.largest, "same": _same(report), "checked": pictures}
+    return {**asdict(report), "counts": report.counts, "largest": report.largest, "same": _same(report)}
 
 
 def _same(report: Report) -> bool:

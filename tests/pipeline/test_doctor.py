@@ -242,7 +242,7 @@ def test_where_opencv_cannot_be_imported(tiny_weights: Path, tmp_path: Path) -> 
     assert "apt-get install libgl1 libglib2.0-0 libxcb1" in found["import cv2"]["remedy"]
     assert found["import onnxruntime"]["level"] == "ok"
     assert found["detector 99.0.0"]["level"] == "ok"  # hashes need no OpenCV
-    assert found["a frame through both"]["told"] == "not tried: something above is wrong"
+    assert found["a frame through both"]["detail"] == "not tried: something above is wrong"
 
 
 def test_nothing_heavy_is_imported() -> None:
