@@ -28,25 +28,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from facepipe.classifier.config.recipe import FOLDER, Recipe, read_recipe, recipe_path, shipped_recipes
+from facepipe.classifier.config.recipe import Recipe, read_recipe, recipe_path, shipped_recipes
 from facepipe.classifier.config.schema import find_schema, read_schema
 from facepipe.classifier.data.label_files import read_table_file
 from facepipe.classifier.train import Ending, NewRun, RunOptions, train_classifier
-from facepipe.classifier.training.compare_runs import compare, draw_comparison
+from facepipe.classifier.training.compare_runs import compare
 from facepipe.classifier.training.keras_backend import import_keras
 from facepipe.classifier.training.run_folder import HISTORY, read_history
 from facepipe.core.errors import FacepipeError
 from facepipe.core.files import write_whole
 from recipe_data import Amount, guesses, subset
+from recipe_table import BUDGET, DONE, REACHED, SHOWN, write_table
 from rich.console import Console
 from rich.table import Table
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-REACHED = FOLDER / "reached.json"
 RECORDS = Path(__file__).resolve().parent / "recipe_runs"
 VARIANTS = Path(__file__).resolve().parent / "recipe_variants"
 """Recipes that only this comparison needs, for a question that the shipped ones leave open."""
-DONE, BUDGET, DESCRIPTION = "benchmark.json", "budget.json", "start.txt"
+DESCRIPTION = "start.txt"
 HEAVY = ("resnet50", "efficientnetb0", "inceptionv3")
 """Backbones limited to ``--heavy-images``, because they take that much longer."""
 START = {
@@ -59,24 +59,6 @@ START = {
     "stages": [{"name": "all", "size": 128, "epochs": 1, "learning_rate": 1e-3}],
 }
 """The recipe of a start, except for its backbone."""
-REPORTED: dict[str, dict[str, float]] = {
-    "multitask-mobilenetv2": {"gender": 0.944, "age": 0.297, "eyes": 0.77, "loss": 1.38},
-    "multitask-efficientnetb0": {"gender": 0.417, "age": 0.013, "eyes": 0.02, "loss": 0.78},
-    "multitask-resnet50": {"gender": 0.97, "age": 0.007, "eyes": 0.001, "loss": 0.11},
-    "multitask-mobilenetv2-aug": {"gender": 0.58, "age": 0.011, "eyes": 0.002, "loss": 0.69},
-    "multitask-mobilenetv2-aug-weighted": {"gender": 0.58, "age": 0.53, "eyes": 0.32, "loss": 1.98},
-    "multitask-mobilenetv2-aug-dense": {"gender": 0.41, "age": 0.04, "eyes": 0.01, "loss": 0.81},
-    "multitask-mobilenetv2-dense-weighted": {"gender": 0.95, "age": 0.036, "eyes": 0.09, "loss": 0.68},
-    "agegender-mobilenetv2-frozen": {"gender": 0.554, "age": 12.9, "loss": 290.09},
-    "agegender-mobilenetv2-unfrozen": {"gender": 0.8167, "age": 7.34, "loss": 103.39},
-    "heads-resnet18": {"gender": 0.883, "glasses": 1.0, "shirt colour": 0.976},
-    "convnet": {"gender": 0.8},
-    "convnet-regularised": {"gender": 0.85},
-    "gender-inceptionv3": {"gender": 0.8},
-}
-"""What the recipes' authors reported, each on their own pictures. Gender is a share; age is in years (``agegender-*``)
-or the mean error of an age scaled to 0 to 1, and so is that of the eyes."""
-MARKS = ("<!-- table -->", "<!-- /table -->")
 COST = {
     "resnet50": 0.11,
     "resnet18": 0.06,
@@ -93,20 +75,6 @@ VALIDATIONS = 6
 CHEAP: dict[str, Any] = {"recalibration": 12, "validation": 1500, "sized_rows": 400}
 """Instead of the recipes' own: batches for remeasuring batch norms, and rows, of each validation during training, and
 rows of the calibration by face size, which takes longest and is not in the table."""
-COLUMNS: tuple[tuple[str, str, str], ...] = (
-    ("age error, years (UTKFace)", "age.mae/utkface", "{:.1f}"),
-    ("age error, 0 to 1", "age.mae_normalised/utkface", "{:.3f}"),
-    ("age in the right range (FairFace)", "age.range_hit/fairface", "{:.2f}"),
-    ("gender (UTKFace)", "gender.accuracy/utkface", "{:.2f}"),
-    ("gender (FairFace)", "gender.accuracy/fairface", "{:.2f}"),
-    ("eye error", "eyes.eye_error", "{:.2f}"),
-    ("glasses", "glasses.accuracy", "{:.2f}"),
-    ("smile", "smile.accuracy", "{:.2f}"),
-    ("shirt colour", "shirt_colour.accuracy", "{:.2f}"),
-)
-SHOWN = {each[1] for each in COLUMNS}
-
-
 def all_recipes() -> list[str]:
     """The names of the shipped recipes and the files of their variants."""
     return [*shipped_recipes(), *(str(path) for path in sorted(VARIANTS.glob("*.yaml")))]
@@ -211,95 +179,11 @@ def read_figures(folder: Path) -> dict[str, float]:
     return figures
 
 
-def markdown(runs: list[dict[str, Any]], base: dict[str, float], protocol: str) -> str:
-    """The table; its columns are those for which any recipe has a figure."""
-    columns = [each for each in COLUMNS if any(each[1] in run["figures"] for run in runs)]
-    heads = [
-        "recipe",
-        "backbone, px",
-        "start",
-        "parameters",
-        "ms a crop",
-        "pictures",
-        "loss",
-        *(each[0] for each in columns),
-        "its authors reported",
-    ]
-    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    for run in runs:
-        cells = [
-            f"`{run['recipe']}`",
-            f"{run['backbone']}, {run['size']}",
-            run["start"],
-            f"{run['parameters'] / 1e6:.1f} M",
-            _cell(run["milliseconds"], "{:.1f}"),
-            f"{run['images']:,}",
-            _cell(run["loss"], "{:.2f}"),
-            *(_cell(run["figures"].get(name), form) for _, name, form in columns),
-            ", ".join(f"{name} {value:g}" for name, value in REPORTED.get(run["recipe"], {}).items()) or "–",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    cells = ["always the commonest", *["–"] * 6, *(_cell(base.get(name), form) for _, name, form in columns), "–"]
-    lines.append(f"| {' | '.join(cells)} |")
-    return f"{protocol}\n\n" + "\n".join(lines) + "\n"
-
-
-def _cell(value: float | None, form: str) -> str:
-    return "–" if value is None else form.format(value)
-
-
-def write_docs(text: str, docs: Path) -> None:
-    """Insert the table between its marks in recipes.md."""
-    page = (docs / "recipes.md").read_text(encoding="utf-8")
-    before, found, rest = page.partition(MARKS[0])
-    _, ended, after = rest.partition(MARKS[1])
-    if not (found and ended):
-        raise FacepipeError(f"{docs / 'recipes.md'}: no {MARKS[0]} … {MARKS[1]} to write the table between")
-    write_whole(docs / "recipes.md", f"{before}{MARKS[0]}\n{text}{MARKS[1]}{after}".encode())
-
-
 def keep(folder: Path, records: Path) -> None:
     """Copy a finished recipe's results and history, which the table and the curves are made from."""
     (records / folder.name).mkdir(parents=True, exist_ok=True)
     for name in (DONE, HISTORY):
         shutil.copyfile(folder / name, records / folder.name / name)
-
-
-def read_records(records: Path) -> list[dict[str, Any]]:
-    """Read the results kept in a folder, by the recipes' names.
-
-    Raises:
-        FacepipeError: there are none.
-    """
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(records.glob(f"*/{DONE}"))]
-    if not found:
-        raise FacepipeError(f"{records}: no results of any recipe yet")
-    return found
-
-
-def write_table(records: Path, docs: Path) -> None:
-    """Write ``reached.json``, the table in recipes.md and the picture of the curves from the results kept."""
-    runs = read_records(records)
-    base: dict[str, float] = {}
-    for run in runs:
-        base |= run.pop("guesses")
-    budget = json.loads((records / BUDGET).read_text(encoding="utf-8"))
-    protocol = caption(Amount(budget["train"], budget["val"], budget["seed"]))
-    content = {"protocol": protocol, "seed": budget["seed"], "guesses": base, "runs": runs, "reported": REPORTED}
-    write_whole(REACHED, f"{json.dumps(content, indent=2)}\n".encode())
-    write_docs(markdown(runs, base, protocol), docs)
-    (docs / "pictures").mkdir(parents=True, exist_ok=True)
-    for family, names in families([run["recipe"] for run in runs]).items():
-        draw_comparison([records / name for name in names], docs / "pictures" / f"recipes-{family}.png")
-
-
-def families(names: Sequence[str]) -> dict[str, list[str]]:
-    """Recipes by the first word of their names, for a picture each; those that are alone join as ``others``."""
-    words = [name.split("-")[0] for name in names]
-    found: dict[str, list[str]] = {}
-    for name, word in zip(names, words, strict=True):
-        found.setdefault(word if words.count(word) > 1 else "others", []).append(name)
-    return found
 
 
 def time_all(out: Path, records: Path) -> None:
@@ -354,17 +238,6 @@ def estimates(recipes: dict[str, Recipe], images: dict[str, int], done: set[str]
         shown.add_row(Path(name).stem, recipe.backbone, str(recipe.size), f"{images[name]:,}", about)
     shown.add_row("all", "", "", "", f"{total / 60:.0f} min")
     return shown, total
-
-
-def caption(amount: Amount) -> str:
-    """How the table was made, in words."""
-    rows = "all training rows" if amount.train is None else f"at most {amount.train} training rows of each source"
-    measured = "all validation rows" if amount.val is None else f"at most {amount.val} validation rows of each"
-    return (
-        f"From {rows}; measured on {measured}, through the exported float32 file. Accuracies are shares of the rows, "
-        "the eye error is a share of the distance between the eyes, the loss is the validation loss of the weights "
-        "that were kept. Milliseconds are those of the exported file on one thread, all files timed in turn."
-    )
 
 
 def agree(out: Path, budget: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import recipe_table
 import recipes
 from facepipe.core.errors import FacepipeError
 from facepipe.core.files import write_whole
@@ -16,7 +17,7 @@ PAGE = "Before.\n<!-- table -->\nold\n<!-- /table -->\nAfter.\n"
 
 @pytest.fixture
 def docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(recipes, "REACHED", tmp_path / "reached.json")
+    monkeypatch.setattr(recipe_table, "REACHED", tmp_path / "reached.json")
     (tmp_path / "docs").mkdir()
     write_whole(tmp_path / "docs" / "recipes.md", PAGE.encode())
     return tmp_path / "docs"
@@ -36,7 +37,7 @@ def record(folder: Path, name: str, **changes: object) -> None:
         "guesses": {"gender.accuracy/utkface": 0.52},
     }
     (folder / name).mkdir(parents=True)
-    (folder / name / recipes.DONE).write_text(json.dumps(known | changes))
+    (folder / name / recipe_table.DONE).write_text(json.dumps(known | changes))
     (folder / name / recipes.HISTORY).write_text(
         "epoch,stage,size,step,val_loss,train_loss,gender.accuracy\n0.5,all,128,10,0.6,0.7,0.8\n1,all,128,20,0.5,0.5,0.9\n"
     )
@@ -54,6 +55,7 @@ def test_the_table_comes_from_the_kept_files(tmp_path: Path, docs: Path) -> None
     assert "| 9.2 | – |" in rows["`convnet`"]
     assert "gender 0.944" in rows["`multitask-mobilenetv2`"]
     assert "| 17.0 | 0.52 |" in rows["always the commonest"]
+    assert "Their curves: [others](pictures/recipes-others.png)." in lines
     assert "old" not in lines
     curves = cv2.imread(str(docs / "pictures" / "recipes-others.png"))
     assert curves is not None
@@ -107,7 +109,7 @@ def test_a_recipe_is_trained_and_kept(crops: Path, tmp_path: Path, docs: Path, m
         recipes.main(crops, only=[variant], images=128, size=32, out=out, records=records, docs=docs, here=True)
 
     main()
-    known = json.loads((records / name / recipes.DONE).read_text())
+    known = json.loads((records / name / recipe_table.DONE).read_text())
     assert known["images"] == 128
     assert known["train_rows"] == 32
     assert known["guesses"]["gender.accuracy/utkface"] == 0.5
@@ -115,11 +117,11 @@ def test_a_recipe_is_trained_and_kept(crops: Path, tmp_path: Path, docs: Path, m
     assert known["figures"]["age.mae/utkface"] > 0
     with (records / name / recipes.HISTORY).open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == [1, 2, 3, 4]
-    before = (records / name / recipes.DONE).read_bytes()
+    before = (records / name / recipe_table.DONE).read_bytes()
     main()
-    assert (records / name / recipes.DONE).read_bytes() == before
+    assert (records / name / recipe_table.DONE).read_bytes() == before
     recipes.time_all(out, records)
-    assert json.loads((records / name / recipes.DONE).read_text())["milliseconds"] > 0
+    assert json.loads((records / name / recipe_table.DONE).read_text())["milliseconds"] > 0
     recipes.main(table=True, records=records, docs=docs)
     assert f"`{name}`" in (docs / "recipes.md").read_text()
 
@@ -137,7 +139,7 @@ def test_variants_have_names_of_their_own() -> None:
 
 def test_recipes_of_a_family_share_a_picture() -> None:
     names = ["convnet", "convnet-regularised", "heads-resnet18", "resnet50"]
-    assert recipes.families(names) == {
+    assert recipe_table.families(names) == {
         "convnet": ["convnet", "convnet-regularised"],
         "others": ["heads-resnet18", "resnet50"],
     }
