@@ -75,6 +75,8 @@ VALIDATIONS = 6
 CHEAP: dict[str, Any] = {"recalibration": 12, "validation": 1500, "sized_rows": 400}
 """Instead of the recipes' own: batches for remeasuring batch norms, and rows, of each validation during training, and
 rows of the calibration by face size, which takes longest and is not in the table."""
+
+
 def all_recipes() -> list[str]:
     """The names of the shipped recipes and the files of their variants."""
     return [*shipped_recipes(), *(str(path) for path in sorted(VARIANTS.glob("*.yaml")))]
