@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -12,7 +13,7 @@ import keras
 import numpy as np
 import onnxruntime as ort
 import pytest
-from facepipe.classifier.config.recipe import Recipe, read_recipe, recipe_path, shipped_recipes
+from facepipe.classifier.config.recipe import Recipe, rate_at, read_recipe, recipe_path, shipped_recipes
 from facepipe.classifier.config.schema import find_schema, read_schema
 from facepipe.classifier.data.loader import CropSource, exact_batches
 from facepipe.classifier.data.table import read_faces
@@ -226,3 +227,47 @@ def test_listing_needs_no_training_framework():
         "assert not {'keras', 'tensorflow', 'torch'} & set(sys.modules), 'imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=os.environ.copy())
+
+
+def test_rates_rise_and_fall():
+    stage = read_recipe("resnet50").stages[-1]
+    rates = [rate_at(stage, 0.05, progress) for progress in np.linspace(0, 1, 201)]
+    assert max(rates) == pytest.approx(stage.learning_rate)
+    assert rates.index(max(rates)) == 10
+    assert rates[0] == rates[-1] == pytest.approx(0.01 * stage.learning_rate)
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
+
+
+def test_the_shipped_recipe():
+    recipe = read_recipe()
+    assert sum(stage.epochs for stage in recipe.stages) == 50
+    assert (recipe.batch, recipe.patience, recipe.stages[-1].size) == (32, 5, 224)
+    short = recipe.changed(epochs=5, batch=16, size=96)
+    assert [stage.size for stage in short.stages] == [96, 96, 96]
+    assert sum(stage.epochs for stage in short.stages) == pytest.approx(5)
+    assert short.batch == 16
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("stages: [", "not valid YAML"),
+        ("backbone: resnet50\nstages: []", "stages"),
+        ("backbone: resnet50\nstages: [{name: a, size: 16, epochs: 1, learning_rate: 1.0e-3}]", "stages.0.size"),
+        (
+            "backbone: r\nstages: [{name: a, size: 64, epochs: 1, learning_rate: 1.0e-3},"
+            " {name: b, size: 32, epochs: 1, learning_rate: 1.0e-3}]",
+            "largest",
+        ),
+    ],
+)
+def test_bad_recipes(tmp_path, text, words):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(TrainingError, match=words):
+        read_recipe(str(path))
+
+
+def test_a_recipe_that_is_not_there():
+    with pytest.raises(TrainingError, match="resnet50"):
+        read_recipe("resnet9000")
