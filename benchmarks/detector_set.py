@@ -12,6 +12,10 @@ face each. Added are:
   become ignore regions. A head counts only where it goes round the face, else heads are not labelled in that picture.
 - **pictures of nothing**: plain, graded, smooth and noisy ones of five shapes, and soft blots.
 
+``--teacher`` is a detector whose boxes label the class that a training picture lacks: heads in WIDER's and mask853's
+pictures, faces in SCUT-HEAD's. Boxes of which it is unsure become ignore regions, and so does the surrounding of a face
+on which it finds no head. A small detector learns what the large one knows from them.
+
 ``--finish`` makes a second set of the same pictures for the last part of the training: SCUT-HEAD's training pictures
 three times, and only some of those that were added.
 """
@@ -30,6 +34,7 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
+from face_check_set import boxes_of, text_of
 from facepipe import FaceDetector
 from facepipe.core.errors import FacepipeError
 from facepipe.detector.inference.boxes import share_inside
@@ -39,6 +44,10 @@ SIDE, CANVAS = 180, 320
 """Longer side of a shrunk portrait, and side of the grey square that it lies in, in pixels."""
 UNSURE, SURE = 0.35, 0.45
 """Confidence from which a box is an ignore region, and from which it is a label."""
+TAUGHT_SIDE, DOUBTED = 640, 0.08
+"""Input side of the teacher in pixels, and the confidence from which its boxes are ignore regions at least."""
+AROUND = (0.3, 0.5, 0.3, 0.15)
+"""How far a head may reach beyond its face to the left, top, right and bottom, in sides of the face's box."""
 SHAPES = ((640, 640), (480, 640), (640, 480), (360, 640), (640, 360))
 TAKEN = {"mtfl": 2600, "helen_afw": 1500, "fairface": 2400}
 """Portraits looked at of each source; of another one 2,000."""
@@ -117,24 +126,53 @@ class Writer:
             print(f"{source} {split}: {count:,}")
 
 
-def text_of(path: Path) -> str:
-    """A label file's lines; none where there is none."""
-    return path.read_text() if path.exists() else ""
-
-
 def rows_of(path: Path) -> list[dict[str, str]]:
     """A CSV file's rows."""
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
 
 
-def add_pack(writer: Writer, pack: Path) -> None:
+def taught(teacher: FaceDetector, path: Path, labelled: str, labels: str, ignored: str) -> tuple[str, str, str]:
+    """The labelled classes, labels and ignore regions of a picture, with the class that it lacks from a detector.
+
+    Args:
+        teacher: finds boxes from ``DOUBTED`` on.
+        path: of the picture.
+        labelled: ``face``, ``head`` or both, in which case nothing changes.
+        labels: lines of YOLO.
+        ignored: lines of YOLO.
+    """
+    frame = cv2.imread(str(path))
+    if labelled == BOTH or frame is None:
+        return labelled, labels, ignored
+    number = 1 if labelled == "face" else 0
+    height, width = frame.shape[:2]
+    found = teacher.detect([frame])[0].of(("face", "head")[number])
+    known = boxes_of(labels, width, height)[1]
+    for box, confidence in zip(found.boxes, found.confidence, strict=True):
+        text = line(number, tuple(np.clip(box, 0, [width, height] * 2).tolist()), width, height)
+        if confidence >= SURE:
+            labels += text
+        else:
+            ignored += text
+    if number == 1:  # a face without a head: there is one, and the teacher does not see it
+        sides = np.tile(known[:, 2:] - known[:, :2], 2) * [-AROUND[0], -AROUND[1], AROUND[2], AROUND[3]]
+        for face, around in zip(known, known + sides, strict=True):
+            if not len(found.boxes) or share_inside(face[None], found.boxes).max() < 0.7:
+                ignored += line(1, tuple(np.clip(around, 0, [width, height] * 2).tolist()), width, height)
+    return BOTH, labels, ignored
+
+
+def add_pack(writer: Writer, pack: Path, teacher: FaceDetector | None) -> None:
     """Add every picture of the pack but WIDER's training pictures."""
     for row in rows_of(next(pack.glob("*.csv"))):
         path, split = pack / row["file"], row["split"]
         if row["source"] != "wider_train":
             labels, ignored = (text_of(pack / kind / split / f"{path.stem}.txt") for kind in ("labels", "ignore"))
-            writer.add(path, path.stem, row["source"], row["labelled_classes"], labels, ignored, split)
+            known = row["labelled_classes"], labels, ignored
+            if teacher is not None and split == "train":
+                known = taught(teacher, path, *known)
+            writer.add(path, path.stem, row["source"], *known, split)
 
 
 @dataclass
@@ -300,15 +338,20 @@ def main(
     out: Annotated[Path, typer.Option(help="New folder.")],
     finish: Annotated[Path | None, typer.Option(help="New folder of the second set.")] = None,
     detector: Annotated[str, typer.Option(help="Finds the portraits' boxes.")] = "1.0.0",
+    teacher: Annotated[str | None, typer.Option(help="Labels the class that a training picture lacks.")] = None,
 ) -> None:
     """Make a data set for going on with the training of the detector."""
     rng = np.random.default_rng(7)
     try:
         writer = Writer(out)
-        add_pack(writer, pack)
+        teaches = None if teacher is None else FaceDetector(teacher, confidence=DOUBTED, imgsz=TAUGHT_SIDE)
+        add_pack(writer, pack, teaches)
         for path in sorted((wider / "images").iterdir()):
             labels, ignored = (text_of(wider / kind / f"{path.stem}.txt") for kind in ("labels", "ignore"))
-            writer.add(path, path.stem, "wider_train", "face", labels, ignored)
+            known = "face", labels, ignored
+            if teaches is not None:
+                known = taught(teaches, path, *known)
+            writer.add(path, path.stem, "wider_train", *known)
         nobody = sorted((negatives / "images").iterdir())
         for path in random.Random(5).sample(nobody, min(len(nobody), NEGATIVES)):
             writer.add(path, f"nobody_{path.stem}", "negatives_further", BOTH)

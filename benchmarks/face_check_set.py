@@ -45,9 +45,14 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 COLUMNS = ("file", "source", "split", "group", "face", "confidence", "x1", "y1", "x2", "y2")
 
 
-def read_boxes(path: Path, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """Classes, int (n,), and boxes in pixels, float (n, 4), of a YOLO file; none if there is no file."""
-    values = [line.split() for line in path.read_text().splitlines() if line.strip()] if path.is_file() else []
+def text_of(path: Path) -> str:
+    """A label file's lines; none where there is none."""
+    return path.read_text() if path.is_file() else ""
+
+
+def boxes_of(labels: str, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """Classes, int (n,), and boxes in pixels, float (n, 4), of the lines of a YOLO file."""
+    values = [line.split() for line in labels.splitlines() if line.strip()]
     table = np.array([[float(value) for value in line[:5]] for line in values]).reshape(-1, 5)
     centre, half = table[:, 1:3], table[:, 3:5] / 2
     boxes = np.concatenate([centre - half, centre + half], axis=1) * np.tile([width, height], 2)
@@ -98,8 +103,8 @@ def rows_of(detector: FaceDetector, path: Path, folder: Path | None) -> Iterator
     labels, boxes = np.zeros(0, int), np.zeros((0, 4))
     ignored = boxes
     if folder is not None:
-        labels, boxes = read_boxes(folder / "labels" / f"{path.stem}.txt", width, height)
-        ignored = read_boxes(folder / "ignore" / f"{path.stem}.txt", width, height)[1]
+        labels, boxes = boxes_of(text_of(folder / "labels" / f"{path.stem}.txt"), width, height)
+        ignored = boxes_of(text_of(folder / "ignore" / f"{path.stem}.txt"), width, height)[1]
     found = detector.detect([picture])[0].of("face")
     verdict = judge(found.boxes, found.confidence, boxes[labels == 0], boxes[labels == 1], ignored)
     mark = hashlib.sha256(path.name.encode()).digest()

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import cv2
 import typer
-from face_check_set import VALIDATION, pictures, read_boxes
+from face_check_set import VALIDATION, boxes_of, pictures, text_of
 from facepipe.core.errors import FacepipeError
 
 
@@ -26,7 +26,8 @@ def faces_of(path: Path, folder: Path, most: int, least: float) -> list[list[flo
     picture = cv2.imread(str(path))
     if picture is None:
         return []
-    labels, boxes = read_boxes(folder / "labels" / f"{path.stem}.txt", picture.shape[1], picture.shape[0])
+    height, width = picture.shape[:2]
+    labels, boxes = boxes_of(text_of(folder / "labels" / f"{path.stem}.txt"), width, height)
     large = [[round(float(value), 1) for value in box] for box in boxes[labels == 0] if max(box[2:] - box[:2]) >= least]
     return random.Random(path.name).sample(large, min(most, len(large)))
 

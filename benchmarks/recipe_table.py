@@ -70,12 +70,12 @@ def write_table(records: Path, docs: Path) -> None:
     budget = json.loads((records / BUDGET).read_text(encoding="utf-8"))
     protocol = caption(Amount(budget["train"], budget["val"], budget["seed"]))
     content = {"protocol": protocol, "seed": budget["seed"], "guesses": base, "runs": runs, "reported": REPORTED}
-    write_whole(REACHED, f"{json.dumps(content, indent=2)}\n".encode())
     (docs / "pictures").mkdir(parents=True, exist_ok=True)
     links = []
     for family, names in families([run["recipe"] for run in runs]).items():
         draw_comparison([records / name for name in names], docs / "pictures" / f"recipes-{family}.png")
         links.append(f"[{family}](pictures/recipes-{family}.png)")
+    write_whole(REACHED, f"{json.dumps(content, indent=2)}\n".encode())
     write_docs(f"{markdown(runs, base, protocol)}\nTheir curves: {', '.join(links)}.\n", docs)
 
 
