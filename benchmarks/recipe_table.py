@@ -142,5 +142,6 @@ def caption(amount: Amount) -> str:
     return (
         f"From {rows}; measured on {measured}, through the exported float32 file. Accuracies are shares of the rows, "
         "the eye error is a share of the distance between the eyes, the loss is the validation loss of the weights "
-        "that were kept. Milliseconds are those of the exported file on one thread, all files timed in turn."
+        "that were kept. Milliseconds are those of the exported file on one thread; files of one machine were timed in "
+        "turn."
     )
