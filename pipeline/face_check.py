@@ -60,7 +60,7 @@ class CheckedDetector:
         self.tiles: int | None = detector.tiles
         self.release: Release = detector.release
         by = " and ".join(each.release.label for each in checks)
-        self.name: str = f"{detector.release.version}, checked by classifier {by}"
+        self.name: str = f"{detector.release.label}, checked by classifier {by}"
         self.input_text: str = f"{detector.input_text}, faces from {CHECKED:g} on checked by {by}"
 
     @property

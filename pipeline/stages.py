@@ -198,7 +198,7 @@ def _check_text(attribute: BinaryAttribute | None) -> str | None:
 def _models(detector: FaceDetector, classifiers: Classifiers, least: int | None) -> Models:
     return Models(
         detector=DetectorUsed(
-            version=detector.release.version,
+            version=detector.release.label,
             sha256=detector.entry.sha256,
             device=detector.device,
             confidence=detector.confidence,

@@ -1,8 +1,8 @@
 """One released model in its folder: its verified bytes, its name, and the accuracy that its smaller files lose.
 
-Its label is ``1.0.0``, or ``shirt@0.1.0`` where there are several classifiers. The face classifier and the detector
-need no name; ``face`` is an alias of the unnamed classifier. Named classifiers are one folder deeper:
-``<root>/classifier/shirt/0.1.0/``.
+Its label is ``1.0.0``, or ``shirt@0.1.0`` where it has a name. The face classifier and the usual detector need none;
+``face`` is an alias of the unnamed ones. Others, such as a classifier of shirts or a small detector, are one folder
+deeper: ``<root>/classifier/shirt/0.1.0/``, ``<root>/detector/small/0.1.0/``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from .records import is_version, read_regular, shortened
 
 MANIFEST = "manifest.json"
 FACE = "face"
-"""Name of the unnamed classifier, where it is listed beside others."""
+"""Name of the unnamed classifier or detector, where it is listed beside others."""
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,99}")
 """A whole name; use with ``fullmatch``."""
+EXAMPLES: dict[Stage, str] = {"detector": "small@1.0.0", "classifier": "shirt@1.0.0"}
 FEW = 100
 """A figure from fewer boxes, pictures or rows is rough; no loss is judged by it."""
 EXACT = ("float32", "float16", "int8")
@@ -68,7 +69,7 @@ class Release:
 
     @property
     def name(self) -> str:
-        """Which of several classifiers this is; empty for the face classifier and for a detector."""
+        """Which of several classifiers or detectors this is; empty for the unnamed one."""
         return "" if self.manifest.name == FACE else self.manifest.name
 
     @property
@@ -159,24 +160,22 @@ def split_name(stage: Stage, text: str) -> tuple[str, str | None]:
     """Split a text into a name and a version.
 
     Args:
-        stage: only classifiers have names.
+        stage: for messages.
         text: ``1.0.0``, ``shirt@0.1.0``, ``shirt``, ``face@1.0.0`` or ``face``.
 
     Returns:
-        The name, empty for the face classifier and for a detector; and the version, None if there is only a name. A
-        text that looks like neither is returned as the version, which will not be found.
+        The name, empty for the unnamed classifier or detector; and the version, None if there is only a name. A text
+        that looks like neither is returned as the version, which will not be found.
 
     Raises:
-        WeightsError: a detector has a name, or the name, or the version after it, is malformed.
+        WeightsError: the name, or the version after it, is malformed.
     """
     name, at, version = text.partition("@")
-    if not at and (stage == "detector" or not NAME_PATTERN.fullmatch(text)):
+    if not at and not NAME_PATTERN.fullmatch(text):
         return "", text
-    if stage == "detector":
-        raise WeightsError(f"{shortened(text)}: detectors have versions only, such as 1.0.0; names are for classifiers")
     if not NAME_PATTERN.fullmatch(name):
         raise WeightsError(
-            f"{shortened(text)}: a classifier is named like shirt@1.0.0, in lower-case letters, digits and _"
+            f"{shortened(text)}: a {stage} is named like {EXAMPLES[stage]}, in lower-case letters, digits and _"
         )
     if at and not is_version(version):
         raise WeightsError(f"{shortened(text)}: a version looks like 1.2.3 or 1.2.3-name, got {shortened(version)}")
@@ -221,7 +220,7 @@ def place(root: Path, stage: Stage, name: str, version: str) -> Path:
     Args:
         root: the folder of releases.
         stage: detector or classifier.
-        name: of a named classifier, else empty.
+        name: of a named release, else empty.
         version: such as ``1.0.0``.
     """
     return root / stage / name / version if name else root / stage / version

@@ -31,7 +31,7 @@ def rivals(new: Release, name: str) -> list[tuple[str, Release]]:
 
     Args:
         new: the new model; its manifest says what its training started from.
-        name: of the classifier that it becomes, else empty.
+        name: of the model that it becomes, else empty.
     """
     found: dict[str, tuple[str, Release]] = {}
     start = new.manifest.training.get("start")
@@ -53,7 +53,7 @@ def measure_rivals(
         run: the folder of a run that was exported and measured.
         exported: its working release.
         measure: measures a release on the run's validation rows and writes its report into the folder.
-        name: of the classifier that it becomes; None for the run's own.
+        name: of the model that it becomes; None for the run's own.
 
     Returns:
         A sentence for each version that could not be measured, for example because its data is gone or was cropped
@@ -76,7 +76,7 @@ def baselines(new: Release, name: str, resampled: Resampled) -> tuple[Baseline, 
 
     Args:
         new: the new model, with its figures and those of other models measured beside it.
-        name: of the classifier that it becomes, else empty.
+        name: of the model that it becomes, else empty.
         resampled: resampled figures of the run's evaluations.
     """
     file = new.manifest.files[0]

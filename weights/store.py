@@ -1,9 +1,9 @@
 """Where released models are found, which version is in use, and how a new one is added.
 
 A release is a folder ``<root>/<stage>/<version>/`` with the model files and ``manifest.json``; one published from a run
-also holds a ``MODEL_CARD.md``. A named classifier (``release.split_name``) is in
-``<root>/classifier/<name>/<version>/``. Two roots are searched: the user's (``FACEPIPE_WEIGHTS``, else the platform's
-data folder) and the one inside the package. If both hold a version, the user's wins.
+also holds a ``MODEL_CARD.md``. A named one (``release.split_name``) is in ``<root>/<stage>/<name>/<version>/``. Two
+roots are searched: the user's (``FACEPIPE_WEIGHTS``, else the platform's data folder) and the one inside the package.
+If both hold a version, the user's wins.
 
 If no version is named, the pinned one is used, else the newest. ``current.json`` in the user's root holds the pinned
 version by stage, or by stage and name: ``{"detector": "1.0.0", "classifier/shirt": "0.1.0"}``.
@@ -29,7 +29,7 @@ from .records import JSON_BYTES, Version, first_error, parse_json, read_regular,
 from .release import FACE, MANIFEST, NAME_PATTERN, Release, joined, open_release, place, split_name
 
 CURRENT = "current.json"
-Key = Annotated[str, Field(pattern=r"^(detector|classifier(/[a-z][a-z0-9_]*)?)$")]
+Key = Annotated[str, Field(pattern=r"^(detector|classifier)(/[a-z][a-z0-9_]*)?$")]
 PACKAGE_ROOT = Path(__file__).parent
 NO_HOME = Path("/nonexistent/facepipe/weights")
 """Stands in for the user's root if there is no home folder; nothing is read or written there."""
@@ -43,7 +43,7 @@ class Broken:
     folder: Path
     reason: str
     name: str = ""
-    """Name of the classifier whose versions the folder is among."""
+    """The name whose versions the folder is among."""
 
     @property
     def version(self) -> str:
@@ -110,7 +110,7 @@ def installed(stage: Stage | None = None) -> tuple[list[Release], list[Broken]]:
 
 
 def _within(stage: Stage, name: str, folder: Path) -> Iterator[Release | Broken]:
-    """The releases in a folder of versions; in the classifiers' folder, also those of named classifiers."""
+    """The releases in a folder of versions; in a stage's folder, also those of the named ones."""
     try:
         inside = sorted(folder.iterdir())
     except FileNotFoundError:
@@ -122,7 +122,7 @@ def _within(stage: Stage, name: str, folder: Path) -> Iterator[Release | Broken]
         try:
             if (each / MANIFEST).exists():
                 yield _open(stage, name, each)
-            elif stage == "classifier" and not name and NAME_PATTERN.fullmatch(each.name) and each.is_dir():
+            elif not name and NAME_PATTERN.fullmatch(each.name) and each.is_dir():
                 yield from _within(stage, each.name, each)
         except OSError as error:
             yield Broken(stage, each, f"{each}: cannot be read ({error.strerror})", name)
@@ -160,7 +160,7 @@ def find(stage: Stage, version: str | Path | None = None) -> Release:
 
     Args:
         stage: detector or classifier.
-        version: ``1.0.0``; for a named classifier ``shirt@0.1.0``, or ``shirt`` for the one in use; a release's folder;
+        version: ``1.0.0``; for a named one ``shirt@0.1.0``, or ``shirt`` for its version in use; a release's folder;
             None for the unnamed one in use.
 
     Raises:
@@ -238,7 +238,7 @@ class Pins(RootModel[dict[Key, Version]]):
 
 
 def pin_key(stage: Stage, name: str = "") -> str:
-    """``detector``, ``classifier`` or ``classifier/shirt``."""
+    """``detector``, ``classifier``, ``classifier/shirt`` or ``detector/small``."""
     return f"{stage}/{name}" if name else stage
 
 
@@ -279,7 +279,7 @@ def write_pin(root: Path, stage: Stage, version: str | None, name: str = "") -> 
         root: the user's folder of releases.
         stage: detector or classifier.
         version: the version to pin; None to use the newest again.
-        name: of a named classifier.
+        name: of a named release.
 
     Raises:
         WeightsError: the existing file is damaged, or the folder cannot be written to.

@@ -117,7 +117,7 @@ def check_data(
     """
     inventory = take_inventory(yaml)
     report = CheckReport(inventory.description, inventory.csv, findings=inventory.findings)
-    report.detector = None if detector is None else detector.release.version
+    report.detector = None if detector is None else detector.release.label
     look = None if detector is None else second_look(detector, inventory.description.classes)
     keep = look is not None
     for read in in_chunks(inventory.entries, lambda e: _read(e, opener, keep), CHUNK, workers, progress):

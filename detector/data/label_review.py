@@ -41,7 +41,7 @@ def second_look(detector: FaceDetector, classes: tuple[str, ...]) -> Look:
     shared = {name: classes.index(name) for name in detector.classes if name in classes}
     if not shared:
         raise DataError(
-            f"detector {detector.release.version} finds {', '.join(detector.classes)}; "
+            f"detector {detector.release.label} finds {', '.join(detector.classes)}; "
             f"the data set has {', '.join(classes)}: nothing to compare"
         )
 

@@ -265,7 +265,7 @@ def detector_name(detector: Detector) -> str:
     """The name of a baseline, or the version of a release."""
     named = getattr(detector, "name", None)
     release = getattr(detector, "release", None)
-    return str(named or (release.version if release is not None else type(detector).__name__))
+    return str(named or (release.label if release is not None else type(detector).__name__))
 
 
 def _common(detector: Detector, description: DataDescription) -> tuple[str, ...]:

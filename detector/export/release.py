@@ -23,7 +23,7 @@ from ...weights.manifest import InputSpec, Manifest, Metrics, Thresholds, write_
 from ...weights.metrics import EVALUATION
 from ...weights.publish import EXPORT, Choices, Published, publish_run
 from ...weights.records import is_version
-from ...weights.release import MANIFEST, Release, file_entry, open_release
+from ...weights.release import MANIFEST, Release, file_entry, open_release, place, split_name
 from ...weights.rivals import measure_rivals
 from ...weights.store import check_target, writable_root
 from ..data.dataset import DataDescription, Picture, read_description
@@ -65,13 +65,13 @@ def measure(
     entry = release.entry(precision)
     evaluation = evaluate(FaceDetector(release=release, precision=entry.precision), description, split)
     command = (
-        f"facepipe evaluate-detector --data {description.yaml.name} --detector {release.version} "
+        f"facepipe evaluate-detector --data {description.yaml.name} --detector {release.label} "
         f"--precision {entry.precision} --split {split}"
     )
-    name = f"{release.version}@{entry.precision}"
+    name = f"{release.label}@{entry.precision}"
     evaluation = replace(evaluation, name=name, command=command, file_sha256=entry.sha256)
     metrics = evaluation.metrics()
-    print(f"{release.stage} {release.version} ({entry.precision}, {entry.bytes / 1e6:.1f} MB): {metrics.protocol}")
+    print(f"{release.stage} {release.label} ({entry.precision}, {entry.bytes / 1e6:.1f} MB): {metrics.protocol}")
     for metric in metrics.values:
         value = "-" if metric.value is None else f"{metric.value:.4f}"
         print(f"  {value:>8}  {metric.name}  (n = {metric.count})")
@@ -119,9 +119,10 @@ class ReleaseOptions:
         if not self.precisions or len(set(self.precisions)) < len(self.precisions):
             raise TrainingError(f"the files to ship must differ, got {', '.join(self.precisions) or 'none'}")
         if self.version is not None:
-            if not is_version(self.version):
-                raise WeightsError(f"a version looks like 1.2.3 or 1.2.3-name, got {self.version!r}")
-            check_target((root or writable_root()) / "detector" / self.version, self.replace)
+            name, number = split_name("detector", self.version)
+            if number is None or not is_version(number):
+                raise WeightsError(f"a version looks like 1.2.3, 1.2.3-name or small@1.2.3, got {self.version!r}")
+            check_target(place(root or writable_root(), "detector", name, number), self.replace)
 
 
 DEFAULTS = ReleaseOptions()
@@ -215,8 +216,9 @@ def export_run(
         staged = Path(temporary) / EXPORT
         staged.mkdir()
         difference = _write_files(staged, checkpoint, description, options.precisions, training["imgsz"])
-        version = options.version or trial_version(run)
-        manifest = _manifest(staged, version, description, options, {**training, "export_difference": difference})
+        name, number = split_name("detector", options.version or trial_version(run))
+        told = {**training, "export_difference": difference}
+        manifest = _manifest(staged, (name, number or ""), description, options, told)
         manifest = _with_threshold(Release(staged, manifest), description, options)
         write_manifest(manifest, staged / MANIFEST)
         for old in (run / EVALUATION, run / EXPORT):
@@ -227,20 +229,25 @@ def export_run(
 
 
 def _manifest(
-    folder: Path, version: str, description: DataDescription, options: ReleaseOptions, training: dict[str, Any]
+    folder: Path,
+    named: tuple[str, str],
+    description: DataDescription,
+    options: ReleaseOptions,
+    training: dict[str, Any],
 ) -> Manifest:
     """The manifest of exported files, with the usual threshold.
 
     Args:
         folder: of the files.
-        version: of the release.
+        named: name, empty for the usual detector, and version of the release.
         description: the data set.
         options: which files to list.
         training: how the model was trained.
     """
     return Manifest(
         stage="detector",
-        version=version,
+        name=named[0],
+        version=named[1],
         architecture=ARCHITECTURES[training.get("architecture", "yolov8s")],
         files=tuple(file_entry(_file(folder, precision), precision) for precision in options.precisions),
         input=InputSpec(

@@ -172,7 +172,7 @@ def usable_size(release: Release, imgsz: int | None) -> int:
     size = -(-imgsz // STRIDE) * STRIDE
     possible = f"any multiple of {STRIDE} from {STRIDE} to {LARGEST_SIZE}" if spec.dynamic else f"{spec.size} only"
     if not STRIDE <= size <= LARGEST_SIZE or not (spec.dynamic or size == spec.size):
-        raise WeightsError(f"detector {release.version} cannot run at imgsz {imgsz}; it takes {possible}")
+        raise WeightsError(f"detector {release.label} cannot run at imgsz {imgsz}; it takes {possible}")
     return size
 
 

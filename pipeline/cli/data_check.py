@@ -252,7 +252,7 @@ def _label(
         for picture in label(paths, detector, classifier):
             done.append(picture)
             bar(len(done), len(paths))
-    note = f"labelled by facepipe with detector {detector.release.version}"
+    note = f"labelled by facepipe with detector {detector.release.label}"
     note += f" and classifier {classifier.release.version}" if classifier else ""
     rows = to_review(done, labels.review, detector.classes)
     known = classifier.attributes if classifier else ()

@@ -165,7 +165,7 @@ def use(
     stage: StageArgument,
     version: Annotated[
         str | None,
-        typer.Argument(help="An installed version, or newest. For a named classifier: NAME@VERSION."),
+        typer.Argument(help="An installed version, or newest. For a named one: NAME@VERSION."),
     ] = None,
 ) -> None:
     """Set which version is used when none is named; `newest` goes back to the newest one."""
@@ -203,10 +203,11 @@ def publish(
     The version in use, and the released one that the run started from, are measured on the run's rows if they have not
     been yet. The version in use stays in use unless --use is given.
     """
-    from ...weights.publish import Choices, publish_run
+    from ...weights.publish import Choices, exported_release, publish_run
     from ..evaluation.baselines import measure_baselines
 
-    for remark in measure_baselines(run, split_name("classifier", version)[0] if "@" in version else None):
+    stage = exported_release(run).stage
+    for remark in measure_baselines(run, split_name(stage, version)[0] if "@" in version else None):
         print(f"note: {remark}")
     choices = Choices(version, _notes(notes), replace, most_loss, force, use)
     with reporting_worse():

@@ -135,7 +135,7 @@ def crop_table(
                 f"{len(done.missed)} left out"
             )
     if made:
-        crops = crops.model_copy(update={"detector": made[0].release.version})
+        crops = crops.model_copy(update={"detector": made[0].release.label})
     (out / SIDECAR).write_text(crops.model_dump_json(indent=2) + "\n", encoding="utf-8")
     work.finish(target)
     return work.report

@@ -19,7 +19,7 @@ def measure_baselines(run: Path, name: str | None = None) -> list[str]:
 
     Args:
         run: the folder of a run that was exported and measured.
-        name: of the classifier that it becomes; None for the run's own.
+        name: of the model that it becomes; None for the run's own.
 
     Returns:
         A sentence for each version that could not be measured, e.g. because its data is gone or was cut by another

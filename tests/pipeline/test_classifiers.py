@@ -277,5 +277,5 @@ def test_the_json_schema_has_reasons_and_no_features() -> None:
 
 def test_a_detector_is_found_beside_named_classifiers(weights: Path, publish_detector: Publish, tmp_path: Path) -> None:
     assert isinstance(FaceDetector(), FaceDetector)
-    with pytest.raises(WeightsError, match="detectors have versions only"):
-        FaceDetector("face@1.0.0")
+    with pytest.raises(WeightsError, match="a detector is named like small@1"):
+        FaceDetector("Small@1.0.0")

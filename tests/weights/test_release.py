@@ -79,10 +79,9 @@ def test_they_lie_a_folder_deeper_and_keep_apart(root: Path) -> None:
         find("classifier", "shirt@3.0.0")
     with pytest.raises(WeightsError, match="no classifier is called 'glove'; there are: face, hat, shirt"):
         find("classifier", "glove")
-    with pytest.raises(WeightsError, match="detectors have versions only"):
-        find("detector", "face@1.0.0")
-    with pytest.raises(WeightsError, match="no detector face; there are"):
-        find("detector", "face")
+    assert find("detector", "face").label == find("detector").label
+    with pytest.raises(WeightsError, match="no detector is called 'tiny'; there are: face"):
+        find("detector", "tiny")
 
 
 def test_only_names_and_no_face(

@@ -72,8 +72,6 @@ class Offer(Record):
         names = [file.name.lower() for file in self.files] + [MANIFEST]  # lower: some file systems ignore case
         if len(set(names)) != len(names):
             raise ValueError(f"{self.stage} {self.label}: two files have the same name")
-        if self.stage == "detector" and self.name:
-            raise ValueError(f"{self.stage} {self.label}: detectors have no names")
         return self
 
     @property

@@ -173,10 +173,9 @@ def _candidates(root: Path) -> Iterator[Path]:
     for stage in get_args(Stage):
         if (root / stage).is_dir():
             folders.append(root / stage)
-    if (root / "classifier").is_dir():
-        folders += [
-            each for each in (root / "classifier").iterdir() if each.is_dir() and NAME_PATTERN.fullmatch(each.name)
-        ]
+            folders += [
+                each for each in (root / stage).iterdir() if each.is_dir() and NAME_PATTERN.fullmatch(each.name)
+            ]
     for folder in folders:
         if folder.is_dir():
             yield from sorted(each for each in folder.iterdir() if each.name.startswith(tuple(LEFTOVERS)))

@@ -37,7 +37,7 @@ class Wanted:
 
     Attributes:
         stage: detector or classifier.
-        name: of a named classifier, as from ``release.split_name``.
+        name: of a named release, as from ``release.split_name``.
         version: None for the source's newest.
         manifest_sha256: expected SHA-256 of the manifest, if the source alone is not trusted.
     """
@@ -88,7 +88,7 @@ def choose_offer(index: Index, label: str, wanted: Wanted) -> Offer:
     if not right:
         held = [f"{offer.stage} {offer.label}" for offer in index.releases]
         shown = ", ".join(held[:SHOWN_OFFERS]) + (f" and {len(held) - SHOWN_OFFERS} more" * (len(held) > SHOWN_OFFERS))
-        missing = joined(name, version) if version else name or (FACE if stage != "detector" else "")
+        missing = joined(name, version) if version else name or FACE
         raise RemoteError(f"{label}: holds no {f'{stage} {missing}'.strip()}; it holds: {shown or 'nothing'}")
     (offer,) = right
     asked = wanted.manifest_sha256

@@ -9,10 +9,11 @@ from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from facepipe import FaceDetector
+from facepipe import FaceDetector, Pipeline
 from facepipe.core.errors import TrainingError, WeightsError
 from facepipe.core.run_folder import trial_version
 from facepipe.detector.data.dataset import read_description
@@ -106,6 +107,35 @@ def test_one_call_exports_measures_and_publishes(
     for precision in ("int8", "float16"):
         assert (run / "evaluation" / precision / "worst.png").is_file()
         assert len(FaceDetector("7.0.0", precision=precision).detect([np.zeros((50, 90, 3), np.uint8)])) == 1
+
+
+def test_a_detector_with_a_name_stands_beside_the_usual_one(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    used = find("detector").label
+    options = ReleaseOptions("small@0.1.0", ("float32",))
+    published = release_run(run, run / "weights" / "best.pt", options)
+    assert published is not None, "no worse than itself: there is no other of its name"
+    assert published.release.folder == tmp_path / "weights" / "detector" / "small" / "0.1.0"
+    assert published.release.label == find("detector", "small").label == "small@0.1.0"
+    assert find("detector").label == used
+    with pytest.raises(WeightsError, match="this version already exists"):
+        options.check()
+    with Pipeline("small@0.1.0") as pipeline:
+        assert pipeline.models.detector.version == "small@0.1.0"
+    photo, rows = tmp_path / "a.png", tmp_path / "a.jsonl"
+    cv2.imwrite(str(photo), np.random.default_rng(1).integers(0, 255, (90, 120, 3), np.uint8))
+    for command in (
+        ["detect", str(photo), "--detector", "small@0.1.0", "--json", str(rows)],
+        ["verify", str(rows)],
+        ["weights", "use", "detector", "small@0.1.0"],
+        ["weights", "list"],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+        assert not ended.value.code, command
+    assert "small@0.1.0" in capsys.readouterr().out
+    assert json.loads(rows.read_text())["models"]["detector"]["version"] == "small@0.1.0"
 
 
 def test_the_commands_go_step_by_step(run: Path, detection_data: Path, capsys: pytest.CaptureFixture[str]) -> None:

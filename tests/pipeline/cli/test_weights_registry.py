@@ -100,7 +100,7 @@ def test_no_control_sequence_of_a_source_reaches_the_terminal(run: Callable, tmp
         (("pull", "detector@1.0.0", "--from", "nowhere"), "no such file"),
         (("pull", "nose@1.0.0", "--from", "x"), "name a model"),
         (("pull", "detector@1.0.0", "2.0.0", "--from", "x"), "two versions"),
-        (("pull", "detector", "hat@1.0.0", "--from", "x"), "names are for classifiers"),
+        (("pull", "detector", "Hat@1.0.0", "--from", "x"), "a detector is named like small@1.0.0"),
         (("push", "detector@98.0.0"), "name a target"),
         (("push", "detector@1.2.3", "--to", "x"), "no detector 1.2.3"),
         (("remove", "detector@99.0.0"), "--force"),
