@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -221,18 +221,11 @@ class Queues:
                 del self.crops[kind]
         return before > 0 and ticket.crops == 0
 
-    def release_pixels(self, ticket: Ticket) -> None:
-        """Forget a picture's pixels, which nobody needs once its crops are cut; what was found stays."""
-        self.budget.give_back(ticket.pixels)
-        ticket.pixels, ticket.picture = 0, None
-        if ticket.found is not None:
-            ticket.found = replace(ticket.found, picture=ticket.found.picture.without_pixels())
-
     def let_go(self, ticket: Ticket) -> None:
-        """Forget a picture, its pixels and what was found."""
+        """Forget a picture and its pixels."""
         self.order.pop(ticket.number, None)
-        self.release_pixels(ticket)
-        ticket.found = None
+        self.budget.give_back(ticket.pixels)
+        ticket.pixels, ticket.picture, ticket.found = 0, None, None
 
     def admits(self, ticket: Ticket, pixels: int) -> bool:
         """Whether a picture of this many pixels may be decoded now."""

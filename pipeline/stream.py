@@ -322,8 +322,6 @@ class Engine:
         with self._changed:
             self._queues.detecting -= 1
             ticket.found = found
-            if not ticket.keep:
-                self._queues.release_pixels(ticket)  # the next picture may be decoded while these crops wait
             if not ticket.dropped:
                 self._queues.add_crops(ticket, cuts)
             waits = ticket.crops > 0

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -88,10 +88,6 @@ class Picture:
             self._frame, self.stored = jpeg.frame, None
         assert self._frame is not None
         return self._frame
-
-    def without_pixels(self) -> Picture:
-        """What is known of the picture, without its pixels: ``view`` is of shape (0, 0, 3)."""
-        return replace(self, view=np.zeros((0, 0, 3), np.uint8), stored=None, _frame=None)
 
 
 @dataclass(frozen=True)

@@ -190,28 +190,6 @@ def test_arrays_in_flight_are_bounded_too(pipeline: Pipeline, photo: Photo, monk
         assert len(taken) <= number + 4
 
 
-@pytest.mark.parametrize("frames", [False, True])
-def test_pixels_are_let_go_once_the_crops_are_cut_unless_somebody_wants_the_frame(
-    detector_release: Release, classifier_release: Release, frames: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So that large pictures are decoded while the crops of earlier ones wait for a batch."""
-    pipeline = Pipeline(Finds(detector_release, [[10, 10, 60, 60]]), classifier_release.folder, workers=1)
-    runs, held = engine.Engine(pipeline), []
-    classify_cuts = engine.classify_cuts
-
-    def noting(*args: Any) -> None:
-        held.append(runs._queues.budget.pixels)
-        classify_cuts(*args)
-
-    monkeypatch.setattr(engine, "classify_cuts", noting)
-    source = cv2.imencode(".png", np.zeros((100, 120, 3), np.uint8))[1].tobytes()
-    ((result, frame),) = engine.in_order(runs, [source], frames=frames)
-    assert (result.height, result.width, len(result.faces)) == (100, 120, 1)
-    assert held == [100 * 120 if frames else 0]
-    assert (frame is not None) == frames
-    assert runs._queues.budget.pixels == 0
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("accelerated", [False, True])
 def test_a_batch_that_cannot_fill_goes_on_as_it_is(
