@@ -23,7 +23,7 @@ class Told:
     """Finds the same boxes in every frame: class, confidence, corners."""
 
     confidence = 0.25
-    release = SimpleNamespace(version="9.9.9")
+    release = SimpleNamespace(label="9.9.9")
 
     def __init__(self, *found: tuple[int, float, tuple[float, float, float, float]], classes: Sequence[str] = CLASSES):
         self.found, self.classes = found, tuple(classes)

@@ -29,7 +29,7 @@ class DiscFinder:
     """A detector that finds the drawn faces by their red; a face that touches the sheet's edge escapes it."""
 
     input = SimpleNamespace(size=192, padding=(114, 114, 114))
-    release = SimpleNamespace(version="1.2.3")
+    release = SimpleNamespace(label="1.2.3")
 
     def __init__(self) -> None:
         self.sheets = 0
