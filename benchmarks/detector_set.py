@@ -142,8 +142,8 @@ def taught(teacher: FaceDetector, path: Path, labelled: str, labels: str, ignore
         labels: lines of YOLO.
         ignored: lines of YOLO.
     """
-    frame = cv2.imread(str(path))
-    if labelled == BOTH or frame is None:
+    frame = None if labelled == BOTH else cv2.imread(str(path))
+    if frame is None:
         return labelled, labels, ignored
     number = 1 if labelled == "face" else 0
     height, width = frame.shape[:2]

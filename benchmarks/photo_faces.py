@@ -41,6 +41,8 @@ def main(
     least: Annotated[float, typer.Option(min=1, help="Least longer side of a box, in pixels.")] = 10,
 ) -> None:
     """Write the rows."""
+    if bad := [pair for pair in value if not all(pair.partition("="))]:
+        raise FacepipeError(f"--value {bad[0]}: expected NAME=VALUE, such as mask=no")
     values = dict(pair.split("=", 1) for pair in value)
     columns = ["file", "source", "split", "group", *values, "x1", "y1", "x2", "y2"]
     count = 0

@@ -209,6 +209,11 @@ def joined(name: str, version: str) -> str:
     return f"{name}@{version}" if name else version
 
 
+def when_used(name: str) -> str:
+    """When the version in use of a name is taken, in words; the name is empty for the unnamed ones."""
+    return f"when {name} is named without a version" if name else "when no version is named"
+
+
 def label(manifest: Manifest) -> str:
     """Name of a release among those of its stage: ``1.0.0`` or ``shirt@0.1.0``."""
     return joined("" if manifest.name == FACE else manifest.name, manifest.version)

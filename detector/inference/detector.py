@@ -38,7 +38,8 @@ class FaceDetector:
     ((1, 4), (1,))
 
     Args:
-        version: a version, a release folder, or None for the newest.
+        version: a version (``1.0.0``; for a named detector ``small@0.1.0`` or ``small``), a release folder, or None
+            for the version in use.
         device: see ``weights.session.open_session``.
         threads: threads within one operator; None leaves it to ONNX Runtime.
         confidence: boxes below it are dropped; None takes the release's own threshold.

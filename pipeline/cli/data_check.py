@@ -253,7 +253,7 @@ def _label(
             done.append(picture)
             bar(len(done), len(paths))
     note = f"labelled by facepipe with detector {detector.release.label}"
-    note += f" and classifier {classifier.release.version}" if classifier else ""
+    note += f" and classifier {classifier.release.label}" if classifier else ""
     rows = to_review(done, labels.review, detector.classes)
     known = classifier.attributes if classifier else ()
     form = Form(labels.form.value, labels.source, note, labels.link, shares, labels.seed)

@@ -15,7 +15,7 @@ import typer
 
 from ...core.errors import FacepipeError, WeightsError
 from ...weights.manifest import Manifest, Metric, Stage
-from ...weights.release import MANIFEST, Release, split_name, split_release
+from ...weights.release import MANIFEST, Release, split_name, split_release, when_used
 from ...weights.store import Broken, find, installed
 from ...weights.store import use as use_version
 from ._app import App
@@ -243,10 +243,10 @@ def print_published(published: Published) -> None:
         print(f"note: {error}")
         return
     if used.folder == release.folder:
-        print(f"{release.stage} {release.label} is used when no version is named")
+        print(f"{release.stage} {release.label} is used {when_used(release.name)}")
     else:
         print(
-            f"{release.stage} {used.label} is still used when no version is named; "
+            f"{release.stage} {used.label} is still used {when_used(used.name)}; "
             f"to change that: facepipe weights use {release.stage} {release.label}"
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...core.errors import WeightsError
-from ...weights.release import joined, split_name, split_release
+from ...weights.release import joined, split_name, split_release, when_used
 from ...weights.store import find
 
 if TYPE_CHECKING:
@@ -76,10 +76,10 @@ def pull(
         use_version(stage, release.label)
     used = find(stage, release.name or None)
     if used.folder == release.folder:
-        print("it is used when no version is named")
+        print(f"it is used {when_used(used.name)}")
     else:
         print(
-            f"{stage} {used.label} is still used when no version is named; to change that: "
+            f"{stage} {used.label} is still used {when_used(used.name)}; to change that: "
             f"facepipe weights use {stage} {release.label}"
         )
 
@@ -181,7 +181,7 @@ def remove(
         print(f"note: {error}")
         return
     if force:
-        print(f"{stage} {used.label} is used when no version is named")
+        print(f"{stage} {used.label} is used {when_used(used.name)}")
 
 
 def gc(

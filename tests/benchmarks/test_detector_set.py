@@ -10,6 +10,7 @@ import detector_set as module
 import numpy as np
 import photo_faces
 import pytest
+from facepipe.core.errors import FacepipeError
 from facepipe.detector.inference.boxes import Detections
 
 FACE = "0 0.25 0.25 0.1 0.1\n"
@@ -73,3 +74,5 @@ def test_some_faces_of_each_photo_become_rows_with_what_holds_for_all(tmp_path: 
     assert len(rows) == 6
     assert {(row["source"], row["group"], row["mask"]) for row in rows} == {("wider_train", "a", "no")}
     assert {float(row["x2"]) - float(row["x1"]) for row in rows} == {40.0}
+    with pytest.raises(FacepipeError, match="expected NAME=VALUE"):
+        photo_faces.main(tmp_path, tmp_path / "rows.csv", "wider_train", ["mask"])

@@ -135,6 +135,10 @@ def test_a_detector_with_a_name_stands_beside_the_usual_one(
             main(command)
         assert not ended.value.code, command
     assert "small@0.1.0" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["weights", "publish", str(run), "--version", "small@0.0.9", "--force"])
+    assert not ended.value.code
+    assert "small@0.1.0 is still used when small is named without a version" in capsys.readouterr().out
     assert json.loads(rows.read_text())["models"]["detector"]["version"] == "small@0.1.0"
 
 
