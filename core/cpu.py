@@ -88,7 +88,7 @@ def _cgroup_folders() -> list[Path]:
 def has_vnni() -> bool | None:
     """Whether this CPU has instructions for 8-bit integers (VNNI on x86, dot product or i8mm on ARM).
 
-    Without them, int8 models are hardly faster than float ones, or even slower. None if unknown.
+    Without them, sums in int8 models may saturate (see ``weights.compression``). None if unknown.
     """
     if sys.platform == "linux":
         flags = _linux_flags()
@@ -96,6 +96,12 @@ def has_vnni() -> bool | None:
     if sys.platform == "darwin":
         return _mac_has_vnni()
     return _numpy_has_vnni()
+
+
+def has_avx2() -> bool:
+    """Whether this is an x86 CPU with AVX2, on which int8 models are faster than float ones even without VNNI."""
+    flags = _linux_flags() if sys.platform == "linux" else frozenset()
+    return "avx2" in flags if flags else any(_numpy_features().get(name) for name in ("AVX2", "X86_V3"))
 
 
 def _linux_flags() -> frozenset[str]:
@@ -126,13 +132,18 @@ def _numpy_has_vnni() -> bool | None:
 
     It has AVX512-VNNI and ARM's dot product, but not AVX-VNNI, so a missing feature on x86 proves nothing.
     """
-    import numpy as np
-
-    core = getattr(np, "_core", None)
-    table = getattr(getattr(core, "_multiarray_umath", None), "__cpu_features__", {})
+    table = _numpy_features()
     if table.get("AVX512VNNI") or table.get("ASIMDDP"):
         return True
     return False if platform.machine().lower() in ("arm64", "aarch64") and "ASIMDDP" in table else None
+
+
+def _numpy_features() -> dict[str, bool]:
+    import numpy as np
+
+    core = getattr(np, "_core", None)
+    table: dict[str, bool] = getattr(getattr(core, "_multiarray_umath", None), "__cpu_features__", {})
+    return table
 
 
 class _Held:

@@ -253,13 +253,14 @@ def check_imports() -> Iterator[Finding]:
 
 def check_machine() -> Iterator[Finding]:
     """Check processors, memory and execution providers."""
-    from ..core.cpu import has_vnni, usable_cpus
+    from ..core.cpu import has_avx2, has_vnni, usable_cpus
 
     usable, every = usable_cpus(), os.cpu_count() or 1
     name = _in_file("/proc/cpuinfo", r"^model name\s*:\s*(.+)$") or platform.processor() or platform.machine()
     detail = f"{name}; {usable} of {every} usable" + ("" if usable == every else " (cores, affinity, container)")
     yield Finding(MACHINE, "processors", "ok", detail)
-    words = {True: "yes: int8 models run fastest", False: "no: float models run", None: "unknown"}
+    without = "no, but AVX2: int8 models of reduced range run" if has_avx2() else "no: float models run"
+    words = {True: "yes: int8 models run fastest", False: without, None: "unknown"}
     yield Finding(MACHINE, "8-bit instructions", "ok", words[has_vnni()])
     free, limit = _memory()
     if free is None:

@@ -56,6 +56,11 @@ def quantise_int8(
 ) -> None:
     """Quantise a float32 model to int8: static QDQ, one scale per output channel of the weights.
 
+    Weights use 7 of the 8 bits. Without instructions for 8-bit products (VNNI), x86 processors add two products of
+    unsigned and signed bytes up in 16 bits, which saturate: 2 x 255 x 127 > 32,767, but 2 x 255 x 64 is not (ONNX
+    Runtime's quantization guide, "U8S8 on AVX2"). So every x86 processor gets the same sums; the manifest
+    calls it ``reduced_range``. docs/speed.md has what it costs.
+
     Args:
         source: the float32 model.
         target: the int8 model.
@@ -77,5 +82,6 @@ def quantise_int8(
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_exclude=in_float(onnx.load(ready)),
+            reduce_range=True,
             extra_options={"CalibMovingAverage": True},  # one outlier must not widen a range for all
         )

@@ -232,6 +232,8 @@ class FileEntry(Record):
     bytes: int = Field(ge=1, le=ONNX_BYTES)
     precision: Literal["float32", "float16", "int8"]
     """How the weights are stored; inputs and outputs are always float32."""
+    reduced_range: bool = False
+    """int8 weights that use 7 of 8 bits: their products never saturate, so any x86 processor gets the same sums."""
 
 
 class Document(Record):

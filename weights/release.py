@@ -138,8 +138,8 @@ def open_release(folder: Path) -> Release:
     return Release(folder, read_manifest(folder / MANIFEST))
 
 
-def file_entry(path: Path, precision: str) -> FileEntry:
-    """The manifest entry of a model file."""
+def file_entry(path: Path, precision: str, reduced_range: bool = False) -> FileEntry:
+    """The manifest entry of a model file; ``reduced_range`` as ``weights.compression`` makes int8 files."""
     content = path.read_bytes()
     return FileEntry.model_validate(
         {
@@ -147,6 +147,7 @@ def file_entry(path: Path, precision: str) -> FileEntry:
             "sha256": hashlib.sha256(content).hexdigest(),
             "bytes": len(content),
             "precision": precision,
+            "reduced_range": reduced_range,
         }
     )
 

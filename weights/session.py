@@ -13,7 +13,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from ..core.cpu import has_vnni
+from ..core.cpu import has_avx2, has_vnni
 from ..core.errors import DeviceError, WeightsError
 from .manifest import FileEntry
 from .release import Release, losses
@@ -171,10 +171,10 @@ def choose_file(release: Release, precision: str | None = AUTO, device: str = "c
     Args:
         release: the release.
         precision: ``int8``, ``float16`` (or ``fp16``), ``float32`` (``fp32``); None for the manifest's first file; or
-            ``auto``. On a CPU with int8 instructions (:func:`has_vnni`), ``auto`` is the int8 file, if the manifest's
-            figures show that it loses no more against the float file than ``release.RULES`` allows. Otherwise, and on
-            accelerators, it is the first float file. If the CPU's instructions are unknown, it is the manifest's first
-            file. A release with one file has no choice.
+            ``auto``. On a CPU with int8 instructions (:func:`has_vnni`), and with AVX2 if the file has a reduced
+            range, ``auto`` is the int8 file, if the manifest's figures show that it loses no more against the float
+            file than ``release.RULES`` allows. Otherwise, and on accelerators, it is the first float file. If the
+            CPU's instructions are unknown, it is the manifest's first file. A release with one file has no choice.
         device: as for ``weights.session.open_session``.
 
     Raises:
@@ -197,6 +197,7 @@ def choose_file(release: Release, precision: str | None = AUTO, device: str = "c
     quick = has_vnni()
     if quick is None:
         return files[0]
+    quick = quick or (small.reduced_range and has_avx2())
     return small if quick and within_bounds(release, small) else floats[0]
 
 

@@ -138,7 +138,10 @@ def _export(folder: Path, settings: Settings, train: FaceTable, report: Callable
 def _manifest(folder: Path, staged: Path, settings: Settings, train: FaceTable) -> Manifest:
     """Build the manifest before calibration and evaluation."""
     options = settings.release
-    files = [file_entry(staged / f"classifier-{precision}.onnx", precision) for precision in options.exports]
+    files = [
+        file_entry(staged / f"classifier-{precision}.onnx", precision, precision == "int8")
+        for precision in options.exports
+    ]
     content: dict[str, Any] = {
         "stage": "classifier",
         "name": settings.classifier_name,

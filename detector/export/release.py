@@ -249,7 +249,9 @@ def _manifest(
         name=named[0],
         version=named[1],
         architecture=ARCHITECTURES[training.get("architecture", "yolov8s")],
-        files=tuple(file_entry(_file(folder, precision), precision) for precision in options.precisions),
+        files=tuple(
+            file_entry(_file(folder, precision), precision, precision == "int8") for precision in options.precisions
+        ),
         input=InputSpec(
             name="images",
             size=training["imgsz"],

@@ -336,14 +336,16 @@ def compared_with(then: Models, now: Models) -> tuple[list[str], bool]:
 
 
 def saturates(pipeline: Pipeline) -> str | None:
-    """A warning if int8 files run on a CPU without instructions for them; otherwise None.
+    """A warning if int8 files without reduced range run on a CPU without instructions for them; otherwise None.
 
     There ONNX Runtime adds 8-bit products up in 16 bits, which saturate (its own quantization guide, "U8S8 on AVX2").
     With such instructions (VNNI) it adds up in 32 bits, so the same file gives different numbers.
     """
     detector, classifiers = pipeline.parts()
     ran = [(detector.entry, detector.device), *((each.entry, each.device) for each in classifiers.by_name.values())]
-    if has_vnni() is not False or not any(entry.precision == "int8" and device == "cpu" for entry, device in ran):
+    if has_vnni() is not False or not any(
+        entry.precision == "int8" and not entry.reduced_range and device == "cpu" for entry, device in ran
+    ):
         return None
     return (
         "int8 files made these results, and this processor has no instructions for them (VNNI): their numbers differ "

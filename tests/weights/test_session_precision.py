@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from facepipe import AttributeClassifier, FaceDetector, Pipeline
 from facepipe.core import cpu as processors
-from facepipe.core.cpu import has_vnni, usable_cpus
+from facepipe.core.cpu import has_avx2, has_vnni, usable_cpus
 from facepipe.core.errors import WeightsError
 from facepipe.weights.manifest import Metrics
 from facepipe.weights.release import Release
@@ -38,9 +38,12 @@ def release(detector_release: Release) -> Callable[..., Release]:
     small = only.model_copy(update={"precision": "int8"})
     large = only.model_copy(update={"precision": "float16", "sha256": "f" * 64, "name": "other.onnx"})
 
-    def make(loss: float | None = 0.0, count: int = 1000, files: tuple[Any, ...] = (small, large)) -> Release:
+    def make(
+        loss: float | None = 0.0, count: int = 1000, files: tuple[Any, ...] = (small, large), reduced: bool = False
+    ) -> Release:
         metrics = [] if loss is None else [figures(small, 0.9 - loss, count), figures(large, 0.9, count)]
-        changed = {"files": files, "metrics": tuple(metrics)}
+        listed = tuple(each.model_copy(update={"reduced_range": reduced}) for each in files)
+        changed = {"files": listed, "metrics": tuple(metrics)}
         return Release(detector_release.folder, detector_release.manifest.model_copy(update=changed))
 
     return make
@@ -73,6 +76,28 @@ def test_auto(
 ) -> None:
     monkeypatch.setattr("facepipe.weights.session.has_vnni", lambda: vnni)
     assert choose_file(release(loss, count), "auto", device).precision == chosen
+
+
+@pytest.mark.parametrize(
+    ("reduced", "avx2", "loss", "chosen"),
+    [
+        (True, True, 0.0, "int8"),
+        (True, True, 0.02, "float16"),
+        (True, False, 0.0, "float16"),
+        (False, True, 0.0, "float16"),  # its sums saturate
+    ],
+)
+def test_auto_without_vnni(
+    release: Callable[..., Release],
+    monkeypatch: pytest.MonkeyPatch,
+    reduced: bool,
+    avx2: bool,
+    loss: float,
+    chosen: str,
+) -> None:
+    monkeypatch.setattr("facepipe.weights.session.has_vnni", lambda: False)
+    monkeypatch.setattr("facepipe.weights.session.has_avx2", lambda: avx2)
+    assert choose_file(release(loss, reduced=reduced)).precision == chosen
 
 
 @pytest.mark.parametrize("precision", ["int8", "float16"])
@@ -143,6 +168,25 @@ def test_vnni_on_linux(cpuinfo: str, expected: bool | None, monkeypatch: pytest.
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr(Path, "read_text", lambda self: cpuinfo)
     assert has_vnni() is expected
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [("flags : fpu avx avx2\n", True), ("flags : fpu avx\n", False), ("Features : asimd\n", False)],
+)
+def test_avx2_on_linux(cpuinfo: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(Path, "read_text", lambda self: cpuinfo)
+    assert has_avx2() is expected
+
+
+def test_avx2_where_only_numpy_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {"AVX2": True}
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setattr("numpy._core._multiarray_umath.__cpu_features__", table)
+    assert has_avx2() is True
+    table.clear()
+    assert has_avx2() is False
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from facepipe.detector.data.dataset import read_description
 from facepipe.detector.export.onnx import calibration_inputs, decoding_nodes, export_float32, float_nodes, stem_nodes
 from facepipe.detector.training.model import FaceDetectionModel, freeze_statistics
 from facepipe.weights.compression import quantise_int8, store_float16
+from onnx import numpy_helper
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,10 @@ def test_int8_and_float16_keep_the_free_size(
     kernels = [dequantised.get(node.input[1]) for node in quantised.node if node.op_type == "Conv"]
     assert kernels.count(None) == 2 + 7
     assert kernels.count(onnx.TensorProto.INT8) == len(kernels) - 9 > 50
+    bytes_used = [numpy_helper.to_array(array) for array in quantised.initializer if array.data_type == 3]
+    largest = max(int(np.abs(array.astype(int)).max()) for array in bytes_used)
+    assert 2 * 255 * largest <= np.iinfo(np.int16).max, "two products must fit 16 bits, or AVX2 saturates"
+    assert largest >= 60, "and hardly a value of the range may be lost"
     for name, least in (("int8.onnx", 0.9), ("float16.onnx", 0.999)):
         assert (tmp_path / name).stat().st_size < exported.stat().st_size * 0.6
         for frames in (inputs[0]["images"], np.concatenate([inputs[0]["images"]] * 2)[:, :, :64]):

@@ -312,6 +312,9 @@ def test_int8_on_a_processor_without_instructions_for_it_is_told(
         detector = pipeline.parts()[0]
         detector.entry = detector.entry.model_copy(update={"precision": "int8"})
         assert "(VNNI)" in (verify_models.saturates(pipeline) or "")
+        detector.entry = detector.entry.model_copy(update={"reduced_range": True})
+        assert verify_models.saturates(pipeline) is None
+        detector.entry = detector.entry.model_copy(update={"reduced_range": False})
         for able in (True, None):
             monkeypatch.setattr(verify_models, "has_vnni", lambda able=able: able)
             assert verify_models.saturates(pipeline) is None
