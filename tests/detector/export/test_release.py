@@ -205,22 +205,23 @@ def test_measuring_tells_the_file(run: Path, detection_data: Path, capsys: pytes
     assert all(metric.name in out for metric in again.values)
 
 
-def test_calibration_pictures_come_from_every_source(detection_data: Path) -> None:
+def test_calibration_pictures_have_boxes_and_come_from_every_source(detection_data: Path) -> None:
     description = read_description(detection_data)
-    assert Counter(picture.source for picture in calibration_pictures(description, 6)) == {
-        "faces": 2,
-        "heads": 2,
-        "empty": 2,
-    }
-    everything = calibration_pictures(description)
-    assert sorted(picture.file for picture in everything) == sorted(p.file for p in description.pictures["train"])
-    few = [picture for picture in description.pictures["train"] if picture.source != "faces"][:5]
-    few += [picture for picture in description.pictures["train"] if picture.source == "faces"][:1]
+    train = description.pictures["train"]
+    boxed = [picture for picture in train if len(description.boxes(picture))]
+    empty = [picture for picture in train if picture not in boxed]
+    assert empty, "the set must have pictures without boxes"
+    assert Counter(picture.source for picture in calibration_pictures(description, 6)) == {"faces": 3, "heads": 3}
+    assert sorted(p.file for p in calibration_pictures(description)) == sorted(p.file for p in boxed)
+    few = [picture for picture in boxed if picture.source == "heads"][:4]
+    few += [picture for picture in boxed if picture.source == "faces"][:1]
     uneven = replace(description, pictures={"train": tuple(few), "val": ()})
-    chosen = calibration_pictures(uneven, 5)
+    chosen = calibration_pictures(uneven, 4)
     assert sum(picture.source == "faces" for picture in chosen) == 1
-    assert len({picture.file for picture in chosen}) == 5
-    assert chosen == calibration_pictures(uneven, 5)
+    assert len({picture.file for picture in chosen}) == 4
+    assert chosen == calibration_pictures(uneven, 4)
+    without = replace(description, pictures={"train": tuple(empty), "val": ()})
+    assert len(calibration_pictures(without, 2)) == 2, "better than none"
 
 
 def test_the_least_threshold() -> None:
