@@ -99,8 +99,9 @@ def show_nothing(frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     if not len(large):
         return nothing
     step = max(1, max(frame.shape[:2]) // SAMPLED)
-    darkest, brightest = np.percentile(frame[::step, ::step], (1, 99))
-    least = max(LEAST_DETAIL, DETAIL * (brightest - darkest) / 255)
+    levels = np.sort(frame[::step, ::step], axis=None)  # np.percentile would import numpy.ma, for 10 ms
+    contrast = int(levels[len(levels) * 99 // 100]) - int(levels[len(levels) // 100])
+    least = max(LEAST_DETAIL, DETAIL * contrast / 255)
     for number in large:
         first = np.clip(np.floor(boxes[number, :2]).astype(int), 0, np.array(frame.shape[1::-1]) - 1)
         past = np.maximum(np.ceil(boxes[number, 2:]).astype(int), first + 1)
