@@ -53,12 +53,12 @@ def run(untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 def test_a_worse_one_is_measured_beside_the_one_in_use_and_not_published(run: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        WorseError, match=r"(?s)worse than detector 1\.1\.0 \(in use\): AP50.*--version 7\.0\.0 --force"
+        WorseError, match=r"(?s)worse than detector 1\.1\.1 \(in use\): AP50.*--version 7\.0\.0 --force"
     ) as caught:
         release_run(run, run / "weights" / "best.pt", ReleaseOptions("7.0.0", ("float32",)))
     (baseline,) = caught.value.baselines
     assert all(figure.interval is not None for figure in baseline.figures)
-    assert (run / "evaluation" / "1.1.0" / "evaluation.json").is_file()
+    assert (run / "evaluation" / "1.1.1" / "evaluation.json").is_file()
     assert open_release(run / "export").manifest.metrics
     assert not (tmp_path / "weights").exists()
 
@@ -161,8 +161,8 @@ def test_the_commands_go_step_by_step(run: Path, detection_data: Path, capsys: p
     assert code == 0
     code, out, err = call("weights", "publish", str(run), "--version", "7.0.0", "--use")
     assert code == 2
-    assert "worse than detector 1.1.0 (in use): AP50" in err
-    assert "1.1.0 (in use)" in out
+    assert "worse than detector 1.1.1 (in use): AP50" in err
+    assert "1.1.1 (in use)" in out
     assert call("weights", "publish", str(run), "--version", "7.0.0", "--use", "--force")[0] == 0
     assert find("detector").version == "7.0.0"
     assert call("export-detector", str(run), "--conf", "2")[0] == 2

@@ -50,7 +50,7 @@ PICTURES = "FACEPIPE_PICTURES"
 @pytest.fixture(scope="module")
 def shipped() -> Served:
     """The models of the package, both versions of each."""
-    return load("1.0.0", ["1.0.0"], ["detector@1.1.0", "classifier@1.2.0"], threads=2)
+    return load("1.0.0", ["1.0.0"], ["detector@1.1.1", "classifier@1.2.0"], threads=2)
 
 
 @pytest.fixture(scope="module")
@@ -372,12 +372,12 @@ def test_a_large_picture_is_enlarged(page: Browser) -> None:
 def test_other_versions(page: Browser, crowd_png: bytes) -> None:
     page.drop(("crowd.png", "image/png", crowd_png))
     page.until_quiet()
-    assert page.texts("#versions option") == ["1.0.0", "1.1.0", "1.0.0", "1.2.0"]
+    assert page.texts("#versions option") == ["1.0.0", "1.1.1", "1.0.0", "1.2.0"]
     assert saved(page)[0].models.detector.version == "1.0.0"
     press(page, "#version-detector", "1.1")
     time.sleep(0.1)
     page.until_quiet()
-    (got,), (expected,) = saved(page), offline([crowd_png], ["crowd.png"], "1.1.0")
+    (got,), (expected,) = saved(page), offline([crowd_png], ["crowd.png"], "1.1.1")
     assert alike(got, expected)
     assert got.models == expected.models
     press(page, "#version-classifier", "1.2")
