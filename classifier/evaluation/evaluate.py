@@ -279,7 +279,7 @@ def read_as_trained(classifier: AttributeClassifier, data: Sequence[str]) -> Fac
         split = Split.model_validate(shares or {})
     except ValidationError:
         split = Split()
-    return read_data(data, classifier.attributes, split, seed if isinstance(seed, int) else 0)
+    return read_data(data, classifier.release.manifest.attributes, split, seed if isinstance(seed, int) else 0)
 
 
 def portable(data: Sequence[str]) -> list[str]:

@@ -170,7 +170,8 @@ def _predict(
     table.require_crops(classifier.crop)
     broken = BrokenPictures(len(table), report)
     source = CropSource(table, classifier.crop.size, classifier.crop.border, broken=broken)
-    names = [attribute.name for attribute in classifier.attributes]
+    attributes = classifier.release.manifest.attributes  # the face check among them
+    names = [attribute.name for attribute in attributes]
     outputs: list[dict[str, list[np.ndarray]]] = [{name: [] for name in names} for _ in sides]
     targets: dict[str, list[np.ndarray]] = {name: [] for name in names}
     seconds, done = 0.0, 0
@@ -190,7 +191,7 @@ def _predict(
     labels = {name: np.concatenate(parts) for name, parts in targets.items()}
     return [
         Predictions(
-            attributes=classifier.attributes,
+            attributes=attributes,
             table=table,
             outputs={name: np.concatenate(each) for name, each in parts.items()},
             targets=labels,

@@ -116,7 +116,7 @@ def measure_rival(settings: Settings, release: Release, folder: Path) -> None:
         DataError: the run's data do not fit the release, or were cut with another recipe.
     """
     model = AttributeClassifier(release=release, precision=release.entry().precision)
-    table = read_data(settings.data, model.attributes, settings.recipe.split, settings.seed)
+    table = read_data(settings.data, release.manifest.attributes, settings.recipe.split, settings.seed)
     write_report(evaluate(model, table, "val", settings.workers, settings.data, Rows(0, 0)), folder)
 
 
@@ -244,7 +244,7 @@ def _measured(
     how = {"rule": str(Abstention()), "rows": int(calibrated.fitted.sum()), "file": first}
     return _with(
         release,
-        attributes=(*calibrated.after, *(each for each in [release.manifest.face_check] if each is not None)),
+        attributes=calibrated.after,
         metrics=tuple(measured),
         training={**release.manifest.training, "calibration": how},
     )
@@ -254,7 +254,7 @@ def _calibrate(
     classifier: AttributeClassifier, raw: Predictions, settings: Settings, report: Callable[[str], None]
 ) -> _Calibrated:
     """Fit on half of the val rows, for whole crops and by face size, and choose the minimum sizes on the other half."""
-    before: tuple[Attribute, ...] = classifier.attributes
+    before: tuple[Attribute, ...] = raw.attributes
     fitted = halves(raw.table)
     half = raw.rows(fitted)
     after = calibrate(before, half.outputs, half.targets)

@@ -122,7 +122,7 @@ def test_without_a_version_the_export_is_a_working_release(make_run: Run, tmp_pa
     assert str(tmp_path) not in json.dumps(manifest.model_dump(mode="json")), "no path of this machine"
 
 
-def test_a_face_check_is_released_as_it_is_and_not_reported(make_run: Run) -> None:
+def test_a_face_check_is_calibrated_and_measured_and_not_reported(make_run: Run) -> None:
     folder, settings, table = make_run
     attributes = tuple(
         each.model_copy(update={"face_check": FaceCheck(weight=0.3, neutral=3)}) if each.name == "glasses" else each
@@ -131,9 +131,12 @@ def test_a_face_check_is_released_as_it_is_and_not_reported(make_run: Run) -> No
     settings = ending(settings.model_copy(update={"attributes": attributes}), "float16")
     release_run(folder, settings, table, report=lambda line: None)
     manifest = open_release(folder / "export").manifest
-    assert manifest.face_check == next(each for each in attributes if each.name == "glasses")
+    trained = next(each for each in attributes if each.name == "glasses")
+    assert manifest.face_check is not None
+    assert manifest.face_check.face_check == FaceCheck(weight=0.3, neutral=3)
+    assert manifest.face_check.temperature != trained.temperature
     assert {each.name for each in manifest.reported} == {each.name for each in attributes} - {"glasses"}
-    assert not any(value.name.startswith("glasses") for record in manifest.metrics for value in record.values)
+    assert "glasses.accuracy" in {value.name for record in manifest.metrics for value in record.values}
 
 
 def test_the_figures_are_of_the_calibrated_release(make_run: Run) -> None:
