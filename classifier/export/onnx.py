@@ -101,7 +101,7 @@ def export_files(
         starts = range(0, len(images), CALIBRATION_BATCH)
         batches = ({"image": images[start : start + CALIBRATION_BATCH]} for start in starts)
         kinds = list(find_backbone(recipe.backbone).quantised)
-        quantise_int8(files["float32"], files["int8"], batches, _heads, kinds)
+        quantise_int8(files["float32"], files["int8"], batches, head_nodes, kinds)
     probe = images[:CALIBRATION_BATCH]
     outputs = trained(probe, training=False)
     wanted = [np.asarray(outputs[attribute.name]) for attribute in attributes]
@@ -201,7 +201,7 @@ def _name_weights(proto: onnx.ModelProto, weights: dict[str, np.ndarray]) -> Non
         node.input[:] = [renamed.get(name, name) for name in node.input]
 
 
-def _heads(proto: onnx.ModelProto) -> list[str]:
+def head_nodes(proto: onnx.ModelProto) -> list[str]:
     """Return the nodes to keep in float: the heatmap nodes, and all nodes after them or after the features."""
     reached, names = {FEATURES}, []
     for node in proto.graph.node:  # in topological order
