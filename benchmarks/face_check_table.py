@@ -1,6 +1,6 @@
 """What a classifier's face check gains and costs, by its weight and its neutral log-odds.
 
-    python benchmarks/face_check_table.py --data DATA.yaml --classifier 1.2.0
+    python benchmarks/face_check_table.py --data DATA.yaml --classifier 1.2.1
 
 Runs the detector once over the pictures, and the check once over every face that it is at least a little sure of, and
 prints for each pair of parameters, at the detector's own threshold: recall of faces from 32 and from 16 px on (at 640),

@@ -50,7 +50,7 @@ PICTURES = "FACEPIPE_PICTURES"
 @pytest.fixture(scope="module")
 def shipped() -> Served:
     """The models of the package, both versions of each."""
-    return load("1.0.0", ["1.0.0"], ["detector@1.1.1", "classifier@1.2.0"], threads=2)
+    return load("1.0.0", ["1.0.0"], ["detector@1.1.1", "classifier@1.2.1"], threads=2)
 
 
 @pytest.fixture(scope="module")
@@ -372,7 +372,7 @@ def test_a_large_picture_is_enlarged(page: Browser) -> None:
 def test_other_versions(page: Browser, crowd_png: bytes) -> None:
     page.drop(("crowd.png", "image/png", crowd_png))
     page.until_quiet()
-    assert page.texts("#versions option") == ["1.0.0", "1.1.1", "1.0.0", "1.2.0"]
+    assert page.texts("#versions option") == ["1.0.0", "1.1.1", "1.0.0", "1.2.1"]
     assert saved(page)[0].models.detector.version == "1.0.0"
     press(page, "#version-detector", "1.1")
     time.sleep(0.1)
@@ -383,7 +383,7 @@ def test_other_versions(page: Browser, crowd_png: bytes) -> None:
     press(page, "#version-classifier", "1.2")
     time.sleep(0.1)
     page.until_quiet()
-    assert saved(page)[0].models.classifiers["face"].version == "1.2.0"
+    assert saved(page)[0].models.classifiers["face"].version == "1.2.1"
 
 
 def test_faces_and_heads_are_hidden(page: Browser, crowd: np.ndarray, crowd_png: bytes) -> None:
