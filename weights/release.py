@@ -139,7 +139,13 @@ def open_release(folder: Path) -> Release:
 
 
 def file_entry(path: Path, precision: str, reduced_range: bool = False) -> FileEntry:
-    """The manifest entry of a model file; ``reduced_range`` as ``weights.compression`` makes int8 files."""
+    """The manifest entry of a model file.
+
+    Args:
+        path: the file.
+        precision: ``float32``, ``float16`` or ``int8``.
+        reduced_range: whether its int8 weights use 7 of 8 bits, as ``weights.compression`` makes them.
+    """
     content = path.read_bytes()
     return FileEntry.model_validate(
         {

@@ -12,6 +12,7 @@ import pytest
 from facepipe import Pipeline
 from facepipe.classifier.inference.crop import cut_region
 from facepipe.core.errors import ImageError
+from facepipe.detector.inference.boxes import iou
 from facepipe.pipeline.classifiers import Classifiers, Placed
 from facepipe.pipeline.inputs.image_reader import Picture, read_frame, read_picture
 from PIL import Image
@@ -127,8 +128,13 @@ def large_photo(tmp_path: Path) -> Path:
     return tmp_path / "large.jpg"
 
 
-def test_the_result_is_that_of_every_pixel(large_photo: Path) -> None:
-    with Pipeline(reduced_decode=True) as quick, Pipeline() as thorough:
+@pytest.mark.parametrize(("precision", "overlap", "years"), [("float16", 0.98, 1), ("int8", 0.93, 4)])
+def test_the_result_is_that_of_every_pixel(large_photo: Path, precision: str, overlap: float, years: float) -> None:
+    """An int8 detector's boxes move with any change of the pixels (docs/speed.md), a float one's hardly."""
+    with (
+        Pipeline(reduced_decode=True, precision=precision) as quick,
+        Pipeline(precision=precision) as thorough,
+    ):
         ours, theirs = quick.run(large_photo), thorough.run(large_photo)
         assert quick.models.detector.reduced_to == 2 * quick.models.detector.imgsz  # type: ignore[operator]
         assert thorough.models.detector.reduced_to is None
@@ -136,11 +142,11 @@ def test_the_result_is_that_of_every_pixel(large_photo: Path) -> None:
     assert ours.source_sha256 == theirs.source_sha256
     (face,), (expected,) = ours.faces, theirs.faces
     sides = [(each.box.x1, each.box.y1, each.box.x2, each.box.y2) for each in (face, expected)]
-    np.testing.assert_allclose(sides[0], sides[1], atol=0.01 * (expected.box.y2 - expected.box.y1))
+    assert iou(np.array(sides[:1]), np.array(sides[1:]))[0, 0] >= overlap
     assert face.attributes is not None
     assert expected.attributes is not None
     assert face.attributes["gender"].value == expected.attributes["gender"].value  # type: ignore[union-attr]
-    assert face.attributes["age"].value == pytest.approx(expected.attributes["age"].value, abs=1)  # type: ignore[union-attr]
+    assert face.attributes["age"].value == pytest.approx(expected.attributes["age"].value, abs=years)  # type: ignore[union-attr]
     eyes = [np.array([*each.attributes["eyes"].points.values()]) for each in (face, expected)]  # type: ignore[index,union-attr]
     np.testing.assert_allclose(eyes[0], eyes[1], atol=0.03 * (expected.box.y2 - expected.box.y1))
 
