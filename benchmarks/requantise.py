@@ -29,9 +29,8 @@ from facepipe.weights.publish import EXPORT
 from facepipe.weights.release import MANIFEST, Release, file_entry, open_release
 from facepipe.weights.store import find
 
-CROPS = 256
-"""Training crops that calibrate a classifier."""
 SIZE_ROWS = 3000
+"""Validation rows that a classifier is measured on at every face size, as in an export."""
 
 
 def quantise_detector(exact: Path, small: Path, manifest: Manifest, data: Sequence[str]) -> str:
@@ -51,12 +50,13 @@ def quantise_classifier(exact: Path, small: Path, manifest: Manifest, data: Sequ
     from facepipe.classifier.data.loader import CropSource, exact_batches
     from facepipe.classifier.data.readers import read_data
     from facepipe.classifier.export.onnx import CALIBRATION_BATCH, head_nodes
+    from facepipe.classifier.export.release import CALIBRATION
     from facepipe.classifier.inference.classifier import prepare
     from facepipe.classifier.models.backbones import find_backbone
 
     table = read_data(data, manifest.attributes)
     train = table.split("train")
-    chosen = np.random.default_rng(0).permutation(len(train))[:CROPS]
+    chosen = np.random.default_rng(0).permutation(len(train))[:CALIBRATION]
     assert manifest.crop is not None
     source = CropSource(train, manifest.crop.size, manifest.crop.border)
     batches = exact_batches(source, CALIBRATION_BATCH, chosen)

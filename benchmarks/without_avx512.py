@@ -78,9 +78,11 @@ def copy_without_avx512(out: Path) -> None:
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or spec.origin is None:
         raise FacepipeError("onnxruntime is not installed")
-    shutil.copytree(Path(spec.origin).parent, out / "onnxruntime")
-    (library,) = (out / "onnxruntime" / "capi").glob("onnxruntime_pybind11_state*.so")
-    library.write_bytes(without_jump(library.read_bytes()))
+    installed = Path(spec.origin).parent
+    (library,) = (installed / "capi").glob("onnxruntime_pybind11_state*.so")
+    changed = without_jump(library.read_bytes())  # before the copy, so that a refusal leaves none
+    shutil.copytree(installed, out / "onnxruntime")
+    (out / "onnxruntime" / "capi" / library.name).write_bytes(changed)
 
 
 def rate(precision: str, files: list[str], first: Path | None) -> float:

@@ -299,7 +299,7 @@ def calibration_pictures(description: DataDescription, count: int = CALIBRATION_
     """Training pictures for int8 calibration, taken from the sources in turn and drawn with seed 0.
 
     Pictures without boxes are left out, unless all are: their narrow activations would narrow the ranges, which are
-    averaged over the pictures (docs/detector.md has what that costs).
+    averaged over the pictures.
     """
     random = np.random.default_rng(0)
     by_source: dict[str, list[Picture]] = {}
